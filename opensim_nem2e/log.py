@@ -1,0 +1,111 @@
+"""Logging in OpenSim's own format and with OpenSim's own level names.
+
+The console shows ``[info] message``, the log file ``[2026-11-20 15:17:27.419] [info] message``, the two layouts
+that OpenSim 4.x writes (OpenSim ``Common/Logger.cpp``). The package logs through the standard library's
+``logging`` under the name ``opensim_nem2e``, so that a host program keeps full control.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TextIO
+
+#: OpenSim's level names, from silent to most talkative, and the standard library's numbers for them.
+LEVELS = {
+    "off": logging.CRITICAL + 10,
+    "critical": logging.CRITICAL,
+    "error": logging.ERROR,
+    "warn": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": logging.DEBUG - 5,
+}
+
+_NAMES = {number: name for name, number in LEVELS.items()}
+
+#: The package's logger.
+logger = logging.getLogger("opensim_nem2e")
+logger.addHandler(logging.NullHandler())
+
+
+class OpenSimFormatter(logging.Formatter):
+    """Format records as OpenSim does.
+
+    Parameters
+    ----------
+    with_time : bool
+        Add the date and time, as in OpenSim's log file; the console leaves them out.
+    """
+
+    def __init__(self, with_time: bool):
+        super().__init__(datefmt="%Y-%m-%d %H:%M:%S")
+        self.with_time = with_time
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the finished line (or lines, when the message has several)."""
+        level = _NAMES.get(record.levelno, record.levelname.lower())
+        text = f"[{level}] {record.getMessage()}"
+        if self.with_time:
+            stamp = self.formatTime(record, self.datefmt)
+            text = f"[{stamp}.{int(record.msecs):03d}] {text}"
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return text
+
+
+def start_console(level: str = "info", stream: TextIO | None = None) -> logging.Handler:
+    """Show the package's messages on the console.
+
+    Parameters
+    ----------
+    level : {'off', 'critical', 'error', 'warn', 'info', 'debug', 'trace'}
+        The least severe level that is shown.
+    stream : file object, optional
+        Where to write; standard output by default, as OpenSim does.
+
+    Returns
+    -------
+    logging.Handler
+        The handler, for :func:`stop`.
+    """
+    handler = logging.StreamHandler(stream if stream is not None else sys.stdout)
+    handler.setFormatter(OpenSimFormatter(with_time=False))
+    return _start(handler, level)
+
+
+def start_file(path: str | os.PathLike[str], level: str = "info", mode: str = "a") -> logging.Handler:
+    """Write the package's messages to a log file in OpenSim's layout.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The log file.
+    level : str
+        As in :func:`start_console`.
+    mode : {'a', 'w'}
+        Append (OpenSim's habit) or start anew.
+
+    Returns
+    -------
+    logging.Handler
+        The handler, for :func:`stop`.
+    """
+    handler = logging.FileHandler(os.fspath(path), mode=mode, encoding="utf-8", delay=True)
+    handler.setFormatter(OpenSimFormatter(with_time=True))
+    return _start(handler, level)
+
+
+def stop(handler: logging.Handler) -> None:
+    """Detach and close a handler made by :func:`start_console` or :func:`start_file`."""
+    logger.removeHandler(handler)
+    handler.close()
+
+
+def _start(handler: logging.Handler, level: str) -> logging.Handler:
+    handler.setLevel(LEVELS[level])
+    logger.addHandler(handler)
+    # The logger itself lets everything through that some handler wants to see.
+    logger.setLevel(min([handler.level, *(h.level for h in logger.handlers if h.level)]))
+    return handler

@@ -1,0 +1,136 @@
+"""Write files so that a reader, or a killed run, never sees half of one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import NEM2EError
+
+
+def temporary_beside(path: str | os.PathLike[str]) -> Path:
+    """Name a temporary file in the folder of ``path`` (same file system, so that a rename is atomic).
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The final name.
+
+    Returns
+    -------
+    pathlib.Path
+        A name that does not exist yet, hidden, ending as ``path`` ends.
+    """
+    final = Path(path)
+    return final.with_name(f".{final.stem}.{os.getpid()}-{secrets.token_hex(4)}.part{final.suffix}")
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary name that replaces ``path`` when the block ends without an error.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The final name. Its folder must exist.
+
+    Yields
+    ------
+    pathlib.Path
+        Where to write. After an error it is removed and ``path`` is as it was.
+    """
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
+        _flush_to_disk(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class ResultFiles:
+    """All results of one run: either every file appears, or none.
+
+    Used as a context manager. Files are written under temporary names in the results directory and renamed
+    together when the block ends without an error. After an error the temporary files are removed, and the
+    directory too if this run made it.
+
+    Parameters
+    ----------
+    directory : str or os.PathLike
+        The results directory; made, with its parents, when the block is entered.
+
+    Raises
+    ------
+    opensim_nem2e.errors.NEM2EError
+        The directory cannot be made or is a file.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]):
+        self.directory = Path(directory)
+        self._made: list[Path] = []
+        self._files: dict[Path, Path] = {}
+
+    def __enter__(self) -> ResultFiles:
+        missing = []
+        folder = self.directory
+        while not folder.exists():
+            missing.append(folder)
+            folder = folder.parent
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NEM2EError(
+                f"The results directory '{self.directory}' cannot be made: {error.strerror or error}."
+            ) from error
+        self._made = missing
+        return self
+
+    def path(self, name: str) -> Path:
+        """Name the temporary file that becomes ``name``.
+
+        Parameters
+        ----------
+        name : str
+            The file's final name inside the results directory.
+
+        Returns
+        -------
+        pathlib.Path
+            Where to write it now.
+        """
+        final = self.directory / name
+        if final not in self._files:
+            self._files[final] = temporary_beside(final)
+        return self._files[final]
+
+    @property
+    def finals(self) -> list[Path]:
+        """The final names, in the order in which they were asked for."""
+        return list(self._files)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is None:
+            for temporary in self._files.values():
+                _flush_to_disk(temporary)
+            for final, temporary in self._files.items():
+                os.replace(temporary, final)
+            return
+        for temporary in self._files.values():
+            temporary.unlink(missing_ok=True)
+        for folder in self._made:
+            try:
+                folder.rmdir()
+            except OSError:
+                break
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
