@@ -1,0 +1,198 @@
+"""Figures of refined activations, drawn without a display.
+
+matplotlib is imported inside the functions, and only its object-oriented half: nothing ever pops up on a
+screen, and a host program's own figures and back end are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Standard muscle names by functional group, in the order in which they are drawn.
+MUSCLE_GROUPS = {
+    "plantarflexors": ("soleus", "gasmed", "gaslat"),
+    "dorsiflexors": ("tib",),
+    "quadriceps": ("rect", "vaslat", "vasmed"),
+    "hamstrings": ("bi", "sem", "semit"),
+    "gluteals": ("glmax1", "glmax2", "glmax3", "glmed1", "glmed2", "glmed3"),
+}
+
+# Okabe & Ito's colours, which colour-blind readers can tell apart.
+_BEFORE = "#0072B2"
+_AFTER = "#D55E00"
+_UNREFINED = "#E8E8E8"
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    """One muscle's curves for a before/after figure.
+
+    Attributes
+    ----------
+    muscle : str
+        The model's muscle name, the panel's title.
+    standard_name : str
+        The standard name, which chooses the group.
+    side : str
+        ``'r'``, ``'l'`` or ``''``.
+    before, after : numpy.ndarray, shape (rows,)
+        Activation, 0..1, as OpenSim gave it and as it was refined.
+    refined : numpy.ndarray of bool, shape (rows,)
+        The samples that belong to a complete cycle.
+    boundaries : tuple of float
+        Heel strikes (s) that start or end a refined cycle.
+    """
+
+    muscle: str
+    standard_name: str
+    side: str
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    refined: NDArray[np.bool_]
+    boundaries: tuple[float, ...]
+
+
+def group_of(standard_name: str) -> str:
+    """Return the functional group of a standard muscle name (``'other'`` when it has none).
+
+    Parameters
+    ----------
+    standard_name : str
+        Such as ``'soleus'``.
+
+    Returns
+    -------
+    str
+        A key of :data:`MUSCLE_GROUPS`, or ``'other'``.
+    """
+    for group, members in MUSCLE_GROUPS.items():
+        if standard_name in members:
+            return group
+    return "other"
+
+
+def grouped(curves: Sequence[BeforeAfter]) -> dict[str, list[BeforeAfter]]:
+    """Sort muscles into groups, right limb before left limb, in anatomical order.
+
+    Parameters
+    ----------
+    curves : sequence of BeforeAfter
+        All refined muscles of a trial.
+
+    Returns
+    -------
+    dict of str to list of BeforeAfter
+        Only groups that have members.
+    """
+    order = [name for members in MUSCLE_GROUPS.values() for name in members]
+    result: dict[str, list[BeforeAfter]] = {}
+    for group in [*MUSCLE_GROUPS, "other"]:
+        members = [curve for curve in curves if group_of(curve.standard_name) == group]
+        members.sort(
+            key=lambda c: (
+                order.index(c.standard_name) if c.standard_name in order else len(order),
+                c.standard_name,
+                {"r": 0, "l": 1}.get(c.side, 2),
+            )
+        )
+        if members:
+            result[group] = members
+    return result
+
+
+def draw_before_after(
+    time: NDArray[np.float64],
+    curves: Sequence[BeforeAfter],
+    path: Path,
+    *,
+    title: str,
+    caption: str = "",
+) -> None:
+    """Draw one muscle group's activations before and after refinement.
+
+    The layout follows figure 3 of the NEM2E paper (simulated and refined curve in one panel), over time
+    instead of over one cycle, so that every cycle of the trial and every sample that was left alone is seen.
+
+    Parameters
+    ----------
+    time : numpy.ndarray, shape (rows,)
+        Time (s).
+    curves : sequence of BeforeAfter
+        One panel each; a right muscle and its left twin share a row.
+    path : pathlib.Path
+        The figure's file; the suffix (``.png`` or ``.svg``) chooses the format.
+    title : str
+        Shown above the panels.
+    caption : str
+        One line under the panels.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = _panel_rows(curves)
+    columns = max(len(row) for row in rows)
+    with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 9}):
+        figure = Figure(figsize=(4.6 * columns, 0.9 + 2.1 * len(rows)), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=True)
+        for r, row in enumerate(rows):
+            for c in range(columns):
+                axis = axes[r, c]
+                if c >= len(row):
+                    axis.set_visible(False)
+                    continue
+                _draw_panel(axis, time, row[c])
+                if c == 0:
+                    axis.set_ylabel("activation")
+                if r == len(rows) - 1:
+                    axis.set_xlabel("time (s)")
+        handles, labels = _legend(axes[0, 0])
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        if caption:
+            figure.supxlabel(caption, fontsize=7.5, color="0.35")
+        # Fixed metadata: the same results give the same bytes.
+        metadata: Mapping[str, None] = {"Date": None} if path.suffix == ".svg" else {}
+        figure.savefig(path, dpi=150, metadata=dict(metadata))
+
+
+def _panel_rows(curves: Sequence[BeforeAfter]) -> list[list[BeforeAfter]]:
+    rows: dict[str, list[BeforeAfter]] = {}
+    for curve in curves:
+        stem = curve.muscle[: -len(curve.side) - 1] if curve.side else curve.muscle
+        rows.setdefault(stem, []).append(curve)
+    return list(rows.values())
+
+
+def _draw_panel(axis, time, curve: BeforeAfter) -> None:  # type: ignore[no-untyped-def]
+    axis.fill_between(
+        time,
+        0,
+        1,
+        where=~curve.refined,
+        transform=axis.get_xaxis_transform(),
+        color=_UNREFINED,
+        linewidth=0,
+        label="outside complete cycles",
+    )
+    for boundary in curve.boundaries:
+        axis.axvline(boundary, color="0.55", linewidth=0.7, linestyle=(0, (4, 3)), label="heel strike")
+    axis.plot(time, curve.before, color=_BEFORE, linewidth=1.1, label="OpenSim")
+    axis.plot(time, np.where(curve.refined, curve.after, np.nan), color=_AFTER, linewidth=1.6, label="refined")
+    axis.set_title(curve.muscle, fontsize=9, loc="left")
+    axis.set_ylim(0.0, 1.02)
+    axis.set_xlim(time[0], time[-1])
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _legend(axis):  # type: ignore[no-untyped-def]
+    found: dict[str, object] = {}
+    for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+        found.setdefault(label, handle)
+    return list(found.values()), list(found)
