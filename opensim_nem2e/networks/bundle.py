@@ -170,7 +170,7 @@ class Bundle:
         self._adopt(header, shapes, None)
         for target, network in networks.items():
             self._check_values(target, network)
-        self._networks = dict(networks)
+        self._networks.update(networks)
 
     def _adopt(
         self, header: Mapping[str, Any], shapes: Mapping[str, tuple[tuple[int, ...], str]], path: Path | None

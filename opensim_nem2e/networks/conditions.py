@@ -15,7 +15,7 @@ four windows cover the cycle and neighbours share their border sample, so the cy
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 Condition = Literal["One-Quarter", "One-Entire", "All-Entire"]
 Variant = Literal["temporal", "spatial"]
 Score = Literal["dot", "general"]
+
+
+Float = TypeVar("Float", bound=np.floating)
 
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 SCORES: tuple[Score, ...] = get_args(Score)
@@ -81,7 +84,7 @@ def cycle_samples(condition: Condition, samples: int = 20) -> int:
     return windows_per_cycle(condition) * (samples - 1) + 1
 
 
-def split_cycle(values: NDArray[np.floating], condition: Condition, samples: int = 20) -> NDArray[np.floating]:
+def split_cycle(values: NDArray[Float], condition: Condition, samples: int = 20) -> NDArray[Float]:
     """Cut whole cycles into the windows that a network of this condition takes.
 
     Parameters
@@ -103,7 +106,7 @@ def split_cycle(values: NDArray[np.floating], condition: Condition, samples: int
     return np.stack(parts, axis=1).reshape(-1, samples, *values.shape[2:])
 
 
-def join_cycle(values: NDArray[np.floating], condition: Condition) -> NDArray[np.floating]:
+def join_cycle(values: NDArray[Float], condition: Condition) -> NDArray[Float]:
     """Put the windows of a cycle together again; the inverse of :func:`split_cycle`.
 
     Parameters

@@ -79,7 +79,7 @@ def run_free(weights: Mapping[str, Array], x: ArrayLike, variant: Variant, sampl
 
     hidden = np.zeros((batch, size), dtype=np.float32)
     cell = np.zeros_like(hidden)
-    recurrent = np.ascontiguousarray(weights["encoder.weight_hh_l0"].T)
+    recurrent = weights["encoder.weight_hh_l0"].T
     bias = weights["encoder.bias_ih_l0"] + weights["encoder.bias_hh_l0"]
     projected = sequence @ weights["encoder.weight_ih_l0"].T + bias
     memory = np.empty((batch, steps, size), dtype=np.float32)
@@ -89,10 +89,10 @@ def run_free(weights: Mapping[str, Array], x: ArrayLike, variant: Variant, sampl
 
     general = weights.get("attention.weight")
     keys = memory if general is None else memory @ general.T
-    recurrent = np.ascontiguousarray(weights["decoder.weight_hh_l0"].T)
+    recurrent = weights["decoder.weight_hh_l0"].T
     bias = weights["decoder.bias_ih_l0"] + weights["decoder.bias_hh_l0"]
     from_previous = weights["decoder.weight_ih_l0"].T
-    combine = np.ascontiguousarray(weights["combine.weight"].T)
+    combine = weights["combine.weight"].T
     out = weights["output.weight"].T
     previous = np.zeros((batch, 1), dtype=np.float32)
     y = np.empty((batch, samples), dtype=np.float32)
