@@ -1,0 +1,161 @@
+"""The tools by name, without importing them.
+
+``info`` and "did you mean" need the names and one-line summaries only; a tool's module is imported when the tool
+itself is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import SetupError, did_you_mean
+from .properties import read_document
+
+if TYPE_CHECKING:
+    from .tool import Tool
+
+#: Tools that a setup file of OpenSim itself may hold: worth a better answer than "unknown".
+OPENSIM_TOOLS = frozenset(
+    ("AnalyzeTool", "CMCTool", "ForwardTool", "InverseDynamicsTool", "InverseKinematicsTool")
+    + ("MocoInverse", "MocoStudy", "MocoTrack", "RRATool", "ScaleTool")
+)
+
+
+@dataclass(frozen=True)
+class ToolEntry:
+    """Where a tool is defined and what it does.
+
+    Parameters
+    ----------
+    name : str
+        The class name, which is also the element's name in a setup file.
+    module : str
+        The module that defines it.
+    summary : str
+        One line for ``opensim-nem2e info``.
+    """
+
+    name: str
+    module: str
+    summary: str
+
+
+_TOOLS: dict[str, ToolEntry] = {}
+
+
+def register(name: str, module: str, summary: str) -> None:
+    """Make a tool known to the command line and to setup files.
+
+    Parameters
+    ----------
+    name : str
+        The class name.
+    module : str
+        The module that defines it, imported on first use.
+    summary : str
+        One line on what the tool does.
+    """
+    _TOOLS[name] = ToolEntry(name, module, summary)
+
+
+register(
+    "STDRRefineTool",
+    "opensim_nem2e.tools.stdr_refine",
+    "Refine the muscle activations of a CMC, StaticOptimization or Moco result with an EMG-trained network.",
+)
+register(
+    "STDRTrainTool",
+    "opensim_nem2e.tools.stdr_train",
+    "Train STDR-Net on simulated activations and measured EMG, and write a network file.",
+)
+
+
+def tools() -> tuple[ToolEntry, ...]:
+    """Return every known tool, in alphabetical order.
+
+    Returns
+    -------
+    tuple of ToolEntry
+        Names, modules and summaries; nothing is imported.
+    """
+    return tuple(_TOOLS[name] for name in sorted(_TOOLS))
+
+
+def unknown_tool(name: str) -> str:
+    """Say that a tool is not known, and which ones are.
+
+    Parameters
+    ----------
+    name : str
+        What was found.
+
+    Returns
+    -------
+    str
+        The message.
+    """
+    known = ", ".join(entry.name for entry in tools())
+    if name in OPENSIM_TOOLS:
+        hint = " It is one of OpenSim's own tools: run it with opensim-cmd or OpenSim's Python package."
+    else:
+        hint = did_you_mean(name, _TOOLS)
+    return f"The tool must be one of {known}, but '{name}' was found.{hint}"
+
+
+def tool_class(name: str) -> type[Tool]:
+    """Import a tool.
+
+    Parameters
+    ----------
+    name : str
+        The class name.
+
+    Returns
+    -------
+    type
+        The subclass of :class:`opensim_nem2e.tools.tool.Tool`.
+
+    Raises
+    ------
+    opensim_nem2e.errors.SetupError
+        There is no such tool.
+    """
+    if name not in _TOOLS:
+        raise SetupError(unknown_tool(name))
+    found: type[Tool] = getattr(importlib.import_module(_TOOLS[name].module), name)
+    return found
+
+
+def load_tool(setup_file: str | os.PathLike[str]) -> Tool:
+    """Make the tool that a setup file describes.
+
+    Parameters
+    ----------
+    setup_file : str or os.PathLike
+        The setup file.
+
+    Returns
+    -------
+    Tool
+        An instance of the right subclass, ready to run.
+
+    Raises
+    ------
+    opensim_nem2e.errors.SetupError
+        The file's faults, all of them.
+    opensim_nem2e.errors.MissingFileError
+        There is no such file.
+    """
+    document = read_document(setup_file)
+    if document.tool is None:
+        raise SetupError(document.faults, document.path)
+    name = str(document.tool.tag)
+    if name not in _TOOLS:
+        fault = f"line {document.tool.sourceline}: {unknown_tool(name)}"
+        raise SetupError([*document.faults, fault], document.path)
+    tool = tool_class(name)()
+    tool._read(document)
+    return tool
