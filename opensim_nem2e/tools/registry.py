@@ -19,8 +19,18 @@ if TYPE_CHECKING:
 
 #: Tools that a setup file of OpenSim itself may hold: worth a better answer than "unknown".
 OPENSIM_TOOLS = frozenset(
-    ("AnalyzeTool", "CMCTool", "ForwardTool", "InverseDynamicsTool", "InverseKinematicsTool")
-    + ("MocoInverse", "MocoStudy", "MocoTrack", "RRATool", "ScaleTool")
+    {
+        "AnalyzeTool",
+        "CMCTool",
+        "ForwardTool",
+        "InverseDynamicsTool",
+        "InverseKinematicsTool",
+        "MocoInverse",
+        "MocoStudy",
+        "MocoTrack",
+        "RRATool",
+        "ScaleTool",
+    }
 )
 
 

@@ -1,0 +1,210 @@
+"""opensim-nem2e: refine OpenSim muscle activations with networks trained on measured EMG.
+
+The verbs, the messages and the setup files are those of opensim-cmd. Messages go to the console, warnings and
+errors to standard error; 'run' and 'repair' also append them to opensim_nem2e.log in the working directory.
+The exit status is 0 on success, 1 when something failed, and 2 when the command line was not understood.
+
+Examples:
+  opensim-nem2e print-xml STDRRefineTool            writes default_Setup_STDRRefineTool.xml, to be filled in
+  opensim-nem2e run setup_refine.xml                runs the tool that the setup file describes
+  opensim-nem2e info STDRRefineTool                 lists the properties of a tool
+  opensim-nem2e repair subject01_walk1_states.sto   mends the header that OpenSim 4.6 damages
+  opensim-nem2e --log debug run setup_refine.xml    shows details, and the traceback of an error
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType, ModuleType
+from typing import Any, NoReturn, TextIO
+
+from .. import __version__
+from ..errors import did_you_mean
+from ..log import LEVELS, OpenSimFormatter, logger, start_console, start_file, stop
+from . import info, print_xml, repair, run
+from .reporting import report
+
+#: The commands; each module's docstring is its help text.
+COMMANDS: tuple[ModuleType, ...] = (run, print_xml, info, repair)
+
+#: Appended to, in the working directory, as OpenSim does with opensim.log.
+LOG_FILE = "opensim_nem2e.log"
+
+_INTERRUPTED = 130
+_TERMINATED = 143
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that suggests the right word when one is misspelt."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if wrong:
+            allowed = [choice.strip(" '") for choice in wrong[2].split(",")]
+            message = f"{message}.{did_you_mean(wrong[1], allowed)}"
+        super().error(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit status: 0 on success, 1 on failure, 130 when interrupted.
+
+    Raises
+    ------
+    SystemExit
+        After ``--help`` and ``--version`` (status 0) and after a usage error (status 2).
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A console that lacks a character of a file's name must not stop a run.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return _main(arguments)
+    except BrokenPipeError:
+        # The reader ('| head') has seen enough.
+        return 0
+    finally:
+        _flush()
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if "command" not in options:
+        # As opensim-cmd does without arguments.
+        parser.print_help()
+        return 0
+    with _logging(options.log, options.command.WRITES_LOG), _termination():
+        try:
+            status: int = options.command.execute(options)
+            return status
+        except KeyboardInterrupt:
+            logger.error("Interrupted.")
+            return _INTERRUPTED
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            report(error)
+            return 1
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Build the parser of the whole command line.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        The parser; ``command`` of its result is the command's module.
+    """
+    parser = _Parser(prog="opensim-nem2e", **_help(__doc__))
+    parser.add_argument("-V", "--version", action="version", version=f"opensim-nem2e {__version__}")
+    _add_log_option(parser, default="info")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    for command in COMMANDS:
+        summary = _help(command.__doc__)["description"].splitlines()[0]
+        verb = verbs.add_parser(command.NAME, aliases=command.ALIASES, help=summary, **_help(command.__doc__))
+        command.add_arguments(verb)
+        # Without a default here, the level given before the verb is kept.
+        _add_log_option(verb, default=argparse.SUPPRESS)
+        verb.set_defaults(command=command)
+    return parser
+
+
+def _help(docstring: str | None) -> dict[str, Any]:
+    """Split a module's docstring into what argparse shows before and after the options."""
+    description, _, examples = (docstring or "").partition("\nExamples:\n")
+    return {
+        "description": description.strip(),
+        "epilog": f"examples:\n{examples.rstrip()}",
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+        "allow_abbrev": False,
+    }
+
+
+def _add_log_option(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "-o",
+        "--log",
+        metavar="LEVEL",
+        type=str.lower,
+        choices=tuple(LEVELS),
+        default=default,
+        help=f"the least severe messages to show: {', '.join(LEVELS)} (default: info)",
+    )
+
+
+@contextmanager
+def _logging(level: str, to_file: bool) -> Iterator[None]:
+    """Send messages to the console, and to the log file for commands that do work."""
+    handlers = [_console(sys.stdout, level, errors=False), _console(sys.stderr, level, errors=True)]
+    # A closed pipe or a full disk must not make the logging itself print tracebacks into the user's console.
+    raise_exceptions, logging.raiseExceptions = logging.raiseExceptions, False
+    try:
+        if to_file and level != "off":
+            try:
+                # OpenSim's habit: append. Opened here once, so that a folder without write permission is noticed.
+                with open(LOG_FILE, "a", encoding="utf-8"):  # noqa: PTH123
+                    pass
+                handlers.append(start_file(LOG_FILE, level))
+            except OSError as error:
+                logger.warning("There will be no %s: %s.", LOG_FILE, error.strerror or error)
+        yield
+    finally:
+        for handler in handlers:
+            stop(handler)
+        logging.raiseExceptions = raise_exceptions
+
+
+def _console(stream: TextIO, level: str, errors: bool) -> logging.Handler:
+    handler = start_console(level, stream)
+    handler.setFormatter(OpenSimFormatter(with_time=False))
+    handler.addFilter(lambda record: (record.levelno >= logging.WARNING) == errors)
+    return handler
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Let a run that is told to stop (a cluster's time limit) remove its unfinished files first."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        logger.error("Terminated.")
+        raise SystemExit(_TERMINATED)
+
+    try:
+        before = signal.signal(signal.SIGTERM, leave)
+    except ValueError:
+        # Not the main thread of a host program: its own handling stays.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would complain at exit when it flushes once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""How the commands tell the user that something went wrong."""
+
+from __future__ import annotations
+
+import logging
+
+from ..errors import NEM2EError
+from ..log import logger
+
+
+def report(error: Exception) -> None:
+    """Log an error in one message, with its traceback at level debug.
+
+    Parameters
+    ----------
+    error : Exception
+        What was caught. Errors that a user can cause are shown as they are; anything else is named as a fault of
+        the package.
+    """
+    if isinstance(error, NEM2EError | OSError):
+        message = str(error)
+    elif isinstance(error, MemoryError):
+        message = f"There is not enough memory. {error}".rstrip()
+    else:
+        message = (
+            f"Unexpected {type(error).__name__}: {error}\n"
+            "This is a fault of opensim_nem2e; '--log debug' shows where it happened."
+        )
+    logger.error("%s", message, exc_info=error if logger.isEnabledFor(logging.DEBUG) else None)

@@ -1,0 +1,60 @@
+"""Run the tool that a setup file describes.
+
+Several setup files are run one after the other. One that fails is reported, and the others are still run; the
+exit status is then 1. Relative paths in a setup file are relative to that file's folder.
+
+Examples:
+  opensim-nem2e run setup_refine.xml
+  opensim-nem2e run subject*/setup_refine.xml
+  opensim-nem2e run-tool setup_refine.xml -o debug
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from ..log import logger
+from ..tools.registry import load_tool
+from .reporting import report
+
+NAME = "run"
+ALIASES = ("run-tool",)
+WRITES_LOG = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        The command's own parser.
+    """
+    parser.add_argument("setup_files", metavar="SETUP", nargs="+", help="a setup file (.xml)")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run every setup file.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        The parsed command line.
+
+    Returns
+    -------
+    int
+        0, or 1 if any of them failed.
+    """
+    failed = []
+    for setup_file in options.setup_files:
+        try:
+            tool = load_tool(setup_file)
+            logger.info("Preparing to run %s.", tool.tool_name)
+            tool.run()
+        except Exception as error:
+            report(error)
+            failed.append(setup_file)
+    if failed and len(options.setup_files) > 1:
+        logger.error("%d of %d setup files failed: %s.", len(failed), len(options.setup_files), ", ".join(failed))
+    return 1 if failed else 0
