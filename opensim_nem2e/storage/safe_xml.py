@@ -51,7 +51,7 @@ def read_bytes(path: str | os.PathLike[str], kind: str = "file", max_bytes: int 
             size = Path(name).stat().st_size
             if size > max_bytes:
                 raise MissingFileError(
-                    f"{name}: the {kind} is too large: at most {max_bytes >> 20} MB are read, but it has {size >> 20} MB."
+                    f"{name}: the {kind} is too large: at most {max_bytes >> 20} MB are read, it has {size >> 20} MB."
                 )
         return Path(name).read_bytes()
     except FileNotFoundError:
