@@ -11,6 +11,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import re
 import textwrap
 
 from .. import __version__
@@ -23,6 +24,7 @@ ALIASES = ()
 WRITES_LOG = False
 
 _WIDTH = 100
+_INTERVAL = re.compile(r"([\[(][-+.\w]+,) ([-+.\w]+[\])])")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,7 +90,9 @@ def describe(prop: Property) -> str:
         Name and type, the comment, and the default.
     """
     kind = f"{prop.type}, required" if prop.required else prop.type
-    comment = textwrap.fill(prop.full_comment, _WIDTH, initial_indent="    ", subsequent_indent="    ")
+    # An interval is not broken over two lines.
+    whole = _INTERVAL.sub("\\1\0\\2", prop.full_comment)
+    comment = textwrap.fill(whole, _WIDTH, initial_indent="    ", subsequent_indent="    ").replace("\0", " ")
     return f"{prop.name} [{kind}]\n{comment}\n    Default: {prop.show(prop.default)}"
 
 

@@ -573,13 +573,14 @@ def read_values(
         if inner is not None:
             faults.append(f"{where} must be {prop.allowed}, but the element <{inner.tag}> was found in it.")
             continue
-        text = _text(child)
-        if not text.strip() and prop.default in ("", ()):
-            continue
         try:
-            values[tag] = prop.parse(text)
+            value = prop.parse(_text(child))
         except ValueError as error:
             faults.append(f"{where} {error}")
+            continue
+        # An element left empty, as print-xml writes it (or 'Unassigned'), is not a value that somebody gave.
+        if value not in ("", ()) or prop.default not in ("", ()):
+            values[tag] = value
     return values, name, faults
 
 

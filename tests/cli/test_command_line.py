@@ -1,0 +1,408 @@
+"""The command line as a process: exact text, exit codes, and what it leaves on disk."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from opensim_nem2e import __version__
+from opensim_nem2e.tools import registry
+
+HEAVY = {"numpy", "pandas", "torch", "opensim", "scipy", "matplotlib", "safetensors"}
+
+
+def test_version(command):
+    for option in ("--version", "-V"):
+        done = command(option)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"opensim-nem2e {__version__}\n", "")
+
+
+def test_the_module_is_the_command(command):
+    done = subprocess.run(
+        [sys.executable, "-m", "opensim_nem2e", "--version"],
+        cwd=command.folder,
+        env=command.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"opensim-nem2e {__version__}\n")
+
+
+@pytest.mark.parametrize("words", [[], ["-h"], ["--help"]])
+def test_help_ends_with_worked_examples(command, words):
+    done = command(*words)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: opensim-nem2e [-h] [-V] [-o LEVEL] COMMAND ...\n\nopensim-nem2e: refine")
+    last = done.stdout.rstrip().splitlines()[-1]
+    assert last == "  opensim-nem2e --log debug run setup_refine.xml    shows details, and the traceback of an error"
+
+
+@pytest.mark.parametrize(
+    ("verb", "first", "last"),
+    [
+        (
+            "run",
+            "Run the tool that a setup file describes.",
+            "  opensim-nem2e run-tool setup_refine.xml -o debug",
+        ),
+        ("print-xml", "Write the default setup file of a tool.", "  opensim-nem2e print-xml STDRTrainTool -"),
+        (
+            "info",
+            "Say what tools there are, and what their properties mean.",
+            "  opensim-nem2e info STDRRefineTool network_file",
+        ),
+        (
+            "repair",
+            "Mend states files whose header OpenSim 4.6 damaged.",
+            "  opensim-nem2e repair x_states.sto --model subject01.osim",
+        ),
+    ],
+)
+def test_help_of_a_command_is_its_modules_docstring(command, verb, first, last):
+    done = command(verb, "--help")
+    assert done.returncode == 0
+    assert first in done.stdout.splitlines()
+    assert done.stdout.rstrip().splitlines()[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["rnu"], "invalid choice: 'rnu'"),
+        (["run"], "the following arguments are required: SETUP"),
+        (["print-xml"], "the following arguments are required: TOOL"),
+        (["repair"], "the following arguments are required: FILE"),
+        (["run", "--unknown", "x.xml"], "unrecognized arguments: --unknown"),
+        (["--log", "loud", "info"], "invalid choice: 'loud'"),
+    ],
+)
+def test_usage_errors_exit_with_2(command, words, message):
+    done = command(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("usage: opensim-nem2e")
+    assert message in done.stderr
+    assert not list(command.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "suggestion"),
+    [(["rnu"], "run"), (["print-xlm"], "print-xml"), (["-o", "debgu", "info"], "debug")],
+)
+def test_a_misspelt_word_gets_a_suggestion(command, words, suggestion):
+    assert command(*words).stderr.endswith(f"Did you mean '{suggestion}'?\n")
+
+
+# --- run -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["run", "run-tool"])
+def test_run_succeeds(command, verb):
+    command.write("sub/setup.xml", results_directory="Results")
+    done = command(verb, "sub/setup.xml")
+    assert done.returncode == 0
+    assert done.stdout == "[info] Preparing to run DemoTool.\n[info] Running tool DemoTool.\n"
+    assert done.stderr == "[warn] Something to know.\n"
+    # Relative to the setup file, not to the working directory.
+    assert (command.folder / "sub/Results/demo.txt").read_text() == "done"
+    log = (command.folder / "opensim_nem2e.log").read_text().splitlines()
+    stamp = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\] "
+    assert re.fullmatch(stamp + r"\[info\] Preparing to run DemoTool\.", log[0])
+    assert re.fullmatch(stamp + r"\[warn\] Something to know\.", log[2])
+    assert len(log) == 3
+    command(verb, "sub/setup.xml")
+    assert len((command.folder / "opensim_nem2e.log").read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [
+        ("error", "[error] The run failed on purpose.\n"),
+        (
+            "crash",
+            "[error] Unexpected ZeroDivisionError: on purpose\n"
+            "This is a fault of opensim_nem2e; '--log debug' shows where it happened.\n",
+        ),
+        ("os", "[error] [Errno 2] No such file or directory: '{folder}/absent.sto'\n"),
+    ],
+)
+def test_a_failing_run_says_one_thing(command, outcome, message):
+    command.write("setup.xml", outcome=outcome)
+    done = command("run", "setup.xml")
+    assert done.returncode == 1
+    assert done.stderr == message.format(folder=command.folder)
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_debug_shows_the_traceback_before_or_after_the_verb(command):
+    command.write("setup.xml", outcome="crash")
+    for words in (["-o", "debug", "run", "setup.xml"], ["run", "setup.xml", "--log", "DEBUG"]):
+        done = command(*words)
+        assert done.returncode == 1
+        assert "Traceback (most recent call last):" in done.stderr
+        assert done.stderr.rstrip().endswith("ZeroDivisionError: on purpose")
+
+
+def test_log_levels(command):
+    command.write("setup.xml")
+    assert "[debug] A detail.\n" in command("run", "setup.xml", "-o", "debug").stdout
+    done = command("run", "setup.xml", "-o", "warn")
+    assert (done.stdout, done.stderr) == ("", "[warn] Something to know.\n")
+    # The level after the verb is the later one.
+    done = command("-o", "debug", "run", "setup.xml", "-o", "error")
+    assert (done.stdout, done.stderr) == ("", "")
+    (command.folder / "opensim_nem2e.log").unlink()
+    command.write("bad.xml", outcome="error")
+    done = command("-o", "off", "run", "bad.xml")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+    assert not (command.folder / "opensim_nem2e.log").exists()
+
+
+def test_several_setups_are_all_run(command):
+    command.write("a.xml", outcome="error")
+    command.write("b.xml", results_directory="b")
+    command.write("c.xml", outcome="nothing")
+    done = command("run", "a.xml", "b.xml", "c.xml", "d.xml")
+    assert done.returncode == 1
+    assert (command.folder / "b/demo.txt").exists()
+    assert done.stderr == (
+        "[error] The run failed on purpose.\n"
+        "[warn] Something to know.\n"
+        "[error] c.xml: line 3: <outcome> must be one of 'success', 'error', 'crash', 'os', 'sleep', but 'nothing' was"
+        " found.\n"
+        "[error] d.xml: there is no such setup file.\n"
+        "[error] 3 of 4 setup files failed: a.xml, c.xml, d.xml.\n"
+    )
+
+
+def test_all_faults_of_a_setup_file_at_once(command):
+    (command.folder / "setup.xml").write_text(
+        '<OpenSimDocument Version="50000">\n\t<DemoTool>\n\t\t<state_file>x</state_file>\n'
+        "\t\t<output_precision>1,5</output_precision>\n\t</DemoTool>\n</OpenSimDocument>\n"
+    )
+    done = command("run", "setup.xml")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        "[error] setup.xml: 3 faults were found:\n"
+        "  - line 1: <OpenSimDocument> is of a newer version than can be read: 20302 to 40699 are allowed, but 50000"
+        " was found.\n"
+        "  - line 3: <state_file> is not a property of DemoTool. Did you mean 'states_file'?\n"
+        "  - line 4: <output_precision> must be an integer in [1, 17], but '1,5' was found."
+        " The decimal sign is a point.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tool", "hint"),
+    [
+        ("DemoTol", " Did you mean 'DemoTool'?"),
+        ("CMCTool", " It is one of OpenSim's own tools: run it with opensim-cmd or OpenSim's Python package."),
+        ("Xyz", ""),
+    ],
+)
+def test_an_unknown_tool_is_answered_with_the_known_ones(command, tool, hint):
+    known = ", ".join(sorted(["DemoTool", *(entry.name for entry in registry.tools())]))
+    message = f"must be one of {known}, but '{tool}' was found.{hint}\n"
+    (command.folder / "setup.xml").write_text(f'<OpenSimDocument Version="40600"><{tool} /></OpenSimDocument>')
+    done = command("run", "setup.xml")
+    assert (done.returncode, done.stderr) == (1, f"[error] setup.xml: line 1: The tool {message}")
+    for verb in ("print-xml", "info"):
+        done = command(verb, tool)
+        assert (done.returncode, done.stderr) == (1, f"[error] The tool {message}")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no permission bits and POSIX signals")
+def test_a_folder_without_write_permission_is_a_warning_only(command, tmp_path):
+    command.write("setup.xml", results_directory="Results")
+    # A folder in the log file's place is refused to every user, root included.
+    (tmp_path / "opensim_nem2e.log").mkdir()
+    done = command("run", "setup.xml")
+    assert done.returncode == 0
+    assert done.stderr.startswith("[warn] There will be no opensim_nem2e.log: Is a directory.\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(
+    ("number", "status", "message"),
+    [(signal.SIGINT, 130, "[error] Interrupted.\n"), (signal.SIGTERM, 143, "[error] Terminated.\n")],
+)
+def test_an_interrupted_run_leaves_nothing_behind(command, number, status, message):
+    command.write("setup.xml", outcome="sleep", results_directory="Results")
+    process = subprocess.Popen(
+        [*command.with_demo, "run", "setup.xml"],
+        cwd=command.folder,
+        env=command.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "Sleeping" in line:
+            break
+    assert list((command.folder / "Results").iterdir())
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (status, message)
+    assert not (command.folder / "Results").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_closed_pipe_is_no_error(command):
+    command.write("setup.xml", results_directory="Results")
+    for words in (["info", "DemoTool"], ["run", "setup.xml"]):
+        process = subprocess.Popen(
+            [*command.with_demo, *words],
+            cwd=command.folder,
+            env=command.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait(timeout=60) == 0
+        assert errors in ("", "[warn] Something to know.\n")
+    # The run was finished although nobody listened.
+    assert (command.folder / "Results/demo.txt").exists()
+
+
+# --- print-xml -------------------------------------------------------------------------------------------------
+
+DEMO_XML = """\
+<?xml version="1.0" encoding="UTF-8" ?>
+<OpenSimDocument Version="40600">
+	<DemoTool>
+		<!--Directory used for writing results.-->
+		<results_directory>./</results_directory>
+		<!--Storage file (.sto) with the states of a CMC run.-->
+		<states_file />
+		<!--Number of decimals in the results. Allowed: an integer in [1, 17].-->
+		<output_precision>8</output_precision>
+		<!--First time that is used. Unit: s.-->
+		<initial_time>-Inf</initial_time>
+		<!--How the run ends. Allowed: one of 'success', 'error', 'crash', 'os', 'sleep'.-->
+		<outcome>success</outcome>
+	</DemoTool>
+</OpenSimDocument>
+"""
+
+
+def test_print_xml(command):
+    done = command("print-xml", "DemoTool")
+    assert (done.returncode, done.stdout) == (0, "[info] Printing 'default_Setup_DemoTool.xml'.\n")
+    written = command.folder / "default_Setup_DemoTool.xml"
+    assert written.read_bytes().decode() == DEMO_XML
+    # Nothing else is left in the folder, no log file either.
+    assert list(command.folder.iterdir()) == [written]
+
+
+def test_print_xml_to_a_named_file_and_to_standard_output(command):
+    done = command("print-xml", "DemoTool", "my setup.xml")
+    assert (done.returncode, done.stdout) == (0, "[info] Printing 'my setup.xml'.\n")
+    assert (command.folder / "my setup.xml").read_text() == DEMO_XML
+    done = command("print-xml", "DemoTool", "-")
+    assert (done.returncode, done.stdout, done.stderr) == (0, DEMO_XML, "")
+    assert command("run", "my setup.xml").returncode == 0
+
+
+def test_print_xml_does_not_overwrite_silently(command):
+    path = command.folder / "a.xml"
+    path.write_text("precious")
+    done = command("print-xml", "DemoTool", "a.xml")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "[error] a.xml: the file exists and is left as it is; --force replaces it.\n"
+    assert path.read_text() == "precious"
+    assert command("print-xml", "DemoTool", "a.xml", "--force").returncode == 0
+    assert path.read_text() == DEMO_XML
+
+
+def test_print_xml_where_nothing_can_be_written(command):
+    done = command("print-xml", "DemoTool", "no/a.xml")
+    assert done.returncode == 1
+    assert done.stderr == "[error] no/a.xml: the folder 'no' does not exist.\n"
+    (command.folder / "folder").mkdir()
+    done = command("print-xml", "DemoTool", "folder")
+    assert done.returncode == 1
+    assert done.stderr == "[error] folder: a file name was expected, but this is a directory.\n"
+
+
+# --- info ------------------------------------------------------------------------------------------------------
+
+
+def test_info_lists_the_tools(command):
+    done = command("info")
+    assert done.returncode == 0
+    assert done.stdout.startswith(
+        f"TOOLS OF opensim_nem2e {__version__}\n\n  DemoTool        Do what the setup file says.\n"
+    )
+    for entry in registry.tools():
+        assert f"\n  {entry.name} " in done.stdout
+    assert done.stdout.endswith("\n'opensim-nem2e info TOOL' lists the properties of a tool.\n")
+
+
+def test_info_on_a_tool_and_on_a_property(command):
+    done = command("info", "DemoTool")
+    assert done.returncode == 0
+    assert done.stdout.startswith(
+        "DemoTool: Do what the setup file says.\n\nPROPERTIES FOR DemoTool (5)\n\n"
+        "results_directory [directory]\n    Directory used for writing results.\n    Default: ./\n\n"
+        "states_file [file]\n    Storage file (.sto) with the states of a CMC run.\n    Default: (empty)\n"
+    )
+    done = command("info", "DemoTool", "output_precision")
+    assert done.stdout == (
+        "DemoTool.output_precision [int]\n"
+        "    Number of decimals in the results. Allowed: an integer in [1, 17].\n"
+        "    Default: 8\n"
+    )
+    done = command("info", "DemoTool", "precision")
+    assert done.returncode == 1
+    assert done.stderr == ("[error] 'precision' is not a property of DemoTool. Did you mean 'output_precision'?\n")
+
+
+# --- start-up --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version"],
+        ["--help"],
+        ["info"],
+        *(["print-xml", entry.name] for entry in registry.tools()),
+        *(["info", entry.name] for entry in registry.tools()),
+    ],
+    ids=" ".join,
+)
+def test_light_commands_import_nothing_heavy(command, words):
+    listing = command.folder / "modules.txt"
+    done = command(*words, MODULES_FILE=str(listing))
+    assert done.returncode == 0, done.stderr
+    loaded = set(listing.read_text().split())
+    assert "opensim_nem2e.cli.main" in loaded
+    assert not HEAVY & loaded
+
+
+def test_reading_a_setup_file_imports_nothing_heavy(command):
+    command.write("setup.xml", outcome="error")
+    listing = command.folder / "modules.txt"
+    command("run", "setup.xml", MODULES_FILE=str(listing))
+    assert not HEAVY & set(listing.read_text().split())
+
+
+# --- repair ----------------------------------------------------------------------------------------------------
+
+
+def test_repair_reports_every_file(command):
+    done = command("repair", "a.sto", "b.sto")
+    assert done.returncode == 1
+    assert done.stderr.endswith("[error] 2 of 2 files could not be repaired: a.sto, b.sto.\n")
+    assert "a.sto: there is no such" in done.stderr
