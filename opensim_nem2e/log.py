@@ -55,6 +55,30 @@ class OpenSimFormatter(logging.Formatter):
         return text
 
 
+class Recorder(logging.Handler):
+    """Keep the lines of one run, in the log file's layout, to store them with its results.
+
+    Parameters
+    ----------
+    level : str
+        The least severe level that is kept.
+    """
+
+    def __init__(self, level: str = "info"):
+        super().__init__(LEVELS[level])
+        self.setFormatter(OpenSimFormatter(with_time=True))
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record."""
+        self.lines.append(self.format(record))
+
+    @property
+    def text(self) -> str:
+        """All lines so far."""
+        return "".join(f"{line}\n" for line in self.lines)
+
+
 def start_console(level: str = "info", stream: TextIO | None = None) -> logging.Handler:
     """Show the package's messages on the console.
 

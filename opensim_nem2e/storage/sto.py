@@ -87,8 +87,8 @@ class TimeSeries:
         labels = tuple(self.labels)
         if time.ndim != 1 or data.shape != (len(time), len(labels)):
             raise StorageError(
-                f"A time series with {len(labels)} labels needs time (rows,) and data (rows, {len(labels)}), but time has "
-                f"the shape {time.shape} and data {data.shape}.",
+                f"A time series with {len(labels)} labels needs time (rows,) and data (rows, {len(labels)}), but time "
+                f"has the shape {time.shape} and data {data.shape}.",
                 self.path,
             )
         object.__setattr__(self, "time", time)
@@ -484,6 +484,7 @@ def rewrite_columns(
     *,
     name: str,
     precision: int = 8,
+    columns: Mapping[str, str] | None = None,
     extra_columns: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write a copy of a file with some columns replaced and every other number kept as text.
@@ -496,13 +497,15 @@ def rewrite_columns(
     source : TimeSeries
         What :func:`read_storage` returned; its file is read again.
     replacements : mapping of str to numpy.ndarray
-        Label to new values, ``(rows,)``.
+        Label to new values, ``(rows,)``. In a masked array the masked rows keep their text.
     path : str or os.PathLike
         The file to write; it may be the source itself.
     name : str
         The name for the first line.
     precision : int, optional
         Digits after the decimal point of the new numbers.
+    columns : mapping of str to str, optional
+        The labels to write, in this order, and the labels they get in the new file. By default all, as they are.
     extra_columns : mapping of str to numpy.ndarray, optional
         Columns to add at the end, ``(rows,)`` each.
 
@@ -519,7 +522,8 @@ def rewrite_columns(
     for label in extra:
         if source.has(label):
             raise LabelError(f"The column '{label}' is to be added, but it exists already.", source.path)
-    labels = (*source.labels, *extra)
+    kept = range(1, len(source.labels) + 1) if columns is None else [source.index(label) + 1 for label in columns]
+    labels = (*(source.labels if columns is None else columns.values()), *extra)
     _check_labels(labels, path)
     number = _number_format(precision, path)
     for label, values in (*replacements.items(), *extra.items()):
@@ -527,8 +531,9 @@ def rewrite_columns(
             raise StorageError(
                 f"The column '{label}' needs {source.n_rows} values, but has the shape {np.shape(values)}.", source.path
             )
-    columns = [source.index(label) + 1 for label in replacements]
+    replaced = [source.index(label) + 1 for label in replacements]
     texts = [_texts(values, number) for values in replacements.values()]
+    masks = [np.ma.getmaskarray(values).tolist() for values in replacements.values()]
     added = [_texts(values, number) for values in extra.values()]
 
     content = read_bytes(source.path, "storage file")
@@ -537,6 +542,8 @@ def rewrite_columns(
     if len(layout.labels) != len(source.labels):
         raise changed
     n_columns = len(source.labels) + 1
+    # An empty cell is a missing number; OpenSim's readers count words and would shift the row.
+    gaps = bool(np.isnan(source.data).any())
     rows: list[bytes] = []
     times = source.time.tolist()
     for line in content[layout.body_offset :].split(b"\n"):
@@ -550,10 +557,14 @@ def rewrite_columns(
             raise changed
         if float(parts[0]) != times[row]:
             continue
-        for column, text in zip(columns, texts, strict=True):
-            parts[column] = text[row]
-        parts += [text[row] for text in added]
-        rows.append(b"\t".join(parts))
+        for column, text, mask in zip(replaced, texts, masks, strict=True):
+            if not mask[row]:
+                parts[column] = text[row]
+        chosen = parts if columns is None else [parts[0], *(parts[column] for column in kept)]
+        chosen += [text[row] for text in added]
+        if gaps:
+            chosen = [part if part.strip() else b"nan" for part in chosen]
+        rows.append(b"\t".join(chosen))
     if len(rows) != len(times):
         raise changed
     header = header_text(name, len(rows), len(labels) + 1, source.in_degrees, source.description)
