@@ -113,12 +113,22 @@ class ResultFiles:
         return list(self._files)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if kind is None:
-            for temporary in self._files.values():
-                _flush_to_disk(temporary)
-            for final, temporary in self._files.items():
-                os.replace(temporary, final)
-            return
+        done = False
+        try:
+            if kind is None:
+                # Everything that can fail comes before the first rename.
+                for final, temporary in self._files.items():
+                    _flush_to_disk(temporary)
+                    if final.is_dir():
+                        raise NEM2EError(f"The result '{final}' cannot be written: a directory has this name.")
+                for final, temporary in self._files.items():
+                    os.replace(temporary, final)
+                done = True
+        finally:
+            if not done:
+                self._undo()
+
+    def _undo(self) -> None:
         for temporary in self._files.values():
             temporary.unlink(missing_ok=True)
         for folder in self._made:

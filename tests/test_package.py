@@ -1,0 +1,81 @@
+"""The package as a whole: cheap to import, and documented throughout."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import pkgutil
+import subprocess
+import sys
+import tomllib
+
+import numpydoc.validate
+import pytest
+
+import opensim_nem2e
+
+HEAVY = ("torch", "opensim", "pandas", "scipy", "matplotlib", "lxml", "numpy")
+
+
+def modules_after(code: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter has loaded after running some code."""
+    script = f"{code}\nimport sys, json; print(json.dumps(sorted({{m.partition('.')[0] for m in sys.modules}})))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_import_costs_nothing():
+    assert not modules_after("import opensim_nem2e") & set(HEAVY)
+
+
+@pytest.mark.parametrize("name", [name for name in opensim_nem2e.__all__ if name != "__version__"])
+def test_public_names(name):
+    assert getattr(opensim_nem2e, name).__name__ == name
+    assert name in dir(opensim_nem2e)
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="NoSuchTool"):
+        _ = opensim_nem2e.NoSuchTool
+
+
+def test_versions_agree(repository):
+    with (repository / "pyproject.toml").open("rb") as stream:
+        assert tomllib.load(stream)["project"]["version"] == opensim_nem2e.__version__
+    assert f"version: {opensim_nem2e.__version__}" in (repository / "CITATION.cff").read_text()
+    assert f"## [{opensim_nem2e.__version__}]" in (repository / "CHANGELOG.md").read_text()
+
+
+def public_objects():
+    """Yield the dotted name of every public function, class and method."""
+    for module_info in pkgutil.walk_packages(opensim_nem2e.__path__, "opensim_nem2e."):
+        if any(part.startswith("_") for part in module_info.name.split(".")[1:]):
+            continue
+        module = importlib.import_module(module_info.name)
+        for name, thing in vars(module).items():
+            if name.startswith("_") or getattr(thing, "__module__", None) != module.__name__:
+                continue
+            if inspect.isfunction(thing):
+                yield f"{module.__name__}.{name}"
+            elif inspect.isclass(thing):
+                yield f"{module.__name__}.{name}"
+                for attribute, member in vars(thing).items():
+                    # Accessors that a property table generates are checked with their tool.
+                    if not attribute.startswith("_") and inspect.isfunction(member) and "." in member.__qualname__:
+                        if member.__code__.co_filename == inspect.getsourcefile(module):
+                            yield f"{module.__name__}.{name}.{attribute}"
+
+
+def test_docstrings(repository):
+    with (repository / "pyproject.toml").open("rb") as stream:
+        checks = set(tomllib.load(stream)["tool"]["numpydoc_validation"]["checks"])
+    faults = []
+    count = 0
+    for name in public_objects():
+        count += 1
+        for code, text in numpydoc.validate.validate(name)["errors"]:
+            if code in checks:
+                faults.append(f"{name}: {code} {text}")
+    assert count > 100
+    assert not faults, "\n".join(faults)
