@@ -1,0 +1,1 @@
+"""What knows about muscles: activation dynamics, and OpenSim itself (the only part that imports it)."""

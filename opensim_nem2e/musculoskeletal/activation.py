@@ -1,0 +1,367 @@
+"""Activation dynamics of OpenSim's muscles, forward and inverse, in numpy.
+
+Two models, as OpenSim 4.6 computes them (the tests compare each with ``opensim``); ``a`` is the activation,
+``e`` the excitation, ``z = 0.5 + 1.5 a``:
+
+``first_order``
+    Thelen2003Muscle and Millard2012EquilibriumMuscle (OpenSim ``MuscleFirstOrderActivationDynamicModel``; Winters 1995;
+    Thelen 2003)::
+
+        da/dt = (e - a) / (tau_act z)      if e > a
+                (e - a) z / tau_deact      otherwise
+
+    On the right-hand side ``a`` is clamped to ``minimum_activation..1``, the excitation is not clamped. The state
+    itself can therefore drift below the minimum while ``e`` stays below it; the muscle uses the clamped value.
+
+``degroote_fregly``
+    DeGrooteFregly2016Muscle, where a hyperbolic tangent blends the two branches (De Groote et al. 2016), no clamping::
+
+        da/dt = (e - a) [(1/2 + f) / (tau_act z) + (1/2 - f) z / tau_deact],   f = 1/2 tanh(b (e - a))
+
+    ``b`` is the property ``activation_dynamics_smoothing`` (0.1 by default, which is nearly the mean of the branches).
+    OpenSim 4.6 keeps the time constants of this muscle in static variables: the first such muscle of a *process*
+    decides for all of them. Give every muscle the same ones to reproduce that.
+
+References
+----------
+Thelen, D. G. (2003). Adjustment of muscle mechanics model parameters to simulate dynamic contractions in older adults.
+J. Biomech. Eng. 125, 70-77.
+De Groote, F., Kinney, A. L., Rao, A. V., Fregly, B. J. (2016). Evaluation of direct collocation optimal control problem
+formulations for solving the muscle redundancy problem. Ann. Biomed. Eng. 44, 2922-2936.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import ModelError
+from ..signals.resample import interpolate
+
+Array = NDArray[np.float64]
+
+#: The activation dynamics that are known.
+KINDS = ("first_order", "degroote_fregly")
+
+#: Longest step of the forward integration (s): a twentieth of the fastest default time constant.
+INTEGRATION_STEP = 5e-4
+
+#: Longest step over which an excitation is sought (s). CMC writes rows down to 6e-8 s apart: a difference quotient over
+#: such a step would be rounding noise. No muscle reacts within a millisecond.
+CONTROL_STEP = 1e-3
+
+#: The blended model's rate depends weakly on the excitation that is sought; what is left after these rounds is made up
+#: for in the next step.
+_BLENDED_ROUNDS = 3
+
+#: What a mean taken from a running sum may be off by.
+_ROUNDING = 1e-10
+
+
+@dataclass(frozen=True)
+class _Dynamics:
+    """Parameters of all muscles, one row: (muscles,)."""
+
+    tau_act: Array
+    tau_deact: Array
+    low: Array  # the activation on the right-hand side is clamped to low..high
+    high: Array
+    blended: NDArray[np.bool_] | None  # None: no muscle is
+    smoothing: Array
+    clamping: bool = True  # False: no state can leave low..high, because neither its start nor an excitation does
+
+    def clamp(self, activation: Array) -> Array:
+        """Return the activation that the right-hand side sees."""
+        return np.minimum(np.maximum(activation, self.low), self.high) if self.clamping else activation
+
+    def rate(self, excitation: Array, activation: Array) -> Array:
+        """Return da/dt divided by (e - a), 1/s; the activation is already clamped."""
+        z = 0.5 + 1.5 * activation
+        rise = 1.0 / (self.tau_act * z)
+        fall = z / self.tau_deact
+        difference = excitation - activation
+        rate = np.where(difference > 0.0, rise, fall)
+        if self.blended is not None:
+            f = 0.5 * np.tanh(self.smoothing * difference)
+            rate = np.where(self.blended, (0.5 + f) * rise + (0.5 - f) * fall, rate)
+        return rate
+
+    def middle_rate(self, state: Array, excitation: Array, step: float) -> Array:
+        """Return the rate in the middle of a step with the excitation held."""
+        a = self.clamp(state)
+        part = np.minimum(0.5 * step * self.rate(excitation, a), 1.0)
+        return self.rate(excitation, self.clamp(a + part * (excitation - a)))
+
+    def advance(self, state: Array, excitation: Array, step: float | Array, rate: Array) -> Array:
+        """Return the state after a step with the excitation and the rate held."""
+        exponent = rate * step
+        gain = -np.expm1(-exponent)
+        if not self.clamping:
+            return state + (excitation - state) * gain
+        a = self.clamp(state)
+        # Beyond the clamp the right-hand side no longer depends on the state: a straight line, not an exponential.
+        return state + (excitation - a) * np.where(state == a, gain, exponent)
+
+    def within(self, *tables: Array) -> _Dynamics:
+        """Return the same without clamping if every table (rows, muscles) lies within the clamp."""
+        inside = all(np.all(table >= self.low) and np.all(table <= self.high) for table in tables)
+        return replace(self, clamping=not inside)
+
+
+def activation_from_excitation(
+    time: ArrayLike,
+    excitation: ArrayLike,
+    tau_act: ArrayLike,
+    tau_deact: ArrayLike,
+    initial: ArrayLike,
+    kind: str | Sequence[str] = "first_order",
+    *,
+    min_activation: ArrayLike = 0.01,
+    smoothing: ArrayLike = 0.1,
+    max_step: float = INTEGRATION_STEP,
+) -> Array:
+    """Integrate the activation dynamics forward.
+
+    Between rows the excitation is a straight line, as ForwardTool reads a controls file. The integration steps over a
+    regular grid of its own, so rows that lie almost on top of each other cost nothing and rows far apart are no
+    less exact. In each step the excitation is its exact mean and the time constant that of the step's middle; then the
+    equation is linear and its solution an exponential. The scheme is of second order, cannot overshoot, and is stable
+    at any step.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time, strictly increasing, evenly spaced or not (s).
+    excitation : array_like, shape (rows, muscles) or (rows,)
+        Excitation, dimensionless.
+    tau_act, tau_deact : array_like, shape (muscles,) or ()
+        Activation and deactivation time constants (s).
+    initial : array_like, shape (muscles,) or ()
+        Activation at the first row.
+    kind : str or sequence of str
+        ``'first_order'`` or ``'degroote_fregly'``, for all muscles or one per muscle.
+    min_activation : array_like, shape (muscles,) or ()
+        The muscle's ``minimum_activation``; not used by ``degroote_fregly``.
+    smoothing : array_like, shape (muscles,) or ()
+        ``activation_dynamics_smoothing`` of ``degroote_fregly``.
+    max_step : float
+        Longest integration step (s).
+
+    Returns
+    -------
+    numpy.ndarray, shape as ``excitation``
+        Activation at every row, as the muscle uses it (at least ``min_activation`` and at most 1 for ``first_order``).
+
+    Raises
+    ------
+    ModelError
+        If a time constant is not positive, a kind is unknown, or an array has the wrong length.
+    StorageError
+        If time is not strictly increasing or does not match the excitation.
+    """
+    x = np.asarray(time, dtype=float)
+    table = np.asarray(excitation, dtype=float)
+    e = interpolate(x, table, x).reshape(x.size, -1)  # also checks the rows
+    muscles = _dynamics(e.shape[1], tau_act, tau_deact, kind, min_activation, smoothing)
+    state = _per_muscle(initial, e.shape[1], "initial activation").copy()
+
+    if x.size == 1:
+        return muscles.clamp(state).reshape(table.shape)
+    muscles = muscles.within(e, state)
+
+    grid, step = _grid(x, max_step)
+    rows_first, rows_second = _integrals(x, e)
+    first, second = _integrals_at(grid, x, e, rows_first, rows_second)
+    mean = np.diff(first, axis=0) / step
+    # Where in its step the excitation lies: the integral of (e - mean) (t - middle), per step. An early excitation has
+    # had time to decay, a late one has not; without this a jump inside a step costs three times the error.
+    lateness = (first[1:] + first[:-1]) / 2.0 - np.diff(second, axis=0) / step
+    start = np.empty_like(mean)
+    rates = np.empty_like(mean)
+    for cell in range(mean.shape[0]):
+        start[cell] = state
+        rates[cell] = muscles.middle_rate(state, mean[cell], step)
+        state = muscles.advance(state, mean[cell] + rates[cell] * lateness[cell], step, rates[cell])
+
+    # Each row continues the solution from the start of its step, with the mean excitation since then.
+    cell_of = np.clip(np.searchsorted(grid, x, side="right") - 1, 0, mean.shape[0] - 1)
+    since = (x - grid[cell_of])[:, np.newaxis]
+    so_far = np.divide(rows_first - first[cell_of], since, out=mean[cell_of], where=since > 0.0)
+    result = muscles.clamp(muscles.advance(start[cell_of], so_far, since, rates[cell_of]))
+    return result.reshape(table.shape)
+
+
+def excitation_from_activation(
+    time: ArrayLike,
+    activation: ArrayLike,
+    tau_act: ArrayLike,
+    tau_deact: ArrayLike,
+    min_control: ArrayLike = 0.0,
+    max_control: ArrayLike = 1.0,
+    kind: str | Sequence[str] = "first_order",
+    *,
+    min_activation: ArrayLike = 0.01,
+    smoothing: ArrayLike = 0.1,
+) -> tuple[Array, Array]:
+    """Find the excitation that makes a muscle follow an activation, and what it really follows.
+
+    Over a regular grid of 1 ms, the excitation of each step is the one that takes the activation reached so far to the
+    one wanted at the step's end. It is clipped to the control bounds: a muscle cannot deactivate faster than its time
+    constants let it. Once the bound no longer holds it back, it catches up as fast as the bounds allow. Each row then
+    gets the mean over its surroundings, so the excitation is right when read as straight lines between rows, as
+    ForwardTool reads a controls file.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time, strictly increasing, evenly spaced or not (s).
+    activation : array_like, shape (rows, muscles) or (rows,)
+        The activation to follow, dimensionless.
+    tau_act, tau_deact : array_like, shape (muscles,) or ()
+        Activation and deactivation time constants (s).
+    min_control, max_control : array_like, shape (muscles,) or ()
+        Bounds of the excitation (the actuator's ``min_control`` and ``max_control``).
+    kind : str or sequence of str
+        ``'first_order'`` or ``'degroote_fregly'``, for all muscles or one per muscle.
+    min_activation : array_like, shape (muscles,) or ()
+        The muscle's ``minimum_activation``; not used by ``degroote_fregly``.
+    smoothing : array_like, shape (muscles,) or ()
+        ``activation_dynamics_smoothing`` of ``degroote_fregly``.
+
+    Returns
+    -------
+    excitation : numpy.ndarray, shape as ``activation``
+        Excitation within its bounds.
+    achieved : numpy.ndarray, shape as ``activation``
+        The activation that this excitation leads to, integrated forward from the first row; its deviation from
+        ``activation`` is what clipping and the row spacing cost.
+
+    Raises
+    ------
+    ModelError
+        If a time constant is not positive, the control bounds are in the wrong order, a kind is unknown, or an array
+        has the wrong length.
+    StorageError
+        If time is not strictly increasing or does not match the activation.
+    """
+    x = np.asarray(time, dtype=float)
+    table = np.asarray(activation, dtype=float)
+    target = interpolate(x, table, x).reshape(x.size, -1)  # also checks the rows
+    count = target.shape[1]
+    muscles = _dynamics(count, tau_act, tau_deact, kind, min_activation, smoothing)
+    low = _per_muscle(min_control, count, "min_control")
+    high = _per_muscle(max_control, count, "max_control")
+    if not np.all(low < high):
+        raise ModelError("min_control must be smaller than max_control for every muscle")
+
+    if x.size == 1:
+        achieved = muscles.clamp(target)
+        return np.clip(achieved, low, high).reshape(table.shape), achieved.reshape(table.shape)
+
+    grid, step = _grid(x, CONTROL_STEP)
+    goals = muscles.clamp(interpolate(x, target, grid))
+    muscles = muscles.within(low, high)
+    held = np.empty((grid.size - 1, count))
+    state = goals[0]
+    for cell, goal in enumerate(goals[1:]):
+        held[cell], rate = _aim(muscles, state, goal, step, low, high)
+        state = muscles.advance(state, held[cell], step, rate)
+
+    # A row gets the mean excitation of its surroundings, so that straight lines between rows have the same impulse.
+    impulse = np.zeros_like(goals)
+    np.cumsum(held * step, axis=0, out=impulse[1:])
+    gaps = np.diff(x)
+    reach = np.maximum(0.5 * np.maximum(np.append(gaps, 0.0), np.insert(gaps, 0, 0.0)), 0.5 * step)
+    before = np.maximum(x - reach, x[0])
+    after = np.minimum(x + reach, x[-1])
+    mean = (interpolate(grid, impulse, after) - interpolate(grid, impulse, before)) / (after - before)[:, np.newaxis]
+    # Sums of many steps leave rounding in it: what sits on a bound shall sit there exactly, so that it can be counted.
+    result = np.where(mean < low + _ROUNDING, low, np.where(mean > high - _ROUNDING, high, mean))
+    achieved = activation_from_excitation(
+        x,
+        result,
+        tau_act,
+        tau_deact,
+        target[0],
+        kind,
+        min_activation=min_activation,
+        smoothing=smoothing,
+        max_step=CONTROL_STEP,  # this excitation does not jump: 1e-4 from OpenSim's own integration
+    )
+    return result.reshape(table.shape), achieved.reshape(table.shape)
+
+
+def _aim(muscles: _Dynamics, state: Array, goal: Array, step: float, low: Array, high: Array) -> tuple[Array, Array]:
+    """Return the excitation, held for one step, that leads to the goal or as near as the bounds allow, and the rate."""
+    a = muscles.clamp(state)
+    middle = 0.5 * (a + goal)
+    # e - a has the sign of goal - a, so the branch is known before the excitation is.
+    excitation = goal
+    for _ in range(1 if muscles.blended is None else _BLENDED_ROUNDS):
+        rate = muscles.rate(excitation, middle)
+        gain = -np.expm1(-rate * step)
+        excitation = np.minimum(np.maximum(a + (goal - a) / gain, low), high)
+    return excitation, rate
+
+
+def _grid(time: Array, max_step: float) -> tuple[Array, float]:
+    """Return a regular grid over the rows' time and its step."""
+    steps = max(1, int(np.ceil((time[-1] - time[0]) / max_step)))
+    return np.linspace(time[0], time[-1], steps + 1), float((time[-1] - time[0]) / steps)
+
+
+def _integrals(time: Array, values: Array) -> tuple[Array, Array]:
+    """Return the first and second integral, from the first row to each row, of the straight lines between rows."""
+    gaps = np.diff(time)[:, np.newaxis]
+    first = np.zeros_like(values)
+    np.cumsum(0.5 * gaps * (values[1:] + values[:-1]), axis=0, out=first[1:])
+    second = np.zeros_like(values)
+    np.cumsum(gaps * (first[:-1] + gaps * (2.0 * values[:-1] + values[1:]) / 6.0), axis=0, out=second[1:])
+    return first, second
+
+
+def _integrals_at(at: Array, time: Array, values: Array, first: Array, second: Array) -> tuple[Array, Array]:
+    """Return both integrals between rows, from those at the rows."""
+    left = np.clip(np.searchsorted(time, at, side="right") - 1, 0, time.size - 2)
+    s = (at - time[left])[:, np.newaxis]
+    start = values[left]
+    rise = (values[left + 1] - start) / (time[left + 1] - time[left])[:, np.newaxis]
+    return (
+        first[left] + s * (start + s * rise / 2.0),
+        second[left] + s * (first[left] + s * (start / 2.0 + s * rise / 6.0)),
+    )
+
+
+def _dynamics(
+    count: int,
+    tau_act: ArrayLike,
+    tau_deact: ArrayLike,
+    kind: str | Sequence[str],
+    min_activation: ArrayLike,
+    smoothing: ArrayLike,
+) -> _Dynamics:
+    kinds = [kind] * count if isinstance(kind, str) else list(kind)
+    if len(kinds) != count:
+        raise ModelError(f"kind must be one name or one per muscle ({count}), found {len(kinds)}")
+    unknown = sorted(set(kinds) - set(KINDS))
+    if unknown:
+        raise ModelError(f"activation dynamics must be one of {', '.join(KINDS)}, found '{unknown[0]}'")
+    rise = _per_muscle(tau_act, count, "activation time constant")
+    fall = _per_muscle(tau_deact, count, "deactivation time constant")
+    if not (np.all(rise > 0.0) and np.all(fall > 0.0)):
+        raise ModelError("activation and deactivation time constants must be positive (s)")
+    blended = np.array([name == "degroote_fregly" for name in kinds], dtype=bool)
+    low = np.where(blended, -np.inf, _per_muscle(min_activation, count, "minimum activation"))
+    high = np.where(blended, np.inf, 1.0)
+    some = blended if blended.any() else None
+    return _Dynamics(rise, fall, low, high, some, _per_muscle(smoothing, count, "smoothing"))
+
+
+def _per_muscle(value: ArrayLike, count: int, what: str) -> Array:
+    array = np.asarray(value, dtype=float)
+    if array.shape not in ((), (count,)):
+        raise ModelError(f"{what} must be one number or one per muscle ({count}), found shape {array.shape}")
+    return np.broadcast_to(array, (count,))
