@@ -1,0 +1,384 @@
+"""What this package needs from an OpenSim model file, without OpenSim.
+
+Opening a model with lxml takes about 20 ms and no import of ``opensim``. Files of OpenSim 2.x and 3.x (joints inside
+bodies) and of 4.x are read; values that a file leaves out come from its ``<defaults>`` block or, failing that, are the
+defaults of OpenSim 4.6's own classes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxml import etree
+
+from ..errors import ModelError, locate
+from .safe_xml import parse_xml
+
+
+@dataclass(frozen=True)
+class _MuscleClass:
+    """Defaults and states of one class of muscles, as printed and named by OpenSim 4.6."""
+
+    min_control: float
+    min_activation: float | None
+    activation_time_constant: float | None
+    deactivation_time_constant: float | None
+    states: tuple[str, ...] = ("activation", "fiber_length")
+
+
+_MUSCLE_CLASSES = {
+    "Thelen2003Muscle": _MuscleClass(0.01, 0.01, 0.015, 0.050),
+    "Millard2012EquilibriumMuscle": _MuscleClass(0.01, 0.01, 0.010, 0.040),
+    "Millard2012AccelerationMuscle": _MuscleClass(
+        0.0, 0.01, 0.010, 0.040, ("activation", "fiber_length", "fiber_velocity")
+    ),
+    "DeGrooteFregly2016Muscle": _MuscleClass(0.0, 0.0, 0.015, 0.060, ("activation", "normalized_tendon_force")),
+    "RigidTendonMuscle": _MuscleClass(0.0, None, None, None, ()),
+    "Thelen2003Muscle_Deprecated": _MuscleClass(0.0, None, 0.010, 0.040),
+    "Schutte1993Muscle_Deprecated": _MuscleClass(0.0, None, None, None),
+    "Delp1990Muscle_Deprecated": _MuscleClass(0.0, None, None, None, ("activation", "fiber_length", "fiber_velocity")),
+}
+
+#: Names that OpenSim itself replaces when it reads old files (``RegisterTypes_osimActuators.cpp``).
+_RENAMED = {"Schutte1993Muscle": "Schutte1993Muscle_Deprecated", "Delp1990Muscle": "Delp1990Muscle_Deprecated"}
+
+#: Files older than this let these classes have a lower control bound of 0, which OpenSim now raises as it reads them
+#: (``updateFromXMLNode``; it is below their lowest activation).
+_MIN_CONTROL_RAISED_BEFORE = 30513
+_MIN_CONTROL_RAISED = {"Thelen2003Muscle": 0.01, "Millard2012EquilibriumMuscle": 0.01}
+
+#: A muscle of some plugin: nothing is known of it but that OpenSim's muscles usually have these two states.
+_UNKNOWN_MUSCLE = _MuscleClass(0.0, None, None, None)
+
+#: Actuators that are no muscles, and the states they add.
+_OTHER_ACTUATORS: dict[str, tuple[str, ...]] = {
+    "CoordinateActuator": (),
+    "ActivationCoordinateActuator": ("activation",),
+    "TorqueActuator": (),
+    "PointActuator": (),
+    "PointToPointActuator": (),
+    "PathActuator": (),
+    "BodyActuator": (),
+    "McKibbenActuator": (),
+    "ClutchedPathSpring": ("stretch",),
+}
+
+#: How many coordinates a joint has when its file lists none; OpenSim then calls them ``_coord_<i>``.
+_COORDINATES_OF_JOINTS = {
+    "PinJoint": 1,
+    "SliderJoint": 1,
+    "ScrewJoint": 1,
+    "UniversalJoint": 2,
+    "BallJoint": 3,
+    "GimbalJoint": 3,
+    "EllipsoidJoint": 3,
+    "PlanarJoint": 3,
+    "FreeJoint": 6,
+    "ScapulothoracicJoint": 4,
+}
+
+
+@dataclass(frozen=True)
+class Coordinate:
+    """A generalised coordinate.
+
+    Parameters
+    ----------
+    name : str
+        Its name, for example "knee_angle_r".
+    joint : str
+        The joint's name.
+    path : str
+        Its path in OpenSim 4.x, for example "/jointset/knee_r/knee_angle_r".
+    """
+
+    name: str
+    joint: str
+    path: str
+
+
+@dataclass(frozen=True)
+class ActuatorInfo:
+    """An actuator, muscle or not.
+
+    Parameters
+    ----------
+    name, class_name, path : str
+        Its name, OpenSim class, and path in OpenSim 4.x ("/forceset/soleus_r").
+    min_control, max_control : float
+        Bounds of its control, dimensionless.
+    """
+
+    name: str
+    class_name: str
+    path: str
+    min_control: float
+    max_control: float
+
+
+@dataclass(frozen=True)
+class MuscleInfo(ActuatorInfo):
+    """A muscle.
+
+    Parameters
+    ----------
+    name, class_name, path, min_control, max_control
+        As in :class:`ActuatorInfo`.
+    min_activation : float or None
+        Lower bound of the activation, dimensionless; None where the class has none.
+    activation_time_constant, deactivation_time_constant : float or None
+        Seconds; None where the class has other activation dynamics (or none).
+    max_isometric_force : float
+        N.
+    states : tuple of str
+        Names of its state variables in OpenSim's order, for example ("activation", "fiber_length").
+    """
+
+    min_activation: float | None
+    activation_time_constant: float | None
+    deactivation_time_constant: float | None
+    max_isometric_force: float
+    states: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OsimModel:
+    """The parts of a model that this package uses.
+
+    Parameters
+    ----------
+    name : str
+        The model's name.
+    path : pathlib.Path
+        The file.
+    version : int
+        The version of the file's format, for example 40500.
+    mass : float
+        Sum of the bodies' masses, kg.
+    coordinates : tuple of Coordinate
+        In the order of the model's joints.
+    muscles : mapping of str to MuscleInfo
+        By name, in the order of the file.
+    actuators : tuple of ActuatorInfo
+        All actuators, muscles included, in the order of the file.
+    """
+
+    name: str
+    path: Path
+    version: int
+    mass: float
+    coordinates: tuple[Coordinate, ...]
+    muscles: Mapping[str, MuscleInfo]
+    actuators: tuple[ActuatorInfo, ...]
+    _states: tuple[str, ...] = ()
+
+    def state_labels(self) -> tuple[str, ...]:
+        """Return the labels of the states in the order in which OpenSim 4.x writes them.
+
+        Returns
+        -------
+        tuple of str
+            For example "/jointset/knee_r/knee_angle_r/value", ".../speed", "/forceset/soleus_r/activation".
+        """
+        return self._states
+
+
+def read_model(path: str | os.PathLike[str]) -> OsimModel:
+    """Read an ``.osim`` file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The model, as written by OpenSim 2.3 or later.
+
+    Returns
+    -------
+    OsimModel
+        Its coordinates, muscles, actuators and states.
+
+    Raises
+    ------
+    opensim_nem2e.errors.MissingFileError
+        The file is missing or cannot be read.
+    opensim_nem2e.errors.ModelError
+        The file is no OpenSim model, or holds a value that is no number.
+    """
+    root = parse_xml(path, error=ModelError, kind="model").getroot()
+    model = root if root.tag == "Model" else root.find("Model")
+    if model is None:
+        raise ModelError(locate(f"An OpenSim model was expected, but its root element is <{root.tag}>.", path))
+    version = _version(root.get("Version"), path)
+    reader = _Reader(Path(path), model, version)
+    coordinates = tuple(reader.coordinates())
+    muscles: dict[str, MuscleInfo] = {}
+    actuators: list[ActuatorInfo] = []
+    free_states: list[str] = []
+    force_states: list[str] = []
+    for element, parent in reader.forces():
+        found = reader.actuator(element, parent)
+        if found is None:
+            continue
+        actuator, names = found
+        actuators.append(actuator)
+        (force_states if parent else free_states).extend(f"{actuator.path}/{name}" for name in names)
+        if isinstance(actuator, MuscleInfo):
+            if actuator.name in muscles:
+                raise ModelError(
+                    locate(f"The muscle '{actuator.name}' appears twice; names must differ.", path, element.sourceline)
+                )
+            muscles[actuator.name] = actuator
+    joint_states = [f"{coordinate.path}/{state}" for coordinate in coordinates for state in ("value", "speed")]
+    return OsimModel(
+        name=model.get("name") or "",
+        path=Path(path),
+        version=version,
+        mass=sum(reader.number(body, "mass", 0.0) for body in reader.bodies()),
+        coordinates=coordinates,
+        muscles=muscles,
+        actuators=tuple(actuators),
+        # OpenSim's tree puts what stands in <components> before the model's sets.
+        _states=(*free_states, *joint_states, *force_states),
+    )
+
+
+def _version(text: str | None, path: str | os.PathLike[str]) -> int:
+    try:
+        return int(text or 0)
+    except ValueError:
+        raise ModelError(locate(f"The Version must be a whole number, but '{text}' was found.", path, 1)) from None
+
+
+class _Reader:
+    """Walks the elements of one model."""
+
+    def __init__(self, path: Path, model: etree._Element, version: int):
+        self.path = path
+        self.version = version
+        self.model = model
+        block = model.find("defaults")
+        if block is None:
+            parent = model.getparent()
+            block = parent.find("defaults") if parent is not None else None
+        self.defaults = {} if block is None else {_class_of(child): child for child in _elements(block)}
+
+    def bodies(self) -> Iterator[etree._Element]:
+        return _members(self.model, "BodySet")
+
+    def coordinates(self) -> Iterator[Coordinate]:
+        joints = self.model.find("JointSet")
+        if joints is not None:
+            for joint in _members(self.model, "JointSet"):
+                yield from self._coordinates_of(joint, joint.findall("coordinates/Coordinate"))
+            return
+        # Before 4.0 a body held the joint that connects it to its parent.
+        for body in self.bodies():
+            holder = body.find("Joint")
+            for joint in _elements(holder) if holder is not None else ():
+                yield from self._coordinates_of(joint, joint.findall("CoordinateSet/objects/Coordinate"))
+
+    def _coordinates_of(self, joint: etree._Element, found: list[etree._Element]) -> Iterator[Coordinate]:
+        name = joint.get("name") or ""
+        names = [element.get("name") or "" for element in found]
+        if not names:
+            names = [f"_coord_{index}" for index in range(_COORDINATES_OF_JOINTS.get(_class_of(joint), 0))]
+        for coordinate in names:
+            yield Coordinate(coordinate, name, f"/jointset/{name}/{coordinate}")
+
+    def forces(self) -> Iterator[tuple[etree._Element, str]]:
+        """Give every force with the path of the set that it is in ("" for a free component)."""
+        components = self.model.find("components")
+        if components is not None:
+            yield from ((element, "") for element in _elements(components))
+        yield from ((element, "/forceset") for element in _members(self.model, "ForceSet"))
+
+    def actuator(self, element: etree._Element, parent: str) -> tuple[ActuatorInfo, tuple[str, ...]] | None:
+        """Read an actuator and the names of its states; None for a force that is none."""
+        kind = _class_of(element)
+        name = element.get("name") or ""
+        path = f"{parent}/{name}"
+        if kind in _OTHER_ACTUATORS:
+            low, high = (0.0, 1.0) if kind == "ClutchedPathSpring" else (float("-inf"), float("inf"))
+            bounds = self.number(element, "min_control", low), self.number(element, "max_control", high)
+            return ActuatorInfo(name, kind, path, *bounds), _OTHER_ACTUATORS[kind]
+        if kind not in _MUSCLE_CLASSES and not kind.endswith("Muscle"):
+            return None
+        default = _MUSCLE_CLASSES.get(kind, _UNKNOWN_MUSCLE)
+        states = default.states
+        if self.flag(element, "ignore_activation_dynamics"):
+            states = tuple(state for state in states if state != "activation")
+        # DeGrooteFregly2016Muscle's tendon is compliant unless its file says otherwise, as with the others.
+        if self.flag(element, "ignore_tendon_compliance"):
+            states = tuple(state for state in states if state == "activation")
+        min_control = self.number(element, "min_control", default.min_control)
+        if self.version < _MIN_CONTROL_RAISED_BEFORE and min_control == 0.0:
+            min_control = _MIN_CONTROL_RAISED.get(kind, min_control)
+        # Millard2012AccelerationMuscle keeps its time constants in a nested object.
+        dynamics = element.find("MuscleFirstOrderActivationDynamicModel")
+        source = element if dynamics is None else dynamics
+        muscle = MuscleInfo(
+            name=name,
+            class_name=kind,
+            path=path,
+            min_control=min_control,
+            max_control=self.number(element, "max_control", 1.0),
+            min_activation=self.optional(source, "minimum_activation", default.min_activation),
+            activation_time_constant=self.optional(
+                source, "activation_time_constant", default.activation_time_constant
+            ),
+            deactivation_time_constant=self.optional(
+                source, "deactivation_time_constant", default.deactivation_time_constant
+            ),
+            max_isometric_force=self.number(element, "max_isometric_force", 1000.0),
+            states=states,
+        )
+        return muscle, states
+
+    def text(self, element: etree._Element, key: str) -> tuple[str, int] | None:
+        """Return a property's text and line, from the element or from the file's defaults for its class."""
+        for holder in (element, self.defaults.get(_class_of(element))):
+            found = None if holder is None else holder.find(key)
+            if found is not None and (found.text or "").strip():
+                return found.text.strip(), found.sourceline
+        return None
+
+    def number(self, element: etree._Element, key: str, default: float) -> float:
+        found = self.text(element, key)
+        if found is None:
+            return default
+        try:
+            return float(found[0])
+        except ValueError:
+            raise ModelError(
+                locate(
+                    f"<{key}> of '{element.get('name')}' must be a number, but '{found[0]}' was found.",
+                    self.path,
+                    found[1],
+                )
+            ) from None
+
+    def optional(self, element: etree._Element, key: str, default: float | None) -> float | None:
+        """Read a number that only some classes have."""
+        return None if default is None else self.number(element, key, default)
+
+    def flag(self, element: etree._Element, key: str) -> bool:
+        found = self.text(element, key)
+        return found is not None and found[0].lower() == "true"
+
+
+def _class_of(element: etree._Element) -> str:
+    return _RENAMED.get(element.tag, element.tag)
+
+
+def _elements(holder: etree._Element) -> Iterator[etree._Element]:
+    """Give the child elements, comments left out."""
+    return holder.iterchildren(tag=etree.Element)
+
+
+def _members(model: etree._Element, name: str) -> Iterator[etree._Element]:
+    """Give the objects of a set."""
+    objects = model.find(f"{name}/objects")
+    if objects is not None:
+        yield from _elements(objects)
