@@ -343,13 +343,7 @@ class Bundle:
             )
         if not np.isfinite(values).all():
             raise BundleError(f"The activations given to the network of '{target}' are not all finite numbers.")
-        windows = split_cycle((values - network.input_offset) / network.input_scale, self._condition, self._samples)
-        raw, attention = run_free(network.weights, windows, variant_of(self._condition), self._samples)
-        estimate = np.asarray(network.output_offset + network.output_scale * raw.astype(np.float64), dtype=np.float64)
-        y = join_cycle(estimate, self._condition)
-        weights = attention.astype(np.float64)
-        count = windows_per_cycle(self._condition)
-        return y, weights if count == 1 else weights.reshape(-1, count, *weights.shape[1:])
+        return refine_cycles(network, values, self._condition, self._samples)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the bundle to a ``.safetensors`` file, replacing an older one only when it is complete.
@@ -388,6 +382,39 @@ class Bundle:
 
     def _where(self) -> str:
         return "" if self.path is None else f"{self.path}: "
+
+
+def refine_cycles(
+    network: Network, x: NDArray[np.float64], condition: Condition, samples: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Apply one network to whole cycles: cut them into windows, normalise, run, undo, join.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    x : ndarray, shape (cycles, cycle_samples, inputs)
+        OpenSim's activations as they are.
+    condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
+        The input condition.
+    samples : int
+        Samples of one network window.
+
+    Returns
+    -------
+    y : ndarray, shape (cycles, cycle_samples)
+        The estimate of the EMG.
+    attention : ndarray, shape (cycles, samples, encoder steps) or (cycles, 4, samples, samples)
+        As :meth:`Bundle.refine` gives it.
+    """
+    windows = split_cycle((x - network.input_offset) / network.input_scale, condition, samples)
+    raw, attention = run_free(network.weights, windows, variant_of(condition), samples)
+    estimate = np.asarray(network.output_offset + network.output_scale * raw.astype(np.float64), dtype=np.float64)
+    weights = attention.astype(np.float64)
+    count = windows_per_cycle(condition)
+    if count > 1:
+        weights = weights.reshape(-1, count, *weights.shape[1:])
+    return join_cycle(estimate, condition), weights
 
 
 def shipped_bundles() -> dict[str, Path]:

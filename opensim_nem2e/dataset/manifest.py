@@ -1,0 +1,375 @@
+"""The trials manifest: which activations belong to which EMG, and which EMG channel measures which muscle.
+
+Two CSV files with a header row; paths in them are relative to the CSV file.
+
+``trials.csv``, one row per gait cycle and activation source: ``dataset, subject, trial, stride, motion, speed_m_s,
+side, model_file, activation_file, activation_source, emg_file, emg_time_offset_s, t_start, t_end, heel_strike_t``.
+``emg_time_offset_s`` = l says that EMG(t + l) fits activation(t). ``heel_strike_t`` is only given where the window does
+not start at heel strike: the cycle is rolled so that it comes first. A subject named the same in two datasets is one
+person.
+
+``emg_channels.csv``: ``dataset, emg_column, muscles, standard_name``. ``muscles`` are model muscle names separated by
+``;``. An empty ``standard_name`` says that the channel must not be used (dead, copied, or without a counterpart).
+
+Both readers are strict, and report every fault of a file at once.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from ..errors import ManifestError, MissingFileError, did_you_mean
+
+TRIAL_COLUMNS = (
+    "dataset",
+    "subject",
+    "trial",
+    "stride",
+    "motion",
+    "speed_m_s",
+    "side",
+    "model_file",
+    "activation_file",
+    "activation_source",
+    "emg_file",
+    "emg_time_offset_s",
+    "t_start",
+    "t_end",
+    "heel_strike_t",
+)
+CHANNEL_COLUMNS = ("dataset", "emg_column", "muscles", "standard_name")
+
+#: Columns of ``trials.csv`` that may be left out, or empty in a row.
+OPTIONAL_TRIAL_COLUMNS = ("speed_m_s", "model_file", "emg_time_offset_s", "heel_strike_t")
+
+SOURCES = ("cmc", "so", "moco")
+
+_MOST_FAULTS_SHOWN = 50
+
+Item = TypeVar("Item", "Trial", "Channel")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One row of ``trials.csv``: a gait cycle with its activations and its EMG.
+
+    Parameters
+    ----------
+    dataset, subject, trial, stride : str
+        Where the cycle comes from.
+    motion : str
+        Such as ``walk`` or ``run``.
+    speed : float or None
+        Speed (m/s).
+    side : {'r', 'l'}
+        The side whose heel strikes bound the cycle; its muscles are the ipsilateral ones.
+    model_file : pathlib.Path or None
+        The OpenSim model.
+    activation_file : pathlib.Path
+        States (cmc, moco) or StaticOptimization activations.
+    activation_source : {'cmc', 'so', 'moco'}
+        What computed them.
+    emg_file : pathlib.Path
+        Measured EMG envelopes.
+    emg_time_offset : float
+        EMG(t + offset) fits activation(t) (s).
+    start, end : float
+        The cycle on the clock of the activations (s).
+    heel_strike : float or None
+        Heel strike inside the window, where the window does not start with it (s).
+    line : int
+        The row's line in the file.
+    """
+
+    dataset: str
+    subject: str
+    trial: str
+    stride: str
+    motion: str
+    speed: float | None
+    side: Literal["r", "l"]
+    model_file: Path | None
+    activation_file: Path
+    activation_source: Literal["cmc", "so", "moco"]
+    emg_file: Path
+    emg_time_offset: float
+    start: float
+    end: float
+    heel_strike: float | None
+    line: int
+
+    @property
+    def name(self) -> str:
+        """Dataset, subject, trial, stride and source, for messages."""
+        return f"{self.dataset}/{self.subject}/{self.trial}/{self.stride} ({self.activation_source})"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One row of ``emg_channels.csv``.
+
+    Parameters
+    ----------
+    dataset : str
+        The dataset the channel belongs to.
+    column : str
+        The channel's label in the EMG files.
+    muscles : tuple of str
+        Model muscles, with their side, that the channel stands for.
+    standard_name : str
+        The channel's own standard muscle name; empty for a channel that must not be used.
+    line : int
+        The row's line in the file.
+    """
+
+    dataset: str
+    column: str
+    muscles: tuple[str, ...]
+    standard_name: str
+    line: int
+
+
+def read_trials(path: str | os.PathLike[str]) -> list[Trial]:
+    """Read ``trials.csv``.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Returns
+    -------
+    list of Trial
+        Its rows, in order.
+
+    Raises
+    ------
+    opensim_nem2e.errors.MissingFileError
+        There is no such file.
+    opensim_nem2e.errors.ManifestError
+        Everything that is wrong with it, files that do not exist included.
+    """
+    return _read(path, TRIAL_COLUMNS, OPTIONAL_TRIAL_COLUMNS, _trial, _trial_key)
+
+
+def read_channels(path: str | os.PathLike[str]) -> list[Channel]:
+    """Read ``emg_channels.csv``.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Returns
+    -------
+    list of Channel
+        Its rows, in order; those without a standard name included.
+
+    Raises
+    ------
+    opensim_nem2e.errors.MissingFileError
+        There is no such file.
+    opensim_nem2e.errors.ManifestError
+        Everything that is wrong with it.
+    """
+    return _read(path, CHANNEL_COLUMNS, ("standard_name",), _channel, lambda row: (row.dataset, row.column))
+
+
+class _Row:
+    """The cells of one line, and what is wrong with them."""
+
+    def __init__(self, cells: Mapping[str, str], line: int, folder: Path):
+        self.cells = cells
+        self.line = line
+        self.folder = folder
+        self.faults: list[str] = []
+
+    def fault(self, text: str) -> None:
+        self.faults.append(f"line {self.line}: {text}")
+
+    def text(self, column: str) -> str:
+        value = self.cells.get(column, "")
+        if not value:
+            self.fault(f"'{column}' must not be empty.")
+        return value
+
+    def choice(self, column: str, allowed: Sequence[str]) -> str:
+        value = self.cells.get(column, "")
+        if value not in allowed:
+            self.fault(
+                f"'{column}' must be one of {', '.join(allowed)}; found '{value}'.{did_you_mean(value, allowed)}"
+            )
+        return value
+
+    def number(self, column: str, default: float | None = None, required: bool = True) -> float | None:
+        value = self.cells.get(column, "")
+        if not value:
+            if required:
+                self.fault(f"'{column}' must be a number; found nothing.")
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            self.fault(f"'{column}' must be a finite number with a decimal point; found '{value}'.")
+            return default
+        return number
+
+    def file(self, column: str, required: bool = True) -> Path | None:
+        value = self.cells.get(column, "")
+        if not value:
+            if required:
+                self.fault(f"'{column}' must name a file; found nothing.")
+            return None
+        path = self.folder / value
+        if not path.is_file():
+            self.fault(f"'{column}': the file '{path}' does not exist.")
+        return path
+
+
+def _trial(row: _Row) -> Trial | None:
+    start, end = row.number("t_start"), row.number("t_end")
+    heel_strike = row.number("heel_strike_t", required=False)
+    if start is not None and end is not None:
+        if end <= start:
+            row.fault(f"'t_end' must be later than 't_start'; found {end:g} and {start:g}.")
+        elif heel_strike is not None and not start <= heel_strike <= end:
+            row.fault(f"'heel_strike_t' must lie in the window {start:g}..{end:g} s; found {heel_strike:g}.")
+    offset = row.number("emg_time_offset_s", default=0.0, required=False)
+    speed = row.number("speed_m_s", required=False)
+    side, source = row.choice("side", ("r", "l")), row.choice("activation_source", SOURCES)
+    model = row.file("model_file", required=False)
+    activations, emg = row.file("activation_file"), row.file("emg_file")
+    words = {name: row.text(name) for name in ("dataset", "subject", "trial", "stride", "motion")}
+    if row.faults:
+        return None
+    # A missing one is a fault; this is for the type checker.
+    assert start is not None
+    assert end is not None
+    assert offset is not None
+    assert activations is not None
+    assert emg is not None
+    return Trial(
+        **words,
+        speed=speed,
+        side=side,  # type: ignore[arg-type]
+        model_file=model,
+        activation_file=activations,
+        activation_source=source,  # type: ignore[arg-type]
+        emg_file=emg,
+        emg_time_offset=offset,
+        start=start,
+        end=end,
+        heel_strike=heel_strike,
+        line=row.line,
+    )
+
+
+def _trial_key(trial: Trial) -> tuple[str, ...]:
+    # The files are part of the key: one stride may be simulated several times, with different settings.
+    files = (os.fspath(trial.activation_file), os.fspath(trial.emg_file))
+    return (trial.dataset, trial.subject, trial.trial, trial.stride, trial.side, trial.activation_source, *files)
+
+
+def _channel(row: _Row) -> Channel | None:
+    dataset, column, listed = row.text("dataset"), row.text("emg_column"), row.text("muscles")
+    muscles = tuple(name.strip() for name in listed.split(";"))
+    if listed and not all(muscles):
+        row.fault(f"'muscles' must be model muscle names separated by ';'; found '{listed}'.")
+    for name in sorted({name for name in muscles if name and muscles.count(name) > 1}):
+        row.fault(f"'muscles' names '{name}' twice.")
+    if row.faults:
+        return None
+    return Channel(dataset, column, muscles, row.cells.get("standard_name", ""), row.line)
+
+
+def _read(
+    path: str | os.PathLike[str],
+    columns: Sequence[str],
+    optional: Sequence[str],
+    make: Callable[[_Row], Item | None],
+    key: Callable[[Item], tuple[str, ...]],
+) -> list[Item]:
+    file = Path(path)
+    try:
+        content = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise MissingFileError(f"The manifest '{file}' cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{file}: a manifest must be a UTF-8 text file ({error}).") from error
+    rows, faults = _rows(content, columns, optional, file.parent)
+    items: list[Item] = []
+    seen: dict[tuple[str, ...], int] = {}
+    for row in rows:
+        item = make(row)
+        if item is not None:
+            first = seen.setdefault(key(item), row.line)
+            if first != row.line:
+                row.fault(f"this row repeats line {first}.")
+            items.append(item)
+        faults += row.faults
+    if not faults and not items:
+        faults.append("the file has no rows below its header.")
+    if faults:
+        shown = faults[:_MOST_FAULTS_SHOWN]
+        if len(faults) > len(shown):
+            shown.append(f"... and {len(faults) - len(shown)} more.")
+        head = f"{file}: {len(faults)} fault{'s' if len(faults) > 1 else ''} found:\n"
+        raise ManifestError(head + "\n".join(f"  - {fault}" for fault in shown))
+    return items
+
+
+def _rows(content: str, columns: Sequence[str], optional: Sequence[str], folder: Path) -> tuple[list[_Row], list[str]]:
+    """Split the text into checked rows; faults of the header leave no rows."""
+    lines = _parse(content)
+    header: list[str] = []
+    faults: list[str] = []
+    rows: list[_Row] = []
+    for line, cells in lines:
+        if not header:
+            header = cells
+            faults += _header_faults(header, columns, optional, line)
+            if faults:
+                break
+            continue
+        if len(cells) != len(header):
+            faults.append(f"line {line}: a row must have {len(header)} cells, as the header; found {len(cells)}.")
+            continue
+        rows.append(_Row(dict(zip(header, cells, strict=True)), line, folder))
+    if not header:
+        faults.append(f"line 1: the header row is missing; allowed columns: {', '.join(columns)}.")
+    return rows, faults
+
+
+def _parse(content: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(content, newline=""))
+    line = 1
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield line, [cell.strip() for cell in cells]
+        line = reader.line_num + 1
+
+
+def _header_faults(header: Sequence[str], columns: Sequence[str], optional: Sequence[str], line: int) -> list[str]:
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        return [f"line {line}: the columns must be separated by commas; found '{header[0][:40]}'."]
+    faults = [
+        f"line {line}: unknown column '{name}'.{did_you_mean(name, columns)} Allowed: {', '.join(columns)}."
+        for name in header
+        if name not in columns
+    ]
+    faults += [f"line {line}: the column '{name}' appears twice." for name in columns if header.count(name) > 1]
+    faults += [
+        f"line {line}: the column '{name}' is missing."
+        for name in columns
+        if name not in header and name not in optional
+    ]
+    return faults

@@ -1,0 +1,294 @@
+"""From the cycles of a target muscle to a finished network, and to the error it makes on people it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..dataset.windows import TargetData
+from ..errors import TrainingError
+from ..networks.bundle import Network, refine_cycles
+from ..networks.conditions import Condition, split_cycle, variant_of, windows_per_cycle
+from .baselines import mean_profile, ridge
+from .engine import Epoch, Trained, TrainingSettings, train
+
+Array = NDArray[np.float64]
+Output = Literal["emg", "deviation"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides how cycles become a network.
+
+    Parameters
+    ----------
+    condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
+        The input condition.
+    settings : TrainingSettings
+        How the network is trained.
+    samples : int
+        Samples of one network window.
+    output : {'emg', 'deviation'}
+        What the network's output means: the EMG itself (the paper), or its deviation from the mean EMG cycle of the
+        training data in units of that deviation's standard deviation.
+    """
+
+    condition: Condition
+    settings: TrainingSettings
+    samples: int = 20
+    output: Output = "emg"
+
+
+def train_target(
+    data: TargetData, recipe: Recipe, on_epoch: Callable[[Epoch], None] | None = None
+) -> tuple[Network, Trained]:
+    """Train the network of one target muscle.
+
+    With ``patience`` set, one subject, chosen by the seed, is kept for deciding when to stop.
+
+    Parameters
+    ----------
+    data : TargetData
+        The training cycles, at ``cycle_samples(condition, samples)`` samples.
+    recipe : Recipe
+        How.
+    on_epoch : callable, optional
+        Told of every epoch as it ends.
+
+    Returns
+    -------
+    network : Network
+        Weights and normalisation, for a bundle.
+    trained : Trained
+        The loss history.
+
+    Raises
+    ------
+    opensim_nem2e.errors.TrainingError
+        There are no cycles; or ``patience`` is set and there is one subject only.
+    """
+    if not data.trials:
+        raise TrainingError(f"There are no cycles to train the network of '{data.target}' on.")
+    held = None
+    if recipe.settings.patience:
+        subjects = sorted(set(data.subjects.tolist()))
+        if len(subjects) < 2:
+            raise TrainingError(
+                f"Early stopping needs at least two subjects for '{data.target}': one is kept to decide when to stop; "
+                f"found {len(subjects)}. Set the patience to 0 to train for a fixed number of epochs."
+            )
+        chosen = subjects[int(np.random.default_rng(recipe.settings.seed).integers(len(subjects)))]
+        data, held = data.leave_out([chosen])
+
+    offset, scale = _output_normalisation(data.y, recipe)
+    x, y = _windows(data, recipe, offset, scale)
+    trained = train(
+        variant_of(recipe.condition),
+        x,
+        y,
+        recipe.settings,
+        validation=None if held is None else _windows(held, recipe, offset, scale),
+        on_epoch=on_epoch,
+    )
+    network = Network(
+        inputs=data.inputs,
+        score=recipe.settings.score,
+        weights=trained.weights,
+        input_offset=np.zeros(len(data.inputs), np.float32),
+        input_scale=np.ones(len(data.inputs), np.float32),
+        output_offset=offset,
+        output_scale=scale,
+    )
+    return network, trained
+
+
+def estimate(network: Network, data: TargetData, recipe: Recipe) -> Array:
+    """Refine cycles with a network that was just trained, by the very code that refines with a bundle.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    data : TargetData
+        The cycles.
+    recipe : Recipe
+        What the network was trained with.
+
+    Returns
+    -------
+    ndarray, shape (cycles, cycle_samples)
+        The estimate of the EMG.
+    """
+    return refine_cycles(network, data.x, recipe.condition, recipe.samples)[0]
+
+
+def _output_normalisation(y: Array, recipe: Recipe) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if recipe.output == "emg":
+        return np.zeros(recipe.samples, np.float32), np.ones(1, np.float32)
+    windows = split_cycle(y, recipe.condition, recipe.samples)
+    offset = windows.mean(axis=0)
+    # With one cycle, or cycles that are all alike, there is no deviation to scale by.
+    scale = max(float((windows - offset).std()), 1e-3)
+    return offset.astype(np.float32), np.array([scale], np.float32)
+
+
+def _windows(
+    data: TargetData, recipe: Recipe, offset: NDArray[np.float32], scale: NDArray[np.float32]
+) -> tuple[Array, Array]:
+    x = split_cycle(data.x, recipe.condition, recipe.samples)
+    y = split_cycle(data.y, recipe.condition, recipe.samples)
+    return x, (y - offset) / scale
+
+
+# --- leave one subject out -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SubjectErrors:
+    """Errors on one subject's cycles by networks that have not seen this subject: means over the cycles.
+
+    Parameters
+    ----------
+    target : str
+        Standard name of the muscle.
+    subject : str
+        Who was left out.
+    cycles : int
+        How many cycles.
+    opensim : float
+        E of OpenSim's own activation: its RMSE against EMG over the samples of the cycle.
+    refined : float
+        E of the network.
+    mean : float
+        E of the mean EMG cycle of the training subjects.
+    ridge : float
+        E of ridge regression on the target muscle's own activation.
+    """
+
+    target: str
+    subject: str
+    cycles: int
+    opensim: float
+    refined: float
+    mean: float
+    ridge: float
+
+    @property
+    def rate(self) -> float:
+        """Er = E_refined / E_opensim - 1; negative is better."""
+        return self.refined / self.opensim - 1
+
+
+def cycle_errors(estimate: Array, emg: Array) -> Array:
+    """Take E, the root mean square error, of every cycle.
+
+    Parameters
+    ----------
+    estimate, emg : ndarray, shape (cycles, samples)
+        What is compared.
+
+    Returns
+    -------
+    ndarray, shape (cycles,)
+        E (NEM2E paper, equation 1).
+    """
+    return np.sqrt(np.mean((estimate - emg) ** 2, axis=1))
+
+
+def subject_errors(train_data: TargetData, test: TargetData, network: Network, recipe: Recipe) -> list[SubjectErrors]:
+    """Compare a network with OpenSim and with the baselines, subject by subject.
+
+    For One-Quarter the cycle is put together again and the error is taken on its 20-sample grid.
+
+    Parameters
+    ----------
+    train_data : TargetData
+        What the network was trained on; the baselines learn from it.
+    test : TargetData
+        Cycles of other subjects.
+    network : Network
+        The network.
+    recipe : Recipe
+        What it was trained with.
+
+    Returns
+    -------
+    list of SubjectErrors
+        One per subject of ``test``.
+    """
+    step = windows_per_cycle(recipe.condition)
+    y = test.y[:, ::step]
+    errors = {
+        "opensim": cycle_errors(test.own[:, ::step], y),
+        "refined": cycle_errors(estimate(network, test, recipe)[:, ::step], y),
+        "mean": cycle_errors(mean_profile(train_data.y[:, ::step]), y),
+        "ridge": cycle_errors(ridge(train_data.own[:, ::step], train_data.y[:, ::step], test.own[:, ::step]), y),
+    }
+    found = []
+    for subject in dict.fromkeys(test.subjects.tolist()):
+        rows = test.subjects == subject
+        means = {name: float(values[rows].mean()) for name, values in errors.items()}
+        found.append(SubjectErrors(test.target, subject, int(rows.sum()), **means))
+    return found
+
+
+def leave_one_subject_out(
+    data: TargetData, recipe: Recipe, on_epoch: Callable[[Epoch], None] | None = None
+) -> list[SubjectErrors]:
+    """Train a network without each subject in turn, and take its error on that subject.
+
+    Parameters
+    ----------
+    data : TargetData
+        All cycles of a target muscle.
+    recipe : Recipe
+        How the networks are trained.
+    on_epoch : callable, optional
+        Told of every epoch as it ends.
+
+    Returns
+    -------
+    list of SubjectErrors
+        One per subject; empty when there is one subject only.
+    """
+    found: list[SubjectErrors] = []
+    for _, train_data, test in data.folds():
+        if train_data.trials:
+            network, _ = train_target(train_data, recipe, on_epoch)
+            found += subject_errors(train_data, test, network, recipe)
+    return found
+
+
+def summarise(errors: Iterable[SubjectErrors]) -> dict[str, dict[str, Any]]:
+    """Average errors over subjects, muscle by muscle, for a bundle's metadata.
+
+    Parameters
+    ----------
+    errors : iterable of SubjectErrors
+        From :func:`leave_one_subject_out` or :func:`subject_errors`.
+
+    Returns
+    -------
+    dict of str to dict
+        Per muscle ``subjects, cycles, E_opensim, E_refined, E_mean, E_ridge`` and ``Er_refined, Er_mean, Er_ridge``
+        (``E / E_opensim - 1``), all averaged over subjects; under ``ALL`` the means over the muscles.
+    """
+    by_muscle: dict[str, list[SubjectErrors]] = {}
+    for item in errors:
+        by_muscle.setdefault(item.target, []).append(item)
+    table: dict[str, dict[str, Any]] = {}
+    for muscle, items in by_muscle.items():
+        row: dict[str, Any] = {"subjects": len(items), "cycles": sum(item.cycles for item in items)}
+        row["E_opensim"] = float(np.mean([item.opensim for item in items]))
+        for name in ("refined", "mean", "ridge"):
+            row[f"E_{name}"] = float(np.mean([getattr(item, name) for item in items]))
+            row[f"Er_{name}"] = float(np.mean([getattr(item, name) / item.opensim - 1 for item in items]))
+        table[muscle] = row
+    if table:
+        figures = [name for name in next(iter(table.values())) if name.startswith("E")]
+        table["ALL"] = {name: float(np.mean([row[name] for row in table.values()])) for name in figures}
+    return table
