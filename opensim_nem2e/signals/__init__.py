@@ -9,16 +9,46 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cycles import (
+        Cycle,
+        Rejected,
+        cycles_from_strikes,
+        join_quarters,
+        quarter_windows,
+        quarters,
+        stitch,
+        whole_file_cycles,
+    )
     from .resample import from_window, pchip, to_window
 
 #: Public name -> module that defines it.
 _PUBLIC = {
+    "Cycle": "cycles",
+    "Rejected": "cycles",
+    "cycles_from_strikes": "cycles",
     "from_window": "resample",
+    "join_quarters": "cycles",
     "pchip": "resample",
+    "quarter_windows": "cycles",
+    "quarters": "cycles",
+    "stitch": "cycles",
     "to_window": "resample",
+    "whole_file_cycles": "cycles",
 }
 
-__all__ = ["from_window", "pchip", "to_window"]
+__all__ = [
+    "Cycle",
+    "Rejected",
+    "cycles_from_strikes",
+    "from_window",
+    "join_quarters",
+    "pchip",
+    "quarter_windows",
+    "quarters",
+    "stitch",
+    "to_window",
+    "whole_file_cycles",
+]
 
 
 def __getattr__(name: str) -> Any:

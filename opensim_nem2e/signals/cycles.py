@@ -1,0 +1,448 @@
+"""Gait cycles: found between heel strikes, cut into windows, and stitched back into the file.
+
+Phase runs from 0 at the heel strike of the cycle's own limb to 1 at its next heel strike.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import CycleError, StorageError
+from .resample import from_window, to_window
+
+Array = NDArray[np.float64]
+
+#: Heel strike to heel strike (s): from a fast run (0.5 s) to a slow pathological gait (2 s), with room on both sides.
+MIN_DURATION = 0.4
+MAX_DURATION = 2.5
+
+#: Default length of the blend at a cycle's boundary (s). One step of the 20-sample window of a 1 s cycle (53 ms), so no
+#: more is blended than the network resolves with a single sample; and about a muscle's deactivation time constant
+#: (40-60 ms), so the blend is not faster than a muscle.
+CROSSFADE = 0.05
+
+#: Cycles whose ends are nearer than this share one heel strike (s): times typed with three decimals.
+JOIN_TOLERANCE = 1e-3
+
+_QUARTERS = 4
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One gait cycle of one limb.
+
+    Parameters
+    ----------
+    side : {'r', 'l'}
+        The limb.
+    start, end : float
+        What the cycle covers of the file (s).
+    roll : float
+        Where in ``start..end`` the heel strike of ``side`` lies, as a fraction of the duration, 0 <= roll < 1. With a
+        roll the motion is taken as periodic: what lies before the heel strike follows after the end. A roll of 0.5 is
+        the cycle of the other limb in a symmetric gait.
+
+    Raises
+    ------
+    CycleError
+        If the side is unknown, the cycle is empty, or the roll lies outside 0..1.
+    """
+
+    side: str
+    start: float
+    end: float
+    roll: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        if self.side not in ("r", "l"):
+            raise CycleError(f"the side of a cycle must be 'r' or 'l', found '{self.side}'")
+        if not self.end > self.start:
+            raise CycleError(f"a cycle must end after it starts, found start {self.start} s and end {self.end} s")
+        if not 0.0 <= self.roll < 1.0:
+            raise CycleError(f"the roll of a cycle must be at least 0 and less than 1, found {self.roll}")
+
+    @property
+    def duration(self) -> float:
+        """Duration (s)."""
+        return self.end - self.start
+
+    @property
+    def heel_strike(self) -> float:
+        """Time of phase 0 (s)."""
+        return self.start + self.roll * self.duration
+
+    @property
+    def roll_to(self) -> float | None:
+        """Time of phase 0 if the cycle is rolled, otherwise None: the argument of the resampling functions."""
+        return self.heel_strike if self.roll else None
+
+    def window(self, time: ArrayLike, values: ArrayLike, samples: int = 20, *, tolerance: float | None = None) -> Array:
+        """Resample signals to this cycle.
+
+        Parameters
+        ----------
+        time : array_like, shape (rows,)
+            Time of the rows (s).
+        values : array_like, shape (rows,) or (rows, columns)
+            The signals.
+        samples : int
+            Number of samples; sample ``k`` is phase ``k / (samples - 1)``.
+        tolerance : float, optional
+            By how much the cycle may leave the data (s); see :func:`~opensim_nem2e.signals.resample.to_window`.
+
+        Returns
+        -------
+        numpy.ndarray, shape (samples, columns)
+            The window.
+        """
+        return to_window(time, values, self.start, self.end, samples, self.roll_to, tolerance=tolerance)
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A pair of neighbouring heel strikes that is not used as a cycle.
+
+    Parameters
+    ----------
+    side : {'r', 'l'}
+        The limb.
+    start, end : float
+        The two heel strikes (s).
+    reason : str
+        Why, for the log.
+    """
+
+    side: str
+    start: float
+    end: float
+    reason: str
+
+
+def cycles_from_strikes(
+    strikes: Iterable[float],
+    side: str,
+    initial_time: float,
+    final_time: float,
+    *,
+    min_duration: float = MIN_DURATION,
+    max_duration: float = MAX_DURATION,
+    tolerance: float = 0.0,
+) -> tuple[list[Cycle], list[Rejected]]:
+    """Build the complete cycles between neighbouring heel strikes of one limb.
+
+    Parameters
+    ----------
+    strikes : iterable of float
+        Heel strikes of the limb (s), increasing.
+    side : {'r', 'l'}
+        The limb.
+    initial_time, final_time : float
+        The data's range (s); cycles must lie inside it.
+    min_duration, max_duration : float
+        Bounds of a cycle's duration (s).
+    tolerance : float
+        By how much a cycle may leave the range (s). CMC's results start 0.03 s after its initial time, so a
+        simulation from heel strike to heel strike is not complete without some.
+
+    Returns
+    -------
+    cycles : list of Cycle
+        In order of time.
+    rejected : list of Rejected
+        Every other pair of neighbouring strikes that touches the range, with the reason.
+
+    Raises
+    ------
+    CycleError
+        If the strikes do not increase.
+    """
+    times = [float(strike) for strike in strikes]
+    cycles: list[Cycle] = []
+    rejected: list[Rejected] = []
+    for start, end in itertools.pairwise(times):
+        if not end > start:
+            raise CycleError(f"heel strikes must increase, found {start} s and then {end} s")
+        if end <= initial_time or start >= final_time:
+            continue
+        duration = end - start
+        if duration < min_duration:
+            reason = f"it lasts {duration:.3f} s, less than {min_duration:g} s (a spurious contact?)"
+        elif duration > max_duration:
+            reason = f"it lasts {duration:.3f} s, more than {max_duration:g} s (a missed contact?)"
+        elif start < initial_time - tolerance or end > final_time + tolerance:
+            reason = f"it is not complete: the data reach from {initial_time:.4f} to {final_time:.4f} s"
+        else:
+            cycles.append(Cycle(side, start, end))
+            continue
+        rejected.append(Rejected(side, start, end, reason))
+    return cycles, rejected
+
+
+def whole_file_cycles(
+    initial_time: float, final_time: float, leading: str = "r", heel_strike: float | None = None
+) -> dict[str, Cycle]:
+    """Take a whole file as one cycle of both limbs.
+
+    The other limb's cycle is the same window rolled by half a cycle: it assumes a symmetric, periodic gait.
+
+    Parameters
+    ----------
+    initial_time, final_time : float
+        The file's range (s).
+    leading : {'r', 'l'}
+        The limb whose heel strike starts the file.
+    heel_strike : float, optional
+        When that limb strikes, if not at the start of the file (s).
+
+    Returns
+    -------
+    dict
+        ``{'r': Cycle, 'l': Cycle}``.
+
+    Raises
+    ------
+    CycleError
+        If the side is unknown, the range is empty, or the heel strike lies outside it.
+    """
+    own = Cycle(leading, initial_time, final_time)
+    if heel_strike is not None:
+        if not initial_time <= heel_strike <= final_time:
+            raise CycleError(
+                f"the heel strike must lie inside {initial_time:.4f}..{final_time:.4f} s, found {heel_strike:.4f} s"
+            )
+        own = Cycle(leading, initial_time, final_time, ((heel_strike - initial_time) / own.duration) % 1.0)
+    other = "l" if leading == "r" else "r"
+    return {leading: own, other: Cycle(other, initial_time, final_time, (own.roll + 0.5) % 1.0)}
+
+
+def quarters(cycle: Cycle) -> tuple[float, float, float, float, float]:
+    """Return the boundaries of a cycle's quarters.
+
+    Parameters
+    ----------
+    cycle : Cycle
+        The cycle.
+
+    Returns
+    -------
+    tuple of float
+        The five times from heel strike to heel strike (s). In a rolled cycle those beyond ``cycle.end`` lie one
+        duration earlier in the file.
+    """
+    return tuple(cycle.heel_strike + cycle.duration * k / _QUARTERS for k in range(_QUARTERS + 1))  # type: ignore[return-value]
+
+
+def quarter_windows(
+    time: ArrayLike, values: ArrayLike, cycle: Cycle, samples: int = 20, *, tolerance: float | None = None
+) -> Array:
+    """Resample signals to the four quarters of a cycle (the paper's One-Quarter input).
+
+    Neighbouring quarters share the sample on their boundary.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time of the rows (s).
+    values : array_like, shape (rows,) or (rows, columns)
+        The signals.
+    cycle : Cycle
+        The cycle.
+    samples : int
+        Samples per quarter.
+    tolerance : float, optional
+        By how much the cycle may leave the data (s); default: half a step.
+
+    Returns
+    -------
+    numpy.ndarray, shape (4, samples, columns)
+        The windows in order of phase.
+    """
+    whole = cycle.window(time, values, _QUARTERS * (samples - 1) + 1, tolerance=tolerance)
+    return np.stack([whole[k * (samples - 1) : (k + 1) * (samples - 1) + 1] for k in range(_QUARTERS)])
+
+
+def join_quarters(windows: ArrayLike) -> Array:
+    """Put the windows of four quarters together into one window of the whole cycle.
+
+    Parameters
+    ----------
+    windows : array_like, shape (4, samples, columns)
+        One window per quarter, in order of phase.
+
+    Returns
+    -------
+    numpy.ndarray, shape (4 * (samples - 1) + 1, columns)
+        The cycle, equally spaced; the sample on a boundary is the mean of its two neighbours' opinions.
+
+    Raises
+    ------
+    CycleError
+        If there are not four quarters.
+    """
+    parts = np.asarray(windows, dtype=float)
+    if parts.ndim != 3 or parts.shape[0] != _QUARTERS:
+        raise CycleError(f"a cycle has four quarters of shape (samples, columns), found an array of {parts.shape}")
+    step = parts.shape[1] - 1
+    whole = np.concatenate([parts[0], *parts[1:, 1:]])
+    for k in range(1, _QUARTERS):
+        whole[k * step] = 0.5 * (parts[k - 1, -1] + parts[k, 0])
+    return whole
+
+
+def stitch(
+    time: ArrayLike,
+    original: ArrayLike,
+    cycles: Sequence[Cycle],
+    windows: Sequence[ArrayLike],
+    crossfade: float = CROSSFADE,
+    method: str = "pchip",
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Bring refined windows back into the file, without a jump anywhere.
+
+    - Rows outside all cycles keep the original, bit for bit.
+    - Where two cycles share a heel strike the curves usually disagree by a little. The difference is spread over the
+      blend around the heel strike: each curve is shifted by a share that grows smoothly to one half at the heel strike
+      (a cross-fade in which each curve goes on in parallel to its neighbour). Curves that agree are not changed.
+      The same happens at the heel strike inside a rolled cycle, where the window's end meets its start.
+    - Where rows outside are kept, the curve fades smoothly from or to the original, inside the cycle.
+    - Everywhere else the result is exactly the refined curve. No blend leaves the range of what it blends.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time of the rows, strictly increasing, evenly spaced or not (s).
+    original : array_like, shape (rows,) or (rows, columns)
+        The signals to refine.
+    cycles : sequence of Cycle
+        Cycles of one limb, in order of time, not overlapping.
+    windows : sequence of array_like, shape (samples, columns)
+        One refined window per cycle, any number of samples; sample ``k`` is phase ``k / (samples - 1)``.
+    crossfade : float
+        Length of a blend (s); 0 turns blending off. At most a quarter of the shorter cycle is used.
+    method : {'pchip', 'linear'}
+        How to interpolate between samples.
+
+    Returns
+    -------
+    values : numpy.ndarray, shape as ``original``
+        The refined signals.
+    refined : numpy.ndarray of bool, shape (rows,)
+        Which rows lie inside a cycle.
+
+    Raises
+    ------
+    CycleError
+        If cycles overlap, are out of order or of different limbs, the number of windows or columns is wrong, or the
+        blend is negative.
+    StorageError
+        If time and values do not match.
+    """
+    t = np.asarray(time, dtype=float)
+    table = np.asarray(original, dtype=float)
+    if t.ndim != 1 or table.ndim not in (1, 2) or table.shape[0] != t.size:
+        raise StorageError(f"time must have one entry per row of the values, found {t.shape} and {table.shape}")
+    source = table.reshape(t.size, -1)
+    curves = [np.asarray(window, dtype=float) for window in windows]
+    curves = [curve.reshape(curve.shape[0], -1) for curve in curves]
+    _check_cycles(cycles, curves, source.shape[1], crossfade)
+    values = source.copy()
+    refined = np.zeros(t.size, dtype=bool)
+    if not cycles:
+        return values.reshape(table.shape), refined
+
+    joined = [b.start - a.end <= JOIN_TOLERANCE for a, b in itertools.pairwise(cycles)]
+    for number, (cycle, curve) in enumerate(zip(cycles, curves, strict=True)):
+        # A shared heel strike's row belongs to the later cycle; a gap of less than the tolerance to the earlier one.
+        last = number == len(cycles) - 1 or not joined[number]
+        stop = np.searchsorted(t, cycle.end, side="right") if last else np.searchsorted(t, cycles[number + 1].start)
+        rows = slice(int(np.searchsorted(t, cycle.start)), int(stop))
+        at = np.clip(t[rows], cycle.start, cycle.end)
+        values[rows] = from_window(curve, cycle.start, cycle.end, at, method, cycle.roll_to)
+        refined[rows] = True
+
+    low = np.min([curve.min(axis=0) for curve in curves], axis=0)
+    high = np.max([curve.max(axis=0) for curve in curves], axis=0)
+    for where, jump, length in _seams(cycles, curves, joined, crossfade, method):
+        _spread(t, values, refined, where, jump, length, low, high)
+
+    for number, cycle in enumerate(cycles):
+        length = min(crossfade, cycle.duration / 4.0)
+        if length > 0.0 and (number == 0 or not joined[number - 1]) and t[0] < cycle.start:
+            _fade(t, values, source, refined, cycle.start, length)
+        if length > 0.0 and (number == len(cycles) - 1 or not joined[number]) and t[-1] > cycle.end:
+            _fade(t, values, source, refined, cycle.end, -length)
+    return values.reshape(table.shape), refined
+
+
+def _seams(
+    cycles: Sequence[Cycle], curves: Sequence[Array], joined: Sequence[bool], crossfade: float, method: str
+) -> list[tuple[float, Array, float]]:
+    """Return time, jump (columns,) and blend length of every place where refined curves meet."""
+    seams = []
+    for number, (cycle, curve) in enumerate(zip(cycles, curves, strict=True)):
+        if cycle.roll:
+            seams.append((cycle.heel_strike, curve[0] - curve[-1], min(crossfade, cycle.duration / 4.0)))
+        if number + 1 < len(cycles) and joined[number]:
+            after, follower = cycles[number + 1], curves[number + 1]
+            meeting = min(cycle.end, after.start)
+            end = from_window(curve, cycle.start, cycle.end, [meeting], method, cycle.roll_to)[0]
+            start = from_window(follower, after.start, after.end, [after.start], method, after.roll_to)[0]
+            seams.append((after.start, start - end, min(crossfade, cycle.duration / 4.0, after.duration / 4.0)))
+    return seams
+
+
+def _spread(
+    time: Array,
+    values: Array,
+    refined: NDArray[np.bool_],
+    where: float,
+    jump: Array,
+    length: float,
+    low: Array,
+    high: Array,
+) -> None:
+    """Spread a jump over a blend around it; rows before ``where`` are shifted up to half of it, rows after, back."""
+    if length <= 0.0:
+        return
+    rows = (time > where - 0.5 * length) & (time < where + 0.5 * length) & refined
+    share = _smooth_step((time[rows] - where) / length + 0.5)
+    share = np.where(time[rows] < where, share, share - 1.0)
+    # Clipping to the range of all refined samples keeps continuity: at the blend's ends the shift is zero.
+    values[rows] = np.clip(values[rows] + share[:, np.newaxis] * jump, low, high)
+
+
+def _fade(time: Array, values: Array, source: Array, refined: NDArray[np.bool_], edge: float, length: float) -> None:
+    """Fade from the original at ``edge`` to the refined curve at ``edge + length`` (negative: backwards)."""
+    reach = (time - edge) / length
+    rows = (reach >= 0.0) & (reach < 1.0) & refined
+    weight = _smooth_step(reach[rows])[:, np.newaxis]
+    values[rows] = weight * values[rows] + (1.0 - weight) * source[rows]
+
+
+def _smooth_step(x: Array) -> Array:
+    """Return the cubic from (0, 0) to (1, 1) with flat ends."""
+    return x * x * (3.0 - 2.0 * x)
+
+
+def _check_cycles(cycles: Sequence[Cycle], curves: Sequence[Array], columns: int, crossfade: float) -> None:
+    if len(cycles) != len(curves):
+        raise CycleError(f"every cycle needs one refined window, found {len(cycles)} cycles and {len(curves)} windows")
+    if not crossfade >= 0.0:
+        raise CycleError(f"the cross-fade must not be negative, found {crossfade} s")
+    for curve in curves:
+        if curve.shape[1] != columns:
+            raise CycleError(f"a refined window must have {columns} columns, as the signals, found {curve.shape[1]}")
+    for first, second in itertools.pairwise(cycles):
+        if first.side != second.side:
+            raise CycleError("cycles that are stitched together must be of one limb, found both")
+        if second.start < first.end - JOIN_TOLERANCE:
+            raise CycleError(
+                "cycles must be in order and must not overlap, found "
+                f"{first.start:.4f}..{first.end:.4f} s and then {second.start:.4f}..{second.end:.4f} s"
+            )
