@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BundleError, LabelError, did_you_mean
-from ..signals.cycles import Cycle, stitch
-from ..signals.resample import to_window
+from ..signals.cycles import Cycle, join_quarters, stitch
 from ..storage.muscles import StandardMuscle
 from .bundle import Bundle
 
@@ -164,6 +163,7 @@ def refine_trial(
     *,
     crossfade: float,
     interpolation: str = "pchip",
+    tolerance: float | None = None,
 ) -> list[RefinedMuscle]:
     """Refine the muscles of a trial.
 
@@ -183,6 +183,8 @@ def refine_trial(
         Duration over which neighbouring cycles are blended (s).
     interpolation : {'pchip', 'linear'}
         How the network's samples are brought back onto ``time``.
+    tolerance : float, optional
+        By how much a cycle may leave the data (s); the nearest row is held there.
 
     Returns
     -------
@@ -205,8 +207,7 @@ def refine_trial(
         # Muscles share inputs (All-Entire: all of them), so each is cut out once.
         key = (muscle, cycle)
         if key not in windows:
-            cut = to_window(time, activations[muscle], cycle.start, cycle.end, bundle.cycle_samples, cycle.roll_to)
-            windows[key] = cut[:, 0]
+            windows[key] = cycle.window(time, activations[muscle], bundle.cycle_samples, tolerance=tolerance)[:, 0]
         return windows[key]
 
     results: dict[str, RefinedMuscle] = {}
@@ -225,6 +226,44 @@ def refine_trial(
             before = np.stack([window(target.muscle, cycle) for cycle in own])
             results[target.muscle] = RefinedMuscle(target, own, values, mask, before, y[part], attention[part])
     return [results[target.muscle] for target in targets if target.muscle in results]
+
+
+def attention_over_time(bundle: Bundle, refined: Sequence[RefinedMuscle]) -> tuple[Array, list[str], Array]:
+    """Lay the attention weights of all cycles out over time.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The networks.
+    refined : sequence of RefinedMuscle
+        From :func:`refine_trial`.
+
+    Returns
+    -------
+    time : numpy.ndarray, shape (rows,)
+        The times of the networks' output samples, of all cycles of both limbs (s).
+    labels : list of str
+        ``muscle/input``: the input is a muscle (All-Entire), ``sample_01`` ... of the cycle (One-Entire), or
+        of the quarter (One-Quarter).
+    weights : numpy.ndarray, shape (rows, labels)
+        Attention weights (0..1); 0 outside the muscle's cycles.
+    """
+    time = np.unique(
+        np.concatenate([np.linspace(c.start, c.end, bundle.cycle_samples) for item in refined for c in item.cycles])
+    )
+    labels: list[str] = []
+    columns: list[Array] = []
+    for item in refined:
+        # One-Quarter: rows of one cycle follow each other; the sample two quarters share is the mean of both.
+        weights = [join_quarters(part) if part.ndim == 3 else part for part in item.attention]
+        steps = weights[0].shape[1]
+        if bundle.condition == "All-Entire":
+            labels += [f"{item.target.muscle}/{name}" for name in item.target.inputs]
+        else:
+            labels += [f"{item.target.muscle}/sample_{step + 1:02d}" for step in range(steps)]
+        values, _ = stitch(time, np.zeros((time.size, steps)), item.cycles, weights, crossfade=0.0, method="linear")
+        columns.append(values)
+    return time, labels, np.concatenate(columns, axis=1)
 
 
 def _requested_muscles(muscles: Mapping[str, StandardMuscle | None], requested: Sequence[str]) -> set[str]:
