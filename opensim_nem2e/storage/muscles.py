@@ -84,8 +84,8 @@ class MuscleNames:
         Parameters
         ----------
         extra : str or os.PathLike, optional
-            A csv file with the columns ``model_muscle`` and ``standard_name`` (``models`` and ``note`` are allowed). Its
-            rows come before the shipped ones.
+            A csv file with the columns ``model_muscle`` and ``standard_name`` (``models`` and ``note`` are allowed).
+            Its rows come before the shipped ones.
 
         Returns
         -------

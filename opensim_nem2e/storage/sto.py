@@ -291,6 +291,33 @@ def read_storage(
     )
 
 
+def count_rows(content: bytes, layout: Layout, path: str | os.PathLike[str]) -> int:
+    """Check the rows of a file as :func:`read_storage` does, and count them.
+
+    Parameters
+    ----------
+    content : bytes
+        The file's content.
+    layout : Layout
+        Its header.
+    path : str or os.PathLike
+        Its name, for messages.
+
+    Returns
+    -------
+    int
+        The number of rows, those with a repeated time included.
+
+    Raises
+    ------
+    opensim_nem2e.errors.StorageError
+        A row is damaged: with its line.
+    """
+    matrix, lines = _read_rows(content, layout, path)
+    _check_time(matrix[:, 0], content, layout, lines, path)
+    return len(matrix)
+
+
 def _count_notes(layout: Layout, n_rows: int) -> list[str]:
     """Compare the header's counts with what is there."""
     notes = []
