@@ -1,8 +1,9 @@
 """Mend states files whose header OpenSim 4.6 damaged.
 
 OpenSim 4.6 writes stale bytes over the start of every _states.sto of CMC and RRA when its process exits. The
-header is put back in place, atomically; the rows of numbers are left byte for byte as they are. A healthy file
-is not touched. Where the first column's label was lost, the model tells what it was.
+header is put back in place, atomically; the rows of numbers are left byte for byte as they are. Wrong or missing
+counts of rows and columns are set right too. A healthy file is not touched. Where the first column's label was
+lost, the model tells what it was.
 
 Examples:
   opensim-nem2e repair subject01_walk1_states.sto
@@ -52,10 +53,14 @@ def execute(options: argparse.Namespace) -> int:
     failed = []
     for path in options.files:
         try:
-            logger.info("%s", repair_file(path, model=options.model))
+            done = repair_file(path, model=options.model)
         except Exception as error:
             report(error)
             failed.append(path)
+            continue
+        if not done.repaired:
+            # What was changed is logged by the repair itself.
+            logger.info("%s", done)
     if failed and len(options.files) > 1:
         logger.error("%d of %d files could not be repaired: %s.", len(failed), len(options.files), ", ".join(failed))
     return 1 if failed else 0

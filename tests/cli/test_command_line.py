@@ -401,8 +401,43 @@ def test_reading_a_setup_file_imports_nothing_heavy(command):
 # --- repair ----------------------------------------------------------------------------------------------------
 
 
+# What OpenSim 4.6 writes over the start of a states file when its process exits.
+STALE = b"UNKNOWN\nversion=1\nnRows=0\nnColumns=1\ninDegrees=no\nendheader\ntime\n"
+ROWS = b"".join(b"      %.8f\t      0.5%d000000\t      0.12345678\n" % (0.1 * i, i) for i in range(9))
+HEALTHY = (
+    b"walk\nversion=1\nnRows=9\nnColumns=3\ninDegrees=no\nendheader\n"
+    b"time\t/jointset/knee_r/knee_angle_r/value\t/forceset/soleus_r/activation\n" + ROWS
+)
+
+
+def test_repair_mends_in_place_and_leaves_healthy_files_alone(command):
+    damaged = command.folder / "walk_states.sto"
+    damaged.write_bytes(b"walk_subject_01" + HEALTHY[4:])
+    with damaged.open("r+b") as file:
+        file.write(STALE)
+    healthy = command.folder / "healthy_states.sto"
+    healthy.write_bytes(HEALTHY)
+    before = healthy.stat()
+    done = command("repair", "walk_states.sto", "healthy_states.sto")
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.splitlines()
+    assert first.startswith("[info] walk_states.sto: repaired (9 rows, 3 columns): OpenSim 4.6 had overwritten")
+    assert second == "[info] healthy_states.sto: healthy, left alone (9 rows, 3 columns)."
+    assert damaged.read_bytes() == HEALTHY
+    after = healthy.stat()
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+    assert "repaired" in (command.folder / "opensim_nem2e.log").read_text()
+    # A second time there is nothing left to do.
+    done = command("repair", "walk_states.sto")
+    assert done.stdout == "[info] walk_states.sto: healthy, left alone (9 rows, 3 columns).\n"
+
+
 def test_repair_reports_every_file(command):
-    done = command("repair", "a.sto", "b.sto")
+    (command.folder / "b.sto").write_bytes(b"not a storage file")
+    (command.folder / "c.sto").write_bytes(HEALTHY)
+    done = command("repair", "a.sto", "b.sto", "c.sto")
     assert done.returncode == 1
-    assert done.stderr.endswith("[error] 2 of 2 files could not be repaired: a.sto, b.sto.\n")
-    assert "a.sto: there is no such" in done.stderr
+    first, *_, last = done.stderr.splitlines()
+    assert first == "[error] a.sto: there is no such storage file."
+    assert last == "[error] 2 of 3 files could not be repaired: a.sto, b.sto."
+    assert done.stdout == "[info] c.sto: healthy, left alone (9 rows, 3 columns).\n"
