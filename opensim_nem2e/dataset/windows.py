@@ -20,31 +20,11 @@ from ..log import logger
 from ..signals.resample import to_window
 from ..storage import TimeSeries, read_storage
 from ..storage.labels import find_activation_columns, find_so_activation_columns
-from ..storage.muscles import MuscleNames
+from ..storage.muscles import PAPER_MUSCLES, MuscleNames
 from .manifest import Channel, Trial
 
 Array = NDArray[np.float64]
 EmgNormalization = Literal["subject_max", "trial_max", "none"]
-
-#: The sixteen muscles of the NEM2E paper (section 3.2.2) by their standard names.
-PAPER_MUSCLES = (
-    "soleus",
-    "bi",
-    "sem",
-    "semit",
-    "tib",
-    "rect",
-    "glmax1",
-    "glmax2",
-    "glmax3",
-    "glmed1",
-    "glmed2",
-    "glmed3",
-    "gasmed",
-    "gaslat",
-    "vaslat",
-    "vasmed",
-)
 
 
 @dataclass(frozen=True)
@@ -301,7 +281,7 @@ class _Builder:
         """Cut all muscles' activations of one cycle; keys are side-neutral names."""
         series = read_storage(trial.activation_file)
         if trial.activation_source == "so":
-            columns = find_so_activation_columns(series)
+            columns = find_so_activation_columns(series, names=self.names)
         else:
             columns = find_activation_columns(series)
         found: dict[str, str] = {}

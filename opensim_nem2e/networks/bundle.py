@@ -24,7 +24,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ..errors import BundleError, did_you_mean
 from ..storage.atomic import atomic_path
@@ -360,7 +360,8 @@ class Bundle:
         }
         text = json.dumps(self._metadata, allow_nan=False, ensure_ascii=False)
         with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={METADATA_KEY: text})
+            # Not save_file: it makes files that only their owner can read.
+            temporary.write_bytes(save(tensors, metadata={METADATA_KEY: text}))
 
     def _entry(self, target: str) -> _Entry:
         if target not in self._entries:

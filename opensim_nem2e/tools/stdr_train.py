@@ -315,9 +315,9 @@ class STDRTrainTool(Tool):
         return kept
 
     def _dataset(self, trials: Sequence[Trial], channels: Sequence[Any]) -> Dataset:
-        from ..dataset.windows import PAPER_MUSCLES, build_dataset
+        from ..dataset.windows import build_dataset
         from ..networks.conditions import windows_per_cycle
-        from ..storage.muscles import MuscleNames
+        from ..storage.muscles import PAPER_MUSCLES, MuscleNames
 
         dataset = build_dataset(
             trials,
