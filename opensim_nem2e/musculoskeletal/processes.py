@@ -1,0 +1,215 @@
+"""Run an OpenSim tool in a process of its own.
+
+OpenSim's tools hold the interpreter's lock while they run, change the working directory, leak memory over long
+batches and, for some bad inputs, end the process with a segmentation fault. In a process of its own none of this
+reaches the caller: every way of failing becomes one exception with the end of OpenSim's log.
+
+It also leaves the states files of CMC and RRA whole. OpenSim 4.6 flushes stale bytes over their header when its
+process exits; the child process puts a copy in the file's place before that happens.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxml import etree
+
+from ..errors import MissingFileError, OpenSimRunError, SetupError, did_you_mean
+from ..log import logger
+from ..storage.safe_xml import parse_xml
+from . import _tool_process
+
+#: OpenSim's tools that this module runs.
+TOOLS = (
+    "AnalyzeTool",
+    "CMCTool",
+    "ForwardTool",
+    "InverseDynamicsTool",
+    "InverseKinematicsTool",
+    "RRATool",
+    "ScaleTool",
+)
+
+_TAIL_LINES = 30
+_TAIL_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class ToolRun:
+    """What a successful run left behind.
+
+    Parameters
+    ----------
+    tool : str
+        Class of the tool, such as ``CMCTool``.
+    setup_file : pathlib.Path
+        The setup file, absolute.
+    returncode : int
+        Exit status of the process; 0, since anything else is raised.
+    seconds : float
+        Wall time of the whole process, s.
+    log_tail : str
+        The last lines that OpenSim wrote.
+    results_directory : pathlib.Path
+        Where the tool was told to write.
+    outputs : tuple of pathlib.Path
+        Files in the results directory, or beside the setup file, that the run made or changed, sorted.
+    """
+
+    tool: str
+    setup_file: Path
+    returncode: int
+    seconds: float
+    log_tail: str
+    results_directory: Path
+    outputs: tuple[Path, ...]
+
+
+def run_opensim_tool(
+    setup_file: str | os.PathLike[str],
+    *,
+    log_file: str | os.PathLike[str] | None = None,
+    timeout: float | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+) -> ToolRun:
+    """Run an OpenSim tool from its setup file, in a process of its own.
+
+    Parameters
+    ----------
+    setup_file : str or os.PathLike
+        Setup file of one of `TOOLS`.
+    log_file : str or os.PathLike, optional
+        Where everything that OpenSim prints is kept. By default only the tail is.
+    timeout : float, optional
+        Kill the run after so many seconds. By default it may take any time.
+    cwd : str or os.PathLike, optional
+        Working directory. The setup file's folder by default: inverse kinematics and inverse dynamics look for the
+        model from there, all other tools from the setup file's folder anyway.
+
+    Returns
+    -------
+    ToolRun
+        Times, log and files.
+
+    Raises
+    ------
+    opensim_nem2e.errors.SetupError
+        The setup file is not one of a known tool.
+    opensim_nem2e.errors.OpenSimRunError
+        The tool raised an error, returned false, crashed or was killed at the time limit; with the tail of its log.
+    opensim_nem2e.errors.MissingFileError
+        The setup file or the working directory does not exist.
+    """
+    setup = Path(setup_file).absolute()
+    tool, results = _read_setup(setup)
+    folder = setup.parent if cwd is None else Path(cwd).absolute()
+    if not folder.is_dir():
+        raise MissingFileError(f"{folder}: there is no such folder to run {tool} in.")
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout must be a positive number of seconds; found {timeout!r}")
+    if not sys.executable:
+        raise OpenSimRunError(f"{tool} needs a Python interpreter of its own, and this program does not name one.")
+    watched = {results, setup.parent}
+    before = _snapshot(watched)
+    logger.info("Running %s from '%s' in a process of its own.", tool, setup)
+
+    # -P: the folder of the child's script must not hide other modules.
+    command = [sys.executable, "-P", _tool_process.__file__, tool, str(setup), str(folder)]
+    with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
+        log = Path(scratch, "log.txt") if log_file is None else Path(log_file)
+        start = time.monotonic()
+        with log.open("wb") as stream:
+            # The child starts in the scratch folder, where importing opensim drops its opensim.log.
+            returncode = _wait(command, stream, scratch, timeout)
+        seconds = time.monotonic() - start
+        tail = _tail(log)
+    if returncode != 0:
+        raise OpenSimRunError(_explain(tool, setup, returncode, seconds, timeout, tail))
+    logger.info("%s took %.1f s.", tool, seconds)
+    after = _snapshot(watched)
+    outputs = sorted(path for path, stamp in after.items() if before.get(path) != stamp)
+    return ToolRun(tool, setup, returncode, seconds, tail, results, tuple(outputs))
+
+
+def _read_setup(setup: Path) -> tuple[str, Path]:
+    root = parse_xml(setup).getroot()
+    elements = [child for child in root if isinstance(child.tag, str) and child.tag != "defaults"]
+    found = [str(element.tag) for element in elements]
+    known = next((element for element in elements if element.tag in TOOLS), None)
+    if known is None:
+        what = f"holds '{found[0]}'" if found else "holds no tool"
+        hint = did_you_mean(found[0], TOOLS) if found else ""
+        raise SetupError(f"An OpenSim tool is needed ({', '.join(TOOLS)}), but the file {what}.{hint}", setup)
+    return str(known.tag), _results_directory(known, setup)
+
+
+def _results_directory(tool: etree._Element, setup: Path) -> Path:
+    text = (tool.findtext("results_directory") or "").strip()
+    return Path(os.path.normpath(setup.parent / (text or ".")))
+
+
+def _wait(command: list[str], stream: object, scratch: str, timeout: float | None) -> int | None:
+    """Run the command; None if it had to be killed at the time limit."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=stream,  # type: ignore[call-overload]
+        stderr=subprocess.STDOUT,
+        cwd=scratch,
+    )
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        # Also when the wait was interrupted from the keyboard: no run is left behind.
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _snapshot(folders: set[Path]) -> dict[Path, tuple[int, int, int]]:
+    stamps = {}
+    for folder in folders:
+        if not folder.is_dir():
+            continue
+        for entry in os.scandir(folder):
+            if entry.is_file():
+                stat = entry.stat()
+                stamps[Path(entry.path)] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    return stamps
+
+
+def _tail(log: Path) -> str:
+    with log.open("rb") as stream:
+        stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, stream.tell() - _TAIL_BYTES))
+        text = stream.read().decode("utf-8", errors="replace")
+    lines = [line.rstrip() for line in text.splitlines() if line.strip() not in ("", "[info]")]
+    return "\n".join(lines[-_TAIL_LINES:])
+
+
+def _explain(tool: str, setup: Path, returncode: int | None, seconds: float, timeout: float | None, tail: str) -> str:
+    if returncode is None:
+        how = f"was killed at the time limit of {timeout:g} s"
+    elif returncode == _tool_process.RETURNED_FALSE:
+        how = f"gave up after {seconds:.1f} s (its run() returned false)"
+    elif returncode == _tool_process.RAISED:
+        how = f"stopped with an error after {seconds:.1f} s"
+    elif returncode < 0:
+        try:
+            name = signal.Signals(-returncode).name
+        except ValueError:
+            name = f"signal {-returncode}"
+        how = f"crashed ({name}) after {seconds:.1f} s"
+    else:
+        how = f"crashed (exit status {returncode}) after {seconds:.1f} s"
+    last = tail or "(nothing)"
+    return f"{setup}: {tool} {how}. The last lines it wrote:\n{last}"
