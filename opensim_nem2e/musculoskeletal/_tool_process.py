@@ -79,7 +79,7 @@ def keep_header_whole(tool: Any, folder: Path) -> bool:
     copy = states.with_name(f".{states.name}.{os.getpid()}")
     shutil.copyfile(states, copy)
     try:
-        os.replace(copy, states)
+        copy.replace(states)
     except OSError:
         copy.unlink()
         return False

@@ -143,12 +143,14 @@ def test_log_file_keeps_everything(arm: Path, tmp_path: Path) -> None:
 def test_an_impossible_motion_is_an_error_with_the_reason(tmp_path: Path) -> None:
     """Muscles too weak for the motion: CMC's optimiser fails, and run() returns false or raises."""
     build_arm(tmp_path, strength=0.01)
-    with pytest.raises(OpenSimRunError, match="(?s)CMCTool (gave up|stopped with an error).*Unable to find a feasible"):
+    with pytest.raises(
+        OpenSimRunError, match=r"(?s)CMCTool (gave up|stopped with an error).*Unable to find a feasible"
+    ):
         run_opensim_tool(write_cmc(tmp_path, "weak"))
 
 
 def test_missing_input_is_an_error_with_the_reason(arm: Path) -> None:
-    with pytest.raises(OpenSimRunError, match="(?s)CMCTool.*absent.mot"):
+    with pytest.raises(OpenSimRunError, match=r"(?s)CMCTool.*absent\.mot"):
         run_opensim_tool(write_cmc(arm, "absent", motion="absent.mot"))
 
 
@@ -165,7 +167,7 @@ def test_a_crash_is_an_error(arm: Path) -> None:
 </OpenSimDocument>
 """
     )
-    with pytest.raises(OpenSimRunError, match="InverseKinematicsTool (crashed|stopped with an error)"):
+    with pytest.raises(OpenSimRunError, match=r"InverseKinematicsTool (crashed|stopped with an error)"):
         run_opensim_tool(setup)
 
 
