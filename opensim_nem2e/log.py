@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 #: OpenSim's level names, from silent to most talkative, and the standard library's numbers for them.
@@ -73,6 +75,15 @@ class Recorder(logging.Handler):
         """Keep a record."""
         self.lines.append(self.format(record))
 
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Keep the package's messages while the block runs."""
+        _start(self)
+        try:
+            yield
+        finally:
+            stop(self)
+
     @property
     def text(self) -> str:
         """All lines so far."""
@@ -96,7 +107,8 @@ def start_console(level: str = "info", stream: TextIO | None = None) -> logging.
     """
     handler = logging.StreamHandler(stream if stream is not None else sys.stdout)
     handler.setFormatter(OpenSimFormatter(with_time=False))
-    return _start(handler, level)
+    handler.setLevel(LEVELS[level])
+    return _start(handler)
 
 
 def start_file(path: str | os.PathLike[str], level: str = "info", mode: str = "a") -> logging.Handler:
@@ -118,18 +130,30 @@ def start_file(path: str | os.PathLike[str], level: str = "info", mode: str = "a
     """
     handler = logging.FileHandler(os.fspath(path), mode=mode, encoding="utf-8", delay=True)
     handler.setFormatter(OpenSimFormatter(with_time=True))
-    return _start(handler, level)
+    handler.setLevel(LEVELS[level])
+    return _start(handler)
 
 
 def stop(handler: logging.Handler) -> None:
-    """Detach and close a handler made by :func:`start_console` or :func:`start_file`."""
+    """Detach and close a handler made by :func:`start_console` or :func:`start_file`.
+
+    Parameters
+    ----------
+    handler : logging.Handler
+        The handler.
+    """
     logger.removeHandler(handler)
     handler.close()
+    _let_through()
 
 
-def _start(handler: logging.Handler, level: str) -> logging.Handler:
-    handler.setLevel(LEVELS[level])
+def _start(handler: logging.Handler) -> logging.Handler:
     logger.addHandler(handler)
-    # The logger itself lets everything through that some handler wants to see.
-    logger.setLevel(min([handler.level, *(h.level for h in logger.handlers if h.level)]))
+    _let_through()
     return handler
+
+
+def _let_through() -> None:
+    """Let the logger pass what some handler wants to see; without one, it inherits the program's own level."""
+    wanted = [handler.level for handler in logger.handlers if not isinstance(handler, logging.NullHandler)]
+    logger.setLevel(min(wanted, default=logging.NOTSET))

@@ -7,17 +7,15 @@ and its GUI open.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CycleError, LabelError, ModelError, SetupError, did_you_mean
+from ..errors import CycleError, SetupError
 from ..log import Recorder, logger
 from .properties import Property
-from .tool import Tool, write_text
+from .tool import Tool, path_seen_from, write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,9 +24,9 @@ if TYPE_CHECKING:
     from ..networks.bundle import Bundle
     from ..networks.refinement import Plan, RefinedMuscle
     from ..signals.cycles import Cycle
-    from ..storage import TimeSeries
-    from ..storage.atomic import ResultFiles
-    from ..storage.osim import MuscleInfo, OsimModel
+    from ..storage.osim import OsimModel
+    from .refined_files import Refinement
+    from .simulation import MuscleDefaults, Trial
 
     Array = NDArray[np.float64]
 
@@ -347,34 +345,28 @@ class STDRRefineTool(Tool):
 
     def _run(self) -> None:
         recorder = Recorder()
-        logger.addHandler(recorder)
-        try:
-            self._refine(recorder)
-        finally:
-            logger.removeHandler(recorder)
+        with recorder.listening():
+            refinement = self._refine()
+            self._write(refinement, recorder)
 
-    def _refine(self, recorder: Recorder) -> None:
-        import numpy as np
-
+    def _refine(self) -> Refinement:
+        """Compute everything; nothing is written yet."""
         from ..networks.refinement import plan_targets, refine_trial
         from ..storage.muscles import MuscleNames
+        from .refined_files import Refinement
 
         bundle = self._load_bundle()
         model = self._load_model()
         trial = self._load_trial(model)
         name = self.getName() or f"{trial.stem}_refined"
-        results = self.resolve("results_directory")
-        assert results is not None
-        _refuse_overwriting_inputs(self, results, name, trial)
+        self._spare_inputs(name, trial)
 
         names = MuscleNames.load(self.resolve("muscle_names_file"))
-        standard = {muscle: names.standard(muscle) for muscle in trial.activations}
-        plan = plan_targets(bundle, standard, self.muscles)
+        plan = plan_targets(bundle, {muscle: names.standard(muscle) for muscle in trial.activations}, self.muscles)
         cycles = self._find_cycles(trial.time)
         self._check_sides(plan, cycles)
-        _require_finite(trial, plan, cycles)
+        trial.require_finite(name for target in plan.targets if cycles.get(target.side) for name in target.inputs)
         _log_plan(plan, cycles)
-
         refined = refine_trial(
             bundle,
             trial.time,
@@ -385,23 +377,16 @@ class STDRRefineTool(Tool):
             interpolation=self.interpolation,
             tolerance=self.cycle_tolerance,
         )
-        muscles = self._dynamics_of(model, trial.activations)
-        clipped = {}
-        for item in refined:
-            info = muscles[item.target.muscle]
-            bounded = np.clip(item.estimate, info.low, info.high)
-            # Outside the cycles OpenSim's value stays, even where it is out of bounds.
-            clipped[item.target.muscle] = np.where(item.refined, bounded, item.estimate)
-        self._write(results, name, bundle, model, trial, refined, clipped, muscles, recorder)
+        muscles = self._defaults.muscles(model, trial.activations)
+        return Refinement(name, trial, bundle, refined, muscles, self.output_precision)
 
     def _load_bundle(self) -> Bundle:
         from ..networks.bundle import Bundle
 
         path = self.resolve("network_file")
         bundle = Bundle.load(path if path is not None else self.network_file)
-        data = bundle.metadata["data"]
-        logger.info("Network bundle: %s (%s, muscles %s).", bundle.path, bundle.condition, ", ".join(bundle.targets))
-        logger.info("It was trained on: %s", data["description"])
+        logger.info("Network bundle: %s (%s; %s).", bundle.path, bundle.condition, ", ".join(bundle.targets))
+        logger.info("It was trained on: %s", bundle.metadata["data"]["description"])
         return bundle
 
     def _load_model(self) -> OsimModel | None:
@@ -410,48 +395,35 @@ class STDRRefineTool(Tool):
         path = self.resolve("model_file")
         if path is None:
             logger.warning(
-                "No model_file was given: muscles have the bounds %g..1 and the time constants %g s and %g s of this "
-                "tool's properties.",
+                "No <model_file> was given: muscles are taken to have the bounds %g..1 and the time constants %g s and "
+                "%g s.",
                 self.minimum_activation,
                 self.activation_time_constant,
                 self.deactivation_time_constant,
             )
             return None
         model = read_model(path)
-        logger.info("Model: %s (%d muscles), from '%s'.", model.name, len(model.muscles), path)
+        logger.info("Model: %s (%d muscles), '%s'.", model.name, len(model.muscles), path)
         return model
 
-    def _load_trial(self, model: OsimModel | None) -> _Trial:
-        from ..storage import read_storage
-        from ..storage.labels import find_activation_columns
+    @property
+    def _defaults(self) -> MuscleDefaults:
+        from .simulation import MuscleDefaults
 
-        muscle_names = None if model is None else list(model.muscles)
-        model_path = self.resolve("model_file")
-        states = self.resolve("states_file")
+        return MuscleDefaults(self.minimum_activation, self.activation_time_constant, self.deactivation_time_constant)
+
+    def _load_trial(self, model: OsimModel | None) -> Trial:
+        from .simulation import activations_trial, controls_trial, states_trial
+
+        states, controls = self.resolve("states_file"), self.resolve("controls_file")
+        activations = self.resolve("activations_file")
         if states is not None:
-            source = read_storage(states, model=model_path)
-            labels = find_activation_columns(source)
-            if not labels:
-                raise LabelError(
-                    "A states file must have activation columns (/forceset/soleus_r/activation or "
-                    f"soleus_r.activation), but {_found(source.labels)} was found. Activations of StaticOptimization "
-                    "go into <activations_file>.",
-                    states,
-                )
-            _require_model_muscles(model, labels, states)
-            controls, control_labels = self._controls_beside(states, labels)
-            activations = {muscle: source.data[:, source.index(label)] for muscle, label in labels.items()}
-            trial = _Trial(source.time, activations, source, labels, True, controls, control_labels, _stem(states))
-        elif self.activations_file:
-            path = self.resolve("activations_file")
-            assert path is not None
-            trial = _activations_trial(read_storage(path, model=model_path), path, muscle_names)
-            _require_model_muscles(model, trial.activations, path)
+            trial = states_trial(states, controls, model)
+        elif activations is not None:
+            trial = activations_trial(activations, model)
         else:
-            path = self.resolve("controls_file")
-            assert path is not None
-            trial = self._controls_trial(path, model, muscle_names)
-            _require_model_muscles(model, trial.activations, path)
+            assert controls is not None  # _check has seen to it
+            trial = controls_trial(controls, model, self._defaults)
         logger.info(
             "Read %d muscles over %.4f to %.4f s (%d rows) from '%s'.",
             len(trial.activations),
@@ -462,78 +434,19 @@ class STDRRefineTool(Tool):
         )
         return trial
 
-    def _controls_beside(self, states: Path, muscles: Mapping[str, str]) -> tuple[TimeSeries | None, Mapping[str, str]]:
-        """Find the controls that belong to a states file, for the columns of reserves and residuals."""
-        from ..storage.labels import find_excitation_columns
-
-        path = self.resolve("controls_file")
-        if path is None:
-            path = _sibling_controls(states)
-            if path is None:
-                return None, {}
-            logger.info("The controls file beside the states file is used: '%s'.", path)
-        controls = _read_controls(path)
-        labels = find_excitation_columns(controls, list(muscles))
-        missing = [muscle for muscle in muscles if muscle not in labels]
-        if missing:
-            raise LabelError(
-                f"The controls must have a column for every muscle of the states file '{states}', but there is none "
-                f"for {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''}. Do the two files belong "
-                "together?",
-                path,
-            )
-        return controls, labels
-
-    def _controls_trial(self, path: Path, model: OsimModel | None, muscle_names: Sequence[str] | None) -> _Trial:
-        """Compute activations from CMC's excitations."""
-        import numpy as np
-
-        from ..musculoskeletal.activation import activation_from_excitation
-        from ..storage.labels import find_excitation_columns
-
-        source = _read_controls(path)
-        labels = find_excitation_columns(source, muscle_names)
-        if not labels:
-            raise LabelError(f"No column is a muscle's control; {_found(source.labels)} was found.", path)
-        muscles = self._dynamics_of(model, labels)
-        excitation = source.select(list(labels.values()))
-        activation = activation_from_excitation(
-            source.time,
-            excitation,
-            [info.tau_act for info in muscles.values()],
-            [info.tau_deact for info in muscles.values()],
-            excitation[0],
-            [info.kind for info in muscles.values()],
-            min_activation=[info.min_activation for info in muscles.values()],
-        )
-        logger.info("Activations were computed from the controls through the muscles' activation dynamics.")
-        activations = {muscle: np.ascontiguousarray(activation[:, k]) for k, muscle in enumerate(labels)}
-        return _Trial(source.time, activations, source, {}, False, source, labels, _stem(path))
-
-    def _dynamics_of(self, model: OsimModel | None, muscles: Iterable[str]) -> dict[str, _Muscle]:
-        """Return bounds and activation dynamics of every muscle; this tool's defaults where the model is silent."""
-        return {muscle: self._muscle(None if model is None else model.muscles[muscle]) for muscle in muscles}
-
-    def _muscle(self, info: MuscleInfo | None) -> _Muscle:
-        def first(value: float | None, default: float) -> float:
-            return default if value is None else value
-
-        min_control, max_control = (
-            (self.minimum_activation, 1.0) if info is None else (info.min_control, info.max_control)
-        )
-        blended = info is not None and info.class_name == "DeGrooteFregly2016Muscle"
-        min_activation = first(None if info is None else info.min_activation, self.minimum_activation)
-        return _Muscle(
-            # A muscle whose control cannot go below min_control cannot hold a lower activation.
-            low=max(min_activation, min_control),
-            high=min(1.0, max_control),
-            min_control=min_control,
-            max_control=max_control,
-            min_activation=min_activation,
-            tau_act=first(None if info is None else info.activation_time_constant, self.activation_time_constant),
-            tau_deact=first(None if info is None else info.deactivation_time_constant, self.deactivation_time_constant),
-            kind="degroote_fregly" if blended else "first_order",
-        )
+    def _spare_inputs(self, name: str, trial: Trial) -> None:
+        """Never let a result replace the file it was made from."""
+        directory = self.resolve("results_directory")
+        assert directory is not None
+        inputs = {series.path.resolve() for series in (trial.source, trial.controls) if series and series.path}
+        for ending in ("states", "controls", "activation", "emg"):
+            result = directory / f"{name}_{ending}.sto"
+            if result.resolve() in inputs:
+                raise SetupError(
+                    f"The result '{result}' would replace an input file. Give the tool another name "
+                    f'(<{self.tool_name} name="...">) or another <results_directory>.',
+                    self.setup_file,
+                )
 
     def _find_cycles(self, time: Array) -> dict[str, list[Cycle]]:
         """Return the complete gait cycles of each limb, within the file and the time range."""
@@ -600,7 +513,9 @@ class STDRRefineTool(Tool):
             minimum_swing=self.minimum_swing_duration,
         )
         logger.info("Heel strikes were found in the ground reactions of '%s'.", path)
-        return {"r": events.right, "l": events.left}
+        for note in events.notes:
+            logger.info("%s", note)
+        return {"r": events.right.tolist(), "l": events.left.tolist()}
 
     def _check_sides(self, plan: Plan, cycles: Mapping[str, Sequence[Cycle]]) -> None:
         """Say which muscles keep OpenSim's values because their limb has no complete cycle."""
@@ -617,394 +532,46 @@ class STDRRefineTool(Tool):
 
     # --- results -----------------------------------------------------------------------------------------------
 
-    def _write(
-        self,
-        directory: Path,
-        name: str,
-        bundle: Bundle,
-        model: OsimModel | None,
-        trial: _Trial,
-        refined: Sequence[RefinedMuscle],
-        clipped: Mapping[str, Array],
-        muscles: Mapping[str, _Muscle],
-        recorder: Recorder,
-    ) -> None:
+    def _write(self, refinement: Refinement, recorder: Recorder) -> None:
         """Write every result, or none."""
-        import numpy as np
-
         from ..evaluation.summary import summary_table, write_summary
-        from ..networks.refinement import attention_over_time
-        from ..storage import TimeSeries, rewrite_columns, write_storage
         from ..storage.atomic import ResultFiles
 
-        precision = self.output_precision
-        changed = {item.target.muscle: np.ma.array(clipped[item.target.muscle], mask=~item.refined) for item in refined}
+        directory = self.resolve("results_directory")
+        assert directory is not None
+        name = refinement.name
         with ResultFiles(directory) as files:
-            if trial.has_states:
-                rewrite_columns(
-                    trial.source,
-                    {trial.labels[muscle]: values for muscle, values in changed.items()},
-                    files.path(f"{name}_states.sto"),
-                    name=f"{name}_states",
-                    precision=precision,
-                )
-            if trial.labels:
-                rewrite_columns(
-                    trial.source,
-                    {trial.labels[muscle]: values for muscle, values in changed.items()},
-                    files.path(f"{name}_activation.sto"),
-                    name=f"{name}_activation",
-                    precision=precision,
-                    columns={label: muscle for muscle, label in trial.labels.items()},
-                )
-            else:
-                activations = {**trial.activations, **clipped}
-                write_storage(
-                    files.path(f"{name}_activation.sto"),
-                    TimeSeries(trial.time, tuple(activations), np.column_stack(list(activations.values())), name=name),
-                    precision=precision,
-                )
-            self._write_controls(files, name, trial, refined, clipped, muscles)
-            write_storage(
-                files.path(f"{name}_emg.sto"),
-                TimeSeries(
-                    trial.time,
-                    tuple(item.target.muscle for item in refined),
-                    np.column_stack([item.estimate for item in refined]),
-                    name=f"{name}_emg",
-                ),
-                precision=precision,
-            )
+            refinement.write_series(files)
             if self.write_attention:
-                time, labels, weights = attention_over_time(bundle, refined)
-                write_storage(
-                    files.path(f"{name}_attention.sto"),
-                    TimeSeries(time, tuple(labels), weights, name=f"{name}_attention"),
-                    precision=precision,
-                )
+                refinement.write_attention(files)
             if self.write_figures:
-                self._draw(files, name, bundle, trial, refined, clipped)
-            rows = [_change(item, muscles[item.target.muscle], clipped) for item in refined]
+                refinement.draw(files, self.figure_format)
+            rows = refinement.changes()
             write_summary(files.path(f"{name}_summary.csv"), rows)
             for line in summary_table(rows):
                 logger.info("%s", line)
-            _log_validation(bundle, refined)
-            write_text(files.path(f"{name}_setup.xml"), self._effective(directory, trial))
+            _log_validation(refinement.bundle, refinement.refined)
+            write_text(files.path(f"{name}_setup.xml"), self._effective(directory, refinement.trial))
             for path in files.finals:
                 logger.info("Writing '%s'.", path)
             write_text(files.path(f"{name}.log"), recorder.text)
         logger.info("Results are in '%s'.", directory)
 
-    def _write_controls(
-        self,
-        files: ResultFiles,
-        name: str,
-        trial: _Trial,
-        refined: Sequence[RefinedMuscle],
-        clipped: Mapping[str, Array],
-        muscles: Mapping[str, _Muscle],
-    ) -> None:
-        """Write excitations that reproduce the refined activations, beside all other actuators' controls."""
-        import numpy as np
-
-        from ..musculoskeletal.activation import excitation_from_activation
-        from ..signals.resample import interpolate
-        from ..storage import TimeSeries, rewrite_columns, write_storage
-
-        path = files.path(f"{name}_controls.sto")
-        # Without a file to carry other columns over from, every muscle gets its excitation here.
-        wanted = {item.target.muscle: clipped[item.target.muscle] for item in refined}
-        if trial.controls is None:
-            wanted = {**trial.activations, **wanted}
-        parameters = [muscles[muscle] for muscle in wanted]
-        excitation, achieved = excitation_from_activation(
-            trial.time,
-            np.column_stack(list(wanted.values())),
-            [info.tau_act for info in parameters],
-            [info.tau_deact for info in parameters],
-            [info.min_control for info in parameters],
-            [info.max_control for info in parameters],
-            [info.kind for info in parameters],
-            min_activation=[info.min_activation for info in parameters],
-        )
-        shift = {
-            muscle: float(np.sqrt(np.mean((achieved[:, k] - wanted[muscle]) ** 2))) for k, muscle in enumerate(wanted)
-        }
-        worst = max((item.target.muscle for item in refined), key=lambda muscle: shift[muscle])
-        logger.info(
-            "The refined controls reproduce the refined activations within %.4f RMS (worst muscle: %s); where a muscle "
-            "cannot deactivate as fast as the estimate falls, its excitation is at the lower bound.",
-            shift[worst],
-            worst,
-        )
-        if trial.controls is None:
-            logger.warning(
-                "No controls file of the simulation is at hand: '%s' holds the muscles only. ForwardTool also needs "
-                "the reserve and residual actuators: give <controls_file>.",
-                f"{name}_controls.sto",
-            )
-            write_storage(
-                path,
-                TimeSeries(trial.time, tuple(wanted), excitation, name=f"{name}_controls"),
-                precision=self.output_precision,
-            )
-            return
-        time = trial.controls.time
-        replacements = {}
-        for k, item in enumerate(refined):
-            inside = _inside(time, item.cycles)
-            values = interpolate(trial.time, excitation[:, k], time)
-            replacements[trial.control_labels[item.target.muscle]] = np.ma.array(values, mask=~inside)
-        # ForwardTool knows actuators by their bare names only (it refuses /forceset/soleus_r).
-        columns = {label: label.rpartition("/")[2] for label in trial.controls.labels if _is_control(label)}
-        columns |= {label: muscle for muscle, label in trial.control_labels.items()}
-        if trial.controls.path is None or trial.controls.path.suffix.lower() == ".xml":
-            data = np.column_stack([_filled(trial.controls, label, replacements) for label in columns])
-            write_storage(
-                path,
-                TimeSeries(time, tuple(columns.values()), data, name=f"{name}_controls"),
-                precision=self.output_precision,
-            )
-            return
-        rewrite_columns(
-            trial.controls,
-            replacements,
-            path,
-            name=f"{name}_controls",
-            precision=self.output_precision,
-            columns=columns,
-        )
-
-    def _draw(
-        self,
-        files: ResultFiles,
-        name: str,
-        bundle: Bundle,
-        trial: _Trial,
-        refined: Sequence[RefinedMuscle],
-        clipped: Mapping[str, Array],
-    ) -> None:
-        from ..evaluation.figures import BeforeAfter, draw_before_after, grouped
-
-        curves = [
-            BeforeAfter(
-                muscle=item.target.muscle,
-                standard_name=item.target.standard_name,
-                side=item.target.side,
-                before=trial.activations[item.target.muscle],
-                after=clipped[item.target.muscle],
-                refined=item.refined,
-                boundaries=_boundaries(item.cycles),
-            )
-            for item in refined
-        ]
-        for group, members in grouped(curves).items():
-            draw_before_after(
-                trial.time,
-                members,
-                files.path(f"{name}_{group}.{self.figure_format}"),
-                title=f"{name}: {group}",
-                caption=f"OpenSim: {trial.source_name}. Refined: {bundle.condition} networks of "
-                f"{bundle.path.name if bundle.path else 'a bundle'}.",
-            )
-
-    def _effective(self, directory: Path, trial: _Trial) -> str:
+    def _effective(self, directory: Path, trial: Trial) -> str:
+        """Return the setup that was run, with what it left open filled in."""
         resolved: dict[str, Any] = {"cycle_source": self._cycle_source()}
-        text = self.effective_setup(directory, resolved)
-        return text
-
-
-@dataclass(frozen=True)
-class _Muscle:
-    """What the refinement needs to know of a muscle: bounds and activation dynamics."""
-
-    low: float
-    high: float
-    min_control: float
-    max_control: float
-    min_activation: float
-    tau_act: float
-    tau_deact: float
-    kind: str
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """A simulation's result, whatever file it came from.
-
-    Attributes
-    ----------
-    time : numpy.ndarray, shape (rows,)
-        Time (s).
-    activations : dict of str to numpy.ndarray
-        Activation of every muscle, in file order.
-    source : TimeSeries
-        The file the activations came from.
-    labels : dict of str to str
-        The column of each muscle's activation in ``source``; empty if activations were computed from excitations.
-    has_states : bool
-        Whether ``source`` is a states file, which the GUI can replay.
-    controls : TimeSeries or None
-        The file whose other columns go into the refined controls.
-    control_labels : dict of str to str
-        The column of each muscle's excitation in ``controls``.
-    stem : str
-        What the input file's name begins with.
-    """
-
-    time: Array
-    activations: Mapping[str, Array]
-    source: TimeSeries
-    labels: Mapping[str, str]
-    has_states: bool
-    controls: TimeSeries | None
-    control_labels: Mapping[str, str]
-    stem: str
-
-    @property
-    def source_name(self) -> str:
-        """The input file's name."""
-        return self.source.path.name if self.source.path else ""
+        if not self.controls_file and trial.controls is not None and not trial.controls_are_source:
+            assert trial.controls.path is not None
+            resolved["controls_file"] = path_seen_from(directory, trial.controls.path)
+        return self.effective_setup(directory, resolved)
 
 
 def _numbers(values: Sequence[float]) -> str:
     return " ".join(f"{value:g}" for value in values)
 
 
-def _stem(path: Path) -> str:
-    """Strip what OpenSim's tools append to their name."""
-    return re.sub(r"_(states|controls|(StaticOptimization_)?activation)$", "", path.stem) or path.stem
-
-
-def _is_control(label: str) -> bool:
-    """Whether a column can be a control: Moco solutions also hold states and multipliers."""
-    from ..storage.labels import parse_label
-
-    return parse_label(label).kind in ("excitation", "other")
-
-
-def _boundaries(cycles: Sequence[Cycle]) -> tuple[float, ...]:
-    times: set[float] = set()
-    for cycle in cycles:
-        times |= {cycle.start, cycle.end} if cycle.roll_to is None else {cycle.roll_to}
-    return tuple(sorted(times))
-
-
-def _inside(time: Array, cycles: Sequence[Cycle]) -> NDArray[np.bool_]:
-    import numpy as np
-
-    inside = np.zeros(time.shape, dtype=bool)
-    for cycle in cycles:
-        inside |= (time >= cycle.start) & (time <= cycle.end)
-    return inside
-
-
-def _filled(series: TimeSeries, label: str, replacements: Mapping[str, np.ma.MaskedArray[Any, Any]]) -> Array:
-    import numpy as np
-
-    values = series.data[:, series.index(label)]
-    if label not in replacements:
-        return values
-    replacement = replacements[label]
-    return np.where(replacement.mask, values, replacement.data)
-
-
-def _change(item: RefinedMuscle, muscle: _Muscle, clipped: Mapping[str, Array]):  # type: ignore[no-untyped-def]
-    import numpy as np
-
-    from ..evaluation.summary import muscle_change
-
-    excess = np.abs(item.estimate - clipped[item.target.muscle])
-    return muscle_change(
-        item.target.muscle,
-        item.target.standard_name,
-        item.target.side,
-        item.before,
-        np.clip(item.after, muscle.low, muscle.high),
-        [cycle.end - cycle.start for cycle in item.cycles],
-        int(np.count_nonzero(excess)),
-        float(excess.max()),
-    )
-
-
-def _found(labels: Sequence[str], most: int = 4) -> str:
-    more = ", ..." if len(labels) > most else ""
-    return "'" + ", ".join(labels[:most]) + more + "'"
-
-
 def _times(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.4f}" for value in values) or "none"
-
-
-def _sibling_controls(states: Path) -> Path | None:
-    """Return the controls file that CMC wrote beside a states file, if it is there."""
-    if not states.stem.endswith("_states"):
-        return None
-    sibling = states.with_name(f"{states.stem.removesuffix('_states')}_controls{states.suffix}")
-    return sibling if sibling.is_file() else None
-
-
-def _read_controls(path: Path) -> TimeSeries:
-    from ..storage import read_storage
-    from ..storage.controls_xml import read_controls_xml
-
-    return read_controls_xml(path) if path.suffix.lower() == ".xml" else read_storage(path)
-
-
-def _activations_trial(source: TimeSeries, path: Path, muscle_names: Sequence[str] | None) -> _Trial:
-    """Take the activations of a Moco solution (states and controls in one file) or of StaticOptimization."""
-    from ..storage.labels import find_activation_columns, find_excitation_columns, find_so_activation_columns
-
-    labels = find_activation_columns(source)
-    has_states = bool(labels)
-    if labels:
-        control_labels = find_excitation_columns(source, list(labels))
-        complete = all(muscle in control_labels for muscle in labels)
-        controls = source if complete else None
-    else:
-        labels = find_so_activation_columns(source, muscle_names)
-        # StaticOptimization knows no dynamics: its activations are its controls.
-        control_labels, controls = labels, source
-    if not labels:
-        raise LabelError(
-            f"No column is a muscle's activation; {_found(source.labels)} was found. With <model_file> every muscle of "
-            "the model is known.",
-            path,
-        )
-    activations = {muscle: source.data[:, source.index(label)] for muscle, label in labels.items()}
-    return _Trial(source.time, activations, source, labels, has_states, controls, control_labels, _stem(path))
-
-
-def _require_model_muscles(model: OsimModel | None, muscles: Mapping[str, Any], path: Path) -> None:
-    if model is None:
-        return
-    unknown = [muscle for muscle in muscles if muscle not in model.muscles]
-    if unknown:
-        hint = did_you_mean(unknown[0], model.muscles)
-        raise ModelError(
-            f"{path}: the muscles {', '.join(unknown[:5])}{' and others' if len(unknown) > 5 else ''} are not in the "
-            f"model '{model.name}' of <model_file>. Is it the model of this simulation?{hint}"
-        )
-
-
-def _require_finite(trial: _Trial, plan: Plan, cycles: Mapping[str, Sequence[Cycle]]) -> None:
-    """Refuse missing values in the columns that are needed; elsewhere they do no harm."""
-    needed = {name for target in plan.targets if cycles.get(target.side) for name in target.inputs}
-    if trial.labels:
-        trial.source.select([label for muscle, label in trial.labels.items() if muscle in needed])
-
-
-def _refuse_overwriting_inputs(tool: STDRRefineTool, directory: Path, name: str, trial: _Trial) -> None:
-    """Never let a result replace the file it was made from."""
-    inputs = {series.path.resolve() for series in (trial.source, trial.controls) if series and series.path}
-    for ending in ("states.sto", "controls.sto", "activation.sto", "emg.sto"):
-        result = directory / f"{name}_{ending}"
-        if result.resolve() in inputs:
-            raise SetupError(
-                f"the result '{result}' would replace an input file. Give the tool another name "
-                f'(<{tool.tool_name} name="...">) or another <results_directory>.',
-                tool.setup_file,
-            )
 
 
 def _log_plan(plan: Plan, cycles: Mapping[str, Sequence[Cycle]]) -> None:

@@ -318,7 +318,7 @@ class Tool:
                 continue
             path = self.resolve(name)
             if path is not None and not Path(values[name]).is_absolute():
-                values[name] = _seen_from(Path(directory), path, prop.type == "directory")
+                values[name] = path_seen_from(Path(directory), path, prop.type == "directory")
         for name, value in (resolved or {}).items():
             try:
                 values[name] = self._property(name).convert(value)
@@ -457,7 +457,23 @@ def _absolute(base: Path, value: str) -> Path:
     return tidy if tidy.resolve() == path.resolve() else path
 
 
-def _seen_from(directory: Path, target: Path, is_directory: bool) -> str:
+def path_seen_from(directory: Path, target: Path, is_directory: bool = False) -> str:
+    """Write a path so that it is valid in a setup file that lies elsewhere.
+
+    Parameters
+    ----------
+    directory : pathlib.Path
+        Where the setup file lies.
+    target : pathlib.Path
+        What is named, as an absolute path.
+    is_directory : bool
+        Whether the target is a directory; then the result ends with a slash, as OpenSim writes it.
+
+    Returns
+    -------
+    str
+        Relative to ``directory`` if both share a parent other than the file system's root, else absolute.
+    """
     folder = Path(os.path.normpath(directory.absolute()))
     try:
         common = Path(os.path.commonpath([folder, target]))

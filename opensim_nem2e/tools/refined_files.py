@@ -1,0 +1,255 @@
+"""The files that a refinement leaves behind: all of them, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..evaluation.summary import MuscleChange, muscle_change
+from ..log import logger
+from ..musculoskeletal.activation import excitation_from_activation
+from ..networks.refinement import RefinedMuscle, attention_over_time
+from ..signals.resample import interpolate
+from ..storage import TimeSeries, rewrite_columns, write_storage
+
+if TYPE_CHECKING:
+    from ..networks.bundle import Bundle
+    from ..signals.cycles import Cycle
+    from ..storage.atomic import ResultFiles
+    from .simulation import Muscle, Trial
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """A refined trial, ready to be written.
+
+    Attributes
+    ----------
+    name : str
+        What the results' names begin with.
+    trial : Trial
+        The simulation.
+    bundle : Bundle
+        The networks.
+    refined : sequence of RefinedMuscle
+        What they gave.
+    muscles : mapping of str to Muscle
+        Bounds and dynamics of all the trial's muscles.
+    precision : int
+        Decimals of refined columns.
+    """
+
+    name: str
+    trial: Trial
+    bundle: Bundle
+    refined: Sequence[RefinedMuscle]
+    muscles: Mapping[str, Muscle]
+    precision: int
+
+    def bounded(self, item: RefinedMuscle) -> np.ma.MaskedArray[tuple[int], np.dtype[np.float64]]:
+        """Return a muscle's refined activation within its bounds.
+
+        Parameters
+        ----------
+        item : RefinedMuscle
+            The muscle.
+
+        Returns
+        -------
+        numpy.ma.MaskedArray, shape (rows,)
+            Rows outside the cycles are masked; below the mask lies OpenSim's value, even where it is out of bounds.
+        """
+        muscle = self.muscles[item.target.muscle]
+        clipped = np.clip(item.estimate, muscle.low, muscle.high)
+        return np.ma.array(np.where(item.refined, clipped, item.estimate), mask=~item.refined)
+
+    def write_series(self, files: ResultFiles) -> None:
+        """Write states, activations, controls and the EMG estimate.
+
+        Parameters
+        ----------
+        files : ResultFiles
+            Where to.
+        """
+        trial = self.trial
+        bounded = {item.target.muscle: self.bounded(item) for item in self.refined}
+        replacements = {label: bounded[muscle] for muscle, label in trial.labels.items() if muscle in bounded}
+        if trial.has_states:
+            self._rewrite(files, "states", trial.source, replacements)
+        if trial.labels:
+            names = {label: muscle for muscle, label in trial.labels.items()}
+            self._rewrite(files, "activation", trial.source, replacements, names)
+        else:
+            activations = {**trial.activations, **{muscle: values.data for muscle, values in bounded.items()}}
+            self._write(files, "activation", trial.time, activations)
+        self._write_controls(files, {muscle: values.data for muscle, values in bounded.items()})
+        self._write(files, "emg", trial.time, {item.target.muscle: item.estimate for item in self.refined})
+
+    def write_attention(self, files: ResultFiles) -> None:
+        """Write the attention weights over time.
+
+        Parameters
+        ----------
+        files : ResultFiles
+            Where to.
+        """
+        time, labels, weights = attention_over_time(self.bundle, self.refined)
+        self._write(files, "attention", time, dict(zip(labels, weights.T, strict=True)))
+
+    def draw(self, files: ResultFiles, suffix: str) -> None:
+        """Draw a before/after figure for each muscle group.
+
+        Parameters
+        ----------
+        files : ResultFiles
+            Where to.
+        suffix : {'png', 'svg'}
+            The format.
+        """
+        from ..evaluation.figures import BeforeAfter, draw_before_after, grouped
+
+        curves = [
+            BeforeAfter(
+                muscle=item.target.muscle,
+                standard_name=item.target.standard_name,
+                side=item.target.side,
+                before=self.trial.activations[item.target.muscle],
+                after=self.bounded(item).data,
+                refined=item.refined,
+                boundaries=_heel_strikes(item.cycles),
+            )
+            for item in self.refined
+        ]
+        networks = self.bundle.path.name if self.bundle.path else "a bundle"
+        for group, members in grouped(curves).items():
+            draw_before_after(
+                self.trial.time,
+                members,
+                files.path(f"{self.name}_{group}.{suffix}"),
+                title=f"{self.name}: {group}",
+                caption=f"OpenSim: {self.trial.source_name}. Refined: {self.bundle.condition} networks of {networks}.",
+            )
+
+    def changes(self) -> list[MuscleChange]:
+        """Measure what changed, muscle by muscle.
+
+        Returns
+        -------
+        list of MuscleChange
+            One per refined muscle.
+        """
+        rows = []
+        for item in self.refined:
+            muscle = self.muscles[item.target.muscle]
+            excess = np.abs(item.estimate - self.bounded(item).data)
+            rows.append(
+                muscle_change(
+                    item.target.muscle,
+                    item.target.standard_name,
+                    item.target.side,
+                    item.before,
+                    np.clip(item.after, muscle.low, muscle.high),
+                    [cycle.duration for cycle in item.cycles],
+                    int(np.count_nonzero(excess)),
+                    float(excess.max()),
+                )
+            )
+        return rows
+
+    def _write_controls(self, files: ResultFiles, bounded: Mapping[str, Array]) -> None:
+        """Write excitations that reproduce the refined activations, beside all other actuators' controls."""
+        trial = self.trial
+        # Without a file to carry other columns over from, every muscle gets its excitation here.
+        wanted = dict(bounded) if trial.controls is not None else {**trial.activations, **bounded}
+        muscles = [self.muscles[name] for name in wanted]
+        excitation, achieved = excitation_from_activation(
+            trial.time,
+            np.column_stack(list(wanted.values())),
+            [muscle.tau_act for muscle in muscles],
+            [muscle.tau_deact for muscle in muscles],
+            [muscle.min_control for muscle in muscles],
+            [muscle.max_control for muscle in muscles],
+            [muscle.kind for muscle in muscles],
+            min_activation=[muscle.min_activation for muscle in muscles],
+        )
+        off = {name: float(np.sqrt(np.mean((achieved[:, k] - wanted[name]) ** 2))) for k, name in enumerate(wanted)}
+        worst = max(bounded, key=lambda name: off[name])
+        logger.info(
+            "The refined controls reproduce the refined activations within %.4f RMS (worst muscle: %s). Where the "
+            "estimate falls faster than a muscle can deactivate, its control is at the lower bound.",
+            off[worst],
+            worst,
+        )
+        if trial.controls is None:
+            logger.warning(
+                "The controls file of the simulation is not at hand, so the refined controls hold the muscles only. "
+                "ForwardTool also needs the reserve and residual actuators: give <controls_file>."
+            )
+            self._write(files, "controls", trial.time, dict(zip(wanted, excitation.T, strict=True)))
+            return
+        controls = trial.controls
+        replacements = {
+            trial.control_labels[item.target.muscle]: np.ma.array(
+                interpolate(trial.time, excitation[:, k], controls.time), mask=~_inside(controls.time, item.cycles)
+            )
+            for k, item in enumerate(self.refined)
+        }
+        names = self._control_names(controls)
+        if controls.path is None or controls.path.suffix.lower() == ".xml":
+            columns = {}
+            for label, bare in names.items():
+                values = controls.data[:, controls.index(label)]
+                new = replacements.get(label)
+                columns[bare] = values if new is None else np.where(new.mask, values, new.data)
+            self._write(files, "controls", controls.time, columns)
+        else:
+            self._rewrite(files, "controls", controls, replacements, names)
+
+    def _control_names(self, controls: TimeSeries) -> dict[str, str]:
+        """Name the controls as ForwardTool knows them: it refuses paths such as /forceset/soleus_r."""
+        from ..storage.labels import parse_label
+
+        muscle_of = {label: muscle for muscle, label in self.trial.control_labels.items()}
+        names = {}
+        for label in controls.labels:
+            # A Moco solution also holds states and multipliers, which are no controls.
+            if self.trial.has_states and self.trial.controls_are_source and parse_label(label).kind != "excitation":
+                continue
+            names[label] = muscle_of.get(label, label.rpartition("/")[2].removesuffix(".excitation"))
+        return names
+
+    def _write(self, files: ResultFiles, ending: str, time: Array, columns: Mapping[str, Array]) -> None:
+        series = TimeSeries(time, tuple(columns), np.column_stack(list(columns.values())), name=f"{self.name}_{ending}")
+        write_storage(files.path(f"{self.name}_{ending}.sto"), series, precision=self.precision)
+
+    def _rewrite(
+        self,
+        files: ResultFiles,
+        ending: str,
+        source: TimeSeries,
+        replacements: Mapping[str, Array],
+        columns: Mapping[str, str] | None = None,
+    ) -> None:
+        path = files.path(f"{self.name}_{ending}.sto")
+        name = f"{self.name}_{ending}"
+        rewrite_columns(source, replacements, path, name=name, precision=self.precision, columns=columns)
+
+
+def _heel_strikes(cycles: Sequence[Cycle]) -> tuple[float, ...]:
+    times: set[float] = set()
+    for cycle in cycles:
+        times |= {cycle.heel_strike} if cycle.roll else {cycle.start, cycle.end}
+    return tuple(sorted(times))
+
+
+def _inside(time: Array, cycles: Sequence[Cycle]) -> NDArray[np.bool_]:
+    inside = np.zeros(time.shape, dtype=bool)
+    for cycle in cycles:
+        inside |= (time >= cycle.start) & (time <= cycle.end)
+    return inside

@@ -1,0 +1,369 @@
+"""Simulation results as the refinement sees them, whatever tool wrote them: CMC, StaticOptimization or Moco."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import LabelError, ModelError, did_you_mean
+from ..log import logger
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..storage import TimeSeries
+    from ..storage.osim import MuscleInfo, OsimModel
+
+
+@dataclass(frozen=True)
+class Muscle:
+    """Bounds and activation dynamics of a muscle.
+
+    Attributes
+    ----------
+    low, high : float
+        Bounds of the activation that the muscle can hold, dimensionless.
+    min_control, max_control : float
+        Bounds of its excitation.
+    min_activation : float
+        The muscle's own ``minimum_activation``.
+    tau_act, tau_deact : float
+        Time constants of activation and deactivation (s).
+    kind : {'first_order', 'degroote_fregly'}
+        The activation dynamics (:mod:`opensim_nem2e.musculoskeletal.activation`).
+    """
+
+    low: float
+    high: float
+    min_control: float
+    max_control: float
+    min_activation: float
+    tau_act: float
+    tau_deact: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class MuscleDefaults:
+    """What is assumed of muscles where no model says it.
+
+    Attributes
+    ----------
+    min_activation : float
+        Lower bound of activation and excitation.
+    tau_act, tau_deact : float
+        Time constants (s).
+    """
+
+    min_activation: float
+    tau_act: float
+    tau_deact: float
+
+    def muscle(self, info: MuscleInfo | None) -> Muscle:
+        """Describe a muscle.
+
+        Parameters
+        ----------
+        info : MuscleInfo or None
+            What the model says, if there is a model.
+
+        Returns
+        -------
+        Muscle
+            The model's values, and these defaults where it is silent.
+        """
+
+        def first(value: float | None, default: float) -> float:
+            return default if value is None else value
+
+        if info is None:
+            low = self.min_activation
+            return Muscle(low, 1.0, low, 1.0, low, self.tau_act, self.tau_deact, "first_order")
+        min_activation = first(info.min_activation, self.min_activation)
+        return Muscle(
+            # A muscle whose control cannot go below min_control cannot hold a lower activation.
+            low=max(min_activation, info.min_control),
+            high=min(1.0, info.max_control),
+            min_control=info.min_control,
+            max_control=info.max_control,
+            min_activation=min_activation,
+            tau_act=first(info.activation_time_constant, self.tau_act),
+            tau_deact=first(info.deactivation_time_constant, self.tau_deact),
+            kind="degroote_fregly" if info.class_name == "DeGrooteFregly2016Muscle" else "first_order",
+        )
+
+    def muscles(self, model: OsimModel | None, names: Iterable[str]) -> dict[str, Muscle]:
+        """Describe several muscles.
+
+        Parameters
+        ----------
+        model : OsimModel or None
+            The model, if there is one; it has all the muscles.
+        names : iterable of str
+            Muscles.
+
+        Returns
+        -------
+        dict of str to Muscle
+            In the order given.
+        """
+        return {name: self.muscle(None if model is None else model.muscles[name]) for name in names}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A simulation's result.
+
+    Attributes
+    ----------
+    time : numpy.ndarray, shape (rows,)
+        Time (s).
+    activations : mapping of str to numpy.ndarray, shape (rows,)
+        Activation of every muscle (0..1), in file order.
+    source : TimeSeries
+        The file the activations came from.
+    labels : mapping of str to str
+        The column of each muscle's activation in ``source``; empty if activations were computed from excitations.
+    has_states : bool
+        Whether ``source`` is a states file, which the GUI can replay.
+    controls : TimeSeries or None
+        The file whose other columns go into the refined controls.
+    control_labels : mapping of str to str
+        The column of each muscle's excitation in ``controls``.
+    stem : str
+        The name of the simulation: what the input file's name begins with.
+    """
+
+    time: NDArray[np.float64]
+    activations: Mapping[str, NDArray[np.float64]]
+    source: TimeSeries
+    labels: Mapping[str, str]
+    has_states: bool
+    controls: TimeSeries | None
+    control_labels: Mapping[str, str]
+    stem: str
+
+    @property
+    def source_name(self) -> str:
+        """The input file's name."""
+        return self.source.path.name if self.source.path else ""
+
+    @property
+    def controls_are_source(self) -> bool:
+        """Whether one file holds both (Moco, StaticOptimization)."""
+        return self.controls is self.source
+
+    def require_finite(self, muscles: Iterable[str]) -> None:
+        """Refuse missing values in the columns that are needed; elsewhere they do no harm.
+
+        Parameters
+        ----------
+        muscles : iterable of str
+            The muscles that are needed.
+
+        Raises
+        ------
+        opensim_nem2e.errors.LabelError
+            A value is missing: with the column and the time.
+        """
+        if self.labels:
+            wanted = set(muscles)
+            self.source.select([label for muscle, label in self.labels.items() if muscle in wanted])
+
+
+def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None) -> Trial:
+    """Read a states file of CMC.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The states file.
+    controls_file : pathlib.Path or None
+        Its controls; None: looked for beside the states file, under the name that CMC gives it.
+    model : OsimModel or None
+        The model.
+
+    Returns
+    -------
+    Trial
+        The result.
+
+    Raises
+    ------
+    opensim_nem2e.errors.NEM2EError
+        A file cannot be read, or states, controls and model do not fit together.
+    """
+    from ..storage import read_storage
+    from ..storage.labels import find_activation_columns, find_excitation_columns
+
+    source = read_storage(path, model=None if model is None else model.path)
+    labels = find_activation_columns(source)
+    if not labels:
+        raise LabelError(
+            "A states file must have activation columns (/forceset/soleus_r/activation or soleus_r.activation), but "
+            f"{_found(source.labels)} was found. Activations of StaticOptimization go into <activations_file>.",
+            path,
+        )
+    _require_model_muscles(model, labels, path)
+    activations = {muscle: source.data[:, source.index(label)] for muscle, label in labels.items()}
+    if controls_file is None:
+        controls_file = sibling_controls(path)
+        if controls_file is None:
+            return Trial(source.time, activations, source, labels, True, None, {}, _stem(path))
+        logger.info("The controls file beside the states file is used: '%s'.", controls_file)
+    controls = _read_controls(controls_file)
+    control_labels = find_excitation_columns(controls, list(labels))
+    missing = [muscle for muscle in labels if muscle not in control_labels]
+    if missing:
+        raise LabelError(
+            f"The controls must have a column for every muscle of the states file '{path}', but there is none for "
+            f"{_some(missing)}. Do the two files belong together?",
+            controls_file,
+        )
+    return Trial(source.time, activations, source, labels, True, controls, control_labels, _stem(path))
+
+
+def activations_trial(path: Path, model: OsimModel | None) -> Trial:
+    """Read a Moco solution (states and controls in one file) or the activations of StaticOptimization.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    model : OsimModel or None
+        The model; without it the table of muscle names tells muscles from reserves.
+
+    Returns
+    -------
+    Trial
+        The result.
+
+    Raises
+    ------
+    opensim_nem2e.errors.NEM2EError
+        The file cannot be read, has no activations, or does not fit the model.
+    """
+    from ..storage import read_storage
+    from ..storage.labels import find_activation_columns, find_excitation_columns, find_so_activation_columns
+
+    source = read_storage(path, model=None if model is None else model.path)
+    labels = find_activation_columns(source)
+    has_states = bool(labels)
+    if has_states:
+        control_labels = find_excitation_columns(source, list(labels))
+        controls = source if all(muscle in control_labels for muscle in labels) else None
+    else:
+        labels = find_so_activation_columns(source, None if model is None else list(model.muscles))
+        # StaticOptimization knows no dynamics: its activations are its controls.
+        control_labels, controls = labels, source
+    if not labels:
+        raise LabelError(
+            f"No column is a muscle's activation; {_found(source.labels)} was found. With <model_file> every muscle of "
+            "the model is known.",
+            path,
+        )
+    _require_model_muscles(model, labels, path)
+    activations = {muscle: source.data[:, source.index(label)] for muscle, label in labels.items()}
+    return Trial(source.time, activations, source, labels, has_states, controls, control_labels, _stem(path))
+
+
+def controls_trial(path: Path, model: OsimModel | None, defaults: MuscleDefaults) -> Trial:
+    """Compute activations from the excitations of CMC.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The controls, ``.sto`` or ControlSet ``.xml``.
+    model : OsimModel or None
+        The model; without it the table of muscle names tells muscles from reserves.
+    defaults : MuscleDefaults
+        For the activation dynamics, where the model does not say them.
+
+    Returns
+    -------
+    Trial
+        The result; each activation starts at its first excitation.
+
+    Raises
+    ------
+    opensim_nem2e.errors.NEM2EError
+        The file cannot be read, has no excitations, or does not fit the model.
+    """
+    import numpy as np
+
+    from ..musculoskeletal.activation import activation_from_excitation
+    from ..storage.labels import find_excitation_columns
+
+    source = _read_controls(path)
+    labels = find_excitation_columns(source, None if model is None else list(model.muscles))
+    if not labels:
+        raise LabelError(f"No column is a muscle's control; {_found(source.labels)} was found.", path)
+    muscles = defaults.muscles(model, labels).values()
+    excitation = source.select(list(labels.values()))
+    activation = activation_from_excitation(
+        source.time,
+        excitation,
+        [muscle.tau_act for muscle in muscles],
+        [muscle.tau_deact for muscle in muscles],
+        excitation[0],
+        [muscle.kind for muscle in muscles],
+        min_activation=[muscle.min_activation for muscle in muscles],
+    )
+    logger.info("Activations were computed from the controls through the muscles' activation dynamics.")
+    activations = {name: np.ascontiguousarray(activation[:, k]) for k, name in enumerate(labels)}
+    return Trial(source.time, activations, source, {}, False, source, labels, _stem(path))
+
+
+def sibling_controls(states: Path) -> Path | None:
+    """Find the controls file that CMC wrote beside a states file.
+
+    Parameters
+    ----------
+    states : pathlib.Path
+        The states file, ``<name>_states.sto``.
+
+    Returns
+    -------
+    pathlib.Path or None
+        ``<name>_controls.sto``, if it is there.
+    """
+    if not states.stem.endswith("_states"):
+        return None
+    sibling = states.with_name(f"{states.stem.removesuffix('_states')}_controls{states.suffix}")
+    return sibling if sibling.is_file() else None
+
+
+def _read_controls(path: Path) -> TimeSeries:
+    from ..storage import read_storage
+    from ..storage.controls_xml import read_controls_xml
+
+    return read_controls_xml(path) if path.suffix.lower() == ".xml" else read_storage(path)
+
+
+def _require_model_muscles(model: OsimModel | None, muscles: Mapping[str, Any], path: Path) -> None:
+    if model is None:
+        return
+    unknown = [muscle for muscle in muscles if muscle not in model.muscles]
+    if unknown:
+        raise ModelError(
+            f"{path}: {_some(unknown)} must be muscles of the model '{model.name}' ({model.path}), but are not. Is it "
+            f"the model of this simulation?{did_you_mean(unknown[0], model.muscles)}"
+        )
+
+
+def _stem(path: Path) -> str:
+    """Strip what OpenSim's tools append to their name."""
+    return re.sub(r"_(states|controls|(StaticOptimization_)?activation)$", "", path.stem) or path.stem
+
+
+def _found(labels: Sequence[str], most: int = 4) -> str:
+    more = ", ..." if len(labels) > most else ""
+    return "'" + ", ".join(labels[:most]) + more + "'"
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} others" if len(names) > most else "")
