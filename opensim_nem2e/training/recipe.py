@@ -33,8 +33,9 @@ class Recipe:
     samples : int
         Samples of one network window.
     output : {'emg', 'deviation'}
-        What the network's output means: the EMG itself (the paper), or its deviation from the mean EMG cycle of the
-        training data in units of that deviation's standard deviation.
+        What the network's output means: the EMG itself (the paper), or its deviation from the mean EMG window of the
+        training data in units of that deviation's standard deviation. The mean window is the mean cycle, or for
+        One-Quarter the mean of all quarters.
     """
 
     condition: Condition

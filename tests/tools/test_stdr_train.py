@@ -1,0 +1,263 @@
+"""STDRTrainTool from setup files, on made-up recordings and on real ones."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from opensim_nem2e.errors import ManifestError, SetupError, TrainingError
+from opensim_nem2e.networks.bundle import Bundle
+from opensim_nem2e.tools.stdr_train import STDRTrainTool
+
+SUBJECTS = ("anna", "ben", "carl")
+
+
+def wave(t, phase=0.0):
+    return 0.5 + 0.4 * np.sin(2 * np.pi * (t + phase))
+
+
+def write_sto(path, time_, columns):
+    lines = [path.stem, "version=1", f"nRows={len(time_)}", f"nColumns={len(columns) + 1}", "inDegrees=no", "endheader"]
+    lines.append("\t".join(["time", *columns]))
+    lines += ["\t".join(f"{value:.8f}" for value in row) for row in np.column_stack([time_, *columns.values()])]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Three people, two strides each, three muscles and two EMG channels; EMG is late by a tenth of a cycle."""
+    folder = tmp_path_factory.mktemp("lab")
+    t = np.linspace(0, 3, 601)
+    rows = []
+    for k, subject in enumerate(SUBJECTS):
+        a = {
+            "soleus_r": wave(t, 0.05 * k),
+            "gasmed_r": wave(t, 0.05 * k + 0.1),
+            "gaslat_r": wave(t, 0.05 * k + 0.2),
+            "soleus_l": wave(t, 0.05 * k + 0.5),
+        }
+        write_sto(folder / f"{subject}_so.sto", t, a)
+        write_sto(folder / f"{subject}_emg.sto", t, {"SOL": 0.1 * wave(t, 0.05 * k - 0.1), "GAS": wave(t, 0.05 * k)})
+        for stride in (0, 1):
+            rows.append(
+                f"lab,{subject},walk,{stride},{'walk' if stride else 'run'},1.2,r,,{subject}_so.sto,so,"
+                f"{subject}_emg.sto,0,{stride + 0.5},{stride + 1.5},"
+            )
+    header = (
+        "dataset,subject,trial,stride,motion,speed_m_s,side,model_file,activation_file,activation_source,emg_file,"
+        "emg_time_offset_s,t_start,t_end,heel_strike_t"
+    )
+    (folder / "trials.csv").write_text("\n".join([header, *rows]) + "\n")
+    (folder / "channels.csv").write_text(
+        "dataset,emg_column,muscles,standard_name\nlab,SOL,soleus_r,soleus\nlab,GAS,gasmed_r;gaslat_r,gasmed\n"
+    )
+    return folder
+
+
+def write_setup(folder, lab, name="net", **values):
+    defaults = {
+        "results_directory": "results",
+        "trials_file": lab / "trials.csv",
+        "emg_channels_file": lab / "channels.csv",
+        "hidden_units": 6,
+        "epochs": 3,
+        "batch_size": 2,
+        "learning_rate": 0.01,
+    }
+    elements = "".join(f"<{key}>{value}</{key}>" for key, value in {**defaults, **values}.items())
+    path = folder / "setup.xml"
+    path.write_text(
+        f'<OpenSimDocument Version="40600"><STDRTrainTool name="{name}">{elements}</STDRTrainTool></OpenSimDocument>'
+    )
+    return path
+
+
+def rows_of(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize("condition", ["One-Quarter", "One-Entire", "All-Entire"])
+def test_from_setup_to_bundle(tmp_path, lab, condition):
+    setup = write_setup(
+        tmp_path,
+        lab,
+        condition=condition,
+        validate="leave_one_subject_out",
+        network_output="deviation",
+        data_licence="CC0",
+        data_attribution="a test",
+    )
+    assert STDRTrainTool(setup).run() is True
+    results = tmp_path / "results"
+    assert {path.name for path in results.iterdir()} == {
+        "net.safetensors",
+        "net_setup.xml",
+        "net_training_history.csv",
+        "net_validation.csv",
+    }
+    bundle = Bundle.load(results / "net.safetensors")
+    assert bundle.condition == condition
+    assert bundle.targets == ("soleus", "gasmed", "gaslat")
+    if condition == "All-Entire":
+        assert bundle.inputs("gasmed") == ("ipsi:soleus", "ipsi:gasmed", "ipsi:gaslat", "contra:soleus")
+    else:
+        assert bundle.inputs("gasmed") == ("ipsi:gasmed",)
+    y, _ = bundle.refine("soleus", np.full((2, bundle.cycle_samples, len(bundle.inputs("soleus"))), 0.3))
+    assert np.isfinite(y).all()
+
+    about = bundle.metadata
+    assert about["data"]["licence"] == "CC0"
+    assert about["data"]["subjects"] == list(SUBJECTS)
+    assert about["data"]["cycles"] == {"soleus": 6, "gasmed": 6, "gaslat": 6}
+    assert about["training"]["hidden_units"] == 6
+    assert about["normalization"]["emg"] == "subject_max"
+    assert set(about["packages"]) >= {"opensim_nem2e", "numpy", "torch", "python"}
+    table = about["validation"]["leave_one_subject_out"]
+    assert table["soleus"]["subjects"] == 3
+    assert set(table["ALL"]) == {"E_opensim", "E_refined", "E_mean", "E_ridge", "Er_refined", "Er_mean", "Er_ridge"}
+    assert len(about["validation"]["subjects"]) == 9
+
+    history = rows_of(results / "net_training_history.csv")
+    assert len(history) == 9
+    assert [row["epoch"] for row in history[:3]] == ["1", "2", "3"]
+    assert len(rows_of(results / "net_validation.csv")) == 9
+    again = STDRTrainTool(results / "net_setup.xml")
+    assert again.muscles == bundle.targets
+    assert again.resolve("trials_file") == lab / "trials.csv"
+
+
+def test_same_seed_same_file(tmp_path, lab):
+    """In processes of their own, and with all results: the same bits."""
+    contents = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        setup = write_setup(folder, lab, muscles="soleus", seed=7)
+        done = subprocess.run(
+            [sys.executable, "-m", "opensim_nem2e", "run", os.fspath(setup)], cwd=folder, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Training 1 network (One-Entire, 6 hidden units, up to 3 epochs)." in done.stdout
+        contents.append((folder / "results" / "net.safetensors").read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_built_in_code(tmp_path, lab, caplog):
+    tool = STDRTrainTool()
+    tool.setName("mine")
+    tool.setResultsDir(tmp_path)
+    tool.setTrialsFile(lab / "trials.csv")
+    tool.setEmgChannelsFile(lab / "channels.csv")
+    tool.setHiddenUnits(4)
+    tool.setEpochs(1)
+    tool.motions = ["walk"]
+    tool.hold_out_subjects = ["ben"]
+    tool.output_bundle = tmp_path / "other.safetensors"
+    caplog.set_level("INFO")
+    assert tool.run()
+    bundle = Bundle.load(tmp_path / "other.safetensors")
+    assert bundle.metadata["data"]["subjects"] == ["anna", "carl"]
+    assert bundle.metadata["data"]["motions"] == ["walk"]
+    validation = bundle.metadata["validation"]
+    assert validation["method"] == "held_out"
+    assert validation["held_out"]["soleus"]["subjects"] == 1
+    assert {row["subject"] for row in validation["subjects"]} == {"ben"}
+    assert "<data_licence> is not given" in caplog.text
+
+
+def test_defaults_are_the_papers():
+    tool = STDRTrainTool()
+    assert (tool.hidden_units, tool.epochs, tool.batch_size, tool.window_samples) == (700, 700, 1, 20)
+    assert (tool.network_output, tool.weight_decay, tool.early_stopping_patience) == ("emg", 0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"trials_file": "none.csv"}, SetupError, "<trials_file> must be an existing file"),
+        ({"subjects": "anne"}, SetupError, r"<subjects> names 'anne'.*Did you mean 'anna'\?.*anna, ben, carl"),
+        ({"subjects": "anna", "motions": "swim"}, SetupError, "<motions> names 'swim'"),
+        ({"muscles": "soleuss"}, ManifestError, r"'soleuss'\. Did you mean 'soleus'\?"),
+        (
+            {"muscles": "soleus tib"},
+            TrainingError,
+            "No cycle has both EMG and activations of tib; muscles that have: soleus",
+        ),
+        ({"muscles": "soleus soleus"}, SetupError, "names 'soleus' twice"),
+        ({"input_muscles": "ipsi:soleus"}, SetupError, "<input_muscles> are for the condition All-Entire"),
+        ({"hold_out_subjects": "anna ben carl"}, TrainingError, "no data to train on"),
+        ({"output_bundle": "net.pt"}, SetupError, "must end in '.safetensors'"),
+        ({"output_bundle": "nowhere/net.safetensors"}, SetupError, "does not exist"),
+        ({"subjects": "anna", "early_stopping_patience": 2}, TrainingError, "at least two subjects"),
+        ({"learning_rate": 1.0, "epochs": 400, "subjects": "anna", "hidden_units": 0}, SetupError, "hidden_units"),
+    ],
+)
+def test_faults_leave_nothing(tmp_path, lab, changes, error, message):
+    with pytest.raises(error, match=f"(?s){message}"):
+        STDRTrainTool(write_setup(tmp_path, lab, **changes)).run()
+    assert [path.name for path in tmp_path.iterdir()] == ["setup.xml"]
+
+
+def test_interrupt_stops_cleanly(tmp_path, lab):
+    """Ctrl-C in the middle of a long training: status 130, one message, no file."""
+    setup = write_setup(tmp_path, lab, epochs=1000000, progress_bar="always")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "opensim_nem2e", "run", os.fspath(setup)],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    shown = ""
+    deadline = time.monotonic() + 120
+    while "loss" not in shown:
+        assert time.monotonic() < deadline, shown
+        shown += process.stderr.read(1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "Training was interrupted" in out + err
+    assert "Traceback" not in out + err
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_older_bundle_survives_a_failed_run(tmp_path, lab):
+    STDRTrainTool(write_setup(tmp_path, lab, muscles="soleus")).run()
+    path = tmp_path / "results" / "net.safetensors"
+    before = path.read_bytes()
+    with pytest.raises(TrainingError):
+        STDRTrainTool(write_setup(tmp_path, lab, muscles="soleus tib")).run()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("condition", ["One-Entire", "All-Entire"])
+def test_real_recordings(tmp_path, shared_data, condition):
+    """The bundle refines a subject who was held out; a few epochs are enough to see that all parts fit."""
+    tool = STDRTrainTool()
+    tool.setResultsDir(tmp_path)
+    tool.trials_file = shared_data / "trials.csv"
+    tool.emg_channels_file = shared_data / "emg_channels.csv"
+    tool.condition = condition
+    tool.muscles = ["soleus", "vaslat"]
+    tool.motions = ["walk"]
+    tool.hold_out_subjects = ["falisse_subject1"]
+    tool.hidden_units = 16
+    tool.epochs = 5
+    tool.batch_size = 16
+    tool.learning_rate = 0.003
+    tool.network_output = "deviation"
+    assert tool.run()
+    bundle = Bundle.load(tmp_path / "network.safetensors")
+    assert bundle.targets == ("soleus", "vaslat")
+    assert len(bundle.inputs("soleus")) == (39 if condition == "All-Entire" else 1)
+    table = bundle.metadata["validation"]["held_out"]
+    assert table["soleus"]["cycles"] == 11
+    assert table["vaslat"]["Er_refined"] < 0

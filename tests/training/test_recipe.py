@@ -1,0 +1,139 @@
+"""From cycles to networks and honest errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from opensim_nem2e.dataset.windows import TargetData
+from opensim_nem2e.errors import TrainingError
+from opensim_nem2e.networks.conditions import cycle_samples
+from opensim_nem2e.training.baselines import mean_profile, ridge
+from opensim_nem2e.training.engine import TrainingSettings
+from opensim_nem2e.training.recipe import (
+    Recipe,
+    SubjectErrors,
+    cycle_errors,
+    estimate,
+    leave_one_subject_out,
+    subject_errors,
+    summarise,
+    train_target,
+)
+
+SETTINGS = TrainingSettings(hidden=8, epochs=2, batch_size=4, learning_rate=1e-2)
+
+
+def made(condition="One-Entire", subjects=3, cycles=4, seed=0):
+    random = np.random.default_rng(seed)
+    n = cycle_samples(condition)
+    phase = np.linspace(0, 1, n)
+    who = np.repeat([f"s{k}" for k in range(subjects)], cycles)
+    own = 0.5 + 0.4 * np.sin(2 * np.pi * (phase + random.random((len(who), 1)) * 0.2))
+    inputs = ("ipsi:soleus", "ipsi:tib") if condition == "All-Entire" else ("ipsi:soleus",)
+    x = np.stack([own, own[:, ::-1]], axis=2)[:, :, : len(inputs)]
+    y = np.clip(np.roll(own, 3, axis=1) + random.normal(0, 0.02, own.shape), 0, 1)
+    return TargetData("soleus", inputs, x, own, y, who, tuple(range(len(who))))
+
+
+@pytest.mark.parametrize("condition", ["One-Quarter", "One-Entire", "All-Entire"])
+@pytest.mark.parametrize("output", ["emg", "deviation"])
+def test_trains_every_condition(condition, output):
+    data = made(condition)
+    recipe = Recipe(condition, SETTINGS, output=output)
+    network, trained = train_target(data, recipe)
+    assert network.inputs == data.inputs
+    assert len(trained.history) == 2
+    y = estimate(network, data, recipe)
+    assert y.shape == data.y.shape
+    if output == "deviation" and condition != "One-Quarter":
+        # Barely trained, it already gives the mean cycle. (A quarter does not know which of the four it is.)
+        mean = mean_profile(data.y)
+        assert cycle_errors(y, np.tile(mean, (len(y), 1))).mean() < 0.15
+
+
+def test_left_out_means_left_out():
+    """A change of one subject's EMG changes nothing in what is predicted for this subject, baselines included."""
+    data = made()
+    recipe = Recipe("One-Entire", SETTINGS, output="deviation")
+    changed = made()
+    rows = changed.subjects == "s1"
+    changed.y[rows] = 1 - changed.y[rows]
+    for one, other in zip(
+        (train_target(train, recipe)[0] for name, train, _ in data.folds() if name == "s1"),
+        (train_target(train, recipe)[0] for name, train, _ in changed.folds() if name == "s1"),
+        strict=True,
+    ):
+        for name, value in one.tensors().items():
+            assert value.tobytes() == other.tensors()[name].tobytes()
+    errors = leave_one_subject_out(data, recipe)
+    assert [item.subject for item in errors] == ["s0", "s1", "s2"]
+    assert leave_one_subject_out(made(subjects=1), recipe) == []
+
+
+def test_errors_are_those_of_the_definition():
+    data = made(subjects=2)
+    recipe = Recipe("One-Entire", SETTINGS)
+    train, test = data.leave_out(["s1"])
+    network, _ = train_target(train, recipe)
+    (item,) = subject_errors(train, test, network, recipe)
+    assert item.cycles == 4
+    assert item.opensim == pytest.approx(np.mean(np.sqrt(np.mean((test.own - test.y) ** 2, axis=1))))
+    refined = estimate(network, test, recipe)
+    assert item.refined == pytest.approx(np.mean(np.sqrt(np.mean((refined - test.y) ** 2, axis=1))))
+    assert item.mean == pytest.approx(np.mean(np.sqrt(np.mean((train.y.mean(axis=0) - test.y) ** 2, axis=1))))
+    assert item.rate == pytest.approx(item.refined / item.opensim - 1)
+
+
+def test_quarters_are_judged_on_whole_cycles():
+    data = made("One-Quarter", subjects=2)
+    recipe = Recipe("One-Quarter", SETTINGS)
+    train, test = data.leave_out(["s1"])
+    network, _ = train_target(train, recipe)
+    (item,) = subject_errors(train, test, network, recipe)
+    grid = test.own[:, ::4] - test.y[:, ::4]
+    assert grid.shape == (4, 20)
+    assert item.opensim == pytest.approx(np.mean(np.sqrt(np.mean(grid**2, axis=1))))
+
+
+def test_summary():
+    table = summarise(
+        [
+            SubjectErrors("soleus", "a", 3, 0.2, 0.1, 0.15, 0.12),
+            SubjectErrors("soleus", "b", 5, 0.4, 0.3, 0.2, 0.4),
+            SubjectErrors("tib", "a", 2, 0.1, 0.1, 0.1, 0.1),
+        ]
+    )
+    assert table["soleus"]["subjects"] == 2
+    assert table["soleus"]["cycles"] == 8
+    assert table["soleus"]["E_refined"] == pytest.approx(0.2)
+    # The mean of the subjects' rates, not the rate of their means.
+    assert table["soleus"]["Er_refined"] == pytest.approx((-0.5 - 0.25) / 2)
+    assert table["ALL"]["Er_refined"] == pytest.approx((-0.375 + 0) / 2)
+    assert summarise([]) == {}
+
+
+def test_early_stopping_splits_by_subject():
+    recipe = Recipe("One-Entire", TrainingSettings(hidden=8, epochs=3, batch_size=4, patience=2))
+    _, trained = train_target(made(), recipe)
+    assert all(epoch.validation_loss is not None for epoch in trained.history)
+    with pytest.raises(TrainingError, match="at least two subjects for 'soleus'"):
+        train_target(made(subjects=1), recipe)
+    with pytest.raises(TrainingError, match="no cycles"):
+        train_target(made().select(np.zeros(12, dtype=bool)), recipe)
+
+
+def test_one_cycle_is_enough_for_a_deviation():
+    data = made(subjects=1, cycles=1)
+    recipe = Recipe("One-Entire", SETTINGS, output="deviation")
+    network, _ = train_target(data, recipe)
+    np.testing.assert_allclose(estimate(network, data, recipe), data.y, atol=0.01)
+
+
+def test_ridge_equals_scikit_learn():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    random = np.random.default_rng(0)
+    x, y, new = random.random((30, 20)), random.random((30, 20)), random.random((7, 20))
+    for penalty in (0.1, 1.0, 10.0):
+        expected = linear_model.Ridge(alpha=penalty).fit(x, y).predict(new)
+        np.testing.assert_allclose(ridge(x, y, new, penalty), expected, atol=1e-10)
