@@ -19,14 +19,21 @@ if TYPE_CHECKING:
         stitch,
         whole_file_cycles,
     )
+    from .events import GaitEvents, events_from_external_loads, find_contacts, foot_side, gait_events, heel_strikes
     from .resample import from_window, pchip, to_window
 
 #: Public name -> module that defines it.
 _PUBLIC = {
     "Cycle": "cycles",
+    "GaitEvents": "events",
     "Rejected": "cycles",
     "cycles_from_strikes": "cycles",
+    "events_from_external_loads": "events",
+    "find_contacts": "events",
+    "foot_side": "events",
     "from_window": "resample",
+    "gait_events": "events",
+    "heel_strikes": "events",
     "join_quarters": "cycles",
     "pchip": "resample",
     "quarter_windows": "cycles",
@@ -38,9 +45,15 @@ _PUBLIC = {
 
 __all__ = [
     "Cycle",
+    "GaitEvents",
     "Rejected",
     "cycles_from_strikes",
+    "events_from_external_loads",
+    "find_contacts",
+    "foot_side",
     "from_window",
+    "gait_events",
+    "heel_strikes",
     "join_quarters",
     "pchip",
     "quarter_windows",

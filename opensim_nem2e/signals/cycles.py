@@ -21,6 +21,14 @@ Array = NDArray[np.float64]
 MIN_DURATION = 0.4
 MAX_DURATION = 2.5
 
+#: By how much of their median the cycles of one limb may differ. Strides of steady gait vary by 2 to 5 %; a cycle that
+#: differs by 20 % began or ended with the wrong contact (measured on split-belt treadmills, where a foot on the wrong
+#: belt merges or shifts contacts: 22 to 100 %, all true strides below 10 %).
+MAX_DEVIATION = 0.2
+
+#: From so many cycles on, their median means something.
+_ENOUGH_FOR_A_MEDIAN = 5
+
 #: Default length of the blend at a cycle's boundary (s). One step of the 20-sample window of a 1 s cycle (53 ms), so no
 #: more is blended than the network resolves with a single sample; and about a muscle's deactivation time constant
 #: (40-60 ms), so the blend is not faster than a muscle.
@@ -132,6 +140,7 @@ def cycles_from_strikes(
     *,
     min_duration: float = MIN_DURATION,
     max_duration: float = MAX_DURATION,
+    max_deviation: float = MAX_DEVIATION,
     tolerance: float = 0.0,
 ) -> tuple[list[Cycle], list[Rejected]]:
     """Build the complete cycles between neighbouring heel strikes of one limb.
@@ -146,6 +155,9 @@ def cycles_from_strikes(
         The data's range (s); cycles must lie inside it.
     min_duration, max_duration : float
         Bounds of a cycle's duration (s).
+    max_deviation : float
+        By how much a cycle's duration may differ from the median of all that are within the bounds, inside the range
+        or not, as a fraction; not looked at with fewer than five.
     tolerance : float
         By how much a cycle may leave the range (s). CMC's results start 0.03 s after its initial time, so a
         simulation from heel strike to heel strike is not complete without some.
@@ -163,6 +175,9 @@ def cycles_from_strikes(
         If the strikes do not increase.
     """
     times = [float(strike) for strike in strikes]
+    durations = [end - start for start, end in itertools.pairwise(times)]
+    usual = [duration for duration in durations if min_duration <= duration <= max_duration]
+    median = float(np.median(usual)) if len(usual) >= _ENOUGH_FOR_A_MEDIAN else None
     cycles: list[Cycle] = []
     rejected: list[Rejected] = []
     for start, end in itertools.pairwise(times):
@@ -175,6 +190,8 @@ def cycles_from_strikes(
             reason = f"it lasts {duration:.3f} s, less than {min_duration:g} s (a spurious contact?)"
         elif duration > max_duration:
             reason = f"it lasts {duration:.3f} s, more than {max_duration:g} s (a missed contact?)"
+        elif median is not None and abs(duration - median) > max_deviation * median:
+            reason = f"it lasts {duration:.3f} s, but this limb's cycles usually {median:.3f} s (a wrong contact?)"
         elif start < initial_time - tolerance or end > final_time + tolerance:
             reason = f"it is not complete: the data reach from {initial_time:.4f} to {final_time:.4f} s"
         else:

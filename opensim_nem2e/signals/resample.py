@@ -48,8 +48,10 @@ def interpolate(time: ArrayLike, values: ArrayLike, at: ArrayLike) -> Array:
     weight = (points - x[left]) / (x[left + 1] - x[left])
     if y.ndim == 2:
         weight = weight[:, np.newaxis]
-    # Not y0 + w (y1 - y0): this form is exact at both ends.
-    return (1.0 - weight) * y[left] + weight * y[left + 1]
+    start, end = y[left], y[left + 1]
+    rise = end - start
+    # From the nearer row: exact at both ends, and a constant stays what it is.
+    return np.where(weight < 0.5, start + weight * rise, end - (1.0 - weight) * rise)
 
 
 def to_window(

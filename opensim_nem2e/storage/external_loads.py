@@ -31,6 +31,8 @@ class ExternalForce:
         in OpenSim), "ground_force_vz". Empty when not given.
     data_file : pathlib.Path
         The storage file that holds the columns; it exists.
+    force_expressed_in_body : str
+        The frame in which the force is given, usually "ground".
     """
 
     name: str
@@ -39,6 +41,7 @@ class ExternalForce:
     point_identifier: str
     torque_identifier: str
     data_file: Path
+    force_expressed_in_body: str = "ground"
 
 
 def read_external_loads(path: str | os.PathLike[str]) -> list[ExternalForce]:
@@ -81,6 +84,7 @@ def read_external_loads(path: str | os.PathLike[str]) -> list[ExternalForce]:
             key: _text(element, key)
             for key in ("applied_to_body", "force_identifier", "point_identifier", "torque_identifier")
         }
+        values["force_expressed_in_body"] = _text(element, "force_expressed_in_body") or "ground"
         # The set's own data file overrides those of its forces.
         data_file = shared or _text(element, "data_source_name")
         for key in ("applied_to_body", "force_identifier"):

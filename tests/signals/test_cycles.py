@@ -48,6 +48,19 @@ def test_cycles_between_strikes_and_why_the_others_are_not():
     assert all(r.side == "r" for r in rejected)
 
 
+def test_a_cycle_unlike_the_others_began_with_a_wrong_contact():
+    # One strike 0.3 s early, one missing: both neighbours of the first, and the double stride, are left out.
+    strikes = [0.0, 1.1, 1.9, 3.3, 4.4, 5.5, 6.6, 8.8, 9.9]
+    cycles, rejected = cycles_from_strikes(strikes, "r", 0.0, 10.0)
+    assert [(c.start, c.end) for c in cycles] == [(0.0, 1.1), (3.3, 4.4), (4.4, 5.5), (5.5, 6.6), (8.8, 9.9)]
+    assert all("usually 1.100 s" in r.reason for r in rejected)
+    # The median is that of the whole recording, even if the simulation covers one stride of it.
+    assert cycles_from_strikes(strikes, "r", 1.0, 2.0)[0] == []
+    # Too few to say what is usual; or told not to look.
+    assert len(cycles_from_strikes(strikes[:4], "r", 0.0, 10.0)[0]) == 3
+    assert len(cycles_from_strikes(strikes, "r", 0.0, 10.0, max_deviation=np.inf)[0]) == 8
+
+
 def test_a_tolerance_forgives_the_start_that_cmc_leaves_out():
     assert cycles_from_strikes([0.6, 1.7], "l", 0.63, 1.695)[0] == []
     assert cycles_from_strikes([0.6, 1.7], "l", 0.63, 1.695, tolerance=0.031)[0] == [Cycle("l", 0.6, 1.7)]

@@ -109,6 +109,8 @@ def test_interpolate_at_a_row_is_that_row_bit_for_bit():
     time = cmc_time()
     values = np.random.default_rng(3).random((time.size, 5))
     assert np.array_equal(interpolate(time, values, time), values)
+    constant = interpolate(time, np.full((time.size, 1), 0.6), np.linspace(0.5, 2.0, 999))
+    assert np.all(constant == 0.6)
     for column in range(5):
         points = np.linspace(time[0] - 0.1, time[-1] + 0.1, 777)
         np.testing.assert_allclose(

@@ -1,0 +1,413 @@
+"""Gait events from ground reactions: when each foot strikes the ground.
+
+A foot is on the ground while the vertical force exceeds a threshold. 10 to 20 N is usual practice on force plates; any
+threshold up to 50 N gives the same heel strike within a few milliseconds, because the force rises fast (Tirosh and
+Sparrow 2003). Toe-off is more sensitive; it is used here only to tell contacts from noise.
+
+References
+----------
+Tirosh, O., Sparrow, W. A. (2003). Identifying heel contact and toe-off using forceplate thresholds with a range of
+digital-filter cutoff frequencies. J. Appl. Biomech. 19, 178-184.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import CycleError, StorageError
+from ..log import logger
+
+if TYPE_CHECKING:
+    from ..storage import ExternalForce
+
+Array = NDArray[np.float64]
+
+#: Vertical force above which a foot is on the ground (N).
+THRESHOLD = 20.0
+
+#: Contacts, and losses of contact, shorter than these are noise (s). The shortest stance of a sprint is about 0.1 s,
+#: the shortest swing of a walk about 0.3 s.
+MINIMUM_CONTACT = 0.1
+MINIMUM_SWING = 0.1
+
+#: Two feet whose contacts cover each other by this much (common time over united time) are one foot on two plates.
+#: Steps of walking cover each other by 0.1 to 0.2 (double support), of running not at all.
+SAME_FOOT_OVERLAP = 0.5
+
+#: What the bodies of feet are called in OpenSim models (calcn_r, toes_l, talus_r, foot_r, r_foot, ...).
+_FOOT_WORDS = ("calc", "toe", "talus", "foot", "heel", "midft", "forefo", "hindfo", "mtp", "phalan")
+_SIDE = re.compile(r"(?:^|_)(r|l|right|left)(?:_|$)|^(right|left)|(right|left)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class GaitEvents:
+    """Heel strikes of both feet.
+
+    Parameters
+    ----------
+    right, left : numpy.ndarray, shape (strikes,)
+        Times of heel strikes, increasing (s).
+    notes : tuple of str
+        What had to be decided on the way, for the log.
+    """
+
+    right: Array
+    left: Array
+    notes: tuple[str, ...] = ()
+
+
+def find_contacts(
+    time: ArrayLike,
+    vertical_force: ArrayLike,
+    threshold: float = THRESHOLD,
+    *,
+    release: float | None = None,
+    minimum_contact: float = MINIMUM_CONTACT,
+    minimum_swing: float = MINIMUM_SWING,
+) -> Array:
+    """Find when a foot is on the ground.
+
+    Contact begins where the force reaches ``threshold`` and ends where it falls below ``release`` (hysteresis). Then
+    whatever is too short is removed, the shortest (in relation to its minimum) first: a short contact is dropped, a
+    short loss of contact is filled. Times are interpolated between rows.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time, strictly increasing (s).
+    vertical_force : array_like, shape (rows,)
+        Vertical ground reaction, positive upwards (N).
+    threshold : float
+        Force at which contact begins (N).
+    release : float, optional
+        Force below which contact ends (N). Default: half the threshold.
+    minimum_contact, minimum_swing : float
+        Shortest contact, and shortest loss of contact, that counts (s).
+
+    Returns
+    -------
+    numpy.ndarray, shape (contacts, 2)
+        Begin and end of each contact (s); ``-inf`` for a foot that is on the ground at the first row, ``inf`` for one
+        that still is at the last.
+
+    Raises
+    ------
+    StorageError
+        If time and force do not match, or the force has no number somewhere.
+    ValueError
+        If the threshold is not positive, or the release is above it or negative.
+    """
+    t = np.asarray(time, dtype=float)
+    force = np.asarray(vertical_force, dtype=float)
+    if t.ndim != 1 or force.shape != t.shape or t.size == 0 or not np.all(np.diff(t) > 0.0):
+        raise StorageError(
+            f"time must increase strictly and have one entry per force, found shapes {t.shape} and {force.shape}"
+        )
+    if not np.all(np.isfinite(force)):
+        raise StorageError(f"the vertical force has no number at {t[np.argmin(np.isfinite(force))]:.4f} s")
+    low = 0.5 * threshold if release is None else release
+    if not threshold > 0.0 or not 0.0 <= low <= threshold:
+        raise ValueError(f"0 <= release <= threshold and threshold > 0 are needed, found {low} N and {threshold} N")
+
+    # +1 surely on, -1 surely off; in between the foot stays what it was (off at first).
+    sure = np.where(force >= threshold, 1, np.where(force < low, -1, 0))
+    sure[0] = sure[0] or -1
+    last_sure = np.maximum.accumulate(np.where(sure != 0, np.arange(t.size), 0))
+    on = sure[last_sure] > 0
+
+    rows = np.flatnonzero(on[1:] != on[:-1])
+    levels = np.where(on[rows], low, threshold)
+    part = (levels - force[rows]) / (force[rows + 1] - force[rows])
+    changes = (t[rows] + part * (t[rows + 1] - t[rows])).tolist()
+    if on[0]:
+        changes.insert(0, -np.inf)
+    if on[-1]:
+        changes.append(np.inf)
+    _debounce(changes, minimum_contact, minimum_swing)
+    return np.array(changes, dtype=float).reshape(-1, 2)
+
+
+def heel_strikes(
+    time: ArrayLike,
+    vertical_force: ArrayLike,
+    threshold: float = THRESHOLD,
+    *,
+    release: float | None = None,
+    minimum_contact: float = MINIMUM_CONTACT,
+    minimum_swing: float = MINIMUM_SWING,
+) -> Array:
+    """Find when a foot strikes the ground: the begin of every contact.
+
+    A foot that is on the ground already at the first row does not strike there.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time, strictly increasing (s).
+    vertical_force : array_like, shape (rows,)
+        Vertical ground reaction, positive upwards (N).
+    threshold, release : float
+        As in :func:`find_contacts`.
+    minimum_contact, minimum_swing : float
+        As in :func:`find_contacts`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (strikes,)
+        Times, increasing (s).
+
+    Raises
+    ------
+    StorageError
+        If time and force do not match, or the force has no number somewhere.
+    """
+    begins = find_contacts(
+        time,
+        vertical_force,
+        threshold,
+        release=release,
+        minimum_contact=minimum_contact,
+        minimum_swing=minimum_swing,
+    )[:, 0]
+    return begins[np.isfinite(begins)]
+
+
+def gait_events(
+    time: ArrayLike,
+    right_force: ArrayLike,
+    left_force: ArrayLike,
+    threshold: float = THRESHOLD,
+    *,
+    release: float | None = None,
+    minimum_contact: float = MINIMUM_CONTACT,
+    minimum_swing: float = MINIMUM_SWING,
+    same_foot_overlap: float = SAME_FOOT_OVERLAP,
+) -> GaitEvents:
+    """Find the heel strikes of both feet.
+
+    On a split-belt treadmill a foot can land on both belts at once, and then both feet seem to strike. Feet take turns
+    in any gait: where a right and a left contact mostly cover each other, the one that repeats the foot of the contact
+    before is dropped (where that is not known, the one with the smaller impulse).
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time, strictly increasing (s).
+    right_force, left_force : array_like, shape (rows,)
+        Vertical ground reactions (N).
+    threshold, release : float
+        As in :func:`find_contacts`.
+    minimum_contact, minimum_swing : float
+        As in :func:`find_contacts`.
+    same_foot_overlap : float
+        Common time over united time of two contacts from which on they are one foot; more than 1 turns this off.
+
+    Returns
+    -------
+    GaitEvents
+        The heel strikes, and a note if contacts were dropped.
+
+    Raises
+    ------
+    StorageError
+        If time and forces do not match, or a force has no number somewhere.
+    """
+    t = np.asarray(time, dtype=float)
+    forces = {"r": np.asarray(right_force, dtype=float), "l": np.asarray(left_force, dtype=float)}
+    steps = []
+    for side, force in forces.items():
+        found = find_contacts(
+            t, force, threshold, release=release, minimum_contact=minimum_contact, minimum_swing=minimum_swing
+        )
+        steps += [_Step(max(begin, t[0]), min(end, t[-1]), begin, side) for begin, end in found.tolist()]
+    steps.sort(key=lambda step: (step.begin, step.side))
+    dropped = _drop_repeated_feet(steps, t, forces, same_foot_overlap)
+    notes = []
+    for side, word in (("r", "right"), ("l", "left")):
+        times = [step.begin for step in dropped if step.side == side]
+        if times:
+            notes.append(
+                f"{len(times)} {word} contacts between {times[0]:.3f} and {times[-1]:.3f} s were dropped: the other "
+                "foot was on the ground at the same time and it was its turn (one foot on two plates)"
+            )
+    strikes = {
+        side: np.array([step.strike for step in steps if step.side == side and np.isfinite(step.strike)], dtype=float)
+        for side in "rl"
+    }
+    return GaitEvents(strikes["r"], strikes["l"], tuple(notes))
+
+
+def events_from_external_loads(
+    path: str | os.PathLike[str],
+    *,
+    data_file: str | os.PathLike[str] | None = None,
+    threshold: float = THRESHOLD,
+    release: float | None = None,
+    minimum_contact: float = MINIMUM_CONTACT,
+    minimum_swing: float = MINIMUM_SWING,
+    same_foot_overlap: float = SAME_FOOT_OVERLAP,
+) -> GaitEvents:
+    """Find the heel strikes of both feet in the measured forces of a simulation.
+
+    Which force belongs to which foot follows from the body it is applied to (``calcn_r``, ``toes_l``, ...). Forces on
+    the same foot are summed, so a foot may land on any number of plates. The vertical axis is OpenSim's ``y``: the
+    column is ``force_identifier`` + ``y``. Forces on other bodies are left alone.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        An ExternalLoads file (``.xml``).
+    data_file : str or os.PathLike, optional
+        A storage file to read instead of the one that the XML names.
+    threshold, release : float
+        As in :func:`find_contacts`.
+    minimum_contact, minimum_swing : float
+        As in :func:`find_contacts`.
+    same_foot_overlap : float
+        As in :func:`gait_events`.
+
+    Returns
+    -------
+    GaitEvents
+        The heel strikes; notes are logged as warnings, too.
+
+    Raises
+    ------
+    CycleError
+        If no force acts on a foot, or one is not expressed in the ground frame.
+    LabelError
+        If a force's column is missing.
+    StorageError
+        If a data file cannot be used.
+    """
+    from ..storage import read_external_loads, read_storage
+
+    by_foot: dict[str, list[ExternalForce]] = {"r": [], "l": []}
+    forces = read_external_loads(path)
+    for force in forces:
+        side = foot_side(force.applied_to_body)
+        if side is None:
+            logger.info("The external force '%s' acts on '%s', no foot: left alone.", force.name, force.applied_to_body)
+            continue
+        if _last(force.force_expressed_in_body).lower() != "ground":
+            raise CycleError(
+                f"{os.fspath(path)}: heel strikes need forces expressed in ground, found '{force.name}' expressed in "
+                f"'{force.force_expressed_in_body}'; give the heel strikes as times instead"
+            )
+        by_foot[side].append(force)
+    if not any(by_foot.values()):
+        bodies = ", ".join(sorted({force.applied_to_body for force in forces})) or "none"
+        raise CycleError(
+            f"{os.fspath(path)}: heel strikes need forces on feet (bodies such as calcn_r and calcn_l), found forces "
+            f"on {bodies}"
+        )
+
+    files = {force.data_file if data_file is None else Path(data_file) for foot in by_foot.values() for force in foot}
+    tables = {file: read_storage(file) for file in sorted(files)}
+    times = [table.time for table in tables.values()]
+    if any(not np.array_equal(times[0], time) for time in times[1:]):
+        raise StorageError("the files of the two feet's forces must have the same rows, found different times", path)
+
+    def vertical(foot: Sequence[ExternalForce]) -> Array:
+        total = np.zeros(times[0].size)
+        for force in foot:
+            table = tables[force.data_file if data_file is None else Path(data_file)]
+            total += table.select([f"{force.force_identifier}y"])[:, 0]
+        return total
+
+    events = gait_events(
+        times[0],
+        vertical(by_foot["r"]),
+        vertical(by_foot["l"]),
+        threshold,
+        release=release,
+        minimum_contact=minimum_contact,
+        minimum_swing=minimum_swing,
+        same_foot_overlap=same_foot_overlap,
+    )
+    for note in events.notes:
+        logger.warning("%s: %s.", os.fspath(path), note)
+    return events
+
+
+def foot_side(body: str) -> str | None:
+    """Tell which foot a body belongs to.
+
+    Parameters
+    ----------
+    body : str
+        A body's name or path, for example ``calcn_r`` or ``/bodyset/toes_l``.
+
+    Returns
+    -------
+    str or None
+        ``'r'``, ``'l'``, or None if the body is no part of a foot or has no side in its name.
+    """
+    name = _last(body)
+    if not any(word in name.lower() for word in _FOOT_WORDS):
+        return None
+    match = _SIDE.search(name)
+    return None if match is None else next(group for group in match.groups() if group)[0].lower()
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One contact: clipped to the data, and when the foot struck (-inf: before them)."""
+
+    begin: float
+    end: float
+    strike: float
+    side: str
+
+
+def _drop_repeated_feet(
+    steps: list[_Step], time: Array, forces: dict[str, Array], same_foot_overlap: float
+) -> list[_Step]:
+    """Remove from ``steps`` (in order) the contacts of a foot that stood on the other foot's plate; return them."""
+    dropped: list[_Step] = []
+    number = 0
+    while number + 1 < len(steps):
+        first, second = steps[number], steps[number + 1]
+        common = min(first.end, second.end) - max(first.begin, second.begin)
+        united = max(first.end, second.end) - min(first.begin, second.begin)
+        if first.side == second.side or common < same_foot_overlap * united:
+            number += 1
+            continue
+        if number > 0:
+            wrong = first if first.side == steps[number - 1].side else second
+        else:
+            wrong = min(first, second, key=lambda step: _impulse(step, time, forces[step.side]))
+        steps.remove(wrong)
+        dropped.append(wrong)
+        # The one that stays is compared with the next contact, which can cover it, too.
+    return dropped
+
+
+def _impulse(step: _Step, time: Array, force: Array) -> float:
+    rows = (time >= step.begin) & (time <= step.end)
+    return float(np.trapezoid(force[rows], time[rows]))
+
+
+def _debounce(changes: list[float], minimum_contact: float, minimum_swing: float) -> None:
+    """Remove pairs of changes (on, off, on, off, ...) that are too short, the shortest first, in place."""
+    minima = (minimum_contact, minimum_swing)
+    while len(changes) > 1:
+        durations = np.diff(changes)
+        needed = np.array([minima[number % 2] for number in range(durations.size)])
+        share = np.where(durations < needed, durations / np.maximum(needed, 1e-12), np.inf)
+        shortest = int(np.argmin(share))
+        if not np.isfinite(share[shortest]):
+            return
+        del changes[shortest : shortest + 2]
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rsplit("/", 1)[-1]
