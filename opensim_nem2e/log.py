@@ -90,6 +90,24 @@ class Recorder(logging.Handler):
         return "".join(f"{line}\n" for line in self.lines)
 
 
+@contextmanager
+def audible() -> Iterator[None]:
+    """Show messages on the console while the block runs, if the program has set up no logging of its own.
+
+    OpenSim's tools talk when they are run from a script; so do these. A program that has given this package's
+    logger, or Python's root logger, a handler decides for itself.
+    """
+    handlers = [handler for handler in logger.handlers if not isinstance(handler, logging.NullHandler | Recorder)]
+    if handlers or logging.getLogger().handlers:
+        yield
+        return
+    console = start_console()
+    try:
+        yield
+    finally:
+        stop(console)
+
+
 def start_console(level: str = "info", stream: TextIO | None = None) -> logging.Handler:
     """Show the package's messages on the console.
 

@@ -46,7 +46,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         _flush_to_disk(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -122,7 +122,7 @@ class ResultFiles:
                     if final.is_dir():
                         raise NEM2EError(f"The result '{final}' cannot be written: a directory has this name.")
                 for final, temporary in self._files.items():
-                    os.replace(temporary, final)
+                    temporary.replace(final)
                 done = True
         finally:
             if not done:

@@ -216,13 +216,14 @@ class Refinement:
         from ..storage.labels import parse_label
 
         muscle_of = {label: muscle for muscle, label in self.trial.control_labels.items()}
-        names = {}
-        for label in controls.labels:
-            # A Moco solution also holds states and multipliers, which are no controls.
-            if self.trial.has_states and self.trial.controls_are_source and parse_label(label).kind != "excitation":
-                continue
-            names[label] = muscle_of.get(label, label.rpartition("/")[2].removesuffix(".excitation"))
-        return names
+        labels: list[str] = list(controls.labels)
+        if self.trial.has_states and self.trial.controls_are_source:
+            # A Moco solution also holds states, multipliers and derivatives. Its controls are the actuators' paths.
+            sets = {label.rpartition("/")[0] for label in muscle_of}
+            labels = [
+                label for label in labels if parse_label(label).kind == "other" and label.rpartition("/")[0] in sets
+            ]
+        return {label: muscle_of.get(label, label.rpartition("/")[2].removesuffix(".excitation")) for label in labels}
 
     def _write(self, files: ResultFiles, ending: str, time: Array, columns: Mapping[str, Array]) -> None:
         series = TimeSeries(time, tuple(columns), np.column_stack(list(columns.values())), name=f"{self.name}_{ending}")

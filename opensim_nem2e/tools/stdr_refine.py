@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import __version__
 from ..errors import CycleError, SetupError
 from ..log import Recorder, logger
 from .properties import Property
@@ -188,6 +189,14 @@ class STDRRefineTool(Tool):
             choices=("right", "left"),
         ),
         Property(
+            "roll_incomplete_cycles",
+            "bool",
+            False,
+            "If a limb has no complete cycle but strikes the ground within a complete cycle of the other limb, take "
+            "that stretch of time as its cycle, rolled so that it begins with the limb's own heel strike? This assumes "
+            "that the motion repeats itself. Useful where the simulation covers one gait cycle only.",
+        ),
+        Property(
             "minimum_cycle_duration",
             "double",
             0.4,
@@ -346,6 +355,7 @@ class STDRRefineTool(Tool):
     def _run(self) -> None:
         recorder = Recorder()
         with recorder.listening():
+            logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self.getName())
             refinement = self._refine()
             self._write(refinement, recorder)
 
@@ -491,6 +501,8 @@ class STDRRefineTool(Tool):
             spans = ", ".join(f"{cycle.start:.4f}-{cycle.end:.4f}" for cycle in found) or "none"
             logger.info("Complete %s gait cycles (s): %s.", word, spans)
             cycles[side] = found
+        if self.roll_incomplete_cycles:
+            _roll_incomplete(cycles, strikes)
         if not any(cycles.values()):
             listed = "; ".join(f"{word}: {_times(strikes[side])}" for side, word in _SIDES.items())
             raise CycleError(
@@ -523,7 +535,10 @@ class STDRRefineTool(Tool):
             without = [target.muscle for target in plan.targets if target.side == side and not cycles.get(side)]
             if not without:
                 continue
-            text = f"There is no complete {word} gait cycle; not refined: {', '.join(without)}."
+            text = (
+                f"There is no complete {word} gait cycle; not refined: {', '.join(without)}. If the motion repeats "
+                "itself, <roll_incomplete_cycles> can help."
+            )
             if self.muscles:
                 raise CycleError(text)
             logger.warning("%s", text)
@@ -572,6 +587,27 @@ def _numbers(values: Sequence[float]) -> str:
 
 def _times(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.4f}" for value in values) or "none"
+
+
+def _roll_incomplete(cycles: dict[str, list[Cycle]], strikes: Mapping[str, Sequence[float]]) -> None:
+    """Give a limb without complete cycles those of the other limb, rolled to its own heel strikes."""
+    from ..signals.cycles import Cycle
+
+    for side, other in (("r", "l"), ("l", "r")):
+        if cycles[side]:
+            continue
+        for own in cycles[other]:
+            inside = [strike for strike in strikes[side] if own.start < strike < own.end]
+            if len(inside) != 1:
+                continue
+            cycles[side].append(Cycle(side, own.start, own.end, (inside[0] - own.start) / own.duration))
+            logger.info(
+                "The %s limb has no complete cycle: %.4f-%.4f s is taken as one, rolled to its heel strike at %.4f s.",
+                _SIDES[side],
+                own.start,
+                own.end,
+                inside[0],
+            )
 
 
 def _log_plan(plan: Plan, cycles: Mapping[str, Sequence[Cycle]]) -> None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from .. import __version__
 from ..errors import MissingFileError, NEM2EError, SetupError, did_you_mean
-from ..log import logger
+from ..log import audible, logger
 from . import registry
 from .properties import Property, SetupDocument, document_text, read_document, read_values
 
@@ -364,8 +364,9 @@ class Tool:
             What went wrong, in words for the user.
         """
         self.check()
-        logger.info("Running tool %s.", self._name or self.tool_name)
-        self._run()
+        with audible():
+            logger.info("Running tool %s.", self._name or self.tool_name)
+            self._run()
         return True
 
     def _check(self) -> list[str]:

@@ -1,0 +1,83 @@
+"""Messages in OpenSim's format, and only where they are wanted."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from opensim_nem2e import log
+
+TIMED = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\] "
+
+
+@pytest.fixture
+def stream():
+    return io.StringIO()
+
+
+@pytest.mark.parametrize("level", [name for name in log.LEVELS if name != "off"])
+def test_console_shows_its_level_and_above(level, stream):
+    handler = log.start_console(level, stream)
+    for name, number in log.LEVELS.items():
+        log.logger.log(number, "a %s message", name)
+    log.stop(handler)
+    names = list(log.LEVELS)
+    expected = [f"[{name}] a {name} message" for name in names[: names.index(level) + 1]]
+    assert stream.getvalue().splitlines() == expected
+
+
+def test_file_has_times_and_is_appended_to(tmp_path):
+    path = tmp_path / "opensim_nem2e.log"
+    for message in ("first", "second"):
+        handler = log.start_file(path)
+        log.logger.warning(message)
+        log.stop(handler)
+    lines = path.read_text().splitlines()
+    assert [re.fullmatch(TIMED + r"\[warn\] (\w+)", line)[1] for line in lines] == ["first", "second"]
+
+
+def test_recorder_keeps_lines_while_listening():
+    recorder = log.Recorder()
+    log.logger.warning("before")
+    with recorder.listening():
+        log.logger.info("during")
+        log.logger.debug("too fine")
+    log.logger.warning("after")
+    assert re.fullmatch(TIMED + r"\[info\] during\n", recorder.text)
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr
+
+
+def test_a_plain_script_hears_the_tool():
+    text = run(
+        """
+        from opensim_nem2e.log import audible, logger
+        logger.info("silent")
+        with audible():
+            logger.info("heard")
+        logger.info("silent")
+        """
+    )
+    assert text == "[info] heard\n"
+
+
+def test_a_program_with_its_own_logging_decides():
+    text = run(
+        """
+        import logging, sys
+        logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="own: %(message)s")
+        from opensim_nem2e.log import audible, logger
+        with audible():
+            logger.info("not wanted")
+            logger.warning("wanted")
+        """
+    )
+    assert text == "own: wanted\n"
