@@ -213,6 +213,15 @@ class STDRRefineTool(Tool):
             unit="s",
         ),
         Property(
+            "maximum_cycle_deviation",
+            "double",
+            0.2,
+            "By how much a cycle found in the ground reactions may differ from the limb's median cycle, as a fraction "
+            "of it; where it differs more, a contact was missed or wrong. Looked at from five cycles on. Heel strikes "
+            "that are listed are trusted.",
+            bounds="(0, Inf]",
+        ),
+        Property(
             "cycle_tolerance",
             "double",
             0.04,
@@ -490,6 +499,8 @@ class STDRRefineTool(Tool):
                 end,
                 min_duration=self.minimum_cycle_duration,
                 max_duration=self.maximum_cycle_duration,
+                # What the user lists is not second-guessed.
+                max_deviation=float("inf") if source == "times" else self.maximum_cycle_deviation,
                 tolerance=self.cycle_tolerance,
             )
             for pair in rejected:
