@@ -320,7 +320,11 @@ def _in_degrees(
     version: int,
     path: str | os.PathLike[str],
 ) -> tuple[bool, list[str]]:
-    """Decide whether rotations are in degrees, as OpenSim's ``Storage`` does."""
+    """Decide whether rotations are in degrees.
+
+    As OpenSim's ``Storage`` does, but that it takes a ``.mot`` file without a version for degrees even where the file
+    says otherwise.
+    """
     if "inDegrees" in entries:
         word = entries["inDegrees"].lower()
         if word in ("yes", "y"):

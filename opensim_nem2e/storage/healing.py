@@ -134,13 +134,17 @@ def _tool_name(path: str | os.PathLike[str]) -> str:
 def _before_first_row(content: bytes, offset: int) -> tuple[list[bytes], int, bytes | None]:
     """Return the lines before the first row of numbers, where that row starts, and the row itself."""
     lines: list[bytes] = []
+    starts: list[int] = []
     while len(lines) < _MOST_LEFTOVER_LINES and offset < len(content):
         end = content.find(b"\n", offset)
-        line = content[offset:] if end < 0 else content[offset:end]
-        if _is_row(line):
-            return lines, offset, line
-        lines.append(line)
+        starts.append(offset)
+        lines.append(content[offset:] if end < 0 else content[offset:end])
         offset = len(content) if end < 0 else end + 1
+    # What is left of "nRows=1757" or of the name may look like a row; all of that stands before a whole "endheader".
+    first = next((index + 1 for index, line in enumerate(lines) if line.strip() == b"endheader"), 0)
+    for index in range(first, len(lines)):
+        if _is_row(lines[index]):
+            return lines[:index], starts[index], lines[index]
     return lines, offset, None
 
 

@@ -346,6 +346,9 @@ def _read_rows(content: bytes, layout: Layout, path: str | os.PathLike[str]) -> 
 def _parse_with_pandas(content: bytes, layout: Layout) -> np.ndarray | None:
     import pandas as pd
 
+    # pandas takes a column of "True" and "False" for numbers. No number has these letters.
+    if any(content.find(letter, layout.body_offset) >= 0 for letter in (b"r", b"R", b"s", b"S")):
+        return None
     options: dict[str, str] = {}
     if tuple(int(part) for part in pd.__version__.split(".")[:2]) < (3, 1):
         # Since 3.1 the default parser rounds correctly; before, it had to be asked.

@@ -1,0 +1,361 @@
+"""Reading storage files: every header that OpenSim's readers take, and every fault with its line."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from opensim_nem2e.errors import LabelError, MissingFileError, NEM2EError, StorageError
+from opensim_nem2e.storage import TimeSeries, read_storage, sto
+from opensim_nem2e.storage.header import Layout
+
+HEADER = "trial\nversion=1\nnRows=2\nnColumns=3\ninDegrees=no\nendheader\n"
+LABELS = "time\ta\tb\n"
+ROWS = "0.0\t1.0\t2.0\n0.1\t3.0\t4.0\n"
+
+
+def write(folder, content, name="file.sto"):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def check_plain(series):
+    assert series.labels == ("a", "b")
+    np.testing.assert_array_equal(series.time, [0.0, 0.1])
+    np.testing.assert_array_equal(series.data, [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        HEADER + LABELS + ROWS,
+        (HEADER + LABELS + ROWS).replace("\n", "\r\n"),
+        (HEADER + LABELS + ROWS).rstrip("\n"),
+        "\ufeff" + HEADER + LABELS + ROWS,
+        HEADER + "Time\ta\tb\n" + ROWS,
+        HEADER + "TIME\ta\tb\n" + ROWS,
+        HEADER + "time\ta\tb\t\n" + ROWS,
+        HEADER + "\n\n" + LABELS + "\n" + ROWS + "\n   \n",
+        HEADER.replace("endheader", "EndHeader") + LABELS + ROWS,
+        HEADER.replace("endheader", "endheader\t\t\t") + LABELS + ROWS,
+        HEADER + LABELS + ROWS.replace("\n", "\t\n"),
+        HEADER + "time a b\n" + ROWS.replace("\t", "  "),
+        HEADER + "time   a b  \n" + "   0.0 1.0\t2.0\n .1 3 4.\n",
+        HEADER + LABELS + "  0.0   1.0  2.0\n 0.1 3.0 4.0\n",
+        HEADER + LABELS + "0.0\t1.0\t2.0\n0.1\t3.0e0\t+4.0E+00\n",
+        "version=1\nnRows=2\nnColumns=3\nendheader\n" + LABELS + ROWS,
+        "trial\nversion=1\nendheader\n" + LABELS + ROWS,
+        "trial\nversion=2\nDataType=double\nOpenSimVersion=4.0\nendheader\n" + LABELS + ROWS,
+        "DataType=double\nversion=3\nOpenSimVersion=4.6\nendheader\n" + LABELS + ROWS,
+        "trial\nnRows = 2\nnColumns = 3\nendheader\n" + LABELS + ROWS,
+        "\n\ntrial\nnr 2\nnc 3\nendheader\n" + LABELS + ROWS,
+        "name trial\ndatacolumns 3\ndatarows 2\nrange 0.0 0.1\nendheader\n" + LABELS + ROWS,
+        "endheader\n" + LABELS + ROWS,
+    ],
+)
+def test_accepted_layouts(tmp_path, content):
+    series = read_storage(write(tmp_path, content))
+    check_plain(series)
+    assert series.notes == ()
+
+
+@pytest.mark.parametrize("name", ["a.sto", "a.mot"])
+@pytest.mark.parametrize(
+    ("header", "sto_degrees", "mot_degrees"),
+    [
+        ("x\nversion=1\nendheader\n", False, False),
+        ("x\nversion=1\ninDegrees=yes\nendheader\n", True, True),
+        ("x\nversion=1\ninDegrees=Y\nendheader\n", True, True),
+        ("x\nversion=1\ninDegrees=NO\nendheader\n", False, False),
+        ("x\nAngles are in degrees.\nendheader\n", True, True),
+        ("x\nAngles are in radians.\nendheader\n", False, False),
+        ("x\nendheader\n", False, True),
+    ],
+)
+def test_degrees_as_opensim_decides(tmp_path, name, header, sto_degrees, mot_degrees):
+    path = write(tmp_path, header + LABELS + ROWS, name)
+    expected = mot_degrees if name.endswith("mot") else sto_degrees
+    assert read_storage(path).in_degrees is expected
+
+
+def test_opensim_decides_degrees_alike(tmp_path):
+    opensim = pytest.importorskip("opensim")
+    for name in ("a.sto", "a.mot"):
+        for lines in ("version=1\n", "inDegrees=yes\n", "Angles are in degrees.\n", "Angles are in radians.\n", ""):
+            text = f"x\n{lines}nRows=2\nnColumns=3\nendheader\n" + LABELS + ROWS
+            path = write(tmp_path, text, name)
+            if name == "a.mot" and "radians" in lines:
+                continue  # OpenSim takes degrees even so; we believe the file.
+            assert opensim.Storage(str(path)).isInDegrees() == read_storage(path).in_degrees, (name, lines)
+
+
+def test_header_is_kept(tmp_path):
+    text = (
+        "My trial\nversion=1\nnRows=2\nnColumns=3\ninDegrees=yes\nSubject=S 06 = six\n\n"
+        "Units are S.I. units (second, meters, Newtons, ...)\nAngles are in degrees.\n\nendheader\n"
+    )
+    series = read_storage(write(tmp_path, text + LABELS + ROWS))
+    assert series.name == "My trial"
+    assert series.header["Subject"] == "S 06 = six"
+    assert series.description.splitlines() == [
+        "Units are S.I. units (second, meters, Newtons, ...)",
+        "Angles are in degrees.",
+    ]
+
+
+def test_labels_with_blanks_stay_whole_between_tabs(tmp_path):
+    series = read_storage(write(tmp_path, HEADER + "time\tleft force\tright force\n" + ROWS))
+    assert series.labels == ("left force", "right force")
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "message"),
+    [
+        (b"", None, "The file is empty"),
+        (b"\x00\x01\x02" * 50, None, "no OpenSim storage file"),
+        (b"trial\nversion=1\n", None, "no 'endheader' line"),
+        (HEADER, 7, "no row of labels"),
+        (HEADER + LABELS, 7, "no rows of numbers"),
+        (HEADER + "a\tb\n" + ROWS, 7, "must begin with 'time', but begins with 'a'"),
+        (HEADER.replace("version=1", "version=4") + LABELS + ROWS, 2, "version must be 1, 2 or 3"),
+        (HEADER.replace("version=1", "version=x") + LABELS + ROWS, 2, "version must be 1, 2 or 3"),
+        (HEADER.replace("inDegrees=no", "inDegrees=maybe") + LABELS + ROWS, 5, "inDegrees must be 'yes' or 'no'"),
+        ("x\nversion=3\nDataType=Vec3\nendheader\n" + LABELS + ROWS, 3, "Only DataType=double"),
+        (HEADER.replace("version=1", "nRows=5") + LABELS + ROWS, 3, "'nRows' twice"),
+        (HEADER + LABELS + "0.0\t1.0\t2.0\n0.1\t3.0\n", 9, "The row has 2 values, but there are 3 .* was cut off"),
+        (HEADER + LABELS + "0.0\t1.0\n0.1\t3.0\t4.0\n", 8, "The row has 2 values, but there are 3"),
+        (HEADER + LABELS + "0.0\t1.0\t2.0\t3.0\n0.1\t3.0\t4.0\n", 8, "The row has 4 values, but there are 3"),
+        (HEADER + LABELS + "0.0\t1.0\t2.0\n\n0.1\t3.0\tx\n", 10, "column 'b' must hold numbers, but 'x' was found"),
+        (HEADER + LABELS + "0.0\t1_0\t2.0\n", 8, "column 'a' must hold numbers, but '1_0'"),
+        (HEADER + LABELS + "0.0\t1,5\t2.0\n", 8, "column 'a' must hold numbers, but '1,5'"),
+        (HEADER + LABELS + "0.0\t0x1\t2.0\n", 8, "column 'a' must hold numbers, but '0x1'"),
+        (HEADER + LABELS + "0.0\tNA\t2.0\n", 8, "column 'a' must hold numbers, but 'NA'"),
+        (HEADER + LABELS + "0.0\t1.0\t2.0\nnan\t3.0\t4.0\n", 9, "time must be a finite number, but 'nan'"),
+        (HEADER + LABELS + "0.0\t1.0\t2.0\n\t3.0\t4.0\n", 9, "time must be a finite number, but nothing"),
+        (
+            HEADER + LABELS + "0.0\t1.0\t2.0\n0.2\t1\t2\n\n0.1\t3.0\t4.0\n",
+            11,
+            "Time must increase .* 0.1 s follows 0.2 s",
+        ),
+    ],
+)
+def test_faults_name_file_and_line(tmp_path, content, line, message):
+    path = write(tmp_path, content)
+    with pytest.raises(StorageError, match=message) as error:
+        read_storage(path)
+    assert error.value.line == line
+    assert str(error.value).startswith(f"{path}:{line}: " if line else f"{path}: ")
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(MissingFileError, match="no such storage file"):
+        read_storage(tmp_path / "none.sto")
+    with pytest.raises(MissingFileError, match="is a directory"):
+        read_storage(tmp_path)
+    with pytest.raises(MissingFileError, match="cannot be read"):
+        read_storage("a\0b.sto")
+
+
+def test_warnings(tmp_path, caplog):
+    content = HEADER + LABELS + "0.0\t1\t2\n0.1\t3\t4\n0.1\t5\t6\n0.1\t7\t8\n0.2\t9\t10\n"
+    path = write(tmp_path, content)
+    with caplog.at_level(logging.WARNING, "opensim_nem2e"):
+        series = read_storage(path)
+    np.testing.assert_array_equal(series.time, [0, 0.1, 0.2])
+    np.testing.assert_array_equal(series.column("a"), [1, 3, 9])
+    assert series.notes == (
+        "the header says nRows=2, but there are 5 rows; all were read",
+        "2 rows have the same time as the row before; the first of them is kept",
+    )
+    assert [record.getMessage() for record in caplog.records] == [f"{path}: {note}." for note in series.notes]
+
+
+@pytest.mark.parametrize("gap", ["nan", "NaN", "-nan", "", "   "])
+def test_missing_values_matter_only_when_needed(tmp_path, gap):
+    series = read_storage(write(tmp_path, HEADER + LABELS + f"0.0\t1\t2\n0.125\t{gap}\t4\n0.25\tnan\t5\n"))
+    np.testing.assert_array_equal(series.column("b"), [2, 4, 5])
+    with pytest.raises(LabelError, match=r"'a' is needed, but holds nan at time 0.125 s and at 1 later times"):
+        series.select(["b", "a"])
+
+
+def test_labels_that_cannot_be_used(tmp_path):
+    series = read_storage(write(tmp_path, HEADER + "time\tsoleus_r\tdup\tdup\n0\t1\t2\t3\n"))
+    np.testing.assert_array_equal(series.column("soleus_r"), [1])
+    assert series.has("dup")
+    assert not series.has("soleus_l")
+    with pytest.raises(
+        LabelError, match=r"file.sto: The column 'dup' is needed, but it appears 2 times \(columns 3, 4\)"
+    ):
+        series.column("dup")
+    with pytest.raises(LabelError, match=r"no column 'soleus_l'\. Did you mean 'soleus_r'\?"):
+        series.column("soleus_l")
+
+
+def test_real_malformed_files(shared_fixtures):
+    folder = shared_fixtures / "malformed_sto"
+    reference = read_storage(folder / "ok_40_header.sto")
+    assert reference.notes == ()
+    for path in sorted(folder.glob("ok_*.sto")):
+        series = read_storage(path)
+        assert series.labels == reference.labels
+        np.testing.assert_array_equal(series.data, reference.data)
+    for name, rows, note in (
+        ("nrows_too_large", 30, "nRows=9999"),
+        ("nrows_too_small", 30, "nRows=5"),
+        ("duplicate_time", 20, "1 row has the same time"),
+    ):
+        series = read_storage(folder / f"{name}.sto")
+        assert series.n_rows == rows
+        assert note in series.notes[0]
+    for name, line, message in (
+        ("truncated_last_row", 18, "The row has 7 values, but there are 155"),
+        ("unordered_time", 19, "Time must increase"),
+    ):
+        with pytest.raises(StorageError, match=message) as error:
+            read_storage(folder / f"{name}.sto")
+        assert error.value.line == line
+    column = "/jointset/ground_pelvis/pelvis_list/value"
+    for name in ("nan_text", "empty_cell"):
+        series = read_storage(folder / f"{name}.sto")
+        assert series.n_rows == 20
+        with pytest.raises(LabelError, match=f"'{column}' is needed, but holds nan at time 0.83138094 s"):
+            series.column(column)
+        series.select([label for label in series.labels if label != column])
+    series = read_storage(folder / "duplicate_label.sto")
+    with pytest.raises(LabelError, match="'/forceset/soleus_r/activation' is needed, but it appears 2 times"):
+        series.column("/forceset/soleus_r/activation")
+
+
+def test_every_real_file_reads_as_opensim_reads_it(shared_data):
+    opensim = pytest.importorskip("opensim")
+    opensim.Logger.setLevelString("off")
+    files = sorted(path for path in shared_data.rglob("*") if path.suffix in (".sto", ".mot"))
+    assert len(files) > 150
+    for path in files:
+        ours = read_storage(path)
+        if ours.n_rows > 1000:
+            continue  # The reference reader is slow; the benchmark compares a large file.
+        table = opensim.TimeSeriesTable(str(path))
+        assert list(ours.labels) == list(table.getColumnLabels())
+        np.testing.assert_array_equal(ours.time, np.array(table.getIndependentColumn()))
+        np.testing.assert_array_equal(ours.data, table.getMatrix().to_numpy())
+
+
+def test_time_series():
+    series = TimeSeries([0, 1, 2, 3], ["a", "b"], np.arange(8).reshape(4, 2))
+    assert series.n_rows == 4
+    assert series.data.dtype == np.float64
+    np.testing.assert_array_equal(series.window(0.5, 2).time, [1, 2])
+    np.testing.assert_array_equal(series.select(["b", "a"]), [[1, 0], [3, 2], [5, 4], [7, 6]])
+    frame = series.to_frame()
+    assert list(frame.columns) == ["a", "b"]
+    assert frame.index.name == "time"
+    for time, labels, data in (([0, 1], ["a"], [[1]]), ([[0]], ["a"], [[1]]), ([0], ["a", "b"], [[1]])):
+        with pytest.raises(StorageError, match="A time series with"):
+            TimeSeries(time, labels, data)
+
+
+def test_small_files_do_not_import_pandas(tmp_path):
+    path = write(tmp_path, HEADER + LABELS + ROWS)
+    code = (
+        "import sys; from opensim_nem2e.storage import read_storage, rewrite_columns\n"
+        f"series = read_storage({str(path)!r})\n"
+        f"rewrite_columns(series, {{'a': series.time}}, {str(tmp_path / 'out.sto')!r}, name='out')\n"
+        "heavy = {'pandas', 'scipy', 'torch', 'opensim', 'matplotlib', 'lxml.objectify'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def layout_of(columns, tabs=True):
+    return Layout("", {}, False, "", tuple(f"c{i}" for i in range(columns - 1)), 1, 2, 0, tabs)
+
+
+NUMBER = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.floats(-1e6, 1e6).map(lambda value: f"{value:16.8f}"),
+    st.floats(-10, 10).map(lambda value: f"{value:28.20f}"),
+    st.from_regex(r"\A[+-]?[0-9]{1,30}(\.[0-9]{0,30})?([eE][+-]?[0-9]{1,3})?\Z"),
+)
+ODD = st.one_of(
+    NUMBER,
+    st.sampled_from(
+        (
+            *("", " ", "nan", "inf", "-Infinity", "NA", "null", "None", "1e", ".", "-", "1_0", "0x10", "1 2", '"1"'),
+            *("True", "1e999", "1e-999", "1d5", "1,5", "\u0661", "1\r", "\r", "\0", "1\x0b", "1\x0c2", "(1,2)", "1j"),
+        )
+    ),
+    st.text(max_size=4).filter(lambda text: "\n" not in text),
+)
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.lists(ODD, min_size=3, max_size=3), min_size=1, max_size=5), st.sampled_from(["\n", "\r\n"]))
+@example([["0.0", "1e23", "2.2250738585072011e-308"]], "\n")
+@example([["0.0", "0.1", "9007199254740993"]], "\n")
+@example([["0.0", "0.0", "True"]], "\n")
+@example([["0.0", "FALSE", "1"]], "\n")
+def test_fast_parsers_never_differ_from_the_careful_one(rows, newline):
+    content = "".join("\t".join(row) + newline for row in rows).encode()
+    for tabs in (True, False):
+        layout = layout_of(3, tabs)
+        try:
+            careful = sto._parse_carefully(content, layout, "x")[0]
+        except NEM2EError:
+            careful = None
+        for parse in (sto._parse_with_numpy, sto._parse_with_pandas):
+            original, other = parse, None
+            # What the reader would return if only this parser existed.
+            try:
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(sto, "_parse_with_pandas", original)
+                    patch.setattr(sto, "_parse_with_numpy", original)
+                    other = sto._read_rows(content, layout, "x")[0]
+            except NEM2EError:
+                other = None
+            assert (careful is None) == (other is None)
+            if careful is not None:
+                np.testing.assert_array_equal(careful, other)
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_files_raise_only_our_own_errors(tmp_path, data):
+    text = bytearray(
+        data.draw(
+            st.sampled_from(
+                [
+                    (HEADER + LABELS + ROWS).encode(),
+                    (HEADER + LABELS + ROWS).replace("\n", "\r\n").encode(),
+                    b"UNKNOWN\nversion=1\nnRows=0\nnColumns=1\ninDegrees=no\nendheader\ntime\n"
+                    b"t/j/a/value\t/j/a/speed\n0.0\t1.0\t2.0\n0.1\t3.0\t4.0\n",
+                    b"name x\ndatacolumns 3\ndatarows 2\nrange 0 1\nendheader\ntime a b\n0 1 2\n1 2 3\n",
+                ]
+            )
+        )
+    )
+    for _ in range(data.draw(st.integers(1, 4))):
+        kind = data.draw(st.sampled_from(["flip", "cut", "insert", "delete"]))
+        at = data.draw(st.integers(0, max(len(text) - 1, 0)))
+        if kind == "flip" and text:
+            text[at] = data.draw(st.integers(0, 255))
+        elif kind == "cut":
+            del text[at:]
+        elif kind == "insert":
+            text[at:at] = data.draw(st.binary(max_size=12))
+        else:
+            del text[at : at + data.draw(st.integers(1, 20))]
+    path = write(tmp_path, bytes(text))
+    try:
+        series = read_storage(path)
+    except NEM2EError:
+        return
+    assert series.data.shape == (series.n_rows, len(series.labels))
+    assert (np.diff(series.time) > 0).all()
