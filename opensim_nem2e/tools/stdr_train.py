@@ -370,6 +370,11 @@ class STDRTrainTool(Tool):
             del train_sets[target], held_out[target]
         if not train_sets:
             raise TrainingError("Without the held-out subjects there are no data to train on.")
+        single = [target for target, data in train_sets.items() if len(set(data.subjects.tolist())) == 1]
+        if single:
+            logger.warning(
+                "Only one subject has data for %s: what these networks learn may fit nobody else.", ", ".join(single)
+            )
         return train_sets, held_out
 
     def _train(
@@ -598,6 +603,7 @@ def _provenance(train_sets: Mapping[str, TargetData]) -> dict[str, Any]:
         "motions": names("motion"),
         "activation_sources": names("activation_source"),
         "cycles": {target: len(data.trials) for target, data in train_sets.items()},
+        "subjects_per_muscle": {target: len(set(data.subjects.tolist())) for target, data in train_sets.items()},
     }
 
 

@@ -117,6 +117,7 @@ def test_from_setup_to_bundle(tmp_path, lab, condition):
     assert about["data"]["licence"] == "CC0"
     assert about["data"]["subjects"] == list(SUBJECTS)
     assert about["data"]["cycles"] == {"soleus": 6, "gasmed": 6, "gaslat": 6}
+    assert about["data"]["subjects_per_muscle"]["soleus"] == 3
     assert about["training"]["hidden_units"] == 6
     assert about["normalization"]["emg"] == "subject_max"
     assert set(about["packages"]) >= {"opensim_nem2e", "numpy", "torch", "python"}
@@ -159,18 +160,19 @@ def test_built_in_code(tmp_path, lab, caplog):
     tool.setHiddenUnits(4)
     tool.setEpochs(1)
     tool.motions = ["walk"]
-    tool.hold_out_subjects = ["ben"]
+    tool.hold_out_subjects = ["ben", "carl"]
     tool.output_bundle = tmp_path / "other.safetensors"
     caplog.set_level("INFO")
     assert tool.run()
     bundle = Bundle.load(tmp_path / "other.safetensors")
-    assert bundle.metadata["data"]["subjects"] == ["anna", "carl"]
+    assert bundle.metadata["data"]["subjects"] == ["anna"]
     assert bundle.metadata["data"]["motions"] == ["walk"]
     validation = bundle.metadata["validation"]
     assert validation["method"] == "held_out"
-    assert validation["held_out"]["soleus"]["subjects"] == 1
-    assert {row["subject"] for row in validation["subjects"]} == {"ben"}
+    assert validation["held_out"]["soleus"]["subjects"] == 2
+    assert {row["subject"] for row in validation["subjects"]} == {"ben", "carl"}
     assert "<data_licence> is not given" in caplog.text
+    assert "Only one subject has data for soleus, gasmed, gaslat" in caplog.text
 
 
 def test_defaults_are_the_papers():
