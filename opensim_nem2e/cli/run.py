@@ -12,6 +12,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import os
 
 from ..log import logger
 from ..tools.registry import load_tool
@@ -46,6 +47,9 @@ def execute(options: argparse.Namespace) -> int:
     int
         0, or 1 if any of them failed.
     """
+    # Numpy's matrix library would start a thread per core for networks this small: that makes a refinement slower, and
+    # many times slower while a neighbour uses the cores. It reads this once, when numpy is first imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     failed = []
     for setup_file in options.setup_files:
         try:

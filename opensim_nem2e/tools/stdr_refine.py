@@ -200,7 +200,7 @@ class STDRRefineTool(Tool):
             "minimum_cycle_duration",
             "double",
             0.4,
-            "Shorter cycles are left alone. Does not apply to whole_file.",
+            "Shorter cycles are left alone (with whole_file: only warned of).",
             bounds="(0, Inf)",
             unit="s",
         ),
@@ -208,7 +208,7 @@ class STDRRefineTool(Tool):
             "maximum_cycle_duration",
             "double",
             2.5,
-            "Longer cycles are left alone (a heel strike was missed). Does not apply to whole_file.",
+            "Longer cycles are left alone, as a heel strike was missed (with whole_file: only warned of).",
             bounds="(0, Inf)",
             unit="s",
         ),
@@ -488,6 +488,13 @@ class STDRRefineTool(Tool):
                 end,
                 leading,
             )
+            if not self.minimum_cycle_duration <= end - start <= self.maximum_cycle_duration:
+                logger.warning(
+                    "A gait cycle of %.3f s is not plausible (%g to %g s is): is this really one whole cycle?",
+                    end - start,
+                    self.minimum_cycle_duration,
+                    self.maximum_cycle_duration,
+                )
             return {side: [cycle] for side, cycle in whole_file_cycles(start, end, leading[0]).items()}
         strikes = self._heel_strikes(source)
         cycles: dict[str, list[Cycle]] = {}
@@ -653,22 +660,26 @@ def _log_validation(bundle: Bundle, refined: Sequence[RefinedMuscle]) -> None:
         if not figures:
             continue
         logger.info("How far the networks can be trusted: their RMS error against measured EMG on %s.", words)
-        logger.info("%-8s  subjects  OpenSim  refined  change   mean EMG profile", "network")
+        logger.info("%-8s  subjects  OpenSim  refined  change   mean EMG profile of the other people", "network")
         for network in networks:
             row = figures.get(network)
             if row is None:
                 logger.info("%-8s  never validated: too few people with this muscle's EMG", network)
                 continue
-            worse = row["E_refined"] >= row["E_opensim"]
+            remark = ""
+            if row["E_refined"] >= row["E_opensim"]:
+                remark = "  (no better than OpenSim)"
+            elif row["E_refined"] >= row["E_mean"]:
+                remark = "  (no better than the mean profile)"
             logger.info(
-                "%-8s  %8d  %7.3f  %7.3f  %+5.0f %%  %7.3f%s",
+                "%-8s  %8d  %7.3f  %7.3f  %+4.0f %%   %7.3f%s",
                 network,
                 row["subjects"],
                 row["E_opensim"],
                 row["E_refined"],
                 100.0 * row["Er_refined"],
                 row["E_mean"],
-                "  (no better than OpenSim)" if worse else "",
+                remark,
             )
         return
     logger.warning("The bundle carries no validation figures: nothing is known of its error on people it has not seen.")

@@ -263,14 +263,20 @@ class TestResults:
         row = {"subjects": 4, "cycles": 40, "E_opensim": 0.3, "E_mean": 0.2, "E_ridge": 0.2, "E_refined": 0.18}
         row |= {"Er_refined": -0.4, "Er_mean": -0.3, "Er_ridge": -0.3}
         worse = row | {"E_refined": 0.31, "Er_refined": 0.03}
+        average = row | {"E_refined": 0.2, "Er_refined": -0.33}
         tool.network_file = make_bundle(
-            validation={"method": "leave_one_subject_out", "leave_one_subject_out": {"soleus": row, "tib": worse}}
+            validation={
+                "method": "leave_one_subject_out",
+                "leave_one_subject_out": {"soleus": row, "tib": worse, "gasmed": average},
+            },
+            targets=("soleus", "gasmed", "tib", "vaslat"),
         )
         tool.run()
         text = results(tool)["refined.log"].read_text()
         assert re.search(r"soleus +4 +0\.300 +0\.180 +-40 % +0\.200\n", text)
         assert re.search(r"tib +4 +0\.300 +0\.310 +\+3 % +0\.200 +\(no better than OpenSim\)", text)
-        assert re.search(r"gasmed +never validated", text)
+        assert re.search(r"gasmed +4 +0\.300 +0\.200 +-33 % +0\.200 +\(no better than the mean profile\)", text)
+        assert re.search(r"vaslat +never validated", text)
 
 
 class TestCycles:
