@@ -74,8 +74,6 @@ class Layout:
         What had to be corrected or assumed.
     overwritten : bool
         The header was the one that OpenSim 4.6 leaves behind, and has been restored.
-    header_offset : int
-        The byte at which the header starts: after a byte order mark.
     """
 
     name: str
@@ -89,7 +87,6 @@ class Layout:
     tabs: bool
     notes: tuple[str, ...] = ()
     overwritten: bool = False
-    header_offset: int = 0
     #: Lines of the header's entries, counted from 1, for messages.
     entry_lines: Mapping[str, int] = field(default_factory=dict)
 
@@ -186,8 +183,8 @@ def read_layout(
 
 
 def _plain_layout(content: bytes, path: str | os.PathLike[str]) -> Layout:
-    header_offset = 3 if content.startswith(b"\xef\xbb\xbf") else 0
-    lines, offset = _header_lines(content, header_offset, path)
+    # A byte order mark, as some editors put in front of text.
+    lines, offset = _header_lines(content, 3 if content.startswith(b"\xef\xbb\xbf") else 0, path)
     name, entries, entry_lines, description = _entries(lines, path)
     version = _version(entries, entry_lines, path)
     data_type = entries.get("DataType", "double")
@@ -223,7 +220,6 @@ def _plain_layout(content: bytes, path: str | os.PathLike[str]) -> Layout:
         body_offset=after,
         tabs=tabs,
         notes=tuple(notes),
-        header_offset=header_offset,
         entry_lines=entry_lines,
     )
 

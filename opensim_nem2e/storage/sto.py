@@ -8,8 +8,12 @@ correctly, as OpenSim does, so that all three give the same bits.
 
 from __future__ import annotations
 
+import csv
+import mmap
 import os
+import re
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +21,7 @@ from functools import cached_property
 from io import BytesIO, StringIO
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +37,12 @@ if TYPE_CHECKING:
 #: Importing pandas takes as long as numpy needs for this many bytes more than pandas does (0.25 s; measured by
 #: benchmarks/storage_read.py). Smaller files are parsed by numpy unless pandas is already there.
 PANDAS_FROM_BYTES = 32 << 20
+
+#: A carriage return that ends no line.
+_LONE_RETURN = re.compile(rb"\r(?!\n)")
+
+#: How much of a large file is read for its header and labels.
+_START_OF_FILE = 1 << 20
 
 #: Digits after the decimal point that can be asked for; more than 20 are noise.
 PRECISIONS = range(1, 31)
@@ -264,9 +274,15 @@ def read_storage(
     opensim_nem2e.errors.StorageError
         The file is not what it should be: with the line.
     """
-    content = read_bytes(path, "storage file")
-    layout = read_layout(content, path, model=model, sibling=sibling)
-    matrix, lines = _read_rows(content, layout, path)
+    content: bytes | None = None
+    lines = None
+    flawless = _read_large(path)
+    if flawless is not None:
+        layout, matrix = flawless
+    else:
+        content = read_bytes(path, "storage file")
+        layout = read_layout(content, path, model=model, sibling=sibling)
+        matrix, lines = _read_rows(content, layout, path)
     notes = [*layout.notes, *_count_notes(layout, len(matrix))]
     time = matrix[:, 0]
     keep = _check_time(time, content, layout, lines, path)
@@ -329,52 +345,82 @@ def _count_notes(layout: Layout, n_rows: int) -> list[str]:
 
 def _read_rows(content: bytes, layout: Layout, path: str | os.PathLike[str]) -> tuple[np.ndarray, list[int] | None]:
     """Return the rows, ``(rows, columns)`` with time first, and their lines where they are known."""
-    n_columns = len(layout.labels) + 1
-    size = len(content) - layout.body_offset
     # Parsers take a lone carriage return for a line end, and stop at a zero byte: such files go the careful way.
-    if b"\0" not in content and content.count(b"\r") == content.count(b"\r\n"):
-        if size >= PANDAS_FROM_BYTES or "pandas" in sys.modules:
-            matrix = _parse_with_pandas(content, layout)
-        else:
-            matrix = _parse_with_numpy(content, layout)
-        # A missing value shows as NaN; which kind it is, only the careful way can tell.
-        if matrix is not None and matrix.shape[1] == n_columns and len(matrix) and np.isfinite(matrix).all():
+    if b"\0" not in content and not (b"\r" in content and _LONE_RETURN.search(content)):
+        size = len(content) - layout.body_offset
+        parse = _parse_with_pandas if size >= PANDAS_FROM_BYTES or "pandas" in sys.modules else _parse_with_numpy
+        matrix = parse(BytesIO(memoryview(content)[layout.body_offset :]), layout)
+        if matrix is not None:
             return matrix, None
     return _parse_carefully(content, layout, path)
 
 
-def _parse_with_pandas(content: bytes, layout: Layout) -> np.ndarray | None:
+def _read_large(path: str | os.PathLike[str]) -> tuple[Layout, np.ndarray] | None:
+    """Read a large and flawless file without holding its text; None when it needs a closer look.
+
+    Given a file's name, pandas parses it in several threads and does not copy it.
+    """
+    name = Path(path).absolute()
+    try:
+        if name.stat().st_size < PANDAS_FROM_BYTES:
+            return None
+        with name.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            start = content[:_START_OF_FILE]
+            if content.find(b"\0") >= 0 or (content.find(b"\r") >= 0 and _LONE_RETURN.search(content)):
+                return None
+        layout = read_layout(start, path)
+    except (OSError, ValueError, StorageError):
+        return None
+    if layout.overwritten or layout.body_offset >= len(start):
+        return None
+    matrix = _parse_with_pandas(str(name), layout, skip_lines=layout.body_line - 1)
+    return None if matrix is None else (layout, matrix)
+
+
+def _flawless(matrix: np.ndarray, layout: Layout) -> np.ndarray | None:
+    """Return the rows if none lacks a value; which kind of gap a NaN is, only the careful way can tell."""
+    whole = len(matrix) and matrix.shape[1] == len(layout.labels) + 1 and np.isfinite(matrix).all()
+    return matrix if whole else None
+
+
+def _parse_with_pandas(source: BytesIO | str, layout: Layout, skip_lines: int = 0) -> np.ndarray | None:
     import pandas as pd
 
-    # pandas takes a column of "True" and "False" for numbers. No number has these letters.
-    if any(content.find(letter, layout.body_offset) >= 0 for letter in (b"r", b"R", b"s", b"S")):
-        return None
-    options: dict[str, str] = {}
+    options: dict[str, Any] = {}
     if tuple(int(part) for part in pd.__version__.split(".")[:2]) < (3, 1):
         # Since 3.1 the default parser rounds correctly; before, it had to be asked.
         options["float_precision"] = "round_trip"
     try:
-        frame = pd.read_csv(
-            BytesIO(memoryview(content)[layout.body_offset :]),
-            sep="\t" if layout.tabs else r"\s+",
-            header=None,
-            dtype=np.float64,
-            quoting=3,
-            **options,
-        )
+        with warnings.catch_warnings():
+            # A column of numbers and text is refused below.
+            warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+            frame = pd.read_csv(
+                source,
+                sep="\t" if layout.tabs else r"\s+",
+                header=None,
+                skiprows=skip_lines,
+                quoting=csv.QUOTE_NONE,
+                # A name that ends in ".gz" is no promise.
+                compression=None,
+                **options,
+            )
     except (ValueError, OverflowError):
         return None
-    return frame.to_numpy()
+    # Asking for float64 instead would cost a fifth more, and make numbers of "True" and "False".
+    if any(dtype.kind not in "fiu" for dtype in frame.dtypes):
+        return None
+    return _flawless(frame.to_numpy(dtype=np.float64), layout)
 
 
-def _parse_with_numpy(content: bytes, layout: Layout) -> np.ndarray | None:
+def _parse_with_numpy(source: BytesIO, layout: Layout) -> np.ndarray | None:
     try:
-        text = str(memoryview(content)[layout.body_offset :], "ascii")
+        text = str(source.getbuffer(), "ascii")
         if not text or text.isspace():
             return None
-        return np.loadtxt(StringIO(text), comments=None, delimiter="\t" if layout.tabs else None, ndmin=2)
+        matrix = np.loadtxt(StringIO(text), comments=None, delimiter="\t" if layout.tabs else None, ndmin=2)
     except (ValueError, OverflowError):
         return None
+    return _flawless(matrix, layout)
 
 
 def _lines(content: bytes, layout: Layout) -> list[tuple[int, bytes]]:
@@ -458,7 +504,7 @@ def _show(part: bytes) -> str:
 
 
 def _check_time(
-    time: np.ndarray, content: bytes, layout: Layout, lines: list[int] | None, path: str | os.PathLike[str]
+    time: np.ndarray, content: bytes | None, layout: Layout, lines: list[int] | None, path: str | os.PathLike[str]
 ) -> np.ndarray | None:
     """Refuse time that runs backwards; mark the rows to keep when times repeat, else return None."""
     steps = np.diff(time)
@@ -467,11 +513,12 @@ def _check_time(
     backwards = np.flatnonzero(steps < 0)
     if len(backwards):
         row = int(backwards[0]) + 1
-        line = lines[row] if lines is not None else _lines(content, layout)[row][0]
+        if lines is None:
+            lines = [number for number, _ in _lines(content or read_bytes(path, "storage file"), layout)]
         raise StorageError(
             f"Time must increase from row to row, but {float(time[row])!r} s follows {float(time[row - 1])!r} s.",
             path,
-            line,
+            lines[row],
         )
     return np.concatenate([[True], steps > 0])
 

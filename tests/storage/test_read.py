@@ -20,6 +20,13 @@ LABELS = "time\ta\tb\n"
 ROWS = "0.0\t1.0\t2.0\n0.1\t3.0\t4.0\n"
 
 
+@pytest.fixture(params=["small", "large"])
+def route(request, monkeypatch):
+    """Read as a small file, or as if it were a large one."""
+    if request.param == "large":
+        monkeypatch.setattr(sto, "PANDAS_FROM_BYTES", 0)
+
+
 def write(folder, content, name="file.sto"):
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -60,7 +67,7 @@ def check_plain(series):
         "endheader\n" + LABELS + ROWS,
     ],
 )
-def test_accepted_layouts(tmp_path, content):
+def test_accepted_layouts(route, tmp_path, content):
     series = read_storage(write(tmp_path, content))
     check_plain(series)
     assert series.notes == ()
@@ -146,7 +153,7 @@ def test_labels_with_blanks_stay_whole_between_tabs(tmp_path):
         ),
     ],
 )
-def test_faults_name_file_and_line(tmp_path, content, line, message):
+def test_faults_name_file_and_line(route, tmp_path, content, line, message):
     path = write(tmp_path, content)
     with pytest.raises(StorageError, match=message) as error:
         read_storage(path)
@@ -154,7 +161,7 @@ def test_faults_name_file_and_line(tmp_path, content, line, message):
     assert str(error.value).startswith(f"{path}:{line}: " if line else f"{path}: ")
 
 
-def test_missing_files(tmp_path):
+def test_missing_files(route, tmp_path):
     with pytest.raises(MissingFileError, match="no such storage file"):
         read_storage(tmp_path / "none.sto")
     with pytest.raises(MissingFileError, match="is a directory"):
@@ -163,7 +170,7 @@ def test_missing_files(tmp_path):
         read_storage("a\0b.sto")
 
 
-def test_warnings(tmp_path, caplog):
+def test_warnings(route, tmp_path, caplog):
     content = HEADER + LABELS + "0.0\t1\t2\n0.1\t3\t4\n0.1\t5\t6\n0.1\t7\t8\n0.2\t9\t10\n"
     path = write(tmp_path, content)
     with caplog.at_level(logging.WARNING, "opensim_nem2e"):
@@ -178,7 +185,7 @@ def test_warnings(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("gap", ["nan", "NaN", "-nan", "", "   "])
-def test_missing_values_matter_only_when_needed(tmp_path, gap):
+def test_missing_values_matter_only_when_needed(route, tmp_path, gap):
     series = read_storage(write(tmp_path, HEADER + LABELS + f"0.0\t1\t2\n0.125\t{gap}\t4\n0.25\tnan\t5\n"))
     np.testing.assert_array_equal(series.column("b"), [2, 4, 5])
     with pytest.raises(LabelError, match=r"'a' is needed, but holds nan at time 0.125 s and at 1 later times"):
@@ -198,7 +205,7 @@ def test_labels_that_cannot_be_used(tmp_path):
         series.column("soleus_l")
 
 
-def test_real_malformed_files(shared_fixtures):
+def test_real_malformed_files(route, shared_fixtures):
     folder = shared_fixtures / "malformed_sto"
     reference = read_storage(folder / "ok_40_header.sto")
     assert reference.notes == ()
@@ -246,6 +253,30 @@ def test_every_real_file_reads_as_opensim_reads_it(shared_data):
         assert list(ours.labels) == list(table.getColumnLabels())
         np.testing.assert_array_equal(ours.time, np.array(table.getIndependentColumn()))
         np.testing.assert_array_equal(ours.data, table.getMatrix().to_numpy())
+
+
+def test_a_file_that_is_parsed_in_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(sto, "PANDAS_FROM_BYTES", 1 << 20)
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(60_000, 10))
+    rows = [f"{row / 1000}" + "".join(f"\t{value!r}" for value in values) for row, values in enumerate(data.tolist())]
+    head = "big\nversion=1\nnRows=60000\nnColumns=11\nendheader\ntime\t" + "\t".join("abcdefghij") + "\n"
+    for newline in ("\n", "\r\n"):
+        series = read_storage(write(tmp_path, (head + "\n".join(rows) + "\n").replace("\n", newline)))
+        assert series.notes == ()
+        np.testing.assert_array_equal(series.data, data)
+        np.testing.assert_array_equal(series.time, np.arange(60_000) / 1000)
+    for damage, message in (
+        (rows[55_000].replace(".", ",", 2), "must hold numbers"),
+        (rows[55_000].rpartition("\t")[0], "The row has 10 values, but there are 11"),
+        (rows[55_000] + "\t1", "The row has 12 values, but there are 11"),
+        (rows[55_000].rpartition("\t")[0] + "\tTrue", "column 'j' must hold numbers, but 'True'"),
+        (rows[54_998], "Time must increase"),
+    ):
+        damaged = [*rows[:55_000], damage, *rows[55_001:]]
+        with pytest.raises(StorageError, match=message) as error:
+            read_storage(write(tmp_path, head + "\n".join(damaged)))
+        assert error.value.line == 7 + 55_000
 
 
 def test_time_series():
