@@ -47,9 +47,11 @@ MASS, HEIGHT, SPEED = 70.0, 1.75, 1.25
 FIRST_HEEL_STRIKE = 0.25
 #: Step of the motion and ground reaction files, s.
 STEP = 0.005
-#: CMC's window, s. Its first row comes 0.03 s after the start; what starting up disturbs is over before the first heel
-#: strike. It holds one complete right and one complete left gait cycle.
-CMC_START, CMC_END = 0.05, 2.06
+#: Start of CMC's window, s. Its first row comes 0.03 s later; what starting up disturbs is over before the first heel
+#: strike.
+CMC_START = 0.05
+#: How long CMC goes on after the heel strike that ends the left leg's complete gait cycle, s.
+CMC_MARGIN = 0.13
 #: Files of CMC's results that ship.
 SHIPPED_RESULTS = ("walking_states.sto", "walking_controls.sto", "walking_Kinematics_q.sto", "walking_pErr.sto")
 
@@ -64,10 +66,13 @@ class Inputs:
         The motion.
     reactions : GroundReactions
         The ground reactions at the files' times.
+    end : float
+        End of CMC's window, s.
     """
 
     walk: Walk
     reactions: GroundReactions
+    end: float
 
 
 def write_inputs(
@@ -75,8 +80,7 @@ def write_inputs(
     body: Body,
     speed: float,
     variation: Variation | None = None,
-    start: float = CMC_START,
-    end: float = CMC_END,
+    end: float | None = None,
 ) -> Inputs:
     """Build a walker and write everything that CMC needs.
 
@@ -90,8 +94,8 @@ def write_inputs(
         Walking speed, m/s.
     variation : Variation, optional
         How the walker differs from the norm.
-    start, end : float
-        CMC's time window, s.
+    end : float, optional
+        End of CMC's window, s. By default it holds one complete gait cycle of each leg.
 
     Returns
     -------
@@ -103,6 +107,8 @@ def write_inputs(
     folder.mkdir(parents=True, exist_ok=True)
     build_model(body).printToXML(str(folder / "walker.osim"))
     walk = walking_motion(body, speed, variation)
+    if end is None:
+        end = round(FIRST_HEEL_STRIKE + 1.5 * walk.period + CMC_MARGIN, 2)
     # A margin of 0.2 s to either side keeps the ends of OpenSim's splines out of the window.
     time = np.arange(0.0, end + 0.2 + STEP / 2, STEP)
     write_motion(folder / "walking_coordinates.mot", walk, time, FIRST_HEEL_STRIKE)
@@ -110,8 +116,8 @@ def write_inputs(
     write_ground_reactions(folder, "walking_grf", reactions)
     write_tasks(folder / "tasks.xml")
     write_actuators(folder / "actuators.xml", body)
-    write_cmc_setup(folder / "setup_cmc.xml", "walking", start, end, "cmc")
-    return Inputs(walk, reactions)
+    write_cmc_setup(folder / "setup_cmc.xml", "walking", CMC_START, end, "cmc")
+    return Inputs(walk, reactions, end)
 
 
 def inverse_dynamics(folder: Path, start: float, end: float) -> TimeSeries:
@@ -247,7 +253,7 @@ def main() -> int:
         return 0
     inputs = write_inputs(folder, Body(MASS, HEIGHT), SPEED)
     print(f"gait cycle {inputs.walk.period:.4f} s; inputs written to '{folder}'")
-    forces = inverse_dynamics(folder, CMC_START, CMC_END)
+    forces = inverse_dynamics(folder, CMC_START, inputs.end)
     for name in ("pelvis_tx_force", "pelvis_ty_force", "pelvis_tilt_moment"):
         print(f"inverse dynamics, largest residual {name}: {np.abs(forces.column(name)).max():.3g}")
     if arguments.no_cmc:
