@@ -374,7 +374,7 @@ def header_text(
     """
     # A name must not be taken for an entry or for the header's end when it is read again.
     words = " ".join(name.split()).replace("=", "-")
-    if words.lower() == "endheader":
+    if words.lower() == "endheader" or words.partition(" ")[0].lower() in _SIMM_KEYS:
         words = f"_{words}"
     lines = [
         words,

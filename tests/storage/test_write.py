@@ -98,6 +98,18 @@ def test_opensim_reads_what_is_written(tmp_path):
     assert opensim.TimeSeriesTable(str(path)).getNumColumns() == 5
 
 
+@pytest.mark.parametrize("name", ["", "a = b", "endheader", "nr 5", "name", "version=3", "two\nlines", "é"])
+def test_no_name_breaks_the_header(tmp_path, name):
+    opensim = pytest.importorskip("opensim")
+    opensim.Logger.setLevelString("off")
+    path = tmp_path / "out.sto"
+    write_storage(path, TimeSeries([0, 1], ["a"], [[1], [2]], name))
+    series = read_storage(path)
+    assert (series.notes, series.n_rows, series.header["version"]) == ((), 2, "1")
+    assert opensim.TimeSeriesTable(str(path)).getNumRows() == 2
+    assert opensim.Storage(str(path)).getSize() == 2
+
+
 def test_times_stay_apart(tmp_path):
     series = TimeSeries([0.1, 0.1 + 3e-10, 0.2], ["a"], [[1], [2], [3]])
     path = tmp_path / "close.sto"
