@@ -17,13 +17,7 @@ class NEM2EError(Exception):
 
 
 class MissingFileError(NEM2EError):
-    """A file that was named does not exist, is a directory, or cannot be read.
-
-    Parameters
-    ----------
-    message : str
-        The text shown to the user.
-    """
+    """A file that was named does not exist, is a directory, or cannot be read."""
 
 
 class StorageError(NEM2EError):
@@ -46,7 +40,17 @@ class StorageError(NEM2EError):
 
 
 class LabelError(StorageError):
-    """A column is missing, appears twice, or its label cannot be recovered."""
+    """A column is missing, appears twice, or its label cannot be recovered.
+
+    Parameters
+    ----------
+    what : str
+        What is wrong, what is allowed and what was found.
+    path : str or os.PathLike, optional
+        The file.
+    line : int, optional
+        The line in the file, counted from 1.
+    """
 
 
 class SetupError(NEM2EError):

@@ -46,7 +46,18 @@ class OpenSimFormatter(logging.Formatter):
         self.with_time = with_time
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the finished line (or lines, when the message has several)."""
+        """Lay a record out as a line (or lines, when the message has several).
+
+        Parameters
+        ----------
+        record : logging.LogRecord
+            The record.
+
+        Returns
+        -------
+        str
+            The text, without a line end.
+        """
         level = _NAMES.get(record.levelno, record.levelname.lower())
         text = f"[{level}] {record.getMessage()}"
         if self.with_time:
@@ -72,7 +83,13 @@ class Recorder(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record."""
+        """Keep a record.
+
+        Parameters
+        ----------
+        record : logging.LogRecord
+            The record.
+        """
         self.lines.append(self.format(record))
 
     @contextmanager

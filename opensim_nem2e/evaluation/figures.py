@@ -32,7 +32,7 @@ _UNREFINED = "#E8E8E8"
 class BeforeAfter:
     """One muscle's curves for a before/after figure.
 
-    Attributes
+    Parameters
     ----------
     muscle : str
         The model's muscle name, the panel's title.

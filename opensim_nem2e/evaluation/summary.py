@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 class MuscleChange:
     """One row of the summary.
 
-    Attributes
+    Parameters
     ----------
     muscle, network, side : str
         The model's muscle, the standard name of the network that refined it, ``r`` or ``l``.

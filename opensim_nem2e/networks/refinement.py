@@ -26,7 +26,7 @@ _OTHER = {"r": "l", "l": "r"}
 class Target:
     """One muscle of a trial and the network that refines it.
 
-    Attributes
+    Parameters
     ----------
     muscle : str
         The model's muscle name.
@@ -49,7 +49,7 @@ class Target:
 class Plan:
     """Which muscles of a trial can be refined, and why the others cannot.
 
-    Attributes
+    Parameters
     ----------
     targets : tuple of Target
         In the order of the trial's muscles.
@@ -65,7 +65,7 @@ class Plan:
 class RefinedMuscle:
     """The refined curve of one muscle.
 
-    Attributes
+    Parameters
     ----------
     target : Target
         What was refined, and by which network.

@@ -74,6 +74,8 @@ class Layout:
         What had to be corrected or assumed.
     overwritten : bool
         The header was the one that OpenSim 4.6 leaves behind, and has been restored.
+    entry_lines : mapping of str to int
+        Lines of the header's entries, counted from 1, for messages.
     """
 
     name: str
@@ -87,7 +89,6 @@ class Layout:
     tabs: bool
     notes: tuple[str, ...] = ()
     overwritten: bool = False
-    #: Lines of the header's entries, counted from 1, for messages.
     entry_lines: Mapping[str, int] = field(default_factory=dict)
 
     def count(self, key: str) -> int | None:
@@ -115,12 +116,34 @@ class Layout:
 
 
 def decode(raw: bytes) -> str:
-    """Turn bytes of a header or label row into text that :func:`encode` turns back into the same bytes."""
+    """Turn bytes of a header or label row into text that :func:`encode` turns back into the same bytes.
+
+    Parameters
+    ----------
+    raw : bytes
+        The bytes, in whatever encoding.
+
+    Returns
+    -------
+    str
+        The text.
+    """
     return raw.decode(ENCODING, ENCODING_ERRORS)
 
 
 def encode(text: str) -> bytes:
-    """Turn text into the bytes of a header or label row."""
+    """Turn text into the bytes of a header or label row.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+
+    Returns
+    -------
+    bytes
+        The bytes.
+    """
     return text.encode(ENCODING, ENCODING_ERRORS)
 
 

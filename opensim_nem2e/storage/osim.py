@@ -125,7 +125,9 @@ class MuscleInfo(ActuatorInfo):
 
     Parameters
     ----------
-    name, class_name, path, min_control, max_control
+    name, class_name, path : str
+        As in :class:`ActuatorInfo`.
+    min_control, max_control : float
         As in :class:`ActuatorInfo`.
     min_activation : float or None
         Lower bound of the activation, dimensionless; None where the class has none.

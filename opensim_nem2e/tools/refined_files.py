@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 class Refinement:
     """A refined trial, ready to be written.
 
-    Attributes
+    Parameters
     ----------
     name : str
         What the results' names begin with.

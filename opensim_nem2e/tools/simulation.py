@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import LabelError, ModelError, did_you_mean
 from ..log import logger
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Muscle:
     """Bounds and activation dynamics of a muscle.
 
-    Attributes
+    Parameters
     ----------
     low, high : float
         Bounds of the activation that the muscle can hold, dimensionless.
@@ -51,7 +51,7 @@ class Muscle:
 class MuscleDefaults:
     """What is assumed of muscles where no model says it.
 
-    Attributes
+    Parameters
     ----------
     min_activation : float
         Lower bound of activation and excitation.
@@ -118,7 +118,7 @@ class MuscleDefaults:
 class Trial:
     """A simulation's result.
 
-    Attributes
+    Parameters
     ----------
     time : numpy.ndarray, shape (rows,)
         Time (s).
@@ -208,7 +208,7 @@ def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None
             f"{_found(source.labels)} was found. Activations of StaticOptimization go into <activations_file>.",
             path,
         )
-    _require_model_muscles(model, labels, path)
+    labels = _of_model(model, labels, path)
     activations = {muscle: source.data[:, source.index(label)] for muscle, label in labels.items()}
     if controls_file is None:
         controls_file = sibling_controls(path)
@@ -266,7 +266,7 @@ def activations_trial(path: Path, model: OsimModel | None) -> Trial:
             "the model is known.",
             path,
         )
-    _require_model_muscles(model, labels, path)
+    labels = _of_model(model, labels, path)
     activations = {muscle: source.data[:, source.index(label)] for muscle, label in labels.items()}
     return Trial(source.time, activations, source, labels, has_states, controls, control_labels, _stem(path))
 
@@ -344,15 +344,19 @@ def _read_controls(path: Path) -> TimeSeries:
     return read_controls_xml(path) if path.suffix.lower() == ".xml" else read_storage(path)
 
 
-def _require_model_muscles(model: OsimModel | None, muscles: Mapping[str, Any], path: Path) -> None:
+def _of_model(model: OsimModel | None, labels: dict[str, str], path: Path) -> dict[str, str]:
+    """Keep the model's muscles; other actuators can have an activation, too. What is neither means another model."""
     if model is None:
-        return
-    unknown = [muscle for muscle in muscles if muscle not in model.muscles]
-    if unknown:
+        return labels
+    actuators = {actuator.name for actuator in model.actuators}
+    unknown = [name for name in labels if name not in actuators]
+    muscles = {name: label for name, label in labels.items() if name in model.muscles}
+    if unknown or not muscles:
         raise ModelError(
-            f"{path}: {_some(unknown)} must be muscles of the model '{model.name}' ({model.path}), but are not. Is it "
-            f"the model of this simulation?{did_you_mean(unknown[0], model.muscles)}"
+            f"{path}: {_some(unknown or list(labels))} must be muscles of the model '{model.name}' ({model.path}), but "
+            f"are not. Is it the model of this simulation?{did_you_mean((unknown or list(labels))[0], model.muscles)}"
         )
+    return muscles
 
 
 def _stem(path: Path) -> str:
