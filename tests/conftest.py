@@ -12,6 +12,11 @@ from pathlib import Path
 
 import pytest
 
+# One thread each for the matrix libraries, also in the processes that tests start: on two cores that other work shares,
+# two threads that wait for each other make tiny networks many times slower. Set before numpy or torch is imported.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -153,7 +153,7 @@ def draw_before_after(
                 if r == len(rows) - 1:
                     axis.set_xlabel("time (s)")
         handles, labels = _legend(axes[0, 0])
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+        figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
         if caption:
             figure.supxlabel(caption, fontsize=7.5, color="0.35")

@@ -14,6 +14,9 @@ from .conditions import Score, Variant
 
 Array = NDArray[np.float32]
 
+#: A batch of so few vectors is multiplied one by one if the matrix has at least so many elements.
+_FEW, _LARGE = 6, 2**18
+
 
 def weight_shapes(variant: Variant, inputs: int, samples: int, hidden: int, score: Score) -> dict[str, tuple[int, ...]]:
     """Name every weight of a network, as PyTorch names them, with its shape.
@@ -79,34 +82,46 @@ def run_free(weights: Mapping[str, Array], x: ArrayLike, variant: Variant, sampl
 
     hidden = np.zeros((batch, size), dtype=np.float32)
     cell = np.zeros_like(hidden)
-    recurrent = weights["encoder.weight_hh_l0"].T
+    recurrent = weights["encoder.weight_hh_l0"]
     bias = weights["encoder.bias_ih_l0"] + weights["encoder.bias_hh_l0"]
     projected = sequence @ weights["encoder.weight_ih_l0"].T + bias
     memory = np.empty((batch, steps, size), dtype=np.float32)
     for step in range(steps):
-        hidden, cell = _lstm_step(projected[:, step] + hidden @ recurrent, cell)
+        hidden, cell = _lstm_step(projected[:, step] + _multiply(recurrent, hidden), cell)
         memory[:, step] = hidden
 
     general = weights.get("attention.weight")
     keys = memory if general is None else memory @ general.T
-    recurrent = weights["decoder.weight_hh_l0"].T
+    recurrent = weights["decoder.weight_hh_l0"]
     bias = weights["decoder.bias_ih_l0"] + weights["decoder.bias_hh_l0"]
     from_previous = weights["decoder.weight_ih_l0"].T
-    combine = weights["combine.weight"].T
+    combine = weights["combine.weight"]
     out = weights["output.weight"].T
     previous = np.zeros((batch, 1), dtype=np.float32)
     y = np.empty((batch, samples), dtype=np.float32)
     attention = np.empty((batch, samples, steps), dtype=np.float32)
     for step in range(samples):
-        hidden, cell = _lstm_step(previous @ from_previous + bias + hidden @ recurrent, cell)
+        hidden, cell = _lstm_step(previous @ from_previous + bias + _multiply(recurrent, hidden), cell)
         scores = (keys @ hidden[:, :, None])[:, :, 0]
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         scores /= scores.sum(axis=1, keepdims=True)
         context = (scores[:, None, :] @ memory)[:, 0]
-        previous = np.tanh(np.concatenate((context, hidden), axis=1) @ combine) @ out
+        previous = np.tanh(_multiply(combine, np.concatenate((context, hidden), axis=1))) @ out
         y[:, step] = previous[:, 0]
         attention[:, step] = scores
     return y, attention
+
+
+def _multiply(weight: Array, vectors: Array) -> Array:
+    """Multiply a matrix (out, in) by a batch of vectors (batch, in).
+
+    A matrix product first copies the matrix into another order, which for a handful of cycles and the paper's 700
+    units costs more than the multiplication; one vector at a time streams it once per vector (1.2 instead of 2.9 ms
+    for three).
+    """
+    if 1 < len(vectors) <= _FEW and weight.size >= _LARGE:
+        return np.stack([weight @ vector for vector in vectors])
+    return vectors @ weight.T
 
 
 def _lstm_step(gates: Array, cell: Array) -> tuple[Array, Array]:
