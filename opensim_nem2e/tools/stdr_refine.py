@@ -406,6 +406,10 @@ class STDRRefineTool(Tool):
         bundle = Bundle.load(path if path is not None else self.network_file)
         logger.info("Network bundle: %s (%s; %s).", bundle.path, bundle.condition, ", ".join(bundle.targets))
         logger.info("It was trained on: %s", bundle.metadata["data"]["description"])
+        logger.info(
+            "The EMG it was trained on was normalised by '%s': refined activations are relative to that.",
+            bundle.metadata["normalization"]["emg"],
+        )
         return bundle
 
     def _load_model(self) -> OsimModel | None:
