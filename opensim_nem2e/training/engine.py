@@ -3,104 +3,26 @@
 The paper's recipe (section 3.2.1: squared error, Adam, batch size 1, 700 epochs, 700 hidden units) at the speed
 PyTorch allows without changing the mathematics: under teacher forcing the decoder is one call (see
 :mod:`opensim_nem2e.networks.stdr_net`) and Adam is fused. What the paper leaves open is a setting.
+
+A training can be left after any step and taken up again with the same bits (:class:`State`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.optim.adam import adam
 
 from ..errors import TrainingError
-from ..networks.conditions import Score, Variant
+from ..networks.conditions import Variant
 from ..networks.stdr_net import STDRNet
+from .settings import Epoch, State, Trained, TrainingSettings, epochs_of, losses_of
 
 Array = NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How a network is trained; the paper's values where the paper gives them.
-
-    Parameters
-    ----------
-    hidden : int
-        Units of the encoder and of the decoder.
-    score : {'dot', 'general'}
-        Luong's score function.
-    epochs : int
-        Passes through the data.
-    batch_size : int
-        Windows per step.
-    learning_rate : float
-        Adam's step size.
-    teacher_forcing : float
-        Share of the steps in which the decoder is fed the measured EMG (0: always its own output, 1: never).
-    weight_decay : float
-        Adam's L2 penalty.
-    gradient_clip : float
-        Largest norm of a step's gradient; 0: not limited.
-    patience : int
-        Stop when the validation loss has not improved for that many epochs, and keep the best weights; 0: never.
-    seed : int
-        Of the first weights, the order of the data and the choice of teacher-forced steps.
-    threads : int
-        Threads PyTorch may use; more than one pays only for large networks, and changes the last bits of the result.
-    """
-
-    hidden: int = 700
-    score: Score = "general"
-    epochs: int = 700
-    batch_size: int = 1
-    learning_rate: float = 1e-3
-    teacher_forcing: float = 1.0
-    weight_decay: float = 0.0
-    gradient_clip: float = 0.0
-    patience: int = 0
-    seed: int = 0
-    threads: int = 1
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass through the data came to.
-
-    Parameters
-    ----------
-    number : int
-        Counted from 1.
-    loss : float
-        Mean squared error over the pass, as it was trained.
-    validation_loss : float or None
-        Free-running mean squared error on the validation windows.
-    """
-
-    number: int
-    loss: float
-    validation_loss: float | None
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained network.
-
-    Parameters
-    ----------
-    weights : dict of str to ndarray
-        32-bit weights by PyTorch's names, for :func:`opensim_nem2e.networks.forward.run_free`.
-    history : tuple of Epoch
-        Every epoch that was run.
-    best_epoch : int
-        The epoch the weights are from.
-    """
-
-    weights: dict[str, NDArray[np.float32]]
-    history: tuple[Epoch, ...]
-    best_epoch: int
 
 
 def train(
@@ -111,11 +33,13 @@ def train(
     *,
     validation: tuple[Array, Array] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    resume: State | None = None,
+    after_step: Callable[[Callable[[], State]], None] | None = None,
 ) -> Trained:
-    """Train one network from random weights.
+    """Train one network from random weights, or go on from where a training was left.
 
-    The same data, settings and machine give the same bits. Interrupting it (KeyboardInterrupt, or an exception from
-    ``on_epoch``) leaves nothing behind.
+    The same data, settings and machine give the same bits, in one go or in several. Interrupting it (KeyboardInterrupt,
+    or an exception from ``on_epoch`` or ``after_step``) leaves nothing behind.
 
     Parameters
     ----------
@@ -131,11 +55,15 @@ def train(
         Like ``(x, y)``, not trained on: gives the validation loss, and the stop when ``patience`` is set.
     on_epoch : callable, optional
         Told of every epoch as it ends.
+    resume : State, optional
+        Where a training with the same data and settings was left.
+    after_step : callable, optional
+        Called after every step with a function that gives the state; it may raise to leave.
 
     Returns
     -------
     Trained
-        Weights and loss history.
+        Weights and loss history, that of the epochs before ``resume`` included.
 
     Raises
     ------
@@ -148,74 +76,161 @@ def train(
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
-        return _train(variant, x, y, settings, validation, on_epoch)
+        training = _Training(variant, x, y, settings, validation)
+        if resume is not None:
+            training.restore(resume)
+        return training.run(on_epoch, after_step)
     finally:
         torch.set_num_threads(threads)
 
 
-def _train(
-    variant: Variant,
-    x: Array,
-    y: Array,
-    settings: TrainingSettings,
-    validation: tuple[Array, Array] | None,
-    on_epoch: Callable[[Epoch], None] | None,
-) -> Trained:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        net = STDRNet(variant, x.shape[2], x.shape[1], settings.hidden, settings.score)
-    # A generator of its own: nothing else in the process can change the order of the data.
-    random = torch.Generator().manual_seed(settings.seed)
-    inputs, targets = _tensor(x), _tensor(y)
-    held = None if validation is None else (_tensor(validation[0]), _tensor(validation[1]))
-    optimiser = torch.optim.Adam(
-        net.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
-    history: list[Epoch] = []
-    best, best_loss, best_epoch = _weights(net), math.inf, 0
-    for number in range(1, settings.epochs + 1):
-        loss = _epoch(net, optimiser, inputs, targets, settings, random)
+class _Training:
+    """A network under way. Its state is whole after every step."""
+
+    def __init__(
+        self,
+        variant: Variant,
+        x: Array,
+        y: Array,
+        settings: TrainingSettings,
+        validation: tuple[Array, Array] | None,
+    ):
+        self.settings = settings
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.net = STDRNet(variant, x.shape[2], x.shape[1], settings.hidden, settings.score)
+        # A generator of its own: nothing else in the process can change the order of the data.
+        self.random = torch.Generator().manual_seed(settings.seed)
+        self.inputs, self.targets = _tensor(x), _tensor(y)
+        self.held = None if validation is None else (_tensor(validation[0]), _tensor(validation[1]))
+        self.adam = _Adam(self.net, settings)
+        self.history: list[Epoch] = []
+        self.order: torch.Tensor | None = None
+        self.position, self.total, self.steps = 0, 0.0, 0
+        self.best: dict[str, NDArray[np.float32]] = {}
+        self.best_epoch, self.best_loss = 0, math.inf
+
+    def run(
+        self,
+        on_epoch: Callable[[Epoch], None] | None,
+        after_step: Callable[[Callable[[], State]], None] | None,
+    ) -> Trained:
+        while len(self.history) < self.settings.epochs and not self._has_stopped_early():
+            if self.order is None:
+                self.order = torch.randperm(self.inputs.shape[0], generator=self.random)
+                self.position, self.total = 0, 0.0
+            while self.position < self.order.numel():
+                self._step(self.order[self.position : self.position + self.settings.batch_size])
+                if after_step is not None:
+                    after_step(self.state)
+            self._end_epoch()
+            if on_epoch is not None:
+                on_epoch(self.history[-1])
+        if not self.best_epoch:
+            return Trained(_weights(self.net), tuple(self.history), len(self.history))
+        return Trained(self.best, tuple(self.history), self.best_epoch)
+
+    def _has_stopped_early(self) -> bool:
+        return bool(self.best_epoch) and len(self.history) - self.best_epoch >= self.settings.patience
+
+    def _step(self, rows: torch.Tensor) -> None:
+        forced = float(torch.rand((), generator=self.random)) < self.settings.teacher_forcing
+        target = self.targets[rows]
+        y, _ = self.net(self.inputs[rows], target if forced else None)
+        loss = torch.nn.functional.mse_loss(y, target)
+        self.net.zero_grad()
+        loss.backward()
+        if self.settings.gradient_clip:
+            torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.settings.gradient_clip)
+        self.adam.step()
+        self.total += loss.item() * rows.numel()
+        self.position += rows.numel()
+        self.steps += 1
+
+    def _end_epoch(self) -> None:
+        number = len(self.history) + 1
+        loss = self.total / self.inputs.shape[0]
         if not math.isfinite(loss):
             raise TrainingError(
                 f"The loss of epoch {number} is no finite number: training diverged. Lower the learning rate "
-                f"(found {settings.learning_rate:g}) or limit the gradient."
+                f"(found {self.settings.learning_rate:g}) or limit the gradient."
             )
-        held_loss = None if held is None else _free_loss(net, *held)
-        history.append(Epoch(number, loss, held_loss))
-        if on_epoch is not None:
-            on_epoch(history[-1])
-        if held_loss is not None and settings.patience:
-            if held_loss < best_loss:
-                best, best_loss, best_epoch = _weights(net), held_loss, number
-            elif number - best_epoch >= settings.patience:
-                break
-    if not best_epoch:
-        best, best_epoch = _weights(net), settings.epochs
-    return Trained(best, tuple(history), best_epoch)
+        held_loss = None if self.held is None else _free_loss(self.net, *self.held)
+        self.history.append(Epoch(number, loss, held_loss))
+        self.order = None
+        if held_loss is not None and self.settings.patience and held_loss < self.best_loss:
+            self.best, self.best_loss, self.best_epoch = _weights(self.net), held_loss, number
+
+    def state(self) -> State:
+        """Copy what the rest of the training depends on; called after a step."""
+        assert self.order is not None
+        arrays: dict[str, NDArray] = {"generator": self.random.get_state().numpy(), "order": self.order.numpy().copy()}
+        for part, tensors in self._tensors():
+            arrays |= {f"{part}.{name}": tensor.numpy().copy() for name, tensor in tensors}
+        arrays |= {f"best.{name}": value for name, value in self.best.items()}
+        arrays |= losses_of(self.history)
+        numbers = {name: getattr(self, name) for name in ("position", "total", "steps", "best_epoch", "best_loss")}
+        return State(arrays, numbers)
+
+    def _tensors(self) -> Iterator[tuple[str, list[tuple[str, torch.Tensor]]]]:
+        """Name the weights and what Adam keeps of each."""
+        names = [name for name, _ in self.net.named_parameters()]
+        parts = {
+            "weights": [weight.detach() for weight in self.adam.weights],
+            "mean": self.adam.means,
+            "square": self.adam.squares,
+            "adam_steps": self.adam.steps,
+        }
+        for part, tensors in parts.items():
+            yield part, list(zip(names, tensors, strict=True))
+
+    def restore(self, state: State) -> None:
+        """Go back to a state. Values are copied into memory that PyTorch allocated: its alignment decides last bits."""
+        arrays = state.arrays
+        self.random.set_state(torch.from_numpy(arrays["generator"].copy()))
+        self.order = torch.from_numpy(arrays["order"].copy())
+        for part, tensors in self._tensors():
+            for name, tensor in tensors:
+                tensor.copy_(torch.from_numpy(arrays[f"{part}.{name}"]))
+        self.best = {name[5:]: value for name, value in arrays.items() if name.startswith("best.")}
+        self.history = epochs_of(arrays)
+        self.position, self.steps = int(state.numbers["position"]), int(state.numbers["steps"])
+        self.total = float(state.numbers["total"])
+        self.best_epoch, self.best_loss = int(state.numbers["best_epoch"]), float(state.numbers["best_loss"])
 
 
-def _epoch(
-    net: STDRNet,
-    optimiser: torch.optim.Optimizer,
-    inputs: torch.Tensor,
-    targets: torch.Tensor,
-    settings: TrainingSettings,
-    random: torch.Generator,
-) -> float:
-    count = inputs.shape[0]
-    total = 0.0
-    for rows in torch.randperm(count, generator=random).split(settings.batch_size):
-        forced = float(torch.rand((), generator=random)) < settings.teacher_forcing
-        target = targets[rows]
-        y, _ = net(inputs[rows], target if forced else None)
-        loss = torch.nn.functional.mse_loss(y, target)
-        optimiser.zero_grad()
-        loss.backward()
-        if settings.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(net.parameters(), settings.gradient_clip)
-        optimiser.step()
-        total += loss.item() * rows.numel()
-    return total / count
+class _Adam:
+    """Adam (Kingma and Ba 2015), all weights in one kernel.
+
+    torch.optim.Adam(fused=True) gives the same bits, but imports PyTorch's compiler first, which takes seconds in every
+    process.
+    """
+
+    def __init__(self, net: STDRNet, settings: TrainingSettings):
+        self.settings = settings
+        self.weights: list[torch.Tensor] = list(net.parameters())
+        self.means = [torch.zeros_like(weight) for weight in self.weights]
+        self.squares = [torch.zeros_like(weight) for weight in self.weights]
+        self.steps = [torch.zeros(()) for _ in self.weights]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        adam(
+            self.weights,
+            [weight.grad for weight in self.weights if weight.grad is not None],
+            self.means,
+            self.squares,
+            [],
+            self.steps,
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            eps=1e-8,
+            maximize=False,
+        )
 
 
 def _free_loss(net: STDRNet, x: torch.Tensor, y: torch.Tensor) -> float:
@@ -228,7 +243,8 @@ def _weights(net: STDRNet) -> dict[str, NDArray[np.float32]]:
 
 
 def _tensor(values: Array) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    # A clone: memory that PyTorch allocated is always aligned alike, and alignment decides last bits.
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).clone()
 
 
 def _check(x: Array, y: Array, what: str) -> None:

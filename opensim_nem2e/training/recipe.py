@@ -14,7 +14,7 @@ from ..errors import TrainingError
 from ..networks.bundle import Network, refine_cycles
 from ..networks.conditions import Condition, split_cycle, variant_of, windows_per_cycle
 from .baselines import mean_profile, ridge
-from .engine import Epoch, Trained, TrainingSettings, train
+from .settings import Epoch, Task, Trained, TrainingSettings
 
 Array = NDArray[np.float64]
 Output = Literal["emg", "deviation"]
@@ -44,10 +44,53 @@ class Recipe:
     output: Output = "emg"
 
 
-def train_target(
-    data: TargetData, recipe: Recipe, on_epoch: Callable[[Epoch], None] | None = None
-) -> tuple[Network, Trained]:
-    """Train the network of one target muscle.
+@dataclass(frozen=True)
+class Plan:
+    """The training of the network of one target muscle, and what turns its result into a network for a bundle.
+
+    Parameters
+    ----------
+    task : Task
+        The training.
+    inputs : tuple of str
+        Side-neutral names of the input muscles.
+    output_offset : ndarray, shape (samples,)
+        What is added to the network's output.
+    output_scale : ndarray, shape (1,)
+        What the network's output is multiplied by.
+    """
+
+    task: Task
+    inputs: tuple[str, ...]
+    output_offset: NDArray[np.float32]
+    output_scale: NDArray[np.float32]
+
+    def network(self, trained: Trained) -> Network:
+        """Join weights and normalisation.
+
+        Parameters
+        ----------
+        trained : Trained
+            What came of the task.
+
+        Returns
+        -------
+        Network
+            For a bundle.
+        """
+        return Network(
+            inputs=self.inputs,
+            score=self.task.settings.score,
+            weights=trained.weights,
+            input_offset=np.zeros(len(self.inputs), np.float32),
+            input_scale=np.ones(len(self.inputs), np.float32),
+            output_offset=self.output_offset,
+            output_scale=self.output_scale,
+        )
+
+
+def plan_target(data: TargetData, recipe: Recipe) -> Plan:
+    """Prepare the training of the network of one target muscle.
 
     With ``patience`` set, one subject, chosen by the seed, is kept for deciding when to stop.
 
@@ -57,15 +100,11 @@ def train_target(
         The training cycles, at ``cycle_samples(condition, samples)`` samples.
     recipe : Recipe
         How.
-    on_epoch : callable, optional
-        Told of every epoch as it ends.
 
     Returns
     -------
-    network : Network
-        Weights and normalisation, for a bundle.
-    trained : Trained
-        The loss history.
+    Plan
+        The training.
 
     Raises
     ------
@@ -84,27 +123,49 @@ def train_target(
             )
         chosen = subjects[int(np.random.default_rng(recipe.settings.seed).integers(len(subjects)))]
         data, held = data.leave_out([chosen])
-
     offset, scale = _output_normalisation(data.y, recipe)
-    x, y = _windows(data, recipe, offset, scale)
-    trained = train(
+    task = Task(
         variant_of(recipe.condition),
-        x,
-        y,
         recipe.settings,
-        validation=None if held is None else _windows(held, recipe, offset, scale),
-        on_epoch=on_epoch,
+        *_windows(data, recipe, offset, scale),
+        held=None if held is None else _windows(held, recipe, offset, scale),
     )
-    network = Network(
-        inputs=data.inputs,
-        score=recipe.settings.score,
-        weights=trained.weights,
-        input_offset=np.zeros(len(data.inputs), np.float32),
-        input_scale=np.ones(len(data.inputs), np.float32),
-        output_offset=offset,
-        output_scale=scale,
-    )
-    return network, trained
+    return Plan(task, data.inputs, offset, scale)
+
+
+def train_target(
+    data: TargetData, recipe: Recipe, on_epoch: Callable[[Epoch], None] | None = None
+) -> tuple[Network, Trained]:
+    """Train the network of one target muscle in this process.
+
+    Parameters
+    ----------
+    data : TargetData
+        As in :func:`plan_target`.
+    recipe : Recipe
+        How.
+    on_epoch : callable, optional
+        Told of every epoch as it ends.
+
+    Returns
+    -------
+    network : Network
+        Weights and normalisation, for a bundle.
+    trained : Trained
+        The loss history.
+
+    Raises
+    ------
+    opensim_nem2e.errors.TrainingError
+        As in :func:`plan_target`; or training diverged.
+    """
+    # Here, not above: what plans and judges trainings does not need PyTorch.
+    from .engine import train
+
+    plan = plan_target(data, recipe)
+    task = plan.task
+    trained = train(task.variant, task.x, task.y, task.settings, validation=task.held, on_epoch=on_epoch)
+    return plan.network(trained), trained
 
 
 def estimate(network: Network, data: TargetData, recipe: Recipe) -> Array:
@@ -139,10 +200,10 @@ def _output_normalisation(y: Array, recipe: Recipe) -> tuple[NDArray[np.float32]
 
 def _windows(
     data: TargetData, recipe: Recipe, offset: NDArray[np.float32], scale: NDArray[np.float32]
-) -> tuple[Array, Array]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     x = split_cycle(data.x, recipe.condition, recipe.samples)
     y = split_cycle(data.y, recipe.condition, recipe.samples)
-    return x, (y - offset) / scale
+    return x.astype(np.float32), ((y - offset) / scale).astype(np.float32)
 
 
 # --- leave one subject out -------------------------------------------------------------------------------------------

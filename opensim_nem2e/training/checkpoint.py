@@ -1,0 +1,338 @@
+"""The folder of one network under way: what it is trained on and how, its checkpoints, and the finished network.
+
+A folder belongs to one combination of data and settings: its name is the combination's key. It holds ``setup.json`` and
+``data.safetensors`` (all that a process needs to train the network), ``step_*.safetensors`` (the last two checkpoints)
+and, at the end, ``trained.safetensors`` in their place. Files are safetensors and JSON, never pickle; each replaces its
+forerunner as a whole, and carries a checksum of everything in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from ..errors import TrainingError
+from ..storage.atomic import atomic_path
+from .settings import State, Task, Trained, TrainingSettings, epochs_of, losses_of
+
+#: The one key of the safetensors metadata that holds our JSON text.
+METADATA_KEY = "opensim_nem2e_checkpoint"
+
+_KEPT = 2
+_LOCK_POLL = 0.2
+
+
+class DamagedFileError(TrainingError):
+    """A file of a network under way is not what was written."""
+
+
+def write_checked(path: Path, arrays: Mapping[str, NDArray], numbers: Mapping[str, Any]) -> None:
+    """Write arrays and numbers with their checksum; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file (.safetensors); replaced if it exists.
+    arrays : mapping of str to ndarray
+        Any number of arrays.
+    numbers : mapping of str to object
+        What JSON can hold.
+    """
+    ordered = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
+    text = json.dumps(dict(numbers), sort_keys=True)
+    header = json.dumps({"numbers": text, "checksum": _checksum(ordered, text)})
+    with atomic_path(path) as temporary:
+        # Not save_file: it makes files that only their owner can read.
+        temporary.write_bytes(save(ordered, metadata={METADATA_KEY: header}))
+
+
+def read_checked(path: Path) -> tuple[dict[str, NDArray], dict[str, Any]]:
+    """Read what :func:`write_checked` wrote.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        The arrays.
+    numbers : dict of str to object
+        The numbers.
+
+    Raises
+    ------
+    DamagedFileError
+        The file is truncated, of another kind, or a single bit of its content is not as written.
+    """
+    try:
+        # Read rather than mapped: a mapped file that loses its end kills the process.
+        content = path.read_bytes()
+        size = int.from_bytes(content[:8], "little")
+        header = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][METADATA_KEY])
+        text = header["numbers"]
+        arrays = load(content)
+        if header["checksum"] != _checksum(dict(sorted(arrays.items())), text):
+            raise DamagedFileError(f"The file '{path}' is damaged: its content does not fit its checksum.")
+        return arrays, json.loads(text)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise DamagedFileError(f"The file '{path}' cannot be read: {error}.") from error
+
+
+def _checksum(arrays: Mapping[str, NDArray], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, array in arrays.items():
+        digest.update(f"\n{name} {array.shape} {array.dtype}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+class NetworkFolder:
+    """The folder of one network under way.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+
+    @classmethod
+    def of(cls, store: Path, name: str, task: Task) -> NetworkFolder:
+        """Find the folder of a training.
+
+        Parameters
+        ----------
+        store : pathlib.Path
+            The checkpoint directory.
+        name : str
+            The network's name, fit for a folder.
+        task : Task
+            What it is trained on and how: other data or settings have another folder.
+
+        Returns
+        -------
+        NetworkFolder
+            The folder, which need not exist yet.
+        """
+        text = json.dumps(task.description(), sort_keys=True)
+        return cls(store / name / hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    def prepare(self, task: Task) -> None:
+        """Make the folder, and put into it all that a process needs to train the network, unless it is there.
+
+        Parameters
+        ----------
+        task : Task
+            The training that the folder is for.
+        """
+        try:
+            if self.task().description() == task.description():
+                return
+        except DamagedFileError:
+            # Missing, or to be mended.
+            pass
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_checked(self.path / "data.safetensors", task.arrays(), {"variant": task.variant})
+        with atomic_path(self._setup) as temporary:
+            temporary.write_text(json.dumps(task.description(), indent=1), encoding="utf-8")
+
+    @property
+    def _setup(self) -> Path:
+        return self.path / "setup.json"
+
+    @property
+    def _trained(self) -> Path:
+        return self.path / "trained.safetensors"
+
+    def task(self) -> Task:
+        """Read what :meth:`prepare` wrote.
+
+        Returns
+        -------
+        Task
+            The training that the folder is for.
+
+        Raises
+        ------
+        DamagedFileError
+            A file is missing or damaged.
+        """
+        arrays, numbers = read_checked(self.path / "data.safetensors")
+        try:
+            description = json.loads(self._setup.read_text(encoding="utf-8"))
+            settings = TrainingSettings(**{name: description[name] for name in TrainingSettings.__dataclass_fields__})
+        except (OSError, ValueError, KeyError) as error:
+            raise DamagedFileError(f"The file '{self._setup}' cannot be read: {error}.") from error
+        held = (arrays["held_x"], arrays["held_y"]) if "held_x" in arrays else None
+        return Task(numbers["variant"], settings, arrays["x"], arrays["y"], held)
+
+    def differences(self) -> list[str]:
+        """Say how checkpoints of the same network that other data or settings made differ from this folder's.
+
+        Returns
+        -------
+        list of str
+            One text per such checkpoint, such as ``epochs 700, now 500; other data``.
+        """
+        try:
+            own = json.loads(self._setup.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return []
+        found = []
+        for setup in sorted(self.path.parent.glob("*/setup.json")):
+            if setup == self._setup:
+                continue
+            try:
+                other = json.loads(setup.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            parts = [
+                "other data" if name == "data" else f"{name} {other.get(name)}, now {value}"
+                for name, value in own.items()
+                if other.get(name) != value
+            ]
+            found.append("; ".join(parts))
+        return found
+
+    def save(self, state: State) -> None:
+        """Write a checkpoint, and remove all but the last two.
+
+        Parameters
+        ----------
+        state : State
+            The training after some step.
+        """
+        write_checked(self.path / f"step_{state.numbers['steps']:012d}.safetensors", state.arrays, state.numbers)
+        for old in self._checkpoints()[_KEPT:]:
+            old.unlink(missing_ok=True)
+
+    def load(self, note: Callable[[str], None] = lambda text: None) -> State | None:
+        """Read the last checkpoint that is whole.
+
+        Parameters
+        ----------
+        note : callable, optional
+            Told, in words for the user, of every checkpoint that is damaged; it is removed.
+
+        Returns
+        -------
+        State or None
+            Where to go on; None to begin.
+        """
+        for path in self._checkpoints():
+            try:
+                return State(*read_checked(path))
+            except DamagedFileError as error:
+                note(f"{error} The checkpoint before it is used, or training starts anew.")
+                path.unlink(missing_ok=True)
+        return None
+
+    def finish(self, trained: Trained) -> None:
+        """Write the finished network, and remove the checkpoints, which are no longer needed.
+
+        Parameters
+        ----------
+        trained : Trained
+            The network.
+        """
+        arrays = {f"weights.{name}": value for name, value in trained.weights.items()}
+        arrays |= losses_of(trained.history)
+        write_checked(self._trained, arrays, {"best_epoch": trained.best_epoch})
+        for path in self._checkpoints():
+            path.unlink(missing_ok=True)
+
+    def trained(self) -> Trained | None:
+        """Read the finished network.
+
+        Returns
+        -------
+        Trained or None
+            The network; None if it is not finished.
+
+        Raises
+        ------
+        DamagedFileError
+            The file is damaged; it is removed.
+        """
+        if not self._trained.exists():
+            return None
+        try:
+            arrays, numbers = read_checked(self._trained)
+        except DamagedFileError:
+            self._trained.unlink(missing_ok=True)
+            raise
+        weights = {name[8:]: value for name, value in arrays.items() if name.startswith("weights.")}
+        return Trained(weights, tuple(epochs_of(arrays)), numbers["best_epoch"])
+
+    def remove(self) -> None:
+        """Remove the folder, and the network's folder around it unless other data or settings have one there."""
+        if self.path.is_dir():
+            for path in self.path.iterdir():
+                path.unlink(missing_ok=True)
+        for folder in (self.path, self.path.parent):
+            try:
+                folder.rmdir()
+            except OSError:
+                break
+
+    @contextmanager
+    def locked(self, give_up: Callable[[], bool]) -> Iterator[bool]:
+        """Keep other processes from training the same network; the lock ends with the process, however it ends.
+
+        What a killed process left half written is removed.
+
+        Parameters
+        ----------
+        give_up : callable
+            Asked while another process has the lock; true ends the wait.
+
+        Yields
+        ------
+        bool
+            Whether this process has the lock.
+        """
+        with (self.path / "lock").open("a+b") as stream:
+            while not (held := _try_lock(stream.fileno())) and not give_up():
+                time.sleep(_LOCK_POLL)
+            if held:
+                for name in ("step_*", "trained"):
+                    for path in self.path.glob(f".{name}.*.part*"):
+                        path.unlink(missing_ok=True)
+            yield held
+
+    def _checkpoints(self) -> list[Path]:
+        """Name the checkpoints, the last one first."""
+        return sorted(self.path.glob("step_*.safetensors"), reverse=True)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        # A file system without locks.
+        return True
+    return True

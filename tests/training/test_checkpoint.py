@@ -1,0 +1,326 @@
+"""Checkpoints: a training that is killed, wherever, ends in the bits of one that was left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from opensim_nem2e.training.checkpoint import DamagedFileError, NetworkFolder, read_checked, write_checked
+from opensim_nem2e.training.engine import train
+from opensim_nem2e.training.resumable import TrainingStopped, train_folder
+from opensim_nem2e.training.settings import Task, TrainingSettings
+
+
+def task_of(variant="temporal", held=True, **settings):
+    random = np.random.default_rng(0)
+    inputs = 1 if variant == "temporal" else 5
+    x = random.random((10, 20, inputs), dtype=np.float32)
+    y = random.random((10, 20), dtype=np.float32)
+    # Batches of 4 out of 10: the last step of an epoch is a small one. All random draws are in use.
+    values = {"hidden": 8, "epochs": 6, "batch_size": 4, "teacher_forcing": 0.5, "seed": 3, "gradient_clip": 1.0}
+    chosen = TrainingSettings(**{**values, "weight_decay": 0.01, **settings})
+    return Task(variant, chosen, x, y, (x[:3] * 0.9, y[:3]) if held else None)
+
+
+def undisturbed(task):
+    return train(task.variant, task.x, task.y, task.settings, validation=task.held)
+
+
+def folder_of(path, task):
+    folder = NetworkFolder.of(path, "soleus", task)
+    folder.prepare(task)
+    return folder
+
+
+def assert_same(one, other):
+    assert one.history == other.history
+    assert one.best_epoch == other.best_epoch
+    assert set(one.weights) == set(other.weights)
+    for name, value in one.weights.items():
+        assert value.tobytes() == other.weights[name].tobytes(), name
+
+
+class StopAfter:
+    """Asks to stop when it has been asked so many times."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def __call__(self):
+        self.left -= 1
+        return self.left <= 0
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        task_of(),
+        task_of(held=False),
+        task_of(patience=2, epochs=12),
+        task_of("spatial", teacher_forcing=1.0, batch_size=1, score="dot"),
+    ],
+    ids=["validation", "plain", "early stop", "spatial"],
+)
+@pytest.mark.parametrize("pause", [1, 4])
+def test_left_and_taken_up_again(tmp_path, task, pause):
+    """Left after every 1, 2, ... steps, each time with a new optimiser: within epochs, at their ends, at the end."""
+    folder = folder_of(tmp_path, task)
+    times = 0
+    starts = []
+    while True:
+        try:
+            trained = train_folder(folder, np.inf, stop=StopAfter(pause), on_start=lambda h: starts.append(len(h)))
+            break
+        except TrainingStopped:
+            times += 1
+    assert times >= 18 // pause
+    assert starts == sorted(starts)
+    assert_same(trained, undisturbed(task))
+    assert_same(folder.trained(), trained)
+    assert {path.name for path in folder.path.iterdir()} == {
+        "setup.json", "data.safetensors", "trained.safetensors", "lock"
+    }  # fmt: skip
+    # A finished network is not trained again.
+    assert_same(train_folder(folder, 0.0, stop=lambda: pytest.fail("a step was done")), trained)
+
+
+TRAIN = """
+import os, signal, sys
+from opensim_nem2e.training.checkpoint import NetworkFolder
+from opensim_nem2e.training.resumable import train_folder
+{extra}
+train_folder(NetworkFolder(sys.argv[1]), 0.0)
+"""
+
+
+def start(folder, extra=""):
+    return subprocess.Popen([sys.executable, "-c", TRAIN.format(extra=extra), os.fspath(folder.path)])
+
+
+#: The process kills itself at the n-th checkpoint: half of the file written; all of it, but not yet under its name;
+#: under its name, but the older ones not yet removed; and while the finished network is written.
+KILLS = {
+    "half written": """
+from pathlib import Path
+write = Path.write_bytes
+def killing(path, content):
+    global count
+    if "{file}" in path.name:
+        count += 1
+        if count == {n}:
+            write(path, content[: len(content) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+    return write(path, content)
+count = 0
+Path.write_bytes = killing
+""",
+    "not renamed": """
+from pathlib import Path
+replace = Path.replace
+def killing(path, target):
+    global count
+    if "{file}" in path.name:
+        count += 1
+        if count == {n}:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return replace(path, target)
+count = 0
+Path.replace = killing
+""",
+    "not tidied": """
+from pathlib import Path
+unlink = Path.unlink
+def killing(path, missing_ok=False):
+    global count
+    if path.name.startswith("step_"):
+        count += 1
+        if count == {n}:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return unlink(path, missing_ok)
+count = 0
+Path.unlink = killing
+""",
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize(
+    ("kind", "file", "n"),
+    [
+        ("half written", "step_", 8),
+        ("half written", "trained", 1),
+        ("not renamed", "step_", 2),
+        pytest.param("not tidied", "step_", 3, marks=pytest.mark.slow),
+        # The finished network is there, one of its two checkpoints is gone.
+        ("not tidied", "step_", 18),
+    ],
+)
+def test_killed_while_writing(tmp_path, kind, file, n):
+    task = task_of()
+    folder = folder_of(tmp_path, task)
+    killed = start(folder, KILLS[kind].format(file=file, n=n))
+    assert killed.wait(60) == -signal.SIGKILL
+    assert folder.trained() is None or n == 18
+    assert start(folder).wait(60) == 0
+    assert_same(folder.trained(), undisturbed(task))
+    assert not list(folder.path.glob(".*"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_killed_at_any_moment(tmp_path):
+    """Killed again and again at moments nobody chose, mostly in the middle of a checkpoint."""
+    task = task_of(epochs=30)
+    folder = folder_of(tmp_path, task)
+    random = np.random.default_rng()
+    kills = 0
+    before = ""
+    for _ in range(3):
+        process = start(folder)
+        # Further than at the last kill, so that there is progress however slow the machine is.
+        while process.poll() is None and max([p.name for p in folder.path.glob("step_*")], default="") <= before:
+            time.sleep(0.005)
+        time.sleep(random.random() * 0.1)
+        process.kill()
+        kills += process.wait(60) == -signal.SIGKILL
+        before = max([p.name for p in folder.path.glob("step_*")], default="")
+    assert kills >= 1
+    assert start(folder).wait(120) == 0
+    assert_same(folder.trained(), undisturbed(task))
+
+
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(tmp_path):
+    task = task_of()
+    folder = folder_of(tmp_path, task)
+    with pytest.raises(TrainingStopped):
+        train_folder(folder, 0.0, stop=StopAfter(8))
+    older, newer = sorted(folder.path.glob("step_*"))
+    content = newer.read_bytes()
+    for damaged in (b"", content[:4], content[: len(content) // 2], content[:-1], b"\0" * len(content)):
+        newer.write_bytes(damaged)
+        notes = []
+        state = folder.load(notes.append)
+        assert state.numbers["steps"] == 7
+        assert len(notes) == 1
+        assert "step_000000000008" in notes[0]
+        assert not newer.exists()
+    newer.write_bytes(content[:-8])
+    older.write_bytes(b"nothing")
+    notes = []
+    assert folder.load(notes.append) is None
+    assert len(notes) == 2
+    assert_same(train_folder(folder, 0.0), undisturbed(task))
+
+
+def test_any_changed_bit_is_noticed(tmp_path):
+    path = tmp_path / "a.safetensors"
+    arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([1, 2], dtype=np.int64)}
+    arrays["none"] = np.zeros(0)
+    numbers = {"steps": 12, "total": 0.1, "best_loss": np.inf}
+    write_checked(path, arrays, numbers)
+    content = path.read_bytes()
+    random = np.random.default_rng(0)
+    noticed = 0
+    for position in range(len(content)):
+        changed = bytearray(content)
+        changed[position] ^= 1 << int(random.integers(8))
+        path.write_bytes(changed)
+        try:
+            found, found_numbers = read_checked(path)
+        except DamagedFileError:
+            noticed += 1
+            continue
+        # White space of the header may change; what was stored may not.
+        assert found_numbers == numbers
+        assert {name: (v.dtype, v.shape, v.tobytes()) for name, v in found.items()} == {
+            name: (v.dtype, v.shape, v.tobytes()) for name, v in arrays.items()
+        }
+    assert noticed > 0.9 * len(content)
+
+
+def test_a_folder_belongs_to_its_data_and_settings(tmp_path):
+    task = task_of()
+    folder = folder_of(tmp_path, task)
+    assert NetworkFolder.of(tmp_path, "soleus", task_of()).path == folder.path
+    assert folder.differences() == []
+    other = folder_of(tmp_path, task_of(epochs=7, seed=4))
+    assert other.path != folder.path
+    assert other.differences() == ["epochs 6, now 7; seed 3, now 4"]
+    y = task.y.copy()
+    y[0, 0] = np.nextafter(y[0, 0], 1)
+    assert NetworkFolder.of(tmp_path, "soleus", Task("temporal", task.settings, task.x, y, task.held)).path not in (
+        folder.path,
+        other.path,
+    )
+    assert NetworkFolder.of(tmp_path, "soleus", task_of(held=False)).path != folder.path
+    with pytest.raises(TrainingStopped):
+        train_folder(folder, 0.0, stop=StopAfter(2))
+    assert other.load() is None
+    assert folder.load() is not None
+    folder.remove()
+    assert not folder.path.exists()
+    other.remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_finished_network_that_was_damaged_is_trained_again(tmp_path):
+    task = task_of()
+    folder = folder_of(tmp_path, task)
+    expected = train_folder(folder, np.inf)
+    (folder.path / "trained.safetensors").write_bytes(b"x" * 200)
+    notes = []
+    assert_same(train_folder(folder, np.inf, note=notes.append), expected)
+    assert len(notes) == 1
+    assert "trained.safetensors" in notes[0]
+
+
+def test_prepare_mends(tmp_path):
+    task = task_of()
+    folder = folder_of(tmp_path, task)
+    stamp = (folder.path / "data.safetensors").stat().st_mtime_ns
+    folder.prepare(task)
+    assert (folder.path / "data.safetensors").stat().st_mtime_ns == stamp
+    for name in ("data.safetensors", "setup.json"):
+        (folder.path / name).write_text("{}")
+        with pytest.raises(DamagedFileError, match=name):
+            folder.task()
+        folder.prepare(task)
+        assert folder.task().description() == task.description()
+    assert json.loads((folder.path / "setup.json").read_text())["hidden"] == 8
+
+
+def test_a_full_disk_does_not_stop_training(tmp_path, monkeypatch):
+    task = task_of()
+    folder = folder_of(tmp_path, task)
+    notes = []
+
+    def full(self, state):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(NetworkFolder, "save", full)
+    assert_same(train_folder(folder, 0.0, note=notes.append), undisturbed(task))
+    assert len(notes) == 1
+    assert "No space left on device" in notes[0]
+
+
+def test_two_processes_do_not_train_the_same_network(tmp_path):
+    """The second waits for the first, and takes what it made."""
+    task = task_of(epochs=40)
+    folder = folder_of(tmp_path, task)
+    first = start(folder)
+    while not list(folder.path.glob("step_*")):
+        assert first.poll() is None
+        time.sleep(0.01)
+    with pytest.raises(TrainingStopped, match="another process"):
+        train_folder(folder, 0.0, stop=lambda: True)
+    steps = []
+    trained = train_folder(folder, 0.0, on_epoch=steps.append)
+    assert first.wait(60) == 0
+    assert not steps
+    assert_same(trained, undisturbed(task))
