@@ -111,21 +111,21 @@ def join_cycle(values: NDArray[Float], condition: Condition) -> NDArray[Float]:
 
     Parameters
     ----------
-    values : ndarray, shape (cycles * windows, samples)
-        One value per window sample.
+    values : ndarray, shape (cycles * windows, samples, ...)
+        What belongs to each window sample.
     condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
         The input condition.
 
     Returns
     -------
-    ndarray, shape (cycles, cycle_samples)
+    ndarray, shape (cycles, cycle_samples, ...)
         The cycles. Where two quarters share a sample, their mean is taken.
     """
     count = windows_per_cycle(condition)
     samples = values.shape[1]
-    windows = values.reshape(-1, count, samples)
+    windows = values.reshape(-1, count, *values.shape[1:])
     step = samples - 1
-    whole = np.zeros((windows.shape[0], count * step + 1), dtype=values.dtype)
+    whole = np.zeros((windows.shape[0], count * step + 1, *values.shape[2:]), dtype=values.dtype)
     for k in range(count):
         whole[:, k * step : k * step + samples] += windows[:, k]
     whole[:, step:-1:step] /= 2

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BundleError, LabelError, did_you_mean
-from ..signals.cycles import Cycle, join_quarters, stitch
+from ..signals.cycles import Cycle, stitch
 from ..storage.muscles import StandardMuscle
 from .bundle import Bundle
+from .conditions import join_cycle
 
 Array = NDArray[np.float64]
 
@@ -254,14 +255,17 @@ def attention_over_time(bundle: Bundle, refined: Sequence[RefinedMuscle]) -> tup
     labels: list[str] = []
     columns: list[Array] = []
     for item in refined:
-        # One-Quarter: rows of one cycle follow each other; the sample two quarters share is the mean of both.
-        weights = [join_quarters(part) if part.ndim == 3 else part for part in item.attention]
-        steps = weights[0].shape[1]
+        # One-Quarter: the rows of a cycle's four windows follow each other.
+        windows = item.attention.reshape(-1, *item.attention.shape[-2:])
+        weights = join_cycle(windows, bundle.condition)
+        steps = weights.shape[-1]
         if bundle.condition == "All-Entire":
             labels += [f"{item.target.muscle}/{name}" for name in item.target.inputs]
         else:
             labels += [f"{item.target.muscle}/sample_{step + 1:02d}" for step in range(steps)]
-        values, _ = stitch(time, np.zeros((time.size, steps)), item.cycles, weights, crossfade=0.0, method="linear")
+        values, _ = stitch(
+            time, np.zeros((time.size, steps)), item.cycles, list(weights), crossfade=0.0, method="linear"
+        )
         columns.append(values)
     return time, labels, np.concatenate(columns, axis=1)
 

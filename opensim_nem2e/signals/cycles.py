@@ -37,8 +37,6 @@ CROSSFADE = 0.05
 #: Cycles whose ends are nearer than this share one heel strike (s): times typed with three decimals.
 JOIN_TOLERANCE = 1e-3
 
-_QUARTERS = 4
-
 
 @dataclass(frozen=True)
 class Cycle:
@@ -236,80 +234,6 @@ def whole_file_cycles(
         own = Cycle(leading, initial_time, final_time, ((heel_strike - initial_time) / own.duration) % 1.0)
     other = "l" if leading == "r" else "r"
     return {leading: own, other: Cycle(other, initial_time, final_time, (own.roll + 0.5) % 1.0)}
-
-
-def quarters(cycle: Cycle) -> tuple[float, float, float, float, float]:
-    """Return the boundaries of a cycle's quarters.
-
-    Parameters
-    ----------
-    cycle : Cycle
-        The cycle.
-
-    Returns
-    -------
-    tuple of float
-        The five times from heel strike to heel strike (s). In a rolled cycle those beyond ``cycle.end`` lie one
-        duration earlier in the file.
-    """
-    return tuple(cycle.heel_strike + cycle.duration * k / _QUARTERS for k in range(_QUARTERS + 1))  # type: ignore[return-value]
-
-
-def quarter_windows(
-    time: ArrayLike, values: ArrayLike, cycle: Cycle, samples: int = 20, *, tolerance: float | None = None
-) -> Array:
-    """Resample signals to the four quarters of a cycle (the paper's One-Quarter input).
-
-    Neighbouring quarters share the sample on their boundary.
-
-    Parameters
-    ----------
-    time : array_like, shape (rows,)
-        Time of the rows (s).
-    values : array_like, shape (rows,) or (rows, columns)
-        The signals.
-    cycle : Cycle
-        The cycle.
-    samples : int
-        Samples per quarter.
-    tolerance : float, optional
-        By how much the cycle may leave the data (s); default: half a step.
-
-    Returns
-    -------
-    numpy.ndarray, shape (4, samples, columns)
-        The windows in order of phase.
-    """
-    whole = cycle.window(time, values, _QUARTERS * (samples - 1) + 1, tolerance=tolerance)
-    return np.stack([whole[k * (samples - 1) : (k + 1) * (samples - 1) + 1] for k in range(_QUARTERS)])
-
-
-def join_quarters(windows: ArrayLike) -> Array:
-    """Put the windows of four quarters together into one window of the whole cycle.
-
-    Parameters
-    ----------
-    windows : array_like, shape (4, samples, columns)
-        One window per quarter, in order of phase.
-
-    Returns
-    -------
-    numpy.ndarray, shape (4 * (samples - 1) + 1, columns)
-        The cycle, equally spaced; the sample on a boundary is the mean of its two neighbours' opinions.
-
-    Raises
-    ------
-    CycleError
-        If there are not four quarters.
-    """
-    parts = np.asarray(windows, dtype=float)
-    if parts.ndim != 3 or parts.shape[0] != _QUARTERS:
-        raise CycleError(f"a cycle has four quarters of shape (samples, columns), found an array of {parts.shape}")
-    step = parts.shape[1] - 1
-    whole = np.concatenate([parts[0], *parts[1:, 1:]])
-    for k in range(1, _QUARTERS):
-        whole[k * step] = 0.5 * (parts[k - 1, -1] + parts[k, 0])
-    return whole
 
 
 def stitch(

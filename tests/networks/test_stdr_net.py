@@ -135,6 +135,12 @@ def test_quarters_share_their_borders_and_join_again():
     # Two quarters that disagree at their border meet halfway.
     windows[0, -1] += 0.2
     assert join_cycle(windows, "One-Quarter")[0, 19] == pytest.approx(cycles[0, 19] + 0.1)
+    # What has further dimensions (attention weights) is joined in the same way.
+    further = np.random.default_rng(1).random((12, 20, 5))
+    joined = join_cycle(further, "One-Quarter")
+    assert joined.shape == (3, 77, 5)
+    for k in range(5):
+        np.testing.assert_array_equal(joined[..., k], join_cycle(further[..., k], "One-Quarter"))
     # Every fourth sample is the paper's 20-sample grid.
     np.testing.assert_allclose(np.linspace(0, 1, 77)[::4], np.linspace(0, 1, 20), atol=1e-15)
     np.testing.assert_array_equal(split_cycle(cycles[:, :20], "One-Entire"), cycles[:, :20])

@@ -11,9 +11,6 @@ from opensim_nem2e.errors import CycleError, StorageError
 from opensim_nem2e.signals.cycles import (
     Cycle,
     cycles_from_strikes,
-    join_quarters,
-    quarter_windows,
-    quarters,
     stitch,
     whole_file_cycles,
 )
@@ -96,8 +93,6 @@ def test_what_is_wrong_is_named():
         cycles_from_strikes([1.0, 1.0], "r", 0.0, 2.0)
     with pytest.raises(CycleError, match="heel strike must lie inside"):
         whole_file_cycles(0.0, 1.0, heel_strike=1.5)
-    with pytest.raises(CycleError, match="four quarters"):
-        join_quarters(np.zeros((3, 20, 1)))
 
     time, zeros = np.linspace(0, 3, 301), np.zeros((301, 1))
     two = [Cycle("r", 0.0, 1.0), Cycle("r", 0.9, 2.0)]
@@ -138,26 +133,6 @@ def test_half_a_cycle_is_not_a_whole_number_of_samples():
     own, other = (whole_file_cycles(0.0, 1.0)[side].window(time, values) for side in "rl")
     np.testing.assert_allclose(other, -own, atol=1e-6)
     assert np.abs(np.roll(own, 10) - other).max() > 0.1
-
-
-def test_quarters():
-    cycle = Cycle("r", 1.0, 2.0)
-    assert quarters(cycle) == (1.0, 1.25, 1.5, 1.75, 2.0)
-    assert quarters(Cycle("l", 1.0, 2.0, 0.5)) == (1.5, 1.75, 2.0, 2.25, 2.5)
-    time = np.linspace(1.0, 2.0, 1001)
-    values = np.stack([time, np.sin(2 * np.pi * time)], axis=1)
-    windows = quarter_windows(time, values, cycle)
-    assert windows.shape == (4, 20, 2)
-    for k in range(4):
-        np.testing.assert_allclose(windows[k, :, 0], np.linspace(*quarters(cycle)[k : k + 2], 20), atol=1e-12)
-    whole = join_quarters(windows)
-    assert whole.shape == (77, 2)
-    np.testing.assert_allclose(whole, cycle.window(time, values, 77), atol=1e-12)
-    windows[1, 0] += 0.2
-    assert join_quarters(windows)[19, 0] == pytest.approx(1.25 + 0.1)
-    rolled = quarter_windows(time, values, Cycle("l", 1.0, 2.0, 0.5))
-    np.testing.assert_allclose(rolled[0, :, 0], np.linspace(1.5, 1.75, 20), atol=1e-12)
-    np.testing.assert_allclose(rolled[3, :, 0], np.linspace(1.25, 1.5, 20), atol=1e-12)
 
 
 # --- stitching ----------------------------------------------------------------------------------------------------
