@@ -9,8 +9,7 @@ squared error, Adam). What the paper leaves open says so in its comment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,10 @@ if TYPE_CHECKING:
     from ..dataset.manifest import Trial
     from ..dataset.windows import Dataset, TargetData
     from ..networks.bundle import Network
-    from ..training.engine import Epoch, Trained
+    from ..training.pool import Pool
     from ..training.recipe import Recipe, SubjectErrors
+    from ..training.settings import Trained
+    from ..training.study import Study
 
 _NOT_STATED = "not stated"
 
@@ -209,9 +210,33 @@ class STDRTrainTool(Tool):
             "threads",
             "int",
             1,
-            "Threads of the computation. More than one pays only with hundreds of hidden units and idle cores, and "
-            "changes the last bits of the result.",
+            "Threads of each network's computation. More than one pays only with hundreds of hidden units and idle "
+            "cores, and changes the last bits of the result.",
             bounds="[1, 1024]",
+        ),
+        Property(
+            "jobs",
+            "int",
+            0,
+            "Networks that are trained at once, each in a process of its own. The result does not depend on it. 0: as "
+            "many as processor cores and free memory allow.",
+            bounds="[0, 1024]",
+        ),
+        Property(
+            "checkpoint_interval",
+            "double",
+            60.0,
+            "Time between checkpoints of a network, from which a run that was interrupted or killed goes on, with the "
+            "same result, when the same setup is run again. Inf: only when the run is interrupted.",
+            bounds="[0, Inf]",
+            unit="s",
+        ),
+        Property(
+            "checkpoint_directory",
+            "directory",
+            "",
+            "Directory for the checkpoints and for finished networks, which are removed once all is written. Empty: "
+            "the tool's name (or 'network') with '_checkpoints' in results_directory.",
         ),
         Property(
             "progress_bar",
@@ -262,6 +287,7 @@ class STDRTrainTool(Tool):
     def _run(self) -> None:
         from ..dataset.manifest import read_channels, read_trials
         from ..storage.atomic import ResultFiles
+        from ..training.study import Study
 
         trials_file, channels_file = self.resolve("trials_file"), self.resolve("emg_channels_file")
         assert trials_file is not None
@@ -271,21 +297,30 @@ class STDRTrainTool(Tool):
         recipe = self._recipe()
         train_sets, held_out = self._split(dataset)
 
+        study = Study(train_sets, held_out, recipe, self.validate == "leave_one_subject_out")
+        study.check()
+
         name = self.name or "network"
         bundle_file = self.resolve("output_bundle") or self._results_directory / f"{name}.safetensors"
         with ResultFiles(self._results_directory) as files:
-            networks, history, errors = self._train(train_sets, held_out, recipe)
-            validation = _validation(errors)
+            pool = self._train(study, name)
+            networks = study.networks
+            validation = _validation(study.errors)
             _log_validation(validation)
-            _write_csv(files.path(f"{name}_training_history.csv"), history)
-            if any(errors.values()):
-                _write_csv(files.path(f"{name}_validation.csv"), _error_rows(errors))
+            _write_csv(
+                files.path(f"{name}_training_history.csv"),
+                [row for target, trained in study.trained.items() for row in _history_rows(target, trained)],
+            )
+            if any(study.errors.values()):
+                _write_csv(files.path(f"{name}_validation.csv"), _error_rows(study.errors))
             resolved = {"output_bundle": bundle_file, "muscles": tuple(networks)}
             setup = self.effective_setup(self._results_directory, resolved)
             write_text(files.path(f"{name}_setup.xml"), setup)
             self._save(networks, dataset, train_sets, recipe, validation, bundle_file)
+        # Only now: a run that is killed before its last file is written has them for the next.
+        pool.remove_folders()
         logger.info("Wrote the network bundle '%s' (%d muscles).", bundle_file, len(networks))
-        logger.info("Wrote the loss history and the setup that was run to '%s'.", self._results_directory)
+        logger.info("Wrote the loss histories and the setup that was run to '%s'.", self._results_directory)
 
     def _select(self, trials: Sequence[Trial]) -> list[Trial]:
         """Keep the trials that the filters name; a name that fits none is a fault."""
@@ -340,8 +375,8 @@ class STDRTrainTool(Tool):
         return dataset
 
     def _recipe(self) -> Recipe:
-        from ..training.engine import TrainingSettings
         from ..training.recipe import Recipe
+        from ..training.settings import TrainingSettings
 
         settings = TrainingSettings(
             hidden=self.hidden_units,
@@ -377,60 +412,45 @@ class STDRTrainTool(Tool):
             )
         return train_sets, held_out
 
-    def _train(
-        self, train_sets: Mapping[str, TargetData], held_out: Mapping[str, TargetData], recipe: Recipe
-    ) -> tuple[dict[str, Network], list[dict[str, Any]], dict[str, list[SubjectErrors]]]:
-        from ..training.recipe import leave_one_subject_out, subject_errors, train_target
+    def _train(self, study: Study, name: str) -> Pool:
+        from ..training.pool import Pool, available_processors, default_jobs, memory_of
+        from ..training.watch import Watch
 
-        networks: dict[str, Network] = {}
-        history: list[dict[str, Any]] = []
-        errors: dict[str, list[SubjectErrors]] = {"leave_one_subject_out": [], "held_out": []}
-        folds = self.validate == "leave_one_subject_out"
-        jobs = {t: 1 + (_fold_count(data) if folds else 0) for t, data in train_sets.items()}
-        total = sum(jobs.values())
+        settings, count = study.recipe.settings, len(study.jobs)
+        memory = memory_of(study.weights)
+        at_once = min(count, self.jobs or default_jobs(self.threads, memory))
         logger.info(
             "Training %d network%s (%s, %d hidden units, up to %d epochs).",
-            total,
-            "s" if total > 1 else "",
-            recipe.condition,
-            recipe.settings.hidden,
-            recipe.settings.epochs,
+            count,
+            "s" if count > 1 else "",
+            study.recipe.condition,
+            settings.hidden,
+            settings.epochs,
         )
-        with self._progress(total * recipe.settings.epochs) as progress:
-            try:
-                for count, (target, data) in enumerate(train_sets.items(), start=1):
-                    network, trained = train_target(data, recipe, progress.of(target))
-                    networks[target] = network
-                    history += _history_rows(target, trained)
-                    if held_out[target].trials:
-                        errors["held_out"] += subject_errors(data, held_out[target], network, recipe)
-                    if folds:
-                        found = leave_one_subject_out(data, recipe, progress.of(f"{target}, a subject left out"))
-                        errors["leave_one_subject_out"] += found
-                    progress.reach(sum(list(jobs.values())[:count]) * recipe.settings.epochs)
-                    logger.info(
-                        "%s (%d of %d): %d cycles of %d subjects, loss %.5f after %d epochs.",
-                        target,
-                        count,
-                        len(train_sets),
-                        len(data.trials),
-                        len(set(data.subjects.tolist())),
-                        trained.history[trained.best_epoch - 1].loss,
-                        trained.best_epoch,
-                    )
-            except KeyboardInterrupt:
-                logger.warning("Training was interrupted with %d of %d muscles done.", len(networks), len(train_sets))
-                logger.warning("Nothing was written.")
-                raise
-        return networks, history, errors
-
-    @contextmanager
-    def _progress(self, total: int) -> Iterator[_Progress]:
-        from tqdm import tqdm
-
-        disable = {"auto": None, "always": False, "never": True}[self.progress_bar]
-        with tqdm(total=total, unit="epoch", disable=disable, dynamic_ncols=True, leave=False) as bar:
-            yield _Progress(bar)
+        logger.info("%d at once, each in a process of its own with about %.0f MB of memory.", at_once, memory / 1e6)
+        cores = len(available_processors())
+        if at_once * self.threads > cores:
+            logger.warning(
+                "<jobs> and <threads> ask for %d cores, but there are %d: this is slower than fewer jobs.",
+                at_once * self.threads,
+                cores,
+            )
+        store = self.resolve("checkpoint_directory") or self._results_directory / f"{name}_checkpoints"
+        pool = Pool(store, at_once, self.threads, self.checkpoint_interval)
+        names = [job.name for job in study.jobs]
+        histories = self._results_directory / f"{name}_history"
+        try:
+            with Watch(names, settings.epochs, histories, self.progress_bar) as watch:
+                pool.run(study.jobs, watch)
+        except (KeyboardInterrupt, SystemExit):
+            logger.warning("Training was interrupted with %d of %d networks finished.", len(pool.finished), count)
+            logger.warning(
+                "What was done is kept in '%s': run the same setup again, and training goes on from there.", store
+            )
+            raise
+        if pool.reused:
+            logger.info("%d networks had been finished before and were not trained again.", len(pool.reused))
+        return pool
 
     def _save(
         self,
@@ -490,36 +510,14 @@ _NO_TRAINING_SETTINGS = frozenset(
         "muscle_names_file",
         "output_bundle",
         "progress_bar",
+        "jobs",
+        "checkpoint_interval",
+        "checkpoint_directory",
         "data_description",
         "data_licence",
         "data_attribution",
     )
 )
-
-
-class _Progress:
-    """The progress bar over all epochs of all networks; its remaining time is that of the whole run."""
-
-    def __init__(self, bar: Any):
-        self.bar = bar
-
-    def of(self, what: str) -> Any:
-        def on_epoch(epoch: Epoch) -> None:
-            self.bar.set_description_str(what, refresh=False)
-            self.bar.set_postfix_str(f"loss {epoch.loss:.5f}", refresh=False)
-            self.bar.update()
-
-        return on_epoch
-
-    def reach(self, count: int) -> None:
-        """Count epochs that early stopping saved as done."""
-        self.bar.update(max(0, count - self.bar.n))
-        self.bar.clear()
-
-
-def _fold_count(data: TargetData) -> int:
-    count = len(set(data.subjects.tolist()))
-    return count if count > 1 else 0
 
 
 def _history_rows(target: str, trained: Trained) -> list[dict[str, Any]]:

@@ -206,7 +206,7 @@ def _windows(
     return x.astype(np.float32), ((y - offset) / scale).astype(np.float32)
 
 
-# --- leave one subject out -------------------------------------------------------------------------------------------
+# --- errors on people who were left out -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -298,40 +298,13 @@ def subject_errors(train_data: TargetData, test: TargetData, network: Network, r
     return found
 
 
-def leave_one_subject_out(
-    data: TargetData, recipe: Recipe, on_epoch: Callable[[Epoch], None] | None = None
-) -> list[SubjectErrors]:
-    """Train a network without each subject in turn, and take its error on that subject.
-
-    Parameters
-    ----------
-    data : TargetData
-        All cycles of a target muscle.
-    recipe : Recipe
-        How the networks are trained.
-    on_epoch : callable, optional
-        Told of every epoch as it ends.
-
-    Returns
-    -------
-    list of SubjectErrors
-        One per subject; empty when there is one subject only.
-    """
-    found: list[SubjectErrors] = []
-    for _, train_data, test in data.folds():
-        if train_data.trials:
-            network, _ = train_target(train_data, recipe, on_epoch)
-            found += subject_errors(train_data, test, network, recipe)
-    return found
-
-
 def summarise(errors: Iterable[SubjectErrors]) -> dict[str, dict[str, Any]]:
     """Average errors over subjects, muscle by muscle, for a bundle's metadata.
 
     Parameters
     ----------
     errors : iterable of SubjectErrors
-        From :func:`leave_one_subject_out` or :func:`subject_errors`.
+        From :func:`subject_errors`.
 
     Returns
     -------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -99,6 +100,7 @@ def test_from_setup_to_bundle(tmp_path, lab, condition):
     results = tmp_path / "results"
     assert {path.name for path in results.iterdir()} == {
         "net.safetensors",
+        "net_history",
         "net_setup.xml",
         "net_training_history.csv",
         "net_validation.csv",
@@ -208,27 +210,103 @@ def test_faults_leave_nothing(tmp_path, lab, changes, error, message):
     assert [path.name for path in tmp_path.iterdir()] == ["setup.xml"]
 
 
-def test_interrupt_stops_cleanly(tmp_path, lab):
-    """Ctrl-C in the middle of a long training: status 130, one message, no file."""
-    setup = write_setup(tmp_path, lab, epochs=1000000, progress_bar="always")
-    process = subprocess.Popen(
+def start(folder, setup, **options):
+    return subprocess.Popen(
         [sys.executable, "-m", "opensim_nem2e", "run", os.fspath(setup)],
-        cwd=tmp_path,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **options,
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("to_all", [False, True], ids=["one process", "all processes"])
+def test_interrupt_stops_cleanly(tmp_path, lab, number, status, to_all):
+    """Ctrl-C (which reaches all processes) or the end of a cluster's time: one message, no result, all work kept."""
+    setup = write_setup(tmp_path, lab, epochs=1000000, progress_bar="always", checkpoint_interval="Inf")
+    process = start(tmp_path, setup, start_new_session=True)
     shown = ""
     deadline = time.monotonic() + 120
     while "loss" not in shown:
         assert time.monotonic() < deadline, shown
         shown += process.stderr.read(1)
-    process.send_signal(signal.SIGINT)
+    (os.killpg if to_all else os.kill)(process.pid, number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, out + err
-    assert "Training was interrupted" in out + err
+    assert process.returncode == status, out + err
+    assert "Training was interrupted with 0 of 3 networks finished." in out + err
+    assert "run the same setup again" in out + err
     assert "Traceback" not in out + err
-    assert not (tmp_path / "results").exists()
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {"net_checkpoints", "net_history"}
+    assert list((tmp_path / "results" / "net_checkpoints").glob("*/*/step_*.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, lab):
+    """Run a training in one go, one network at a time."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert STDRTrainTool(write_setup(folder, lab, **LONG, jobs=1)).run()
+    return folder / "results"
+
+
+#: Long enough to be killed on the way; all that is random is in use.
+LONG = {
+    "epochs": 60,
+    "validate": "leave_one_subject_out",
+    "muscles": "soleus gasmed",
+    "early_stopping_patience": 0,
+    "teacher_forcing": 0.5,
+    "seed": 5,
+}
+RESULTS = ("net.safetensors", "net_training_history.csv", "net_validation.csv")
+
+
+def assert_same_results(results, undisturbed):
+    for name in RESULTS:
+        assert (results / name).read_bytes() == (undisturbed / name).read_bytes(), name
+    assert not (results / "net_checkpoints").exists()
+    for path in (undisturbed / "net_history").iterdir():
+        expected = [json.loads(line) for line in path.read_text().splitlines()]
+        found = [json.loads(line) for line in (results / "net_history" / path.name).read_text().splitlines()]
+        assert len(expected) == 60
+        for key in ("epoch", "loss", "validation_loss"):
+            assert [row[key] for row in found] == [row[key] for row in expected]
+
+
+def test_any_number_of_jobs_gives_the_same_bits(tmp_path, lab, undisturbed):
+    assert STDRTrainTool(write_setup(tmp_path, lab, **LONG, jobs=3)).run()
+    assert_same_results(tmp_path / "results", undisturbed)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize("all_at_once", [True, False], ids=["power cut", "only the tool"])
+def test_killed_and_run_again(tmp_path, lab, undisturbed, all_at_once):
+    """SIGKILL at moments nobody chose, at first before anything was saved; the last run ends as if undisturbed."""
+    setup = write_setup(tmp_path, lab, **LONG, jobs=2, checkpoint_interval=0)
+    random = np.random.default_rng()
+    checkpoints = tmp_path / "results" / "net_checkpoints"
+    kills = 0
+    for finished in (0, 0, 2):
+        process = start(tmp_path, setup, start_new_session=True)
+        deadline = time.monotonic() + 120
+        while not checkpoints.exists() or len(list(checkpoints.glob("*/*/trained.*"))) < finished:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(random.random() * 3)
+        kills += process.poll() is None
+        if all_at_once:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.communicate()
+    assert kills >= 2
+    process = start(tmp_path, setup)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    assert "had been finished before and were not trained again" in out
+    assert_same_results(tmp_path / "results", undisturbed)
 
 
 def test_an_older_bundle_survives_a_failed_run(tmp_path, lab):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,17 +12,17 @@ from opensim_nem2e.dataset.windows import TargetData
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.networks.conditions import cycle_samples
 from opensim_nem2e.training.baselines import mean_profile, ridge
-from opensim_nem2e.training.engine import TrainingSettings
+from opensim_nem2e.training.engine import TrainingSettings, train
 from opensim_nem2e.training.recipe import (
     Recipe,
     SubjectErrors,
     cycle_errors,
     estimate,
-    leave_one_subject_out,
     subject_errors,
     summarise,
     train_target,
 )
+from opensim_nem2e.training.study import Study
 
 SETTINGS = TrainingSettings(hidden=8, epochs=2, batch_size=4, learning_rate=1e-2)
 
@@ -60,37 +63,71 @@ def test_left_out_means_left_out():
     rows = changed.subjects == "s1"
     changed.y[rows] = 1 - changed.y[rows]
     for one, other in zip(
-        (train_target(train, recipe)[0] for name, train, _ in data.folds() if name == "s1"),
-        (train_target(train, recipe)[0] for name, train, _ in changed.folds() if name == "s1"),
+        (train_target(rest, recipe)[0] for name, rest, _ in data.folds() if name == "s1"),
+        (train_target(rest, recipe)[0] for name, rest, _ in changed.folds() if name == "s1"),
         strict=True,
     ):
         for name, value in one.tensors().items():
             assert value.tobytes() == other.tensors()[name].tobytes()
-    errors = leave_one_subject_out(data, recipe)
-    assert [item.subject for item in errors] == ["s0", "s1", "s2"]
-    assert leave_one_subject_out(made(subjects=1), recipe) == []
+
+
+def test_a_study_leaves_everyone_out_once():
+    data = made()
+    recipe = Recipe("One-Entire", SETTINGS)
+    nobody = data.select(np.zeros(len(data.trials), dtype=bool))
+    study = Study({"soleus": data}, {"soleus": nobody}, recipe, leave_one_out=True)
+    study.check()
+    assert [job.name for job in study.jobs] == ["soleus", "soleus_without_s0", "soleus_without_s1", "soleus_without_s2"]
+    # In whatever order they end.
+    for job in reversed(study.jobs):
+        task = job.task()
+        job.done(train(task.variant, task.x, task.y, task.settings))
+    assert [item.subject for item in study.errors["leave_one_subject_out"]] == ["s0", "s1", "s2"]
+    assert study.errors["held_out"] == []
+    assert list(study.networks) == list(study.trained) == ["soleus"]
+    network, _ = train_target(data.leave_out(["s1"])[0], recipe)
+    expected = subject_errors(data.leave_out(["s1"])[0], data.leave_out(["s1"])[1], network, recipe)
+    assert study.errors["leave_one_subject_out"][1:2] == expected
+    assert study.weights == sum(value.size for value in network.weights.values())
+
+    alone = made(subjects=1)
+    assert [job.name for job in Study({"soleus": alone}, {"soleus": nobody}, recipe, True).jobs] == ["soleus"]
+    patient = Recipe("One-Entire", TrainingSettings(hidden=8, patience=2))
+    two = made(subjects=2)
+    with pytest.raises(TrainingError, match="at least two subjects"):
+        Study({"soleus": two}, {"soleus": nobody}, patient, leave_one_out=True).check()
+
+
+def test_subjects_become_file_names_that_differ():
+    data = made(subjects=4)
+    names = np.array(["Anna", "anna", "a/b", "a:b"])
+    data = replace(data, subjects=names[np.repeat(np.arange(4), 4)])
+    study = Study({"soleus": data}, {"soleus": data}, Recipe("One-Entire", SETTINGS), leave_one_out=True)
+    found = [job.name for job in study.jobs]
+    assert len({name.lower() for name in found}) == 5
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in found)
 
 
 def test_errors_are_those_of_the_definition():
     data = made(subjects=2)
     recipe = Recipe("One-Entire", SETTINGS)
-    train, test = data.leave_out(["s1"])
-    network, _ = train_target(train, recipe)
-    (item,) = subject_errors(train, test, network, recipe)
+    rest, test = data.leave_out(["s1"])
+    network, _ = train_target(rest, recipe)
+    (item,) = subject_errors(rest, test, network, recipe)
     assert item.cycles == 4
     assert item.opensim == pytest.approx(np.mean(np.sqrt(np.mean((test.own - test.y) ** 2, axis=1))))
     refined = estimate(network, test, recipe)
     assert item.refined == pytest.approx(np.mean(np.sqrt(np.mean((refined - test.y) ** 2, axis=1))))
-    assert item.mean == pytest.approx(np.mean(np.sqrt(np.mean((train.y.mean(axis=0) - test.y) ** 2, axis=1))))
+    assert item.mean == pytest.approx(np.mean(np.sqrt(np.mean((rest.y.mean(axis=0) - test.y) ** 2, axis=1))))
     assert item.rate == pytest.approx(item.refined / item.opensim - 1)
 
 
 def test_quarters_are_judged_on_whole_cycles():
     data = made("One-Quarter", subjects=2)
     recipe = Recipe("One-Quarter", SETTINGS)
-    train, test = data.leave_out(["s1"])
-    network, _ = train_target(train, recipe)
-    (item,) = subject_errors(train, test, network, recipe)
+    rest, test = data.leave_out(["s1"])
+    network, _ = train_target(rest, recipe)
+    (item,) = subject_errors(rest, test, network, recipe)
     grid = test.own[:, ::4] - test.y[:, ::4]
     assert grid.shape == (4, 20)
     assert item.opensim == pytest.approx(np.mean(np.sqrt(np.mean(grid**2, axis=1))))

@@ -1,0 +1,236 @@
+"""Processes that train networks: any number of them gives the same bits, and one that dies costs little."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from opensim_nem2e.errors import TrainingError
+from opensim_nem2e.training.engine import train
+from opensim_nem2e.training.pool import Job, Pool, available_processors, default_jobs, memory_of
+from opensim_nem2e.training.settings import Task, TrainingSettings
+
+
+class Watcher:
+    """Keeps what it is told."""
+
+    def __init__(self, act=None):
+        self.calls = []
+        self.act = act
+
+    def started(self, name, history):
+        self.calls.append(("started", name, len(history)))
+
+    def epochs(self, name, rows):
+        self.calls.append(("epochs", name, [row[0] for row in rows]))
+        if self.act is not None:
+            self.act(name, rows)
+
+    def finished(self, name, trained):
+        self.calls.append(("finished", name))
+
+    def reused(self, name, trained):
+        self.calls.append(("reused", name))
+
+    def tick(self):
+        pass
+
+
+def make_task(k=0, **settings):
+    random = np.random.default_rng(k)
+    values = {"hidden": 8, "epochs": 4, "batch_size": 3, "teacher_forcing": 0.5, "seed": k, **settings}
+    x, y = random.random((6, 20, 1), dtype=np.float32), random.random((6, 20), dtype=np.float32)
+    return Task("temporal", TrainingSettings(**values), x, y, (x[:2], y[:2]))
+
+
+def jobs_of(tasks):
+    found = {}
+    return [
+        Job(f"n{k}", lambda t=t: t, lambda trained, k=k: found.update({k: trained})) for k, t in enumerate(tasks)
+    ], (found)
+
+
+def bits(trained):
+    return {name: value.tobytes() for name, value in trained.weights.items()}, trained.history, trained.best_epoch
+
+
+def train_here(task):
+    return train(task.variant, task.x, task.y, task.settings, validation=task.held)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+needs_sigkill = pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_same_bits_for_any_number_of_processes(tmp_path, processes):
+    tasks = [make_task(k) for k in range(5)]
+    jobs, found = jobs_of(tasks)
+    pool = Pool(tmp_path / "store", processes, 1, 60.0)
+    watcher = Watcher()
+    pool.run(jobs, watcher)
+    assert sorted(found) == [0, 1, 2, 3, 4]
+    for k, task in enumerate(tasks):
+        assert bits(found[k]) == bits(train_here(task))
+        told = [row for call in watcher.calls if call[:2] == ("epochs", f"n{k}") for row in call[2]]
+        assert told == [1, 2, 3, 4]
+    assert pool.process_ids == []
+    # Again: nothing is trained, no process is started.
+    again, reread = jobs_of(tasks)
+    second = Pool(tmp_path / "store", processes, 1, 60.0)
+    watcher = Watcher()
+    second.run(again, watcher)
+    assert {call[0] for call in watcher.calls} == {"reused"}
+    assert len(second.reused) == 5
+    assert all(bits(reread[k]) == bits(found[k]) for k in found)
+    second.remove_folders()
+    assert not (tmp_path / "store").exists()
+
+
+@needs_sigkill
+def test_a_killed_process_is_replaced(tmp_path, caplog):
+    """Its network goes on from its last checkpoint, to the same bits."""
+    tasks = [make_task(k, epochs=80) for k in range(2)]
+    jobs, found = jobs_of(tasks)
+    killed = []
+
+    def kill(name, rows):
+        if not killed and name == "n0" and rows[-1][0] > 5:
+            killed.extend(pool.process_ids)
+            os.kill(killed[0], signal.SIGKILL)
+
+    watcher = Watcher(kill)
+    pool = Pool(tmp_path, 1, 1, 0.0)
+    pool.run(jobs, watcher)
+    assert len(killed) == 1
+    assert "n0: its process was killed by SIGKILL" in caplog.text
+    assert "goes on from its last checkpoint" in caplog.text
+    starts = [call[2] for call in watcher.calls if call[:2] == ("started", "n0")]
+    assert len(starts) == 2
+    assert starts[1] >= 5
+    for k, task in enumerate(tasks):
+        assert bits(found[k]) == bits(train_here(task))
+
+
+@needs_sigkill
+def test_a_process_that_dies_twice_is_an_error_and_the_others_are_trained(tmp_path):
+    tasks = [make_task(0, epochs=100000), make_task(1), make_task(2)]
+    jobs, found = jobs_of(tasks)
+
+    killed = []
+
+    def kill(name, rows):
+        if name == "n0":
+            killed.extend(pool.process_ids)
+            os.kill(killed[-1], signal.SIGKILL)
+
+    pool = Pool(tmp_path, 1, 1, np.inf)
+    with pytest.raises(
+        TrainingError, match=r"(?s)1 of 3 networks.*died 2 times.*n0: its process was killed by SIGKILL"
+    ):
+        pool.run(jobs, Watcher(kill))
+    assert sorted(found) == [1, 2]
+    assert not any(map(is_alive, killed))
+
+
+def test_divergence_ends_the_run_and_keeps_the_others(tmp_path):
+    bad = make_task(1)
+    bad = Task("temporal", bad.settings, bad.x, bad.y * np.float32(1e30), None)
+    jobs, found = jobs_of([make_task(0), bad])
+    with pytest.raises(TrainingError, match=r"The network of n1 could not be trained: .*Lower the learning rate"):
+        Pool(tmp_path, 1, 1, 60.0).run(jobs, Watcher())
+    assert sorted(found) == [0]
+    assert (jobs[0].folder.path / "trained.safetensors").exists()
+
+
+def test_other_settings_start_anew_and_say_so(tmp_path, caplog):
+    jobs, _ = jobs_of([make_task(0)])
+    Pool(tmp_path, 1, 1, 60.0).run(jobs, Watcher())
+    jobs, found = jobs_of([make_task(0, epochs=3)])
+    pool = Pool(tmp_path, 1, 1, 60.0)
+    pool.run(jobs, Watcher())
+    assert "n0: there are checkpoints of other data or settings (epochs 4, now 3)" in caplog.text
+    assert bits(found[0]) == bits(train_here(make_task(0, epochs=3)))
+    pool.remove_folders()
+    assert [path.name for path in tmp_path.iterdir()] == ["n0"]
+
+
+def test_damage_is_told(tmp_path, caplog):
+    jobs, _ = jobs_of([make_task(0)])
+    Pool(tmp_path, 1, 1, 60.0).run(jobs, Watcher())
+    (jobs[0].folder.path / "trained.safetensors").write_bytes(b"nonsense")
+    jobs, found = jobs_of([make_task(0)])
+    Pool(tmp_path, 1, 1, 60.0).run(jobs, Watcher())
+    assert "trained.safetensors' cannot be read" in caplog.text
+    assert bits(found[0]) == bits(train_here(make_task(0)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into Linux's /proc")
+def test_processes_have_one_thread_and_a_core_each(tmp_path):
+    cores = available_processors()
+    jobs, _ = jobs_of([make_task(k, epochs=60) for k in range(len(cores))])
+    seen = {}
+
+    def look(name, rows):
+        for pid in pool.process_ids:
+            with open(f"/proc/{pid}/environ", "rb") as stream:  # noqa: PTH123
+                assert b"OMP_NUM_THREADS=1\0" in stream.read()
+            seen[pid] = os.sched_getaffinity(pid)
+
+    pool = Pool(tmp_path, len(cores), 1, 60.0)
+    pool.run(jobs, Watcher(look))
+    if pool.pinned:
+        assert all(len(places) == 1 for places in seen.values())
+        assert len(set(map(frozenset, seen.values()))) == len(seen)
+
+
+def test_defaults():
+    cores = len(available_processors())
+    assert default_jobs(1, 1.0) == cores
+    assert default_jobs(cores, 1.0) == 1
+    assert default_jobs(2 * cores, 1.0) == 1
+    assert default_jobs(1, 1e14) <= cores
+    assert memory_of(5_000_000) > memory_of(1000) > 1e8
+
+
+def test_a_starting_process_that_is_killed_leaves_no_orphans(tmp_path):
+    """The training processes notice, save, and leave by themselves."""
+    script = tmp_path / "go.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import sys
+        sys.path.insert(0, {os.fspath(Path(__file__).parent)!r})
+        from test_pool import Pool, Watcher, jobs_of, make_task
+        # No guard against being imported again: OpenSim's users write plain scripts.
+        def show(name, rows):
+            print(name, flush=True)
+        from pathlib import Path
+        Pool(Path({os.fspath(tmp_path / "store")!r}), 1, 1, float("inf")).run(
+            jobs_of([make_task(0, epochs=10**6)])[0], Watcher(show)
+        )
+        """)
+    )
+    process = subprocess.Popen([sys.executable, os.fspath(script)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline().strip() == "n0"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "store").glob("*/*/step_*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
