@@ -242,8 +242,16 @@ class STDRTrainTool(Tool):
             "progress_bar",
             "string",
             "auto",
-            "Whether a progress bar with the loss and the remaining time is shown. auto: if the console is a terminal.",
+            "Whether a progress bar with the losses, the rate and the remaining time is shown. auto: if the console is "
+            "a terminal. Without one the log tells them twice a minute.",
             choices=("auto", "always", "never"),
+        ),
+        Property(
+            "tensorboard_directory",
+            "directory",
+            "",
+            "Directory for TensorBoard's event files with the losses of every network; needs the package tensorboard. "
+            "Empty: none.",
         ),
         Property(
             "output_bundle",
@@ -440,7 +448,9 @@ class STDRTrainTool(Tool):
         names = [job.name for job in study.jobs]
         histories = self._results_directory / f"{name}_history"
         try:
-            with Watch(names, settings.epochs, histories, self.progress_bar) as watch:
+            with Watch(
+                names, settings.epochs, histories, self.progress_bar, self.resolve("tensorboard_directory")
+            ) as watch:
                 pool.run(study.jobs, watch)
         except (KeyboardInterrupt, SystemExit):
             logger.warning("Training was interrupted with %d of %d networks finished.", len(pool.finished), count)
@@ -513,6 +523,7 @@ _NO_TRAINING_SETTINGS = frozenset(
         "jobs",
         "checkpoint_interval",
         "checkpoint_directory",
+        "tensorboard_directory",
         "data_description",
         "data_licence",
         "data_attribution",

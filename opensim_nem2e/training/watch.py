@@ -1,4 +1,4 @@
-"""What can be seen of a training while it goes on: progress over all networks, and a history file per network."""
+"""What can be seen of a training while it goes on: progress over all networks, and a history of each."""
 
 from __future__ import annotations
 
@@ -35,10 +35,17 @@ class Watch:
     bar : {'auto', 'always', 'never'}
         Whether there is a progress bar (auto: if the console is a terminal). Without one there is a line in the log
         twice a minute.
+    tensorboard : pathlib.Path, optional
+        Where TensorBoard's event files go, in a folder per network. Without the package a warning says what to install.
     """
 
     def __init__(
-        self, names: Sequence[str], epochs: int, directory: Path, bar: Literal["auto", "always", "never"] = "auto"
+        self,
+        names: Sequence[str],
+        epochs: int,
+        directory: Path,
+        bar: Literal["auto", "always", "never"] = "auto",
+        tensorboard: Path | None = None,
     ):
         from tqdm import tqdm
 
@@ -50,6 +57,9 @@ class Watch:
         self._finished: set[str] = set()
         self._latest: dict[str, Row] = {}
         self._files: dict[str, TextIO] = {}
+        self._tensorboard = tensorboard
+        self._writer_class = None if tensorboard is None else _summary_writer()
+        self._writers: dict[str, Any] = {}
         self._done_here = 0
         self._begun = self._line = time.monotonic()
         disable = {"auto": None, "always": False, "never": True}[bar]
@@ -62,8 +72,8 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-        for file in self._files.values():
-            file.close()
+        for name in list(self._files):
+            self._close(name)
 
     def started(self, name: str, history: Sequence[Row]) -> None:
         """Begin a network's history, or go on with it after some epochs.
@@ -78,6 +88,10 @@ class Watch:
         self._close(name)
         self._rewrite(name, history)
         self._files[name] = self._path(name).open("a", encoding="utf-8")
+        if self._writer_class is not None:
+            assert self._tensorboard is not None
+            # What a killed run wrote beyond its last checkpoint is left out.
+            self._writers[name] = self._writer_class(str(self._tensorboard / name), purge_step=len(history) + 1)
         self._counts[name] = len(history)
         if history:
             self._latest[name] = history[-1]
@@ -96,6 +110,11 @@ class Watch:
         if name in self._files:
             self._files[name].write("".join(_line(row) for row in rows))
             self._files[name].flush()
+        if name in self._writers:
+            for number, loss, held, _ in rows:
+                self._writers[name].add_scalar("loss", loss, number)
+                if held is not None:
+                    self._writers[name].add_scalar("validation_loss", held, number)
         self._counts[name] = rows[-1][0]
         self._latest[name] = rows[-1]
         self._done_here += len(rows)
@@ -205,8 +224,23 @@ class Watch:
                 stream.write(_line((number, loss, held, known.get((number, loss)))))
 
     def _close(self, name: str) -> None:
-        if name in self._files:
-            self._files.pop(name).close()
+        for opened in (self._files, self._writers):
+            if name in opened:
+                opened.pop(name).close()
+
+
+def _summary_writer() -> Any:
+    """Import TensorBoard's writer, which takes PyTorch with it, only where it is wanted."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        logger.warning(
+            "<tensorboard_directory> is given, but TensorBoard cannot be used (%s): there will be no event files. "
+            "'pip install tensorboard' installs it. The .jsonl histories hold the same numbers.",
+            error,
+        )
+        return None
+    return SummaryWriter
 
 
 def _line(row: Row) -> str:
