@@ -188,7 +188,15 @@ def _start(handler: logging.Handler) -> logging.Handler:
     return handler
 
 
+#: The level that this module has given the logger; any other level is the host program's and stays.
+_own_level = logging.NOTSET
+
+
 def _let_through() -> None:
     """Let the logger pass what some handler wants to see; without one, it inherits the program's own level."""
+    global _own_level
+    if logger.level != _own_level:
+        return
     wanted = [handler.level for handler in logger.handlers if not isinstance(handler, logging.NullHandler)]
-    logger.setLevel(min(wanted, default=logging.NOTSET))
+    _own_level = min(wanted, default=logging.NOTSET)
+    logger.setLevel(_own_level)

@@ -81,3 +81,18 @@ def test_a_program_with_its_own_logging_decides():
         """
     )
     assert text == "own: wanted\n"
+
+
+def test_a_level_that_the_program_sets_stays():
+    text = run(
+        """
+        import logging
+        logging.getLogger("opensim_nem2e").setLevel(logging.WARNING)
+        from opensim_nem2e.log import audible, logger
+        with audible():
+            logger.info("not wanted")
+            logger.warning("wanted")
+        print(logger.level == logging.WARNING)
+        """
+    )
+    assert text == "[warn] wanted\nTrue\n"

@@ -60,6 +60,12 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "validation": ("method",),
 }
 
+#: Ways of estimating the error on unseen people, whose figures the section ``validation`` may hold, muscle by muscle.
+VALIDATION_METHODS = ("leave_one_subject_out", "held_out")
+
+#: The figures of a muscle: RMS errors and their change (``E / E_opensim - 1``), averaged over subjects.
+VALIDATION_FIGURES = ("E_opensim", "E_refined", "E_mean", "E_ridge", "Er_refined")
+
 _INPUT = re.compile(r"(ipsi|contra):[A-Za-z0-9_]+")
 _TARGET = re.compile(r"[A-Za-z0-9_]+")
 
@@ -502,6 +508,8 @@ def _check(header: Any, shapes: Mapping[str, tuple[tuple[int, ...], str]], path:
             faults.append(f"the section '{section}' is missing from the metadata")
             continue
         faults += [f"'{key}' is missing from the section '{section}'" for key in keys if key not in value]
+    faults += _check_texts(header)
+    faults += _check_validation(header.get("validation"))
     entries = _check_entries(header.get("networks"), condition, faults)
     if not faults:
         expected = {
@@ -514,6 +522,47 @@ def _check(header: Any, shapes: Mapping[str, tuple[tuple[int, ...], str]], path:
         shown = faults[:20] + ([f"... and {len(faults) - 20} more"] if len(faults) > 20 else [])
         raise BundleError(f"{where} cannot be used:\n" + "\n".join(f"  - {fault}" for fault in shown))
     return entries
+
+
+def _check_texts(header: Mapping[str, Any]) -> list[str]:
+    """Check what is shown to the user when the bundle is applied."""
+    faults = []
+    for section, key in (
+        ("data", "description"),
+        ("data", "licence"),
+        ("data", "attribution"),
+        ("normalization", "emg"),
+    ):
+        value = header.get(section)
+        if isinstance(value, dict) and key in value and not isinstance(value[key], str):
+            faults.append(f"'{key}' of the section '{section}' must be a text; found {value[key]!r}")
+    return faults
+
+
+def _check_validation(section: Any) -> list[str]:
+    """Check the errors on unseen people, where there are any."""
+    if not isinstance(section, dict):
+        return []
+    faults = []
+    for method in VALIDATION_METHODS:
+        if method not in section:
+            continue
+        table = section[method]
+        if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
+            faults.append(f"'{method}' of the section 'validation' must hold one object per muscle")
+            continue
+        for muscle, row in table.items():
+            needed = VALIDATION_FIGURES if muscle == "ALL" else ("subjects", *VALIDATION_FIGURES)
+            missing = [name for name in needed if not _is_number(row.get(name))]
+            if missing:
+                faults.append(
+                    f"'{method}' of the section 'validation' lacks numbers for '{muscle}': {', '.join(missing)}"
+                )
+    return faults
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_entries(found: Any, condition: Any, faults: list[str]) -> list[_Entry]:

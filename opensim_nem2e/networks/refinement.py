@@ -56,10 +56,13 @@ class Plan:
         In the order of the trial's muscles.
     left_alone : dict of str to str
         Muscles that a bundle's network is meant for but that cannot be refined, with the reason.
+    without_network : tuple of str
+        Muscles for which the bundle has no network.
     """
 
     targets: tuple[Target, ...]
     left_alone: Mapping[str, str]
+    without_network: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ def plan_targets(bundle: Bundle, muscles: Mapping[str, StandardMuscle | None], r
 
     targets: list[Target] = []
     left_alone: dict[str, str] = {}
+    without_network: list[str] = []
     for muscle, standard in muscles.items():
         if muscle not in wanted:
             continue
@@ -143,6 +147,8 @@ def plan_targets(bundle: Bundle, muscles: Mapping[str, StandardMuscle | None], r
             left_alone[muscle] = reason
         if requested:
             left_alone[muscle] = reason
+        elif muscle not in left_alone:
+            without_network.append(muscle)
     if requested and left_alone:
         listed = "\n".join(f"  - {muscle}: {reason}" for muscle, reason in left_alone.items())
         raise BundleError(f"The bundle cannot refine every muscle that <muscles> asks for:\n{listed}")
@@ -152,7 +158,7 @@ def plan_targets(bundle: Bundle, muscles: Mapping[str, StandardMuscle | None], r
             "The bundle is for other muscles: it can refine none of this trial's. "
             f"Its networks are for {', '.join(bundle.targets)}; the trial has {_listing(muscles)}.{detail}"
         )
-    return Plan(tuple(targets), left_alone)
+    return Plan(tuple(targets), left_alone, tuple(without_network))
 
 
 def refine_trial(

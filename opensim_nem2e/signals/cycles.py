@@ -191,7 +191,7 @@ def cycles_from_strikes(
         elif median is not None and abs(duration - median) > max_deviation * median:
             reason = f"it lasts {duration:.3f} s, but this limb's cycles usually {median:.3f} s (a wrong contact?)"
         elif start < initial_time - tolerance or end > final_time + tolerance:
-            reason = f"it is not complete: the data reach from {initial_time:.4f} to {final_time:.4f} s"
+            reason = f"it is not complete within {initial_time:.4f} to {final_time:.4f} s"
         else:
             cycles.append(Cycle(side, start, end))
             continue

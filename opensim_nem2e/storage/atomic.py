@@ -107,6 +107,22 @@ class ResultFiles:
             self._files[final] = temporary_beside(final)
         return self._files[final]
 
+    @contextmanager
+    def own_names(self) -> Iterator[None]:
+        """Let errors speak of the results' own names, not of the temporary ones they are written under."""
+        try:
+            yield
+        except OSError as error:
+            what = f"The results in '{self.directory}' cannot be written: {error.strerror or error}."
+            raise NEM2EError(what) from error
+        except NEM2EError as error:
+            text = str(error)
+            for final, temporary in self._files.items():
+                text = text.replace(str(temporary), str(final))
+            if text == str(error):
+                raise
+            raise NEM2EError(text) from error
+
     @property
     def finals(self) -> list[Path]:
         """The final names, in the order in which they were asked for."""

@@ -14,15 +14,20 @@ from ..errors import StorageError
 from .safe_xml import parse_xml
 from .sto import TimeSeries
 
+#: How long a step of a control takes between two rows (s): far below any muscle's time constant, far above the digits
+#: that files are written with.
+STEP_WIDTH = 1e-6
+
 
 def read_controls_xml(path: str | os.PathLike[str]) -> TimeSeries:
     """Read the controls of a ControlSet file at all times at which any of them has a node.
 
     A ``ControlLinear`` with ``use_steps`` has each node's value since the node before (OpenSim
-    ``ControlLinear::getControlValue`` returns that of the first node at or after a time), so a row holds for the time
-    since the row before. Without, it is interpolated linearly. Before its first and after its last node a control
-    keeps that node's value, or goes on linearly where ``extrapolate`` is true and steps are not used. A
-    ``ControlConstant`` has one value.
+    ``ControlLinear::getControlValue`` returns that of the first node at or after a time). A row is added just after
+    each of its nodes (:data:`STEP_WIDTH`), so that straight lines between rows, the way in which a controls ``.sto`` is
+    read, show the steps. Without ``use_steps``, a control is interpolated linearly. Before its first and after its
+    last node a control keeps that node's value, or goes on linearly where ``extrapolate`` is true and steps are not
+    used. A ``ControlConstant`` has one value.
 
     Parameters
     ----------
@@ -52,10 +57,13 @@ def read_controls_xml(path: str | os.PathLike[str]) -> TimeSeries:
     for control in objects.iterchildren(tag=etree.Element):
         names.append(control.get("name") or "")
         columns.append(reader.control(control))
-    times = [column[0] for column in columns if len(column[0])]
+    times = [nodes for nodes, _, _, _ in columns if len(nodes)]
     if not times:
         raise StorageError("The ControlSet holds no nodes.", path)
+    last = max(nodes[-1] for nodes in times)
+    times += [nodes + STEP_WIDTH for nodes, _, steps, _ in columns if steps]
     time = np.unique(np.concatenate(times))
+    time = time[time <= last]
     data = np.column_stack([_sample(time, *column) for column in columns])
     return TimeSeries(time=time, labels=tuple(names), data=data, name=control_set.get("name") or "", path=Path(path))
 

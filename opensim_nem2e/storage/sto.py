@@ -473,7 +473,7 @@ def _parse_carefully(content: bytes, layout: Layout, path: str | os.PathLike[str
             )
         try:
             # float() would take 1_000 for a number.
-            matrix[index] = [float(part) if part.strip() else np.nan for part in parts]
+            matrix[index] = [np.nan if _is_missing(part) else float(part) for part in parts]
             good = b"_" not in line
         except ValueError:
             good = False
@@ -492,10 +492,16 @@ def _is_number(part: bytes) -> bool:
     if b"_" in part:
         return False
     try:
-        float(part.strip() or b"nan")
+        float(b"nan" if _is_missing(part) else part)
     except ValueError:
         return False
     return True
+
+
+def _is_missing(part: bytes) -> bool:
+    """Tell whether a cell is empty or holds NaN as OpenSim 3 on Windows wrote it (``-1.#IND00``, ``1.#QNAN``)."""
+    text = part.strip()
+    return not text or re.fullmatch(rb"[+-]?1\.#(IND|QNAN|SNAN|J)0*", text) is not None
 
 
 def _show(part: bytes) -> str:
@@ -562,6 +568,7 @@ def rewrite_columns(
     name: str,
     precision: int = 8,
     columns: Mapping[str, str] | None = None,
+    description: str | None = None,
     extra_columns: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write a copy of a file with some columns replaced and every other number kept as text.
@@ -583,6 +590,8 @@ def rewrite_columns(
         Digits after the decimal point of the new numbers.
     columns : mapping of str to str, optional
         The labels to write, in this order, and the labels they get in the new file. By default all, as they are.
+    description : str, optional
+        The header's free text. By default that of the source.
     extra_columns : mapping of str to numpy.ndarray, optional
         Columns to add at the end, ``(rows,)`` each.
 
@@ -644,7 +653,8 @@ def rewrite_columns(
         rows.append(b"\t".join(chosen))
     if len(rows) != len(times):
         raise changed
-    header = header_text(name, len(rows), len(labels) + 1, source.in_degrees, source.description)
+    free_text = source.description if description is None else description
+    header = header_text(name, len(rows), len(labels) + 1, source.in_degrees, free_text)
     with _writing(path) as temporary:
         temporary.write_bytes(encode(header + "\t".join(("time", *labels)) + "\n") + b"\n".join(rows) + b"\n")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..evaluation.summary import MuscleChange, muscle_change
 from ..log import logger
-from ..musculoskeletal.activation import excitation_from_activation
+from ..musculoskeletal.activation import activation_from_excitation, excitation_from_activation
 from ..networks.refinement import RefinedMuscle, attention_over_time
 from ..signals.resample import interpolate
 from ..storage import TimeSeries, rewrite_columns, write_storage
@@ -79,16 +79,18 @@ class Refinement:
         """
         trial = self.trial
         bounded = {item.target.muscle: self.bounded(item) for item in self.refined}
+        controls = self._write_controls(files, {muscle: values.data for muscle, values in bounded.items()})
         replacements = {label: bounded[muscle] for muscle, label in trial.labels.items() if muscle in bounded}
         if trial.has_states:
-            self._rewrite(files, "states", trial.source, replacements)
+            # A Moco solution holds the controls beside the states: they must not be left behind.
+            both = {**replacements, **(controls if trial.controls_are_source else {})}
+            self._rewrite(files, "states", trial.source, both)
         if trial.labels:
-            names = {label: muscle for muscle, label in trial.labels.items()}
+            names = {label: muscle for muscle, label in trial.labels.items() if trial.source.labels.count(label) == 1}
             self._rewrite(files, "activation", trial.source, replacements, names)
         else:
             activations = {**trial.activations, **{muscle: values.data for muscle, values in bounded.items()}}
             self._write(files, "activation", trial.time, activations)
-        self._write_controls(files, {muscle: values.data for muscle, values in bounded.items()})
         self._write(files, "emg", trial.time, {item.target.muscle: item.estimate for item in self.refined})
 
     def write_attention(self, files: ResultFiles) -> None:
@@ -146,15 +148,18 @@ class Refinement:
         """
         rows = []
         for item in self.refined:
-            muscle = self.muscles[item.target.muscle]
-            excess = np.abs(item.estimate - self.bounded(item).data)
+            written = self.bounded(item).data
+            excess = np.abs(item.estimate - written)
+            # The curve as it was written, blends at the cycles' ends included. The tolerance is the run's own affair.
+            samples = item.before.shape[1]
+            after = [cycle.window(self.trial.time, written, samples, tolerance=np.inf)[:, 0] for cycle in item.cycles]
             rows.append(
                 muscle_change(
                     item.target.muscle,
                     item.target.standard_name,
                     item.target.side,
                     item.before,
-                    np.clip(item.after, muscle.low, muscle.high),
+                    np.stack(after),
                     [cycle.duration for cycle in item.cycles],
                     int(np.count_nonzero(excess)),
                     float(excess.max()),
@@ -162,11 +167,20 @@ class Refinement:
             )
         return rows
 
-    def _write_controls(self, files: ResultFiles, bounded: Mapping[str, Array]) -> None:
-        """Write excitations that reproduce the refined activations, beside all other actuators' controls."""
+    def _write_controls(self, files: ResultFiles, bounded: Mapping[str, Array]) -> Mapping[str, Array]:
+        """Write excitations that reproduce the refined activations, beside all other actuators' controls.
+
+        Returns what was replaced, by label; only the rows inside the cycles are not masked.
+        """
         trial = self.trial
         # Without a file to carry other columns over from, every muscle gets its excitation here.
-        wanted = dict(bounded) if trial.controls is not None else {**trial.activations, **bounded}
+        wanted = dict(bounded)
+        if trial.controls is None:
+            wanted = {name: wanted.get(name, values) for name, values in trial.activations.items()}
+            gaps = [name for name, values in wanted.items() if not np.isfinite(values).all()]
+            if gaps:
+                logger.warning("No controls are written for %s: values are missing.", ", ".join(gaps))
+            wanted = {name: values for name, values in wanted.items() if name not in gaps}
         muscles = [self.muscles[name] for name in wanted]
         excitation, achieved = excitation_from_activation(
             trial.time,
@@ -178,21 +192,16 @@ class Refinement:
             [muscle.kind for muscle in muscles],
             min_activation=[muscle.min_activation for muscle in muscles],
         )
-        off = {name: float(np.sqrt(np.mean((achieved[:, k] - wanted[name]) ** 2))) for k, name in enumerate(wanted)}
-        worst = max(bounded, key=lambda name: off[name])
-        logger.info(
-            "The refined controls reproduce the refined activations within %.4f RMS (worst muscle: %s). Where the "
-            "estimate falls faster than a muscle can deactivate, its control is at the lower bound.",
-            off[worst],
-            worst,
-        )
         if trial.controls is None:
             logger.warning(
                 "The controls file of the simulation is not at hand, so the refined controls hold the muscles only. "
                 "ForwardTool also needs the reserve and residual actuators: give <controls_file>."
             )
             self._write(files, "controls", trial.time, dict(zip(wanted, excitation.T, strict=True)))
-            return
+            refined = [name for name in wanted if name in bounded]
+            off = [achieved[:, k] - wanted[name] for k, name in enumerate(wanted) if name in bounded]
+            _log_reproduction(refined, np.column_stack(off))
+            return {}
         controls = trial.controls
         replacements = {
             trial.control_labels[item.target.muscle]: np.ma.array(
@@ -202,14 +211,33 @@ class Refinement:
         }
         names = self._control_names(controls)
         if controls.path is None or controls.path.suffix.lower() == ".xml":
-            columns = {}
-            for label, bare in names.items():
-                values = controls.data[:, controls.index(label)]
-                new = replacements.get(label)
-                columns[bare] = values if new is None else np.where(new.mask, values, new.data)
+            columns = {bare: _merged(controls, label, replacements) for label, bare in names.items()}
             self._write(files, "controls", controls.time, columns)
         else:
             self._rewrite(files, "controls", controls, replacements, names)
+        self._check_reproduction(controls, replacements, bounded)
+        return replacements
+
+    def _check_reproduction(
+        self, controls: TimeSeries, replacements: Mapping[str, Array], bounded: Mapping[str, Array]
+    ) -> None:
+        """Integrate the controls as they were written and say how near they come to the refined activations."""
+        muscles = [self.muscles[item.target.muscle] for item in self.refined]
+        labels = [self.trial.control_labels[item.target.muscle] for item in self.refined]
+        wanted = np.column_stack(
+            [interpolate(self.trial.time, bounded[item.target.muscle], controls.time) for item in self.refined]
+        )
+        reached = activation_from_excitation(
+            controls.time,
+            np.column_stack([_merged(controls, label, replacements) for label in labels]),
+            [muscle.tau_act for muscle in muscles],
+            [muscle.tau_deact for muscle in muscles],
+            wanted[0],
+            [muscle.kind for muscle in muscles],
+            min_activation=[muscle.min_activation for muscle in muscles],
+        )
+        inside = np.column_stack([~np.ma.getmaskarray(replacements[label]) for label in labels])
+        _log_reproduction([item.target.muscle for item in self.refined], np.where(inside, reached - wanted, np.nan))
 
     def _control_names(self, controls: TimeSeries) -> dict[str, str]:
         """Name the controls as ForwardTool knows them: it refuses paths such as /forceset/soleus_r."""
@@ -239,7 +267,33 @@ class Refinement:
     ) -> None:
         path = files.path(f"{self.name}_{ending}.sto")
         name = f"{self.name}_{ending}"
-        rewrite_columns(source, replacements, path, name=name, precision=self.precision, columns=columns)
+        # Without the source's free text: it speaks of the source, and Matlab scripts count on a header of six lines.
+        rewrite_columns(
+            source, replacements, path, name=name, precision=self.precision, columns=columns, description=""
+        )
+
+
+def _merged(controls: TimeSeries, label: str, replacements: Mapping[str, Array]) -> Array:
+    """Return a control as it is written: new inside the cycles, as it was outside."""
+    values = controls.data[:, controls.index(label)]
+    new = replacements.get(label)
+    return values if new is None else np.where(np.ma.getmaskarray(new), values, np.ma.getdata(new))
+
+
+def _log_reproduction(muscles: Sequence[str], difference: Array) -> None:
+    """Say how far the activations that the controls lead to are from the refined ones; NaN: outside the cycles."""
+    covered = [k for k in range(len(muscles)) if not np.isnan(difference[:, k]).all()]
+    if not covered:
+        logger.warning("The controls hold no time within the refined cycles: nothing in them was refined.")
+        return
+    rms = {muscles[k]: float(np.sqrt(np.nanmean(difference[:, k] ** 2))) for k in covered}
+    worst = max(rms, key=lambda name: rms[name])
+    logger.info(
+        "The refined controls reproduce the refined activations within %.4f RMS (worst muscle: %s). Where the "
+        "estimate falls faster than a muscle can deactivate, its control is at the lower bound.",
+        rms[worst],
+        worst,
+    )
 
 
 def _heel_strikes(cycles: Sequence[Cycle]) -> tuple[float, ...]:

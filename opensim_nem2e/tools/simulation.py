@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import LabelError, ModelError, did_you_mean
+from ..errors import LabelError, ModelError, StorageError, did_you_mean
 from ..log import logger
 
 if TYPE_CHECKING:
@@ -170,9 +170,9 @@ class Trial:
         opensim_nem2e.errors.LabelError
             A value is missing: with the column and the time.
         """
-        if self.labels:
-            wanted = set(muscles)
-            self.source.select([label for muscle, label in self.labels.items() if muscle in wanted])
+        wanted = set(muscles)
+        labels = self.labels or self.control_labels
+        self.source.select([label for muscle, label in labels.items() if muscle in wanted])
 
 
 def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None) -> Trial:
@@ -209,13 +209,14 @@ def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None
             path,
         )
     labels = _of_model(model, labels, path)
-    activations = {muscle: source.data[:, source.index(label)] for muscle, label in labels.items()}
+    activations = _columns(source, labels)
     if controls_file is None:
         controls_file = sibling_controls(path)
         if controls_file is None:
             return Trial(source.time, activations, source, labels, True, None, {}, _stem(path))
         logger.info("The controls file beside the states file is used: '%s'.", controls_file)
     controls = _read_controls(controls_file)
+    _require_same_time(source, path, controls, controls_file)
     control_labels = find_excitation_columns(controls, list(labels))
     missing = [muscle for muscle in labels if muscle not in control_labels]
     if missing:
@@ -267,7 +268,7 @@ def activations_trial(path: Path, model: OsimModel | None) -> Trial:
             path,
         )
     labels = _of_model(model, labels, path)
-    activations = {muscle: source.data[:, source.index(label)] for muscle, label in labels.items()}
+    activations = _columns(source, labels)
     return Trial(source.time, activations, source, labels, has_states, controls, control_labels, _stem(path))
 
 
@@ -303,7 +304,7 @@ def controls_trial(path: Path, model: OsimModel | None, defaults: MuscleDefaults
     if not labels:
         raise LabelError(f"No column is a muscle's control; {_found(source.labels)} was found.", path)
     muscles = defaults.muscles(model, labels).values()
-    excitation = source.select(list(labels.values()))
+    excitation = np.column_stack(list(_columns(source, labels).values()))
     activation = activation_from_excitation(
         source.time,
         excitation,
@@ -335,6 +336,27 @@ def sibling_controls(states: Path) -> Path | None:
         return None
     sibling = states.with_name(f"{states.stem.removesuffix('_states')}_controls{states.suffix}")
     return sibling if sibling.is_file() else None
+
+
+def _columns(series: TimeSeries, labels: Mapping[str, str]) -> dict[str, NDArray[np.float64]]:
+    """Return columns by muscle. A label that appears twice gives the first: it matters only if the muscle is needed."""
+    return {muscle: series.data[:, series.labels.index(label)] for muscle, label in labels.items()}
+
+
+#: By how much CMC's states and controls may begin and end apart (s); they differ by a few windows of 0.01 s.
+_SAME_TIME = 0.05
+
+
+def _require_same_time(states: TimeSeries, path: Path, controls: TimeSeries, controls_file: Path) -> None:
+    """Refuse the controls of another simulation, and warn of controls that cover only part of it."""
+    spans = f"{states.time[0]:.4f} to {states.time[-1]:.4f} s, these controls {controls.time[0]:.4f} to "
+    spans += f"{controls.time[-1]:.4f} s"
+    if controls.time[-1] <= states.time[0] or controls.time[0] >= states.time[-1]:
+        raise StorageError(
+            f"The controls must be of the same time as the states. The states '{path}' cover {spans}.", controls_file
+        )
+    if controls.time[0] > states.time[0] + _SAME_TIME or controls.time[-1] < states.time[-1] - _SAME_TIME:
+        logger.warning("The controls cover only part of the simulation: the states cover %s.", spans)
 
 
 def _read_controls(path: Path) -> TimeSeries:

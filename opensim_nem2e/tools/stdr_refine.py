@@ -33,6 +33,15 @@ if TYPE_CHECKING:
 
 _SIDES = {"r": "right", "l": "left"}
 
+#: A bundle whose error on unseen people is not at least 2 % below that of the mean EMG profile has learned no more.
+_WORTH_WHILE = 0.98
+
+#: What a run may leave behind, after the tool's name.
+_RESULTS = (
+    *("_states.sto", "_activation.sto", "_controls.sto", "_emg.sto", "_attention.sto", "_summary.csv"),
+    *("_effective_setup.xml", ".log"),
+)
+
 
 class STDRRefineTool(Tool):
     """Refine the muscle activations of a simulation with networks trained on measured EMG.
@@ -386,6 +395,7 @@ class STDRRefineTool(Tool):
         self._check_sides(plan, cycles)
         trial.require_finite(name for target in plan.targets if cycles.get(target.side) for name in target.inputs)
         _log_plan(plan, cycles)
+        _log_coverage(trial.time, cycles)
         refined = refine_trial(
             bundle,
             trial.time,
@@ -461,9 +471,10 @@ class STDRRefineTool(Tool):
         """Never let a result replace the file it was made from."""
         directory = self.resolve("results_directory")
         assert directory is not None
-        inputs = {series.path.resolve() for series in (trial.source, trial.controls) if series and series.path}
-        for ending in ("states", "controls", "activation", "emg"):
-            result = directory / f"{name}_{ending}.sto"
+        paths = [self.setup_file, trial.source.path, trial.controls.path if trial.controls else None]
+        paths += [self.resolve(prop.name) for prop in self.properties if prop.type == "file"]
+        inputs = {path.resolve() for path in paths if path is not None}
+        for result in (directory / f"{name}{ending}" for ending in _RESULTS):
             if result.resolve() in inputs:
                 raise SetupError(
                     f"The result '{result}' would replace an input file. Give the tool another name "
@@ -475,6 +486,8 @@ class STDRRefineTool(Tool):
         """Return the complete gait cycles of each limb, within the file and the time range."""
         from ..signals.cycles import cycles_from_strikes, whole_file_cycles
 
+        if len(time) < 2:
+            raise CycleError(f"A trial needs at least two rows, but the file has one, at {time[0]:.4f} s.")
         start = max(float(time[0]), self.initial_time)
         end = min(float(time[-1]), self.final_time)
         if not start < end:
@@ -483,6 +496,7 @@ class STDRRefineTool(Tool):
                 f"{self.initial_time:g} to <final_time> {self.final_time:g} s."
             )
         source = self._cycle_source()
+        self._warn_of_unused(source)
         if source == "whole_file":
             leading = self.whole_file_leading_limb
             logger.info(
@@ -501,18 +515,20 @@ class STDRRefineTool(Tool):
                 )
             return {side: [cycle] for side, cycle in whole_file_cycles(start, end, leading[0]).items()}
         strikes = self._heel_strikes(source)
+        # A cycle may reach a little beyond the file, but not beyond the times that the user sets.
+        low = max(float(time[0]) - self.cycle_tolerance, self.initial_time)
+        high = min(float(time[-1]) + self.cycle_tolerance, self.final_time)
         cycles: dict[str, list[Cycle]] = {}
         for side, word in _SIDES.items():
             found, rejected = cycles_from_strikes(
                 strikes[side],
                 side,
-                start,
-                end,
+                low,
+                high,
                 min_duration=self.minimum_cycle_duration,
                 max_duration=self.maximum_cycle_duration,
                 # What the user lists is not second-guessed.
                 max_deviation=float("inf") if source == "times" else self.maximum_cycle_deviation,
-                tolerance=self.cycle_tolerance,
             )
             for pair in rejected:
                 logger.warning(
@@ -526,12 +542,21 @@ class STDRRefineTool(Tool):
         if self.roll_incomplete_cycles:
             _roll_incomplete(cycles, strikes)
         if not any(cycles.values()):
-            listed = "; ".join(f"{word}: {_times(strikes[side])}" for side, word in _SIDES.items())
+            near = {side: [t for t in strikes[side] if start - 1.0 < t < end + 1.0] for side in _SIDES}
+            listed = "; ".join(f"{word}: {_times(near[side])}" for side, word in _SIDES.items())
             raise CycleError(
                 f"There is no complete gait cycle between {start:.4f} and {end:.4f} s. A cycle lies between two heel "
-                f"strikes of one foot; heel strikes found (s): {listed}."
+                f"strikes of one foot; heel strikes around it (s): {listed}."
             )
         return cycles
+
+    def _warn_of_unused(self, source: str) -> None:
+        """Say which statements about cycles the chosen source does not look at."""
+        listed = [f"<{word}_heel_strikes>" for word in _SIDES.values() if self.get(f"{word}_heel_strikes")]
+        if source != "times" and listed:
+            logger.warning("%s: not used, as <cycle_source> is %s.", " and ".join(listed), source)
+        if source != "external_loads" and self.external_loads_file:
+            logger.info("<external_loads_file>: not used, as <cycle_source> is %s.", source)
 
     def _heel_strikes(self, source: str) -> dict[str, Sequence[float]]:
         from ..signals.events import events_from_external_loads
@@ -561,7 +586,8 @@ class STDRRefineTool(Tool):
                 f"There is no complete {word} gait cycle; not refined: {', '.join(without)}. If the motion repeats "
                 "itself, <roll_incomplete_cycles> can help."
             )
-            if self.muscles:
+            # A standard name ("soleus") asks for both limbs as far as they have cycles.
+            if set(without) & set(self.muscles):
                 raise CycleError(text)
             logger.warning("%s", text)
         if not any(cycles.get(target.side) for target in plan.targets):
@@ -577,7 +603,7 @@ class STDRRefineTool(Tool):
         directory = self.resolve("results_directory")
         assert directory is not None
         name = refinement.name
-        with ResultFiles(directory) as files:
+        with ResultFiles(directory) as files, files.own_names():
             refinement.write_series(files)
             if self.write_attention:
                 refinement.write_attention(files)
@@ -588,9 +614,12 @@ class STDRRefineTool(Tool):
             for line in summary_table(rows):
                 logger.info("%s", line)
             _log_validation(refinement.bundle, refinement.refined)
-            write_text(files.path(f"{name}_setup.xml"), self._effective(directory, refinement.trial))
+            write_text(files.path(f"{name}_effective_setup.xml"), self._effective(directory, refinement.trial))
             for path in files.finals:
                 logger.info("Writing '%s'.", path)
+            for path in (directory / f"{name}{ending}" for ending in _RESULTS if ending != ".log"):
+                if path.exists() and path not in files.finals:
+                    logger.warning("'%s' is of an earlier run: this one did not write such a file.", path)
             write_text(files.path(f"{name}.log"), recorder.text)
         logger.info("Results are in '%s'.", directory)
 
@@ -640,6 +669,30 @@ def _log_plan(plan: Plan, cycles: Mapping[str, Sequence[Cycle]]) -> None:
             logger.info("%s is refined by the network '%s'%s.", target.muscle, target.standard_name, more)
     for muscle, reason in plan.left_alone.items():
         logger.warning("%s is not refined: %s.", muscle, reason)
+    if plan.without_network:
+        logger.info("Not refined, as the bundle has no network for them: %s.", ", ".join(plan.without_network))
+
+
+def _log_coverage(time: Array, cycles: Mapping[str, Sequence[Cycle]]) -> None:
+    """Say which samples keep OpenSim's values because they lie outside complete cycles."""
+    for side, word in _SIDES.items():
+        own = sorted(cycles.get(side, ()), key=lambda cycle: cycle.start)
+        if not own:
+            continue
+        outside = len(time) - sum(int(((time >= c.start) & (time <= c.end)).sum()) for c in own)
+        # Neighbours share the row of a heel strike, if there is one.
+        outside += sum(int((time == a.end).sum()) for a, b in pairwise(own) if a.end == b.start)
+        edges = [float(time[0]), *(edge for cycle in own for edge in (cycle.start, cycle.end)), float(time[-1])]
+        gaps = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 1e-9]
+        if outside:
+            spans = ", ".join(f"{a:.4f}-{b:.4f}" for a, b in gaps)
+            logger.info(
+                "The %s limb keeps OpenSim's values outside its cycles: %d of %d rows (s: %s).",
+                word,
+                outside,
+                len(time),
+                spans,
+            )
 
 
 def _log_overhang(cycle: Cycle, time: Array) -> None:
@@ -684,6 +737,12 @@ def _log_validation(bundle: Bundle, refined: Sequence[RefinedMuscle]) -> None:
                 100.0 * row["Er_refined"],
                 row["E_mean"],
                 remark,
+            )
+        total = figures.get("ALL")
+        if total and total["E_refined"] > _WORTH_WHILE * total["E_mean"]:
+            logger.warning(
+                "On people it has not seen the bundle is no nearer to measured EMG than the mean EMG profile of other "
+                "people: take the refined curves as average waveforms, not as this person's."
             )
         return
     logger.warning("The bundle carries no validation figures: nothing is known of its error on people it has not seen.")

@@ -448,6 +448,8 @@ def _name_fault(name: object) -> str:
     # The name becomes the start of file names: it must not lead out of the results directory.
     if any(sign in "/\\" or not sign.isprintable() for sign in name):
         return f"name must not hold '/', '\\' or control characters, but {name!r} was found."
+    if name.strip().startswith("."):
+        return f"name must not begin with a dot (the results would be hidden files), but {name!r} was found."
     return ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from opensim_nem2e.errors import BundleError
 from opensim_nem2e.networks import bundle as bundle_module
-from opensim_nem2e.networks.bundle import FORMAT_VERSION, METADATA_KEY, Bundle, Network
+from opensim_nem2e.networks.bundle import FORMAT_VERSION, METADATA_KEY, SECTIONS, Bundle, Network
 from opensim_nem2e.networks.conditions import variant_of
 from opensim_nem2e.networks.forward import run_free, weight_shapes
 
@@ -172,6 +173,40 @@ def test_wrong_contents(tmp_path, change, message):
     with pytest.raises(BundleError, match=message) as caught:
         Bundle.load(path)
     assert os.fspath(path) in str(caught.value)
+
+
+GOOD_ROW = {"subjects": 3, "E_opensim": 0.3, "E_refined": 0.2, "E_mean": 0.2, "E_ridge": 0.2, "Er_refined": -0.3}
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("data", "description", None, "'description' of the section 'data' must be a text; found None"),
+        ("normalization", "emg", 3, "'emg' of the section 'normalization' must be a text; found 3"),
+        (
+            "validation",
+            "held_out",
+            [GOOD_ROW],
+            "'held_out' of the section 'validation' must hold one object per muscle",
+        ),
+        (
+            "validation",
+            "leave_one_subject_out",
+            {"soleus": {k: v for k, v in GOOD_ROW.items() if k != "E_mean"}},
+            "lacks numbers for 'soleus': E_mean",
+        ),
+        ("validation", "held_out", {"soleus": GOOD_ROW | {"E_ridge": "0.2"}}, "lacks numbers for 'soleus': E_ridge"),
+    ],
+)
+def test_what_is_shown_to_the_user_is_checked(section, key, value, message):
+    bundle = make_bundle()
+    metadata = json.loads(json.dumps({name: bundle.metadata[name] for name in SECTIONS}))
+    networks = {target: bundle.network(target) for target in bundle.targets}
+    metadata["validation"]["leave_one_subject_out"] = {"soleus": GOOD_ROW, "ALL": GOOD_ROW}
+    Bundle(bundle.condition, networks, metadata)
+    metadata[section][key] = value
+    with pytest.raises(BundleError, match=re.escape(message)):
+        Bundle(bundle.condition, networks, metadata)
 
 
 def test_all_faults_at_once(tmp_path):

@@ -41,7 +41,7 @@ def test_cycles_between_strikes_and_why_the_others_are_not():
     assert "not complete" in reasons[0.2, 1.3]
     assert "less than 0.4 s" in reasons[1.3, 1.5]
     assert "more than 2.5 s" in reasons[2.6, 5.6]
-    assert "from 0.2500 to 7.0000 s" in reasons[6.7, 7.8]
+    assert "within 0.2500 to 7.0000 s" in reasons[6.7, 7.8]
     assert all(r.side == "r" for r in rejected)
 
 

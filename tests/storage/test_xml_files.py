@@ -91,6 +91,14 @@ def test_controls_are_opensims(tmp_path):
     for index in range(12):
         expected = [theirs.get(index).getControlValue(float(time)) for time in series.time]
         np.testing.assert_allclose(series.data[:, index], expected, rtol=0, atol=1e-9)
+    # Between the rows, too: straight lines show the steps, but for the microsecond that a step takes.
+    between = rng.uniform(series.time[0], series.time[-1], 500)
+    after = between[:, None] - series.time
+    between = between[np.where(after < 0, 1.0, after).min(axis=1) > 2e-6]
+    for index in range(12):
+        expected = [theirs.get(index).getControlValue(float(time)) for time in between]
+        found = np.interp(between, series.time, series.data[:, index])
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 CONTROLS = """<OpenSimDocument Version="40600"><ControlSet name="set"><defaults><ControlLinear name="default">
@@ -107,10 +115,11 @@ CONTROLS = """<OpenSimDocument Version="40600"><ControlSet name="set"><defaults>
 def test_controls_defaults_and_constants(tmp_path):
     series = read_controls_xml(write(tmp_path, CONTROLS))
     assert series.name == "set"
-    np.testing.assert_array_equal(series.time, [0, 1, 2])
-    np.testing.assert_array_equal(series.column("c"), [0.5, 0.5, 0.5])
-    np.testing.assert_array_equal(series.column("a"), [1, 2, 2])
-    np.testing.assert_array_equal(series.column("b"), [1, 1.5, 2])
+    # Steps have a row just after each of their nodes, so that straight lines between rows show them.
+    np.testing.assert_array_equal(series.time, [0, 1e-6, 1, 1 + 1e-6, 2])
+    np.testing.assert_array_equal(series.column("c"), [0.5] * 5)
+    np.testing.assert_array_equal(series.column("a"), [1, 2, 2, 2, 2])
+    np.testing.assert_allclose(series.column("b"), [1, 1, 1.5, 1.5, 2], atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,8 @@ class TestResults:
             "refined.log",
             "refined_activation.sto",
             "refined_controls.sto",
+            "refined_effective_setup.xml",
             "refined_emg.sto",
-            "refined_setup.xml",
             "refined_states.sto",
             "refined_summary.csv",
         ]
@@ -199,10 +199,12 @@ class TestResults:
         start, end = LEFT_STRIKES
         at = np.linspace(start, end, 20)
         before = np.interp(at, simulation.time, simulation.activations["soleus_l"])
-        y, _ = Bundle.load(tool.network_file).refine("soleus", before[None, :, None])
-        after = np.clip(y[0], 0.01, 1.0)
+        # The curve as it was written, blends at the cycle's ends included.
+        written = read_storage(results(tool)["refined_activation.sto"])
+        after = np.interp(at, written.time, written.column("soleus_l"))
         row = rows["soleus_l"]
         assert float(row["rms_change"]) == pytest.approx(np.sqrt(np.mean((after - before) ** 2)), abs=1e-5)
+        assert float(row["mean_after"]) == pytest.approx(after.mean(), abs=1e-5)
         assert float(row["peak_before_percent"]) == pytest.approx(100 * np.argmax(before) / 19, abs=1e-3)
         assert float(row["peak_after_percent"]) == pytest.approx(100 * np.argmax(after) / 19, abs=1e-3)
         shift = (np.argmax(after) - np.argmax(before)) / 19
@@ -212,7 +214,7 @@ class TestResults:
         tool.write_attention = True
         tool.run()
         first = digests(tool.resolve("results_directory"))
-        again = STDRRefineTool(results(tool)["refined_setup.xml"])
+        again = STDRRefineTool(results(tool)["refined_effective_setup.xml"])
         assert again.cycle_source == "times"
         assert again.resolve("controls_file") == simulation.controls
         again.results_directory = simulation.folder / "again"
@@ -277,6 +279,17 @@ class TestResults:
         assert re.search(r"tib +4 +0\.300 +0\.310 +\+3 % +0\.200 +\(no better than OpenSim\)", text)
         assert re.search(r"gasmed +4 +0\.300 +0\.200 +-33 % +0\.200 +\(no better than the mean profile\)", text)
         assert re.search(r"vaslat +never validated", text)
+        assert "take the refined curves as average waveforms" not in text
+
+    @pytest.mark.parametrize(("refined", "warned"), [(0.19, False), (0.2, True), (0.25, True)])
+    def test_a_bundle_that_is_no_better_than_the_average_says_so(self, refined, warned, tool, make_bundle):
+        row = {"subjects": 4, "E_opensim": 0.3, "E_mean": 0.2, "E_ridge": 0.2, "E_refined": refined, "Er_refined": -0.3}
+        tool.network_file = make_bundle(
+            validation={"method": "held_out", "held_out": {"soleus": row, "ALL": row}}, seed=1
+        )
+        tool.run()
+        text = results(tool)["refined.log"].read_text()
+        assert ("[warn] On people it has not seen the bundle is no nearer to measured EMG" in text) == warned
 
 
 class TestCycles:
@@ -335,6 +348,45 @@ class TestCycles:
         check = [2, 5, 13, 16]
         np.testing.assert_allclose(np.interp(at[check], emg.time, emg.column("soleus_l")), y[0, check], atol=2e-4)
         assert "all of 0.2000 to 1.3000 s is taken as one cycle" in results(tool)["refined.log"].read_text()
+
+    def test_time_range_is_kept_to(self, tool, simulation):
+        """A cycle may reach a little beyond the file, never beyond the times that the user sets."""
+        tool.initial_time, tool.final_time = 0.22, 2.5
+        tool.run()
+        text = results(tool)["refined.log"].read_text()
+        assert (
+            "The right gait cycle 0.2000-1.3000 s keeps OpenSim's values: it is not complete within 0.2200 to" in text
+        )
+        activation = read_storage(results(tool)["refined_activation.sto"])
+        early = activation.time < 1.29
+        np.testing.assert_allclose(
+            activation.column("soleus_r")[early], simulation.activations["soleus_r"][early], rtol=0, atol=1e-15
+        )
+
+    def test_kept_samples_are_reported(self, tool, simulation):
+        tool.left_heel_strikes = ()
+        tool.run()
+        text = results(tool)["refined.log"].read_text()
+        time = read_storage(simulation.states).time
+        outside = int(((time < 0.2) | (time > 2.35)).sum())
+        assert (
+            f"The right limb keeps OpenSim's values outside its cycles: {outside} of {len(time)} rows "
+            f"(s: {time[0]:.4f}-0.2000, 2.3500-{time[-1]:.4f})." in text
+        )
+        assert "Not refined, as the bundle has no network for them: vas_lat_r, psoas_r, vas_lat_l, psoas_l." in text
+
+    def test_statements_that_are_not_used_are_named(self, tool):
+        tool.cycle_source = "whole_file"
+        tool.initial_time, tool.final_time = 0.2, 1.3
+        tool.run()
+        text = results(tool)["refined.log"].read_text()
+        assert "[warn] <right_heel_strikes> and <left_heel_strikes>: not used, as <cycle_source> is whole_file." in text
+
+    def test_standard_name_asks_for_the_limbs_that_have_cycles(self, tool):
+        tool.muscles = ["soleus"]
+        tool.left_heel_strikes = ()
+        tool.run()
+        assert read_storage(results(tool)["refined_emg.sto"]).labels == ("soleus_r",)
 
     def test_rolled_to_the_limbs_own_heel_strike(self, tool, simulation):
         tool.right_heel_strikes = RIGHT_STRIKES[:2]
@@ -433,7 +485,12 @@ class TestInputs:
         np.testing.assert_array_equal(
             controls_out.column("FX"), np.interp(states.time, controls.time, controls.column("FX"))
         )
-        assert "refined_states.sto" in results(tool)
+        # The controls beside the states are the refined ones.
+        states_out = read_storage(results(tool)["refined_states.sto"])
+        np.testing.assert_array_equal(states_out.column("/forceset/soleus_r"), controls_out.column("soleus_r"))
+        assert not np.array_equal(
+            states_out.column("/forceset/soleus_r"), states.column("/forceset/soleus_r/activation")
+        )
 
     def test_controls_alone(self, tool, simulation):
         """Activations come from the excitations through the activation dynamics."""
@@ -467,6 +524,100 @@ class TestInputs:
         with pytest.raises(StorageError, match=r"/forceset/soleus_r/activation.* s"):
             tool.run()
 
+    def test_missing_values_do_not_reach_the_controls(self, tool, simulation):
+        """psoas is neither refined nor an input; without a controls file its control would be computed."""
+        simulation.controls.unlink()
+        text = simulation.states.read_text().splitlines(keepends=True)
+        labels = text[6].rstrip().split("\t")
+        parts = text[500].split("\t")
+        parts[labels.index("/forceset/psoas_r/activation")] = "-1.#IND00"
+        text[500] = "\t".join(parts)
+        simulation.states.write_text("".join(text))
+        tool.run()
+        controls = read_storage(results(tool)["refined_controls.sto"])
+        assert not controls.has("psoas_r")
+        assert np.isfinite(controls.data).all()
+        assert "No controls are written for psoas_r: values are missing." in results(tool)["refined.log"].read_text()
+
+    def test_duplicate_label_matters_only_where_it_is_needed(self, tool, simulation):
+        text = simulation.states.read_text()
+        simulation.states.write_text(text.replace("/forceset/psoas_l/activation", "/forceset/psoas_r/activation"))
+        tool.run()
+        assert not read_storage(results(tool)["refined_activation.sto"]).has("psoas_r")
+        simulation.states.write_text(text.replace("/forceset/psoas_l/activation", "/forceset/soleus_r/activation"))
+        with pytest.raises(LabelError, match=r"soleus_r.*twice|soleus_r.*more than once|soleus_r.*2"):
+            tool.run()
+
+    def test_controls_of_another_time(self, tool, simulation):
+        lines = simulation.controls.read_text().splitlines(keepends=True)
+        shifted = []
+        for line in lines[7:]:
+            first, _, rest = line.partition("\t")
+            shifted.append(f"{float(first) + 30.0:28.20f}\t{rest}")
+        simulation.controls.write_text("".join(lines[:7] + shifted))
+        with pytest.raises(StorageError, match=r"must be of the same time as the states.* 30\.\d+ to 32\.\d+ s"):
+            tool.run()
+        assert not (simulation.folder / "results").exists()
+
+    def test_controls_of_part_of_the_time(self, tool, simulation):
+        lines = simulation.controls.read_text().splitlines(keepends=True)
+        simulation.controls.write_text("".join(lines[:300]))
+        tool.run()
+        text = results(tool)["refined.log"].read_text()
+        assert "[warn] The controls cover only part of the simulation: the states cover 0.0011 to 2.4" in text
+
+    def test_reproduction_is_that_of_the_written_file(self, tool):
+        """The figure in the log, computed again from the two files."""
+        from opensim_nem2e.musculoskeletal.activation import activation_from_excitation
+
+        tool.run()
+        controls = read_storage(results(tool)["refined_controls.sto"])
+        activation = read_storage(results(tool)["refined_activation.sto"])
+        worst = 0.0
+        for muscle, (start, end) in {
+            **{f"{m}_r": (RIGHT_STRIKES[0], RIGHT_STRIKES[-1]) for m in ("soleus", "med_gas", "tib_ant")},
+            **{f"{m}_l": LEFT_STRIKES for m in ("soleus", "med_gas", "tib_ant")},
+        }.items():
+            wanted = np.interp(controls.time, activation.time, activation.column(muscle))
+            reached = activation_from_excitation(controls.time, controls.column(muscle), 0.01, 0.04, wanted[0])
+            inside = (controls.time >= start) & (controls.time <= end)
+            worst = max(worst, float(np.sqrt(np.mean((reached - wanted)[inside] ** 2))))
+        stated = float(re.search(r"within ([\d.]+) RMS", results(tool)["refined.log"].read_text())[1])
+        assert stated == pytest.approx(worst, abs=1.1e-4)
+
+    def test_controls_xml_with_steps(self, tool, simulation):
+        """CMC holds a control since the node before; straight lines would be half a window late."""
+        from scipy.integrate import solve_ivp
+
+        nodes = np.arange(0.0, 2.41, 0.01)
+        values = np.where((nodes * 5).astype(int) % 2 == 0, 0.1, 0.8)
+        controls = "".join(
+            f'<ControlLinear name="{muscle}.excitation"><use_steps>true</use_steps><x_nodes><objects>'
+            + "".join(
+                f"<ControlLinearNode><t>{t!r}</t><value>{v!r}</value></ControlLinearNode>"
+                for t, v in zip(nodes.tolist(), values.tolist(), strict=True)
+            )
+            + "</objects></x_nodes></ControlLinear>"
+            for muscle in ("soleus_r", "psoas_r")
+        )
+        path = simulation.folder / "walk1_controls.xml"
+        path.write_text(
+            f'<OpenSimDocument Version="40600"><ControlSet name="c"><objects>{controls}</objects></ControlSet>'
+            "</OpenSimDocument>"
+        )
+        tool.states_file, tool.controls_file = "", path
+        tool.run()
+        activation = read_storage(results(tool)["refined_activation.sto"])
+
+        def rate(t, a):
+            e = values[min(np.searchsorted(nodes, t - 1e-12), len(nodes) - 1)]
+            z = 0.5 + 1.5 * a
+            return (e - a) / np.where(e > a, 0.01 * z, 0.04 / z)
+
+        at = activation.time[:-1]
+        done = solve_ivp(rate, (0.0, 2.4), values[:1], t_eval=at, max_step=1e-3, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(activation.column("psoas_r")[:-1], done.y[0], atol=5e-3)
+
     def test_own_muscle_names(self, tool, simulation):
         table = simulation.folder / "names.csv"
         table.write_text("model_muscle,standard_name\npsoas,soleus\nsoleus,soleus_inner\n")
@@ -475,6 +626,19 @@ class TestInputs:
         labels = read_storage(results(tool)["refined_emg.sto"]).labels
         assert "psoas_r" in labels
         assert "soleus_r" not in labels
+
+
+def own_setup_file(tool, simulation, make_bundle):
+    tool.setName("own")
+    tool.printToXML(simulation.folder / "own_effective_setup.xml")
+    tool.results_directory = simulation.folder
+    tool._setup_file = simulation.folder / "own_effective_setup.xml"
+
+
+def one_row(tool, simulation, make_bundle):
+    lines = simulation.states.read_text().splitlines(keepends=True)
+    simulation.states.write_text("".join(lines[:8]))
+    simulation.controls.unlink()
 
 
 def change(**values):
@@ -542,6 +706,8 @@ FAULTS = {
     "truncated bundle": (truncated_bundle, BundleError, "short.safetensors.*truncated"),
     "unknown bundle": (change(network_file="gaait"), BundleError, "no network bundle 'gaait'"),
     "wrong model": (wrong_model, ModelError, "Is it the model of this simulation"),
+    "setup file would be lost": (own_setup_file, SetupError, "would replace an input file"),
+    "one row": (one_row, CycleError, "at least two rows"),
     "input would be lost": (overwrite_input, SetupError, "would replace an input file"),
     "results directory is a file": (change(results_directory="walk1_states.sto"), NEM2EError, "cannot be made"),
 }
@@ -572,6 +738,31 @@ class TestFaults:
         (tool.resolve("results_directory") / "refined_summary.csv").rmdir()
         before.pop("refined_summary.csv")
         assert digests(tool.resolve("results_directory")) == before
+
+    def test_results_of_an_earlier_run_are_named(self, tool):
+        tool.write_attention = True
+        tool.run()
+        tool.write_attention = False
+        tool.run()
+        text = results(tool)["refined.log"].read_text()
+        assert "refined_attention.sto' is of an earlier run: this one did not write such a file." in text
+
+    def test_errors_speak_of_the_results_own_names(self, tool, simulation, monkeypatch):
+        from opensim_nem2e.tools import refined_files
+
+        def full_disk(path, series, *, precision=8):
+            raise StorageError("The file cannot be written: No space left on device.", path)
+
+        monkeypatch.setattr(refined_files, "write_storage", full_disk)
+        with pytest.raises(NEM2EError, match="No space left") as caught:
+            tool.run()
+        assert ".part" not in str(caught.value)
+        assert str(simulation.folder / "results" / "refined_emg.sto") in str(caught.value)
+        assert not (simulation.folder / "results").exists()
+
+    def test_name_of_a_hidden_file(self, tool):
+        with pytest.raises(SetupError, match="must not begin with a dot"):
+            tool.setName("..")
 
     def test_recorder_is_detached(self, tool):
         handlers = list(logger.handlers)
