@@ -1,8 +1,9 @@
 """How long refining one trial takes, process start to exit, beside what merely importing PyTorch costs.
 
-A made-up CMC states file of 8 MB (80 muscles, uneven time steps, OpenSim's number format) is refined with a bundle of
-16 networks, first of the shipped size (hidden 64), then of the paper's (hidden 700). Every line is the median of
-several whole processes, all measured in this one run; the ratios, not the seconds, are what to compare.
+A made-up CMC states file of 8 MB (80 muscles, uneven time steps, OpenSim's number format), with the controls file that
+CMC writes beside it, is refined: 16 muscles, with networks first of the shipped size (hidden 64), then of the paper's
+(hidden 700). Every line is the median of several whole processes, all measured in this one run; the ratios, not the
+seconds, are what to compare.
 
     python benchmarks/refine_trial.py [--repeat 5]
 """
@@ -29,7 +30,7 @@ TARGETS = ("soleus", "gasmed", "gaslat", "tib", "rect", "vaslat", "vasmed", "bi"
 
 
 def write_trial(folder: Path, megabytes: float = 8.0) -> Path:
-    """Write a states file of the given size with the muscles of a Rajagopal-like model."""
+    """Write a states file of the given size, with the muscles of a Rajagopal-like model, and the controls beside it."""
     rng = np.random.default_rng(0)
     known = [name for name in MuscleNames.load().standard_names if name not in TARGETS]
     muscles = [f"{name}_{side}" for side in "rl" for name in (*TARGETS, *known[:32])]
@@ -41,6 +42,9 @@ def write_trial(folder: Path, megabytes: float = 8.0) -> Path:
     data = 0.05 + 0.9 * rng.random((rows, len(labels)))
     path = folder / "trial_states.sto"
     write_storage(path, TimeSeries(clock, tuple(labels), data, name="trial"))
+    controls = (*muscles, *(f"reserve_{k}" for k in range(23)))
+    values = 0.05 + 0.9 * rng.random((rows, len(controls)))
+    write_storage(folder / "trial_controls.sto", TimeSeries(clock, controls, values, name="trial"))
     return path
 
 
@@ -83,7 +87,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         states = write_trial(folder)
-        print(f"states file: {states.stat().st_size / 1e6:.1f} MB; median of {repeat} processes")
+        sizes = [path.stat().st_size / 1e6 for path in (states, folder / "trial_controls.sto")]
+        print(f"states {sizes[0]:.1f} MB, controls {sizes[1]:.1f} MB; median of {repeat} processes")
         reference = seconds([sys.executable, "-c", "import torch"], repeat)
         lines = [("python -c 'import torch'", reference)]
         lines.append(("python -c 'import opensim'", seconds([sys.executable, "-c", "import opensim"], repeat)))

@@ -194,6 +194,91 @@ def activation_from_excitation(
     return result.reshape(table.shape)
 
 
+def find_excitation(
+    time: ArrayLike,
+    activation: ArrayLike,
+    tau_act: ArrayLike,
+    tau_deact: ArrayLike,
+    min_control: ArrayLike = 0.0,
+    max_control: ArrayLike = 1.0,
+    kind: str | Sequence[str] = "first_order",
+    *,
+    min_activation: ArrayLike = 0.01,
+    smoothing: ArrayLike = 0.1,
+) -> Array:
+    """Find the excitation that makes a muscle follow an activation.
+
+    Over a regular grid of 1 ms, the excitation of each step is the one that takes the activation reached so far to the
+    one wanted at the step's end. It is clipped to the control bounds: a muscle cannot deactivate faster than its time
+    constants let it. Once the bound no longer holds it back, it catches up as fast as the bounds allow. Each row then
+    gets the mean over its surroundings, so the excitation is right when read as straight lines between rows, as
+    ForwardTool reads a controls file.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time, strictly increasing, evenly spaced or not (s).
+    activation : array_like, shape (rows, muscles) or (rows,)
+        The activation to follow, dimensionless.
+    tau_act, tau_deact : array_like, shape (muscles,) or ()
+        Activation and deactivation time constants (s).
+    min_control, max_control : array_like, shape (muscles,) or ()
+        Bounds of the excitation (the actuator's ``min_control`` and ``max_control``).
+    kind : str or sequence of str
+        ``'first_order'`` or ``'degroote_fregly'``, for all muscles or one per muscle.
+    min_activation : array_like, shape (muscles,) or ()
+        The muscle's ``minimum_activation``; not used by ``degroote_fregly``.
+    smoothing : array_like, shape (muscles,) or ()
+        ``activation_dynamics_smoothing`` of ``degroote_fregly``.
+
+    Returns
+    -------
+    numpy.ndarray, shape as ``activation``
+        Excitation within its bounds.
+
+    Raises
+    ------
+    ModelError
+        If a time constant is not positive, the control bounds are in the wrong order, a kind is unknown, or an array
+        has the wrong length.
+    StorageError
+        If time is not strictly increasing or does not match the activation.
+    """
+    x = np.asarray(time, dtype=float)
+    table = np.asarray(activation, dtype=float)
+    target = interpolate(x, table, x).reshape(x.size, -1)  # also checks the rows
+    count = target.shape[1]
+    muscles = _dynamics(count, tau_act, tau_deact, kind, min_activation, smoothing)
+    low = _per_muscle(min_control, count, "min_control")
+    high = _per_muscle(max_control, count, "max_control")
+    if not np.all(low < high):
+        raise ModelError("min_control must be smaller than max_control for every muscle")
+
+    if x.size == 1:
+        return np.clip(muscles.clamp(target), low, high).reshape(table.shape)
+
+    grid, step = _grid(x, CONTROL_STEP)
+    goals = muscles.clamp(interpolate(x, target, grid))
+    muscles = muscles.within(low, high)
+    held = np.empty((grid.size - 1, count))
+    state = goals[0]
+    for cell, goal in enumerate(goals[1:]):
+        held[cell], rate = _aim(muscles, state, goal, step, low, high)
+        state = muscles.advance(state, held[cell], step, rate)
+
+    # A row gets the mean excitation of its surroundings, so that straight lines between rows have the same impulse.
+    impulse = np.zeros_like(goals)
+    np.cumsum(held * step, axis=0, out=impulse[1:])
+    gaps = np.diff(x)
+    reach = np.maximum(0.5 * np.maximum(np.append(gaps, 0.0), np.insert(gaps, 0, 0.0)), 0.5 * step)
+    before = np.maximum(x - reach, x[0])
+    after = np.minimum(x + reach, x[-1])
+    mean = (interpolate(grid, impulse, after) - interpolate(grid, impulse, before)) / (after - before)[:, np.newaxis]
+    # Sums of many steps leave rounding in it: what sits on a bound shall sit there exactly, so that it can be counted.
+    result = np.where(mean < low + _ROUNDING, low, np.where(mean > high - _ROUNDING, high, mean))
+    return result.reshape(table.shape)
+
+
 def excitation_from_activation(
     time: ArrayLike,
     activation: ArrayLike,
@@ -247,51 +332,30 @@ def excitation_from_activation(
     StorageError
         If time is not strictly increasing or does not match the activation.
     """
-    x = np.asarray(time, dtype=float)
-    table = np.asarray(activation, dtype=float)
-    target = interpolate(x, table, x).reshape(x.size, -1)  # also checks the rows
-    count = target.shape[1]
-    muscles = _dynamics(count, tau_act, tau_deact, kind, min_activation, smoothing)
-    low = _per_muscle(min_control, count, "min_control")
-    high = _per_muscle(max_control, count, "max_control")
-    if not np.all(low < high):
-        raise ModelError("min_control must be smaller than max_control for every muscle")
-
-    if x.size == 1:
-        achieved = muscles.clamp(target)
-        return np.clip(achieved, low, high).reshape(table.shape), achieved.reshape(table.shape)
-
-    grid, step = _grid(x, CONTROL_STEP)
-    goals = muscles.clamp(interpolate(x, target, grid))
-    muscles = muscles.within(low, high)
-    held = np.empty((grid.size - 1, count))
-    state = goals[0]
-    for cell, goal in enumerate(goals[1:]):
-        held[cell], rate = _aim(muscles, state, goal, step, low, high)
-        state = muscles.advance(state, held[cell], step, rate)
-
-    # A row gets the mean excitation of its surroundings, so that straight lines between rows have the same impulse.
-    impulse = np.zeros_like(goals)
-    np.cumsum(held * step, axis=0, out=impulse[1:])
-    gaps = np.diff(x)
-    reach = np.maximum(0.5 * np.maximum(np.append(gaps, 0.0), np.insert(gaps, 0, 0.0)), 0.5 * step)
-    before = np.maximum(x - reach, x[0])
-    after = np.minimum(x + reach, x[-1])
-    mean = (interpolate(grid, impulse, after) - interpolate(grid, impulse, before)) / (after - before)[:, np.newaxis]
-    # Sums of many steps leave rounding in it: what sits on a bound shall sit there exactly, so that it can be counted.
-    result = np.where(mean < low + _ROUNDING, low, np.where(mean > high - _ROUNDING, high, mean))
-    achieved = activation_from_excitation(
-        x,
-        result,
+    excitation = find_excitation(
+        time,
+        activation,
         tau_act,
         tau_deact,
-        target[0],
+        min_control,
+        max_control,
+        kind,
+        min_activation=min_activation,
+        smoothing=smoothing,
+    )
+    table = np.asarray(activation, dtype=float)
+    achieved = activation_from_excitation(
+        time,
+        excitation,
+        tau_act,
+        tau_deact,
+        table[0],
         kind,
         min_activation=min_activation,
         smoothing=smoothing,
         max_step=CONTROL_STEP,  # this excitation does not jump: 1e-4 from OpenSim's own integration
     )
-    return result.reshape(table.shape), achieved.reshape(table.shape)
+    return excitation, achieved
 
 
 def _aim(muscles: _Dynamics, state: Array, goal: Array, step: float, low: Array, high: Array) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..evaluation.summary import MuscleChange, muscle_change
 from ..log import logger
-from ..musculoskeletal.activation import activation_from_excitation, excitation_from_activation
+from ..musculoskeletal.activation import CONTROL_STEP, activation_from_excitation, find_excitation
 from ..networks.refinement import RefinedMuscle, attention_over_time
 from ..signals.resample import interpolate
 from ..storage import TimeSeries, rewrite_columns, write_storage
@@ -182,7 +182,7 @@ class Refinement:
                 logger.warning("No controls are written for %s: values are missing.", ", ".join(gaps))
             wanted = {name: values for name, values in wanted.items() if name not in gaps}
         muscles = [self.muscles[name] for name in wanted]
-        excitation, achieved = excitation_from_activation(
+        excitation = find_excitation(
             trial.time,
             np.column_stack(list(wanted.values())),
             [muscle.tau_act for muscle in muscles],
@@ -197,10 +197,9 @@ class Refinement:
                 "The controls file of the simulation is not at hand, so the refined controls hold the muscles only. "
                 "ForwardTool also needs the reserve and residual actuators: give <controls_file>."
             )
-            self._write(files, "controls", trial.time, dict(zip(wanted, excitation.T, strict=True)))
-            refined = [name for name in wanted if name in bounded]
-            off = [achieved[:, k] - wanted[name] for k, name in enumerate(wanted) if name in bounded]
-            _log_reproduction(refined, np.column_stack(off))
+            columns = dict(zip(wanted, excitation.T, strict=True))
+            self._write(files, "controls", trial.time, columns)
+            self._check_reproduction(trial.time, columns, bounded)
             return {}
         controls = trial.controls
         replacements = {
@@ -215,29 +214,41 @@ class Refinement:
             self._write(files, "controls", controls.time, columns)
         else:
             self._rewrite(files, "controls", controls, replacements, names)
-        self._check_reproduction(controls, replacements, bounded)
+        written = {
+            muscle: _merged(controls, label, replacements)
+            for muscle, label in trial.control_labels.items()
+            if muscle in bounded
+        }
+        self._check_reproduction(controls.time, written, bounded)
         return replacements
 
-    def _check_reproduction(
-        self, controls: TimeSeries, replacements: Mapping[str, Array], bounded: Mapping[str, Array]
-    ) -> None:
+    def _check_reproduction(self, time: Array, written: Mapping[str, Array], bounded: Mapping[str, Array]) -> None:
         """Integrate the controls as they were written and say how near they come to the refined activations."""
-        muscles = [self.muscles[item.target.muscle] for item in self.refined]
-        labels = [self.trial.control_labels[item.target.muscle] for item in self.refined]
-        wanted = np.column_stack(
-            [interpolate(self.trial.time, bounded[item.target.muscle], controls.time) for item in self.refined]
-        )
+        names = [item.target.muscle for item in self.refined]
+        muscles = [self.muscles[name] for name in names]
+        wanted = np.column_stack([interpolate(self.trial.time, bounded[name], time) for name in names])
         reached = activation_from_excitation(
-            controls.time,
-            np.column_stack([_merged(controls, label, replacements) for label in labels]),
+            time,
+            np.column_stack([written[name] for name in names]),
             [muscle.tau_act for muscle in muscles],
             [muscle.tau_deact for muscle in muscles],
             wanted[0],
             [muscle.kind for muscle in muscles],
             min_activation=[muscle.min_activation for muscle in muscles],
+            max_step=CONTROL_STEP,
         )
-        inside = np.column_stack([~np.ma.getmaskarray(replacements[label]) for label in labels])
-        _log_reproduction([item.target.muscle for item in self.refined], np.where(inside, reached - wanted, np.nan))
+        inside = np.column_stack([_inside(time, item.cycles) for item in self.refined])
+        if not inside.any():
+            logger.warning("The controls hold no time within the refined cycles: nothing in them was refined.")
+            return
+        squares = np.where(inside, (reached - wanted) ** 2, 0.0).sum(axis=0) / np.maximum(inside.sum(axis=0), 1)
+        worst = int(np.argmax(squares))
+        logger.info(
+            "The refined controls reproduce the refined activations within %.4f RMS (worst muscle: %s). Where the "
+            "estimate falls faster than a muscle can deactivate, its control is at the lower bound.",
+            float(np.sqrt(squares[worst])),
+            names[worst],
+        )
 
     def _control_names(self, controls: TimeSeries) -> dict[str, str]:
         """Name the controls as ForwardTool knows them: it refuses paths such as /forceset/soleus_r."""
@@ -278,22 +289,6 @@ def _merged(controls: TimeSeries, label: str, replacements: Mapping[str, Array])
     values = controls.data[:, controls.index(label)]
     new = replacements.get(label)
     return values if new is None else np.where(np.ma.getmaskarray(new), values, np.ma.getdata(new))
-
-
-def _log_reproduction(muscles: Sequence[str], difference: Array) -> None:
-    """Say how far the activations that the controls lead to are from the refined ones; NaN: outside the cycles."""
-    covered = [k for k in range(len(muscles)) if not np.isnan(difference[:, k]).all()]
-    if not covered:
-        logger.warning("The controls hold no time within the refined cycles: nothing in them was refined.")
-        return
-    rms = {muscles[k]: float(np.sqrt(np.nanmean(difference[:, k] ** 2))) for k in covered}
-    worst = max(rms, key=lambda name: rms[name])
-    logger.info(
-        "The refined controls reproduce the refined activations within %.4f RMS (worst muscle: %s). Where the "
-        "estimate falls faster than a muscle can deactivate, its control is at the lower bound.",
-        rms[worst],
-        worst,
-    )
 
 
 def _heel_strikes(cycles: Sequence[Cycle]) -> tuple[float, ...]:
