@@ -48,7 +48,7 @@ class RepairReport:
         """Say it in one line."""
         size = f"{self.n_rows} rows, {self.n_columns} columns"
         if not self.repaired:
-            return f"{self.path}: healthy, left alone ({size})."
+            return f"{self.path}: the header is healthy, left alone ({size})."
         return f"{self.path}: repaired ({size}): {'; '.join(self.changes)}."
 
 

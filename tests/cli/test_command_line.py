@@ -422,14 +422,14 @@ def test_repair_mends_in_place_and_leaves_healthy_files_alone(command):
     assert (done.returncode, done.stderr) == (0, "")
     first, second = done.stdout.splitlines()
     assert first.startswith("[info] walk_states.sto: repaired (9 rows, 3 columns): OpenSim 4.6 had overwritten")
-    assert second == "[info] healthy_states.sto: healthy, left alone (9 rows, 3 columns)."
+    assert second == "[info] healthy_states.sto: the header is healthy, left alone (9 rows, 3 columns)."
     assert damaged.read_bytes() == HEALTHY
     after = healthy.stat()
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
     assert "repaired" in (command.folder / "opensim_nem2e.log").read_text()
     # A second time there is nothing left to do.
     done = command("repair", "walk_states.sto")
-    assert done.stdout == "[info] walk_states.sto: healthy, left alone (9 rows, 3 columns).\n"
+    assert done.stdout == "[info] walk_states.sto: the header is healthy, left alone (9 rows, 3 columns).\n"
 
 
 def test_repair_reports_every_file(command):
@@ -440,4 +440,4 @@ def test_repair_reports_every_file(command):
     first, *_, last = done.stderr.splitlines()
     assert first == "[error] a.sto: there is no such storage file."
     assert last == "[error] 2 of 3 files could not be repaired: a.sto, b.sto."
-    assert done.stdout == "[info] c.sto: healthy, left alone (9 rows, 3 columns).\n"
+    assert done.stdout == "[info] c.sto: the header is healthy, left alone (9 rows, 3 columns).\n"

@@ -209,7 +209,7 @@ def test_healthy_files_are_left_alone(tmp_path):
         os.utime(path, (1, 1))
         report = repair_file(path)
         assert not report.repaired
-        assert str(report).startswith(f"{path}: healthy, left alone")
+        assert str(report).startswith(f"{path}: the header is healthy, left alone")
         assert path.stat().st_mtime == 1
         assert path.read_bytes() == content
 
