@@ -569,7 +569,6 @@ def rewrite_columns(
     precision: int = 8,
     columns: Mapping[str, str] | None = None,
     description: str | None = None,
-    extra_columns: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write a copy of a file with some columns replaced and every other number kept as text.
 
@@ -592,27 +591,21 @@ def rewrite_columns(
         The labels to write, in this order, and the labels they get in the new file. By default all, as they are.
     description : str, optional
         The header's free text. By default that of the source.
-    extra_columns : mapping of str to numpy.ndarray, optional
-        Columns to add at the end, ``(rows,)`` each.
 
     Raises
     ------
     opensim_nem2e.errors.LabelError
-        A column to replace is missing or appears twice, or an added one exists already.
+        A column to replace or to write is missing or appears twice.
     opensim_nem2e.errors.StorageError
         The source has changed since it was read, an array has the wrong length, or the file cannot be written.
     """
     if source.path is None:
         raise StorageError("Only a time series that was read from a file can be rewritten.")
-    extra = dict(extra_columns or {})
-    for label in extra:
-        if source.has(label):
-            raise LabelError(f"The column '{label}' is to be added, but it exists already.", source.path)
     kept = range(1, len(source.labels) + 1) if columns is None else [source.index(label) + 1 for label in columns]
-    labels = (*(source.labels if columns is None else columns.values()), *extra)
+    labels = source.labels if columns is None else tuple(columns.values())
     _check_labels(labels, path)
     number = _number_format(precision, path)
-    for label, values in (*replacements.items(), *extra.items()):
+    for label, values in replacements.items():
         if np.shape(values) != (source.n_rows,):
             raise StorageError(
                 f"The column '{label}' needs {source.n_rows} values, but has the shape {np.shape(values)}.", source.path
@@ -620,7 +613,6 @@ def rewrite_columns(
     replaced = [source.index(label) + 1 for label in replacements]
     texts = [_texts(values, number) for values in replacements.values()]
     masks = [np.ma.getmaskarray(values).tolist() for values in replacements.values()]
-    added = [_texts(values, number) for values in extra.values()]
 
     content = read_bytes(source.path, "storage file")
     changed = StorageError("The file has changed since it was read.", source.path)
@@ -647,9 +639,8 @@ def rewrite_columns(
             if not mask[row]:
                 parts[column] = text[row]
         chosen = parts if columns is None else [parts[0], *(parts[column] for column in kept)]
-        chosen += [text[row] for text in added]
         if gaps:
-            chosen = [part if part.strip() else b"nan" for part in chosen]
+            chosen = [b"nan" if _is_missing(part) else part for part in chosen]
         rows.append(b"\t".join(chosen))
     if len(rows) != len(times):
         raise changed

@@ -390,3 +390,15 @@ def test_damaged_files_raise_only_our_own_errors(tmp_path, data):
         return
     assert series.data.shape == (series.n_rows, len(series.labels))
     assert (np.diff(series.time) > 0).all()
+
+
+@pytest.mark.parametrize("text", ["-1.#IND00", "1.#QNAN", "-1.#IND", "1.#QNAN0"])
+def test_windows_spellings_of_nan(tmp_path, text):
+    """OpenSim 3 on Windows wrote what its C library made of NaN."""
+    path = tmp_path / "old.sto"
+    path.write_text(f"endheader\ntime\ta\tb\n0\t1\t2\n1\t{text}\t3\n")
+    series = read_storage(path)
+    assert np.isnan(series.data[1, 0])
+    np.testing.assert_array_equal(series.column("b"), [2, 3])
+    with pytest.raises(LabelError, match="'a'"):
+        series.column("a")

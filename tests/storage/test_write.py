@@ -91,11 +91,10 @@ def test_opensim_reads_what_is_written(tmp_path):
     storage = opensim.Storage(str(path))
     assert storage.getSize() == 50
     assert storage.isInDegrees()
-    rewrite_columns(
-        read_storage(path), {series.labels[1]: np.zeros(50)}, path, name="again", extra_columns={"x": series.time}
-    )
+    columns = dict(zip(series.labels[:3], "xyz", strict=True))
+    rewrite_columns(read_storage(path), {series.labels[1]: np.zeros(50)}, path, name="again", columns=columns)
     assert opensim.Storage(str(path)).getSize() == 50
-    assert opensim.TimeSeriesTable(str(path)).getNumColumns() == 5
+    assert opensim.TimeSeriesTable(str(path)).getColumnLabels() == ("x", "y", "z")
 
 
 @pytest.mark.parametrize("name", ["", "a = b", "endheader", "nr 5", "name", "version=3", "two\nlines", "é"])
@@ -161,13 +160,24 @@ def test_other_columns_keep_their_text(tmp_path, newline):
     source.write_bytes(SOURCE.replace("\n", newline).encode())
     series = read_storage(source)
     out = tmp_path / "out.sto"
-    rewrite_columns(series, {"b": np.array([0.5, 1 / 3, -2])}, out, name="refined", extra_columns={"d": series.time})
+    new = np.array([0.5, 1 / 3, -2])
+    rewrite_columns(series, {"b": new}, out, name="refined")
     assert out.read_bytes() == (
-        b"refined\nversion=1\nnRows=3\nnColumns=5\ninDegrees=no\n\nNotes.\n\nendheader\n"
-        b"time\ta\tb\tc\td\n"
-        b" 0.0\t1.00000000000000000001\t      0.50000000\tnan\t      0.00000000\n"
-        b" 0.1\t3\t      0.33333333\t5\t      0.10000000\n"
-        b" 0.3\t.25\t     -2.00000000\t7.\t      0.30000000\n"
+        b"refined\nversion=1\nnRows=3\nnColumns=4\ninDegrees=no\n\nNotes.\n\nendheader\n"
+        b"time\ta\tb\tc\n"
+        b" 0.0\t1.00000000000000000001\t      0.50000000\tnan\n"
+        b" 0.1\t3\t      0.33333333\t5\n"
+        b" 0.3\t.25\t     -2.00000000\t7.\n"
+    )
+    # Masked rows keep their text; some columns only, under other labels, without the free text.
+    masked = np.ma.array(new, mask=[True, False, True])
+    rewrite_columns(series, {"b": masked}, out, name="some", columns={"c": "z", "b": "y"}, description="")
+    assert out.read_bytes() == (
+        b"some\nversion=1\nnRows=3\nnColumns=3\ninDegrees=no\nendheader\n"
+        b"time\tz\ty\n"
+        b" 0.0\tnan\t  -2e-300\n"
+        b" 0.1\t5\t      0.33333333\n"
+        b" 0.3\t7.\tnan\n"
     )
     # A part of the rows.
     part = series.window(0.1, 0.2)
@@ -228,8 +238,8 @@ def test_rewriting_refuses(tmp_path):
         rewrite_columns(series, {"bb": np.zeros(3)}, out, name="x")
     with pytest.raises(StorageError, match=r"column 'b' needs 3 values, but has the shape \(4,\)"):
         rewrite_columns(series, {"b": np.zeros(4)}, out, name="x")
-    with pytest.raises(LabelError, match="'a' is to be added, but it exists already"):
-        rewrite_columns(series, {}, out, name="x", extra_columns={"a": np.zeros(3)})
+    with pytest.raises(LabelError, match="There is no column 'd'"):
+        rewrite_columns(series, {}, out, name="x", columns={"d": "e"})
     with pytest.raises(StorageError, match="read from a file"):
         rewrite_columns(TimeSeries([0], ["a"], [[1]]), {}, out, name="x")
     for changed in (SOURCE.replace(" 0.3\t", " 0.4\t"), SOURCE[: SOURCE.rindex(" 0.3")], SOURCE.replace("\t5\n", "\n")):
