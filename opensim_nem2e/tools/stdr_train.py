@@ -421,7 +421,7 @@ class STDRTrainTool(Tool):
         return train_sets, held_out
 
     def _train(self, study: Study, name: str) -> Pool:
-        from ..training.pool import Pool, available_processors, default_jobs, memory_of
+        from ..training.pool import Pool, available_processors, default_jobs, free_memory, memory_of
         from ..training.watch import Watch
 
         settings, count = study.recipe.settings, len(study.jobs)
@@ -442,6 +442,14 @@ class STDRTrainTool(Tool):
                 "<jobs> and <threads> ask for %d cores, but there are %d: this is slower than fewer jobs.",
                 at_once * self.threads,
                 cores,
+            )
+        free = free_memory()
+        if at_once * memory > free:
+            logger.warning(
+                "%d jobs need about %.1f GB of memory, but %.1f GB are free: fewer <jobs> are safer.",
+                at_once,
+                at_once * memory / 1e9,
+                free / 1e9,
             )
         store = self.resolve("checkpoint_directory") or self._results_directory / f"{name}_checkpoints"
         pool = Pool(store, at_once, self.threads, self.checkpoint_interval)

@@ -30,7 +30,8 @@ from .settings import State, Task, Trained, TrainingSettings, epochs_of, losses_
 METADATA_KEY = "opensim_nem2e_checkpoint"
 
 _KEPT = 2
-_LOCK_POLL = 0.2
+_LOCK_POLL = 0.25
+_LOCK_SILENCE = 2.0
 
 
 class DamagedFileError(TrainingError):
@@ -291,7 +292,7 @@ class NetworkFolder:
                 break
 
     @contextmanager
-    def locked(self, give_up: Callable[[], bool]) -> Iterator[bool]:
+    def locked(self, give_up: Callable[[], bool], note: Callable[[str], None] = lambda text: None) -> Iterator[bool]:
         """Keep other processes from training the same network; the lock ends with the process, however it ends.
 
         What a killed process left half written is removed.
@@ -300,6 +301,8 @@ class NetworkFolder:
         ----------
         give_up : callable
             Asked while another process has the lock; true ends the wait.
+        note : callable, optional
+            Told, in words for the user, when the wait begins to be noticed.
 
         Yields
         ------
@@ -307,8 +310,13 @@ class NetworkFolder:
             Whether this process has the lock.
         """
         with (self.path / "lock").open("a+b") as stream:
+            polls = 0
             while not (held := _try_lock(stream.fileno())) and not give_up():
                 time.sleep(_LOCK_POLL)
+                polls += 1
+                # What a killed run left behind is gone sooner.
+                if polls * _LOCK_POLL == _LOCK_SILENCE:
+                    note("Another process is training this network; its result is waited for.")
             if held:
                 for name in ("step_*", "trained"):
                     for path in self.path.glob(f".{name}.*.part*"):

@@ -140,17 +140,23 @@ def default_jobs(threads: int, memory: float) -> int:
     int
         At least 1.
     """
-    return max(1, min(len(available_processors()) // threads, int(0.8 * _free_memory() / memory), 1 << 16))
+    return max(1, min(len(available_processors()) // threads, int(0.8 * free_memory() / memory), 1 << 16))
 
 
-def _free_memory() -> float:
+def free_memory() -> float:
+    """Tell how much memory there is for new processes.
+
+    Returns
+    -------
+    float
+        Bytes; where the system does not say (other than Linux), more than any machine has.
+    """
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 return float(line.split()[1]) * 1024
     except (OSError, ValueError):
         pass
-    # Not Linux: processors are the only limit.
     return 1e15
 
 

@@ -82,7 +82,7 @@ def train_folder(
     opensim_nem2e.errors.TrainingError
         The folder's data are damaged, or training diverged.
     """
-    with folder.locked(stop) as held:
+    with folder.locked(stop, note) as held:
         if not held:
             raise TrainingStopped("Training was asked to stop while another process trained the same network.")
         try:

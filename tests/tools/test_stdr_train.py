@@ -280,6 +280,14 @@ def test_any_number_of_jobs_gives_the_same_bits(tmp_path, lab, undisturbed):
     assert_same_results(tmp_path / "results", undisturbed)
 
 
+def test_too_many_jobs_are_told(tmp_path, lab, caplog, monkeypatch):
+    monkeypatch.setattr("opensim_nem2e.training.pool.free_memory", lambda: 3e8)
+    monkeypatch.setattr("opensim_nem2e.training.pool.available_processors", lambda: [0])
+    assert STDRTrainTool(write_setup(tmp_path, lab, muscles="soleus gasmed", jobs=2, epochs=1)).run()
+    assert "<jobs> and <threads> ask for 2 cores, but there are 1" in caplog.text
+    assert "2 jobs need about 0.5 GB of memory, but 0.3 GB are free: fewer <jobs> are safer." in caplog.text
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("all_at_once", [True, False], ids=["power cut", "only the tool"])
 def test_killed_and_run_again(tmp_path, lab, undisturbed, all_at_once):

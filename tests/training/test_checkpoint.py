@@ -309,6 +309,7 @@ def test_a_full_disk_does_not_stop_training(tmp_path, monkeypatch):
     assert "No space left on device" in notes[0]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 def test_two_processes_do_not_train_the_same_network(tmp_path):
     """The second waits for the first, and takes what it made."""
     task = task_of(epochs=40)
@@ -319,8 +320,15 @@ def test_two_processes_do_not_train_the_same_network(tmp_path):
         time.sleep(0.01)
     with pytest.raises(TrainingStopped, match="another process"):
         train_folder(folder, 0.0, stop=lambda: True)
-    steps = []
-    trained = train_folder(folder, 0.0, on_epoch=steps.append)
+    first.send_signal(signal.SIGSTOP)
+    steps, notes = [], []
+
+    def note(text):
+        notes.append(text)
+        first.send_signal(signal.SIGCONT)
+
+    trained = train_folder(folder, 0.0, on_epoch=steps.append, note=note)
     assert first.wait(60) == 0
+    assert notes == ["Another process is training this network; its result is waited for."]
     assert not steps
     assert_same(trained, undisturbed(task))
