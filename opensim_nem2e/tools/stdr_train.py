@@ -323,7 +323,7 @@ class STDRTrainTool(Tool):
                 _write_csv(files.path(f"{name}_validation.csv"), _error_rows(study.errors))
             resolved = {"output_bundle": bundle_file, "muscles": tuple(networks)}
             setup = self.effective_setup(self._results_directory, resolved)
-            write_text(files.path(f"{name}_setup.xml"), setup)
+            write_text(files.path(f"{name}_effective_setup.xml"), setup)
             self._save(networks, dataset, train_sets, recipe, validation, bundle_file)
         # Only now: a run that is killed before its last file is written has them for the next.
         pool.remove_folders()
@@ -380,6 +380,14 @@ class STDRTrainTool(Tool):
                 f"No cycle has both EMG and activations of {', '.join(missing)}; "
                 f"muscles that have: {', '.join(dataset.targets)}."
             )
+        if self.condition == "All-Entire" and not self.input_muscles:
+            inputs = {name for data in dataset.targets.values() for name in data.inputs}
+            if not any(name.startswith("contra:") for name in inputs):
+                logger.warning(
+                    "No contralateral muscle is an input: some trials have the activations of one limb only, and the "
+                    "inputs are those that every trial has. Leave such trials out (<datasets>, <subjects>) to train on "
+                    "both limbs."
+                )
         return dataset
 
     def _recipe(self) -> Recipe:

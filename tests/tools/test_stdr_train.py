@@ -101,7 +101,7 @@ def test_from_setup_to_bundle(tmp_path, lab, condition):
     assert {path.name for path in results.iterdir()} == {
         "net.safetensors",
         "net_history",
-        "net_setup.xml",
+        "net_effective_setup.xml",
         "net_training_history.csv",
         "net_validation.csv",
     }
@@ -132,7 +132,7 @@ def test_from_setup_to_bundle(tmp_path, lab, condition):
     assert len(history) == 9
     assert [row["epoch"] for row in history[:3]] == ["1", "2", "3"]
     assert len(rows_of(results / "net_validation.csv")) == 9
-    again = STDRTrainTool(results / "net_setup.xml")
+    again = STDRTrainTool(results / "net_effective_setup.xml")
     assert again.muscles == bundle.targets
     assert again.resolve("trials_file") == lab / "trials.csv"
 
@@ -327,7 +327,7 @@ def test_an_older_bundle_survives_a_failed_run(tmp_path, lab):
 
 
 @pytest.mark.parametrize("condition", ["One-Entire", "All-Entire"])
-def test_real_recordings(tmp_path, shared_data, condition):
+def test_real_recordings(tmp_path, shared_data, condition, caplog):
     """The bundle refines a subject who was held out; a few epochs are enough to see that all parts fit."""
     tool = STDRTrainTool()
     tool.setResultsDir(tmp_path)
@@ -346,6 +346,8 @@ def test_real_recordings(tmp_path, shared_data, condition):
     bundle = Bundle.load(tmp_path / "network.safetensors")
     assert bundle.targets == ("soleus", "vaslat")
     assert len(bundle.inputs("soleus")) == (39 if condition == "All-Entire" else 1)
+    # One of the data sets simulated the right leg only.
+    assert ("No contralateral muscle is an input" in caplog.text) == (condition == "All-Entire")
     table = bundle.metadata["validation"]["held_out"]
     assert table["soleus"]["cycles"] == 11
     assert table["vaslat"]["Er_refined"] < 0
