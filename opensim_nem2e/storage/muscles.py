@@ -49,6 +49,10 @@ _SIDES = (
 )
 
 
+#: Standard name -> what it stands for in a model that has none of the muscles named behind.
+LUMPED = {"vasint": ("vaslat", ("vaslat", "vasmed"))}
+
+
 class StandardMuscle(NamedTuple):
     """A muscle by its standard name.
 
@@ -123,6 +127,32 @@ class MuscleNames:
             standard = self.table[bare]
             return StandardMuscle(standard, side) if standard else None
         return None
+
+    def of_model(self, model_muscles: Iterable[str]) -> dict[str, StandardMuscle | None]:
+        """Translate all muscles of a model, knowing what it lumps together.
+
+        A name can mean more in a small model: gait2354 has no vastus lateralis or medialis, and its ``vas_int`` has the
+        strength of all vasti. There it stands for ``vaslat`` (:data:`LUMPED`).
+
+        Parameters
+        ----------
+        model_muscles : iterable of str
+            The model's names.
+
+        Returns
+        -------
+        dict of str to StandardMuscle or None
+            In the order given; None as in :meth:`standard`.
+        """
+        found = {name: self.standard(name) for name in model_muscles}
+        present = {standard for standard in found.values() if standard is not None}
+        for name, standard in found.items():
+            if standard is None or standard.name not in LUMPED:
+                continue
+            stands_for, absent = LUMPED[standard.name]
+            if not any(StandardMuscle(other, standard.side) in present for other in absent):
+                found[name] = StandardMuscle(stands_for, standard.side)
+        return found
 
     def translate(self, model_muscles: Iterable[str]) -> dict[StandardMuscle, list[str]]:
         """Sort a model's muscles by standard name.

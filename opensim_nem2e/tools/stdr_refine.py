@@ -390,7 +390,7 @@ class STDRRefineTool(Tool):
         self._spare_inputs(name, trial)
 
         names = MuscleNames.load(self.resolve("muscle_names_file"))
-        plan = plan_targets(bundle, {muscle: names.standard(muscle) for muscle in trial.activations}, self.muscles)
+        plan = plan_targets(bundle, names.of_model(trial.activations), self.muscles)
         cycles = self._find_cycles(trial.time)
         self._check_sides(plan, cycles)
         trial.require_finite(name for target in plan.targets if cycles.get(target.side) for name in target.inputs)

@@ -279,3 +279,17 @@ def test_bad_tables(tmp_path, content, line, message):
     assert error.value.line == line
     with pytest.raises(MissingFileError):
         MuscleNames.load(tmp_path / "none.csv")
+
+
+def test_a_lumped_muscle_stands_for_its_group():
+    """gait2354 has no vastus lateralis or medialis: its vas_int is as strong as all of them."""
+    names = MuscleNames.load()
+    small = names.of_model(["vas_int_r", "vas_int_l", "soleus_r", "FX"])
+    assert small["vas_int_r"] == ("vaslat", "r")
+    assert small["vas_int_l"] == ("vaslat", "l")
+    assert small["soleus_r"] == ("soleus", "r")
+    assert small["FX"] is None
+    # One limb of a full model beside the other of a small one.
+    mixed = names.of_model(["vas_int_r", "vas_med_r", "vas_int_l"])
+    assert mixed["vas_int_r"] == ("vasint", "r")
+    assert mixed["vas_int_l"] == ("vaslat", "l")

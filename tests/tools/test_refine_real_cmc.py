@@ -74,6 +74,9 @@ def test_every_model_naming(run, with_model, shared_data, tmp_path):
     # Plantarflexors, dorsiflexors and knee extensors or hamstrings of both limbs, whatever they are called.
     assert {"soleus_r", "soleus_l", "tib_ant_r", "tib_ant_l"} <= set(emg.labels)
     assert len(emg.labels) >= 10
+    # Every one of these models has a muscle that stands for the vasti, under whatever name.
+    assert {"vasti_r", "vas_int_r", "vas_lat_r"} & set(emg.labels)
+    assert ("vas_int_r" in emg.labels) == (run == "gait2354_walk1")
     refined = {f"/forceset/{muscle}/activation" for muscle in emg.labels}
     for k, label in enumerate(source.labels):
         same = np.array_equal(states.data[:, k], source.data[:, k])
