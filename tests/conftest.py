@@ -7,7 +7,11 @@ need them skip, with the reason, where it is absent.
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -47,3 +51,34 @@ def shared_fixtures() -> Path:
     if not (folder / "opensim46_headers").is_dir():
         pytest.skip(f"no damaged OpenSim files in '{folder}' (they lie beside OPENSIM_NEM2E_DATA)")
     return folder
+
+
+#: Opens files with both of OpenSim's readers.
+_OPEN_ALL = """
+import json, sys
+import opensim
+opensim.Logger.setLevelString("off")
+found = {}
+for path in sys.argv[1:]:
+    table = opensim.TimeSeriesTable(path)
+    storage = opensim.Storage(path)
+    columns = storage.getColumnLabels().getSize() - 1
+    found[path] = [table.getNumRows(), table.getNumColumns(), storage.getSize(), columns]
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="session")
+def open_with_opensim() -> Callable[[Iterable[Path]], dict[str, list[int]]]:
+    """Return a function that opens files with OpenSim, in a process of its own: its C++ errors must not end the tests.
+
+    For each path it gives the rows and columns that ``TimeSeriesTable`` finds, and those that ``Storage`` finds.
+    """
+
+    def open_all(paths: Iterable[Path]) -> dict[str, list[int]]:
+        command = [sys.executable, "-c", _OPEN_ALL, *map(str, paths)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found: dict[str, list[int]] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+    return open_all

@@ -236,6 +236,28 @@ def whole_file_cycles(
     return {leading: own, other: Cycle(other, initial_time, final_time, (own.roll + 0.5) % 1.0)}
 
 
+def inside_cycles(time: ArrayLike, cycles: Iterable[Cycle]) -> NDArray[np.bool_]:
+    """Tell which rows lie inside cycles, both ends included.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time of the rows (s).
+    cycles : iterable of Cycle
+        The cycles.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (rows,)
+        True inside.
+    """
+    t = np.asarray(time, dtype=float)
+    inside = np.zeros(t.shape, dtype=bool)
+    for cycle in cycles:
+        inside |= (t >= cycle.start) & (t <= cycle.end)
+    return inside
+
+
 def stitch(
     time: ArrayLike,
     original: ArrayLike,

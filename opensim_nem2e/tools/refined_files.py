@@ -13,6 +13,7 @@ from ..evaluation.summary import MuscleChange, muscle_change
 from ..log import logger
 from ..musculoskeletal.activation import CONTROL_STEP, activation_from_excitation, find_excitation
 from ..networks.refinement import RefinedMuscle, attention_over_time
+from ..signals.cycles import inside_cycles
 from ..signals.resample import interpolate
 from ..storage import TimeSeries, rewrite_columns, write_storage
 
@@ -204,7 +205,8 @@ class Refinement:
         controls = trial.controls
         replacements = {
             trial.control_labels[item.target.muscle]: np.ma.array(
-                interpolate(trial.time, excitation[:, k], controls.time), mask=~_inside(controls.time, item.cycles)
+                interpolate(trial.time, excitation[:, k], controls.time),
+                mask=~inside_cycles(controls.time, item.cycles),
             )
             for k, item in enumerate(self.refined)
         }
@@ -235,9 +237,9 @@ class Refinement:
             wanted[0],
             [muscle.kind for muscle in muscles],
             min_activation=[muscle.min_activation for muscle in muscles],
-            max_step=CONTROL_STEP,
+            max_step=CONTROL_STEP,  # this excitation does not jump: 1e-4 from OpenSim's own integration
         )
-        inside = np.column_stack([_inside(time, item.cycles) for item in self.refined])
+        inside = np.column_stack([inside_cycles(time, item.cycles) for item in self.refined])
         if not inside.any():
             logger.warning("The controls hold no time within the refined cycles: nothing in them was refined.")
             return
@@ -296,10 +298,3 @@ def _heel_strikes(cycles: Sequence[Cycle]) -> tuple[float, ...]:
     for cycle in cycles:
         times |= {cycle.heel_strike} if cycle.roll else {cycle.start, cycle.end}
     return tuple(sorted(times))
-
-
-def _inside(time: Array, cycles: Sequence[Cycle]) -> NDArray[np.bool_]:
-    inside = np.zeros(time.shape, dtype=bool)
-    for cycle in cycles:
-        inside |= (time >= cycle.start) & (time <= cycle.end)
-    return inside

@@ -642,7 +642,7 @@ def _times(values: Sequence[float]) -> str:
 
 def _roll_incomplete(cycles: dict[str, list[Cycle]], strikes: Mapping[str, Sequence[float]]) -> None:
     """Give a limb without complete cycles those of the other limb, rolled to its own heel strikes."""
-    from ..signals.cycles import Cycle
+    from ..signals.cycles import whole_file_cycles
 
     for side, other in (("r", "l"), ("l", "r")):
         if cycles[side]:
@@ -651,7 +651,7 @@ def _roll_incomplete(cycles: dict[str, list[Cycle]], strikes: Mapping[str, Seque
             inside = [strike for strike in strikes[side] if own.start < strike < own.end]
             if len(inside) != 1:
                 continue
-            cycles[side].append(Cycle(side, own.start, own.end, (inside[0] - own.start) / own.duration))
+            cycles[side].append(whole_file_cycles(own.start, own.end, side, inside[0])[side])
             logger.info(
                 "The %s limb has no complete cycle: %.4f-%.4f s is taken as one, rolled to its heel strike at %.4f s.",
                 _SIDES[side],
@@ -675,13 +675,13 @@ def _log_plan(plan: Plan, cycles: Mapping[str, Sequence[Cycle]]) -> None:
 
 def _log_coverage(time: Array, cycles: Mapping[str, Sequence[Cycle]]) -> None:
     """Say which samples keep OpenSim's values because they lie outside complete cycles."""
+    from ..signals.cycles import inside_cycles
+
     for side, word in _SIDES.items():
         own = sorted(cycles.get(side, ()), key=lambda cycle: cycle.start)
         if not own:
             continue
-        outside = len(time) - sum(int(((time >= c.start) & (time <= c.end)).sum()) for c in own)
-        # Neighbours share the row of a heel strike, if there is one.
-        outside += sum(int((time == a.end).sum()) for a, b in pairwise(own) if a.end == b.start)
+        outside = int((~inside_cycles(time, own)).sum())
         edges = [float(time[0]), *(edge for cycle in own for edge in (cycle.start, cycle.end)), float(time[-1])]
         gaps = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 1e-9]
         if outside:

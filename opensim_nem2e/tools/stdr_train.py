@@ -592,7 +592,9 @@ def _validation(errors: Mapping[str, list[SubjectErrors]]) -> dict[str, Any]:
 
 
 def _log_validation(validation: Mapping[str, Any]) -> None:
-    for method in ("leave_one_subject_out", "held_out"):
+    from ..networks.bundle import VALIDATION_METHODS
+
+    for method in VALIDATION_METHODS:
         if method not in validation:
             continue
         logger.info("Error on unseen subjects (%s):", method.replace("_", " "))

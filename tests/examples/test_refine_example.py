@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 import subprocess
 import sys
@@ -17,19 +16,6 @@ from opensim_nem2e.networks.bundle import Bundle
 from opensim_nem2e.storage import read_storage
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "01_refine_walking"
-
-#: Opens files with both of OpenSim's readers, in a process of its own.
-OPEN_ALL = """
-import json, sys
-import opensim
-opensim.Logger.setLevelString("off")
-found = {}
-for path in sys.argv[1:]:
-    table = opensim.TimeSeriesTable(path)
-    storage = opensim.Storage(path)
-    found[path] = [table.getNumRows(), table.getNumColumns(), storage.getSize(), storage.getColumnLabels().getSize()]
-print(json.dumps(found))
-"""
 
 TOOL_XML = """<?xml version="1.0" encoding="UTF-8" ?>
 <OpenSimDocument Version="40600">
@@ -79,14 +65,13 @@ def refined(tmp_path_factory) -> Path:
     return folder
 
 
-def test_opensim_opens_every_result(refined):
-    paths = sorted(map(str, (refined / "results").glob("*.sto")))
+def test_opensim_opens_every_result(refined, open_with_opensim):
+    paths = sorted((refined / "results").glob("*.sto"))
     assert len(paths) == 4
-    done = subprocess.run([sys.executable, "-c", OPEN_ALL, *paths], capture_output=True, text=True, check=True)
-    for path, (rows, columns, storage_rows, storage_labels) in json.loads(done.stdout.splitlines()[-1]).items():
+    for path, (rows, columns, storage_rows, storage_columns) in open_with_opensim(paths).items():
         own = read_storage(path)
         assert (rows, columns) == own.data.shape
-        assert (storage_rows, storage_labels) == (own.n_rows, len(own.labels) + 1)
+        assert (storage_rows, storage_columns) == (own.n_rows, len(own.labels))
 
 
 def test_both_limbs_are_refined_and_the_rest_is_not(refined):

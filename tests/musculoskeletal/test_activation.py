@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opensim_nem2e.errors import ModelError, StorageError
-from opensim_nem2e.musculoskeletal.activation import activation_from_excitation, excitation_from_activation
+from opensim_nem2e.musculoskeletal.activation import CONTROL_STEP, activation_from_excitation, find_excitation
 from opensim_nem2e.signals.resample import interpolate
 from opensim_nem2e.storage import read_storage
 
@@ -20,6 +20,16 @@ TAU_ACT = np.array([0.012, 0.010, 0.015])
 TAU_DEACT = np.array([0.055, 0.040, 0.060])
 KINDS = ["first_order", "first_order", "degroote_fregly"]
 LOW = np.array([0.01, 0.01, -np.inf])
+
+
+def excitation_from_activation(time, activation, tau_act, tau_deact, low=0.0, high=1.0, kind="first_order", **more):
+    """Return the excitation found for an activation, and the activation it really leads to."""
+    excitation = find_excitation(time, activation, tau_act, tau_deact, low, high, kind, **more)
+    initial = np.asarray(activation, dtype=float)[0]
+    achieved = activation_from_excitation(
+        time, excitation, tau_act, tau_deact, initial, kind, max_step=CONTROL_STEP, **more
+    )
+    return excitation, achieved
 
 
 def cmc_time(duration: float, start: float = 0.63, seed: int = 0) -> np.ndarray:

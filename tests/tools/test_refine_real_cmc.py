@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -23,33 +19,10 @@ RUNS = {
     "runningModel": f"{PIPELINES}/runningModel/runningModel_CMC_test.osim",
 }
 
-#: Opens every result with both of OpenSim's readers, in a process of its own (its C++ errors must not end the tests).
-OPEN_ALL = """
-import json, sys
-import opensim
-opensim.Logger.setLevelString("off")
-found = {}
-for path in sys.argv[1:]:
-    table = opensim.TimeSeriesTable(path)
-    storage = opensim.Storage(path)
-    found[path] = [
-        table.getNumRows(), table.getNumColumns(), storage.getSize(), storage.getColumnLabels().getSize() - 1,
-        [table.getColumnLabel(k) for k in range(table.getNumColumns())],
-    ]
-print(json.dumps(found))
-"""
-
-
-def open_with_opensim(paths) -> dict:
-    done = subprocess.run(
-        [sys.executable, "-c", OPEN_ALL, *map(str, paths)], capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
 
 @pytest.mark.parametrize("with_model", [True, False], ids=["model", "no_model"])
 @pytest.mark.parametrize("run", RUNS)
-def test_every_model_naming(run, with_model, shared_data, tmp_path):
+def test_every_model_naming(run, with_model, shared_data, tmp_path, open_with_opensim):
     tool = STDRRefineTool()
     tool.setName("refined")
     tool.setStatesFileName(shared_data / PIPELINES / "reference_cmc" / f"{run}_states.sto")
@@ -65,7 +38,7 @@ def test_every_model_naming(run, with_model, shared_data, tmp_path):
     paths["attention"] = tmp_path / "refined_attention.sto"
     opened = open_with_opensim(paths.values())
     for path in paths.values():
-        rows, columns, storage_rows, storage_columns, _ = opened[str(path)]
+        rows, columns, storage_rows, storage_columns = opened[str(path)]
         own = read_storage(path)
         assert (rows, columns) == (storage_rows, storage_columns) == own.data.shape
 
