@@ -42,6 +42,8 @@ _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+")
 # What XML 1.0 cannot carry, and the line breaks and tabs that no name or path holds on purpose.
 _FORBIDDEN = re.compile("[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 _LONGEST_QUOTE = 60
+# Values that an empty element stands for.
+_EMPTY: tuple[object, ...] = ("", (), None)
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,9 @@ class Property:
     type : {'bool', 'int', 'double', 'string', 'file', 'directory', 'doubles', 'strings'}
         The kind of value. ``file`` and ``directory`` are paths relative to the setup file; ``doubles`` and
         ``strings`` are lists separated by spaces, held as tuples.
-    default : bool, int, float, str or sequence
-        The value when nothing is given. It must itself be acceptable.
+    default : bool, int, float, str, sequence or None
+        The value when nothing is given. It must itself be acceptable. None: the property may be left empty, which
+        the tool takes as None and finds a value for by itself; the comment says how.
     comment : str
         What the property means, for ``print-xml``, ``info`` and the docstrings. Unit, bounds, choices and list
         size are added by :attr:`full_comment` and are not repeated here.
@@ -156,6 +159,8 @@ class Property:
             raise ValueError(f"{where}: only lists have a size.")
         if self.may_be_name and self.type != "file":
             raise ValueError(f"{where}: only a file may be a name.")
+        if self.is_optional and (self.is_list or self.is_path or self.required):
+            raise ValueError(f"{where}: None is no default for a list or a path, nor where a value is required.")
         object.__setattr__(self, "interval", None if self.bounds is None else Interval.of(self.bounds))
         if self.choices is not None:
             object.__setattr__(self, "choices", tuple(self.choices))
@@ -172,8 +177,16 @@ class Property:
         return self.type in ("file", "directory")
 
     @property
+    def is_optional(self) -> bool:
+        """Whether the value may be None, written as an empty element."""
+        return self.default is None
+
+    @property
     def allowed(self) -> str:
         """What may be given, in words that follow "must be"."""
+        return self._allowed_value() + (", or empty" if self.is_optional else "")
+
+    def _allowed_value(self) -> str:
         within = "" if self.bounds is None else f" in {Interval.of(self.bounds)}"
         if self.type == "bool":
             return "true or false"
@@ -213,7 +226,7 @@ class Property:
 
         Returns
         -------
-        bool, int, float, str or tuple
+        bool, int, float, str, tuple or None
             The value.
 
         Raises
@@ -222,6 +235,8 @@ class Property:
             The text is not an acceptable value; the message follows ``<name>``.
         """
         text = text.strip()
+        if self.is_optional and not text:
+            return None
         if self.is_list:
             return self._checked_list([self._parse_element(token, text) for token in text.split()], text)
         return self._checked(self._parse_element(text, text), text)
@@ -237,7 +252,7 @@ class Property:
 
         Returns
         -------
-        bool, int, float, str or tuple
+        bool, int, float, str, tuple or None
             The value, as :meth:`parse` would have returned it.
 
         Raises
@@ -245,6 +260,8 @@ class Property:
         ValueError
             The value is not acceptable; the message follows ``<name>``.
         """
+        if self.is_optional and (value is None or (isinstance(value, str) and not value.strip())):
+            return None
         if self.is_list:
             if isinstance(value, str):
                 return self.parse(value)
@@ -264,8 +281,10 @@ class Property:
         Returns
         -------
         str
-            The element's text; empty for an empty text or list.
+            The element's text; empty for None and for an empty text or list.
         """
+        if value is None:
+            return ""
         if self.is_list:
             return " ".join(_format_scalar(element) for element in value)
         return _format_scalar(value)
@@ -281,8 +300,10 @@ class Property:
         Returns
         -------
         str
-            The text; ``(empty)`` for an empty text or list.
+            The text; ``(empty)`` for None and for an empty text or list.
         """
+        if value is None:
+            return "(empty)"
         elements = value if self.is_list else (value,)
         numeric = self.type in ("double", "doubles")
         return " ".join(short_number(e) if numeric else _format_scalar(e) for e in elements) or "(empty)"
@@ -579,7 +600,7 @@ def read_values(
             faults.append(f"{where} {error}")
             continue
         # An element left empty, as print-xml writes it (or 'Unassigned'), is not a value that somebody gave.
-        if value not in ("", ()) or prop.default not in ("", ()):
+        if value not in _EMPTY or prop.default not in _EMPTY:
             values[tag] = value
     return values, name, faults
 

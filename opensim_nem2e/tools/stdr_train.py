@@ -3,8 +3,8 @@
 Reads the trials manifest (see :mod:`opensim_nem2e.dataset.manifest`), trains one network per target muscle and writes
 them, with everything needed to use and to judge them, as one bundle for STDRRefineTool.
 
-Source of the default values: NEM2E paper, section 3.2.1 (700 hidden units, 700 epochs, batch size 1, 20 samples,
-squared error, Adam). What the paper leaves open says so in its comment.
+The settings of the NEM2E paper (section 3.2.1: 700 hidden units, 700 epochs, batch size 1) are the preset ``paper``;
+the default is ``fast`` (:mod:`opensim_nem2e.training.presets`). What the paper leaves open says so in its comment.
 """
 
 from __future__ import annotations
@@ -13,19 +13,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NEM2EError, SetupError, TrainingError, did_you_mean
+from ..errors import NEM2EError, TrainingError
 from ..log import logger
 from .properties import Property
 from .tool import Tool, write_text
+from .training_properties import (
+    COMPUTING_PROPERTIES,
+    CYCLES_PROPERTIES,
+    NO_TRAINING_SETTINGS,
+    TRAINING_PROPERTIES,
+    TRIALS_PROPERTIES,
+    check_data,
+    log_settings,
+    read_cycles,
+    recipe_of,
+    results_directory,
+    select_trials,
+    settings_in_use,
+    train_networks,
+)
 
 if TYPE_CHECKING:
-    from ..dataset.manifest import Trial
     from ..dataset.windows import Dataset, TargetData
     from ..networks.bundle import Network
-    from ..training.pool import Pool
     from ..training.recipe import Recipe, SubjectErrors
     from ..training.settings import Trained
-    from ..training.study import Study
 
 _NOT_STATED = "not stated"
 
@@ -52,40 +64,7 @@ class STDRTrainTool(Tool):
     tool_name = "STDRTrainTool"
     properties = (
         Property("results_directory", "directory", "./", "Directory used for writing results."),
-        Property(
-            "trials_file",
-            "file",
-            "",
-            "Manifest of the gait cycles (.csv), one row per cycle: dataset, subject, trial, stride, motion, "
-            "speed_m_s, side, model_file, activation_file, activation_source, emg_file, emg_time_offset_s, t_start, "
-            "t_end, heel_strike_t. Paths in it are relative to it.",
-            required=True,
-        ),
-        Property(
-            "emg_channels_file",
-            "file",
-            "",
-            "Table of the EMG channels (.csv): dataset, emg_column, muscles (model muscles separated by ';'), "
-            "standard_name (empty: the channel is not used).",
-            required=True,
-        ),
-        Property(
-            "muscle_names_file",
-            "file",
-            "",
-            "Table (.csv with the columns model_muscle, standard_name) that adds to or replaces entries of the "
-            "package's own table of muscle names.",
-        ),
-        Property("datasets", "strings", (), "Datasets to use. Empty: all."),
-        Property("subjects", "strings", (), "Subjects to use. Empty: all."),
-        Property("motions", "strings", (), "Motions to use, such as walk and run. Empty: all."),
-        Property(
-            "activation_sources",
-            "strings",
-            (),
-            "Sources of simulated activations to use. Empty: all.",
-            choices=("cmc", "so", "moco"),
-        ),
+        *TRIALS_PROPERTIES,
         Property(
             "hold_out_subjects",
             "strings",
@@ -100,103 +79,8 @@ class STDRTrainTool(Tool):
             "cycle of the target muscle. All-Entire: the entire cycle of all muscles.",
             choices=("One-Quarter", "One-Entire", "All-Entire"),
         ),
-        Property(
-            "muscles",
-            "strings",
-            (),
-            "Target muscles by their standard names, such as soleus; one network each. Empty: those of the paper's "
-            "sixteen that have EMG.",
-        ),
-        Property(
-            "input_muscles",
-            "strings",
-            (),
-            "Input muscles for All-Entire: standard names with the side, such as ipsi:soleus for the side whose heel "
-            "strikes bound the cycle and contra:soleus for the other. Empty: all that every trial used has.",
-        ),
-        Property(
-            "share_emg_channels",
-            "bool",
-            True,
-            "Whether an EMG channel that lists several muscles serves each of them (the paper's practice), or its "
-            "standard_name only.",
-        ),
-        Property(
-            "emg_normalization",
-            "string",
-            "subject_max",
-            "What EMG is divided by. subject_max: the maximum of the channel over the subject's cycles used. "
-            "trial_max: over the cycles of each trial. none: 1. The paper does not say.",
-            choices=("subject_max", "trial_max", "none"),
-        ),
-        Property(
-            "use_emg_time_offset",
-            "bool",
-            True,
-            "Whether EMG is shifted by the manifest's emg_time_offset_s (EMG at t + offset belongs to the motion at "
-            "t).",
-        ),
-        Property(
-            "window_samples",
-            "int",
-            20,
-            "Samples of a network's window, evenly spaced, both ends included.",
-            bounds="[4, 1000]",
-        ),
-        Property("hidden_units", "int", 700, "Units of the encoder and of the decoder.", bounds="[1, 10000]"),
-        Property(
-            "score_function",
-            "string",
-            "general",
-            "How attention compares decoder and encoder states (Luong 2015). The paper does not say which.",
-            choices=("general", "dot"),
-        ),
-        Property(
-            "network_output",
-            "string",
-            "emg",
-            "What the network puts out. emg: the EMG itself (the paper). deviation: the deviation from the mean EMG "
-            "cycle of the training data, scaled by its standard deviation, which is easier to learn from few subjects.",
-            choices=("emg", "deviation"),
-        ),
-        Property(
-            "teacher_forcing",
-            "double",
-            1.0,
-            "Share of the training steps in which the decoder is fed the measured EMG of the sample before; in the "
-            "others it is fed its own output, as it is when refining, which takes four times as long. The paper does "
-            "not say.",
-            bounds="[0, 1]",
-        ),
-        Property("epochs", "int", 700, "Passes through the training data.", bounds="[1, 10000000]"),
-        Property("batch_size", "int", 1, "Windows per training step.", bounds="[1, 1000000]"),
-        Property(
-            "learning_rate",
-            "double",
-            0.001,
-            "Step size of the Adam algorithm. The paper does not say; this is the value of the paper on Adam.",
-            bounds="(0, 1]",
-        ),
-        Property("weight_decay", "double", 0.0, "L2 penalty of the Adam algorithm. 0: none.", bounds="[0, Inf)"),
-        Property(
-            "gradient_clip", "double", 0.0, "Largest norm of a step's gradient. 0: not limited.", bounds="[0, Inf)"
-        ),
-        Property(
-            "early_stopping_patience",
-            "int",
-            0,
-            "Stop training when the error on one subject kept for this purpose (chosen by the seed) has not improved "
-            "for this number of epochs, and keep the best network. 0: train for all epochs on all subjects.",
-            bounds="[0, 10000000]",
-        ),
-        Property(
-            "seed",
-            "int",
-            0,
-            "Seed of the first weights, the order of the data, and what else is drawn. The same seed on the same "
-            "machine gives the same bits.",
-            bounds="[0, 9223372036854775807]",
-        ),
+        *CYCLES_PROPERTIES,
+        *TRAINING_PROPERTIES,
         Property(
             "validate",
             "string",
@@ -206,53 +90,7 @@ class STDRTrainTool(Tool):
             "are subjects). none: not at all.",
             choices=("none", "leave_one_subject_out"),
         ),
-        Property(
-            "threads",
-            "int",
-            1,
-            "Threads of each network's computation. More than one pays only with hundreds of hidden units and idle "
-            "cores, and changes the last bits of the result.",
-            bounds="[1, 1024]",
-        ),
-        Property(
-            "jobs",
-            "int",
-            0,
-            "Networks that are trained at once, each in a process of its own. The result does not depend on it. 0: as "
-            "many as processor cores and free memory allow.",
-            bounds="[0, 1024]",
-        ),
-        Property(
-            "checkpoint_interval",
-            "double",
-            60.0,
-            "Time between checkpoints of a network, from which a run that was interrupted or killed goes on, with the "
-            "same result, when the same setup is run again. Inf: only when the run is interrupted.",
-            bounds="[0, Inf]",
-            unit="s",
-        ),
-        Property(
-            "checkpoint_directory",
-            "directory",
-            "",
-            "Directory for the checkpoints and for finished networks, which are removed once all is written. Empty: "
-            "the tool's name (or 'network') with '_checkpoints' in results_directory.",
-        ),
-        Property(
-            "progress_bar",
-            "string",
-            "auto",
-            "Whether a progress bar with the losses, the rate and the remaining time is shown. auto: if the console is "
-            "a terminal. Without one the log tells them twice a minute.",
-            choices=("auto", "always", "never"),
-        ),
-        Property(
-            "tensorboard_directory",
-            "directory",
-            "",
-            "Directory for TensorBoard's event files with the losses of every network; needs the package tensorboard. "
-            "Empty: none.",
-        ),
+        *COMPUTING_PROPERTIES,
         Property(
             "output_bundle",
             "file",
@@ -266,52 +104,42 @@ class STDRTrainTool(Tool):
     )
 
     def _check(self) -> list[str]:
-        faults = []
-        for name in ("trials_file", "emg_channels_file", "muscle_names_file"):
-            path = self.resolve(name)
-            if path is not None and not path.is_file():
-                faults.append(f"<{name}> must be an existing file, but '{path}' was not found.")
-        if self.input_muscles and self.condition != "All-Entire":
-            faults.append(f"<input_muscles> are for the condition All-Entire, but <condition> is {self.condition}.")
-        for name in ("muscles", "input_muscles"):
-            values = self.get(name)
-            faults += [
-                f"<{name}> names '{value}' twice." for value in sorted({v for v in values if values.count(v) > 1})
-            ]
+        faults = check_data(self, [self.condition])
         bundle = self.resolve("output_bundle")
         if bundle is not None:
             if bundle.suffix != ".safetensors":
                 faults.append(f"<output_bundle> must end in '.safetensors', but '{bundle.name}' was found.")
             if bundle.is_dir():
                 faults.append(f"<output_bundle> must be a file, but '{bundle}' is a directory.")
-            elif bundle.parent != self._results_directory and not bundle.parent.is_dir():
+            elif bundle.parent != results_directory(self) and not bundle.parent.is_dir():
                 faults.append(f"<output_bundle>: the folder '{bundle.parent}' does not exist.")
         return faults
 
-    @property
-    def _results_directory(self) -> Path:
-        return self.resolve("results_directory") or self.base_directory
-
     def _run(self) -> None:
-        from ..dataset.manifest import read_channels, read_trials
         from ..storage.atomic import ResultFiles
         from ..training.study import Study
 
-        trials_file, channels_file = self.resolve("trials_file"), self.resolve("emg_channels_file")
-        assert trials_file is not None
-        assert channels_file is not None
-        trials = self._select(read_trials(trials_file))
-        dataset = self._dataset(trials, read_channels(channels_file))
-        recipe = self._recipe()
+        trials = select_trials(self, also={"hold_out_subjects": "subject"})
+        dataset = read_cycles(self, trials, self.condition)
+        recipe = recipe_of(self, self.condition)
         train_sets, held_out = self._split(dataset)
 
         study = Study(train_sets, held_out, recipe, self.validate == "leave_one_subject_out")
         study.check()
 
         name = self.name or "network"
-        bundle_file = self.resolve("output_bundle") or self._results_directory / f"{name}.safetensors"
-        with ResultFiles(self._results_directory) as files:
-            pool = self._train(study, name)
+        bundle_file = self.resolve("output_bundle") or results_directory(self) / f"{name}.safetensors"
+        with ResultFiles(results_directory(self)) as files:
+            log_settings(self)
+            logger.info(
+                "Training %d network%s (%s, %d hidden units, up to %d epochs).",
+                len(study.jobs),
+                "s" if len(study.jobs) > 1 else "",
+                recipe.condition,
+                recipe.settings.hidden,
+                recipe.settings.epochs,
+            )
+            pool = train_networks(self, study.jobs, study.weights, recipe.settings.epochs, name)
             networks = study.networks
             validation = _validation(study.errors)
             _log_validation(validation)
@@ -321,93 +149,14 @@ class STDRTrainTool(Tool):
             )
             if any(study.errors.values()):
                 _write_csv(files.path(f"{name}_validation.csv"), _error_rows(study.errors))
-            resolved = {"output_bundle": bundle_file, "muscles": tuple(networks)}
-            setup = self.effective_setup(self._results_directory, resolved)
+            resolved = {"output_bundle": bundle_file, "muscles": tuple(networks), **settings_in_use(self)}
+            setup = self.effective_setup(results_directory(self), resolved)
             write_text(files.path(f"{name}_effective_setup.xml"), setup)
             self._save(networks, dataset, train_sets, recipe, validation, bundle_file)
         # Only now: a run that is killed before its last file is written has them for the next.
         pool.remove_folders()
         logger.info("Wrote the network bundle '%s' (%d muscles).", bundle_file, len(networks))
-        logger.info("Wrote the loss histories and the setup that was run to '%s'.", self._results_directory)
-
-    def _select(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Keep the trials that the filters name; a name that fits none is a fault."""
-        kept = list(trials)
-        faults = []
-        filters = (
-            ("datasets", "dataset"),
-            ("subjects", "subject"),
-            ("motions", "motion"),
-            ("activation_sources", "activation_source"),
-        )
-        for name, field in (*filters, ("hold_out_subjects", "subject")):
-            wanted = self.get(name)
-            known = list(dict.fromkeys(getattr(trial, field) for trial in trials))
-            faults += [
-                f"<{name}> names '{value}', which is not in the trials file.{did_you_mean(value, known)} "
-                f"Found there: {', '.join(known)}."
-                for value in wanted
-                if value not in known
-            ]
-            if wanted and name != "hold_out_subjects":
-                kept = [trial for trial in kept if getattr(trial, field) in wanted]
-        if not faults and not kept:
-            faults.append("No trial fits datasets, subjects, motions and activation_sources together.")
-        if faults:
-            raise SetupError(faults, self.setup_file)
-        return kept
-
-    def _dataset(self, trials: Sequence[Trial], channels: Sequence[Any]) -> Dataset:
-        from ..dataset.windows import build_dataset
-        from ..networks.conditions import windows_per_cycle
-        from ..storage.muscles import PAPER_MUSCLES, MuscleNames
-
-        dataset = build_dataset(
-            trials,
-            channels,
-            targets=self.muscles or PAPER_MUSCLES,
-            inputs=(self.input_muscles or "all") if self.condition == "All-Entire" else "own",
-            samples=self.window_samples,
-            windows=windows_per_cycle(self.condition),
-            emg_normalization=self.emg_normalization,
-            use_emg_time_offset=self.use_emg_time_offset,
-            shared_channels=self.share_emg_channels,
-            names=MuscleNames.load(self.resolve("muscle_names_file")),
-        )
-        missing = [muscle for muscle in self.muscles if muscle not in dataset.targets]
-        if missing:
-            raise TrainingError(
-                f"No cycle has both EMG and activations of {', '.join(missing)}; "
-                f"muscles that have: {', '.join(dataset.targets)}."
-            )
-        if self.condition == "All-Entire" and not self.input_muscles:
-            inputs = {name for data in dataset.targets.values() for name in data.inputs}
-            if not any(name.startswith("contra:") for name in inputs):
-                logger.warning(
-                    "No contralateral muscle is an input: some trials have the activations of one limb only, and the "
-                    "inputs are those that every trial has. Leave such trials out (<datasets>, <subjects>) to train on "
-                    "both limbs."
-                )
-        return dataset
-
-    def _recipe(self) -> Recipe:
-        from ..training.recipe import Recipe
-        from ..training.settings import TrainingSettings
-
-        settings = TrainingSettings(
-            hidden=self.hidden_units,
-            score=self.score_function,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            teacher_forcing=self.teacher_forcing,
-            weight_decay=self.weight_decay,
-            gradient_clip=self.gradient_clip,
-            patience=self.early_stopping_patience,
-            seed=self.seed,
-            threads=self.threads,
-        )
-        return Recipe(self.condition, settings, self.window_samples, self.network_output)
+        logger.info("Wrote the loss histories and the setup that was run to '%s'.", results_directory(self))
 
     def _split(self, dataset: Dataset) -> tuple[dict[str, TargetData], dict[str, TargetData]]:
         train_sets, held_out = {}, {}
@@ -427,56 +176,6 @@ class STDRTrainTool(Tool):
                 "Only one subject has data for %s: what these networks learn may fit nobody else.", ", ".join(single)
             )
         return train_sets, held_out
-
-    def _train(self, study: Study, name: str) -> Pool:
-        from ..training.pool import Pool, available_processors, default_jobs, free_memory, memory_of
-        from ..training.watch import Watch
-
-        settings, count = study.recipe.settings, len(study.jobs)
-        memory = memory_of(study.weights)
-        at_once = min(count, self.jobs or default_jobs(self.threads, memory))
-        logger.info(
-            "Training %d network%s (%s, %d hidden units, up to %d epochs).",
-            count,
-            "s" if count > 1 else "",
-            study.recipe.condition,
-            settings.hidden,
-            settings.epochs,
-        )
-        logger.info("%d at once, each in a process of its own with about %.0f MB of memory.", at_once, memory / 1e6)
-        cores = len(available_processors())
-        if at_once * self.threads > cores:
-            logger.warning(
-                "<jobs> and <threads> ask for %d cores, but there are %d: this is slower than fewer jobs.",
-                at_once * self.threads,
-                cores,
-            )
-        free = free_memory()
-        if at_once * memory > free:
-            logger.warning(
-                "%d jobs need about %.1f GB of memory, but %.1f GB are free: fewer <jobs> are safer.",
-                at_once,
-                at_once * memory / 1e9,
-                free / 1e9,
-            )
-        store = self.resolve("checkpoint_directory") or self._results_directory / f"{name}_checkpoints"
-        pool = Pool(store, at_once, self.threads, self.checkpoint_interval)
-        names = [job.name for job in study.jobs]
-        histories = self._results_directory / f"{name}_history"
-        try:
-            with Watch(
-                names, settings.epochs, histories, self.progress_bar, self.resolve("tensorboard_directory")
-            ) as watch:
-                pool.run(study.jobs, watch)
-        except (KeyboardInterrupt, SystemExit):
-            logger.warning("Training was interrupted with %d of %d networks finished.", len(pool.finished), count)
-            logger.warning(
-                "What was done is kept in '%s': run the same setup again, and training goes on from there.", store
-            )
-            raise
-        if pool.reused:
-            logger.info("%d networks had been finished before and were not trained again.", len(pool.reused))
-        return pool
 
     def _save(
         self,
@@ -503,7 +202,7 @@ class STDRTrainTool(Tool):
                 "activation": "none",
                 "emg": self.emg_normalization,
                 "emg_time_offset": self.use_emg_time_offset,
-                "output": self.network_output,
+                "output": recipe.output,
             },
             "data": {
                 "description": self.data_description or _NOT_STATED,
@@ -514,8 +213,8 @@ class STDRTrainTool(Tool):
             },
             "training": {
                 name: list(value) if isinstance(value, tuple) else value
-                for name, value in self.values().items()
-                if name not in _NO_TRAINING_SETTINGS
+                for name, value in {**self.values(), **settings_in_use(self)}.items()
+                if name not in NO_TRAINING_SETTINGS and name not in _NO_SETTINGS
             },
             "packages": _packages(),
             "validation": validation,
@@ -527,24 +226,8 @@ class STDRTrainTool(Tool):
             raise NEM2EError(f"The bundle '{path}' cannot be written: {error.strerror or error}.") from error
 
 
-#: Properties that say where files are and how the run is shown, not how the networks came about.
-_NO_TRAINING_SETTINGS = frozenset(
-    (
-        "results_directory",
-        "trials_file",
-        "emg_channels_file",
-        "muscle_names_file",
-        "output_bundle",
-        "progress_bar",
-        "jobs",
-        "checkpoint_interval",
-        "checkpoint_directory",
-        "tensorboard_directory",
-        "data_description",
-        "data_licence",
-        "data_attribution",
-    )
-)
+#: Properties of this tool alone that do not say how the networks came about.
+_NO_SETTINGS = ("output_bundle", "data_description", "data_licence", "data_attribution")
 
 
 def _history_rows(target: str, trained: Trained) -> list[dict[str, Any]]:

@@ -88,6 +88,49 @@ def test_constraints_must_fit_the_type():
         Property("a", "int", 1, "c", bounds="[2, 3]")
 
 
+@pytest.mark.parametrize(
+    ("row", "text", "value"),
+    [
+        (Property("a", "int", None, "c.", bounds="[1, 9]"), "7", 7),
+        (Property("a", "double", None, "c.", bounds="(0, 1]"), "0.5", 0.5),
+        (Property("a", "bool", None, "c."), "false", False),
+        (Property("a", "string", None, "c.", choices=("x", "y")), "y", "y"),
+    ],
+)
+def test_a_value_that_may_be_left_empty(tmp_path, row, text, value):
+    """Empty is None, in files and in code, and is not a value that was given; what is given must still fit."""
+
+    class Empty(Tool):
+        properties = (row,)
+
+    assert row.is_optional
+    assert row.allowed.endswith(", or empty")
+    assert row.parse("  ") is row.convert("") is row.convert(None) is None
+    assert (row.format(None), row.show(None)) == ("", "(empty)")
+    assert "<a />" in Empty.default_xml()
+    for inner, expected in (("<a/>", None), ("<a> </a>", None), (f"<a>{text}</a>", value), ("", None)):
+        tool = Empty(setup(tmp_path, inner, tool="Empty"))
+        assert tool.a == expected
+        assert tool.is_set("a") == (expected is not None)
+        assert type(Empty(setup(tmp_path, inner, tool="Empty")).a) is type(expected)
+        tool.printToXML(tmp_path / "again.xml")
+        assert Empty(tmp_path / "again.xml").a == expected
+    with pytest.raises(SetupError, match=r"line 3: <a> must be .*, or empty, but '-3' was found\."):
+        Empty(setup(tmp_path, "<a>-3</a>", tool="Empty"))
+    tool.a = value
+    tool.a = None
+    assert tool.a is None
+
+
+def test_a_list_or_path_or_required_value_has_no_none():
+    for kind, keywords in (("strings", {}), ("file", {}), ("string", {"required": True})):
+        with pytest.raises(ValueError, match="None is no default"):
+            Property("a", kind, None, "c", **keywords)
+    # A value with a default may not be left empty.
+    with pytest.raises(ValueError, match="must be an integer, but nothing was found"):
+        Property("a", "int", 3, "c").parse("")
+
+
 def test_intervals():
     assert str(Interval.of("(0, Inf)")) == "(0, Inf)"
     assert str(Interval.of((0, 1))) == "[0, 1]"

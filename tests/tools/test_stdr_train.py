@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ import pytest
 from opensim_nem2e.errors import ManifestError, SetupError, TrainingError
 from opensim_nem2e.networks.bundle import Bundle
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
+from opensim_nem2e.tools.training_properties import TRAINING_PROPERTIES, recipe_of, select_trials, settings_in_use
+from opensim_nem2e.training.presets import PRESETS
+from opensim_nem2e.training.settings import TrainingSettings
 
 SUBJECTS = ("anna", "ben", "carl")
 
@@ -177,10 +181,66 @@ def test_built_in_code(tmp_path, lab, caplog):
     assert "Only one subject has data for soleus, gasmed, gaslat" in caplog.text
 
 
-def test_defaults_are_the_papers():
+def test_the_preset_decides_what_is_not_given(tmp_path, lab, caplog):
+    """Log, effective setup and bundle state the numbers that were used."""
+    caplog.set_level("INFO")
+    given = {"epochs": 2, "hidden_units": 5, "batch_size": "", "learning_rate": ""}
+    setup = write_setup(tmp_path, lab, muscles="soleus", **given, preset="fast", weight_decay=0)
+    assert STDRTrainTool(setup).run()
+    fast = PRESETS["fast"].settings
+    assert "Settings of the preset 'fast': hidden_units 5 (given)," in caplog.text
+    assert f"batch_size {fast['batch_size']:g}, " in caplog.text
+    assert "weight_decay 0 (given)" in caplog.text
+    expected = {**fast, "epochs": 2, "hidden_units": 5, "weight_decay": 0.0}
+    again = STDRTrainTool(tmp_path / "results" / "net_effective_setup.xml")
+    training = Bundle.load(tmp_path / "results" / "net.safetensors").metadata["training"]
+    for name, value in expected.items():
+        assert again.get(name) == value
+        assert training[name] == value
+    assert training["preset"] == again.preset == "fast"
+    # What the effective setup states is given, so that a later version's preset does not change it.
+    (tmp_path / "results" / "net.safetensors").rename(tmp_path / "first.safetensors")
+    assert again.run()
+    first, second = (Bundle.load(path) for path in (tmp_path / "first.safetensors", again.resolve("output_bundle")))
+    for name, value in first.network("soleus").tensors().items():
+        assert value.tobytes() == second.network("soleus").tensors()[name].tobytes()
+
+
+def test_the_preset_of_the_paper():
     tool = STDRTrainTool()
-    assert (tool.hidden_units, tool.epochs, tool.batch_size, tool.window_samples) == (700, 700, 1, 20)
-    assert (tool.network_output, tool.weight_decay, tool.early_stopping_patience) == ("emg", 0.0, 0)
+    tool.preset = "paper"
+    recipe = recipe_of(tool, "One-Entire")
+    settings = recipe.settings
+    assert (settings.hidden, settings.epochs, settings.batch_size, recipe.samples) == (700, 700, 1, 20)
+    assert (settings.learning_rate, settings.weight_decay, settings.gradient_clip, settings.patience) == (1e-3, 0, 0, 0)
+    assert (settings.teacher_forcing, recipe.output) == (1.0, "emg")
+    # The reference of the training settings, too.
+    assert settings == TrainingSettings()
+    tool.weight_decay, tool.early_stopping_patience = 0.5, 3
+    assert recipe_of(tool, "One-Entire").settings == replace(settings, weight_decay=0.5, patience=3)
+    tool.weight_decay = None
+    assert recipe_of(tool, "One-Entire").settings.weight_decay == 0
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_complete(preset):
+    """Each setting has a property that may be empty, whose comment states the preset's value, and its value fits it."""
+    table = {prop.name: prop for prop in TRAINING_PROPERTIES}
+    settings = PRESETS[preset].settings
+    assert set(settings) == {name for name, prop in table.items() if prop.is_optional}
+    for name, value in settings.items():
+        assert table[name].convert(value) == value
+        assert f"{preset} {value if isinstance(value, str) else f'{value:g}'}" in table[name].comment
+    tool = STDRTrainTool()
+    assert PRESETS[tool.preset].settings == settings_in_use(tool)
+
+
+def test_trials_and_strides_are_filtered(tmp_path, lab, caplog):
+    tool = STDRTrainTool(write_setup(tmp_path, lab, subjects="anna ben", strides="1"))
+    assert [(trial.subject, trial.stride) for trial in select_trials(tool)] == [("anna", "1"), ("ben", "1")]
+    tool.trials, tool.strides, tool.motions = ["walk"], ["0", "1"], ["run"]
+    assert [trial.stride for trial in select_trials(tool)] == ["0", "0"]
+    assert "<strides>: no trial that fits the other filters is of 1." in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -189,6 +249,8 @@ def test_defaults_are_the_papers():
         ({"trials_file": "none.csv"}, SetupError, "<trials_file> must be an existing file"),
         ({"subjects": "anne"}, SetupError, r"<subjects> names 'anne'.*Did you mean 'anna'\?.*anna, ben, carl"),
         ({"subjects": "anna", "motions": "swim"}, SetupError, "<motions> names 'swim'"),
+        ({"strides": "0 7"}, SetupError, "<strides> names '7', which is not in the trials file.*Found there: 0, 1"),
+        ({"strides": "0", "motions": "walk"}, SetupError, "No trial fits <motions> and <strides> together"),
         ({"muscles": "soleuss"}, ManifestError, r"'soleuss'\. Did you mean 'soleus'\?"),
         (
             {"muscles": "soleus tib"},
