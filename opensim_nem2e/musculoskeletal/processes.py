@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,14 +115,57 @@ def run_opensim_tool(
         raise MissingFileError(f"{folder}: there is no such folder to run {tool} in.")
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout must be a positive number of seconds; found {timeout!r}")
-    if not sys.executable:
-        raise OpenSimRunError(f"{tool} needs a Python interpreter of its own, and this program does not name one.")
     watched = {results, setup.parent}
     before = _snapshot(watched)
     logger.info("Running %s from '%s' in a process of its own.", tool, setup)
+    seconds, tail = run_script(_tool_process.__file__, (tool, setup, folder), tool, setup, log_file, timeout)
+    logger.info("%s took %.1f s.", tool, seconds)
+    after = _snapshot(watched)
+    outputs = sorted(path for path, stamp in after.items() if before.get(path) != stamp)
+    return ToolRun(tool, setup, 0, seconds, tail, results, tuple(outputs))
 
+
+def run_script(
+    script: str,
+    arguments: Iterable[str | os.PathLike[str]],
+    what: str,
+    subject: Path,
+    log_file: str | os.PathLike[str] | None = None,
+    timeout: float | None = None,
+) -> tuple[float, str]:
+    """Run a Python script that uses OpenSim, in a process of its own.
+
+    Parameters
+    ----------
+    script : str
+        The script's file. It imports nothing of this package.
+    arguments : iterable of str or os.PathLike
+        Its arguments; paths are absolute, since the process starts in a folder of its own.
+    what : str
+        What runs, for messages: ``CMCTool``.
+    subject : pathlib.Path
+        The file it is about, for messages.
+    log_file : str or os.PathLike, optional
+        Where everything that it prints is kept. By default only the tail is.
+    timeout : float, optional
+        Kill it after so many seconds. By default it may take any time.
+
+    Returns
+    -------
+    seconds : float
+        Wall time of the whole process, s.
+    tail : str
+        The last lines it wrote.
+
+    Raises
+    ------
+    opensim_nem2e.errors.OpenSimRunError
+        It did not end with status 0, with the tail of what it wrote.
+    """
+    if not sys.executable:
+        raise OpenSimRunError(f"{what} needs a Python interpreter of its own, and this program does not name one.")
     # -P: the folder of the child's script must not hide other modules.
-    command = [sys.executable, "-P", _tool_process.__file__, tool, str(setup), str(folder)]
+    command = [sys.executable, "-P", script, *(str(argument) for argument in arguments)]
     with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
         log = Path(scratch, "log.txt") if log_file is None else Path(log_file)
         start = time.monotonic()
@@ -131,11 +175,8 @@ def run_opensim_tool(
         seconds = time.monotonic() - start
         tail = _tail(log)
     if returncode != 0:
-        raise OpenSimRunError(_explain(tool, setup, returncode, seconds, timeout, tail))
-    logger.info("%s took %.1f s.", tool, seconds)
-    after = _snapshot(watched)
-    outputs = sorted(path for path, stamp in after.items() if before.get(path) != stamp)
-    return ToolRun(tool, setup, returncode, seconds, tail, results, tuple(outputs))
+        raise OpenSimRunError(_explain(what, subject, returncode, seconds, timeout, tail))
+    return seconds, tail
 
 
 def _read_setup(setup: Path) -> tuple[str, Path]:
