@@ -27,15 +27,33 @@ class _MuscleClass:
     activation_time_constant: float | None
     deactivation_time_constant: float | None
     states: tuple[str, ...] = ("activation", "fiber_length")
+    fiber_damping: float | None = None
+    #: Where the strain at one norm force is written, and its default.
+    tendon_strain: tuple[str, float] | None = None
+    passive_strain: tuple[str, float] | None = None
 
 
 _MUSCLE_CLASSES = {
-    "Thelen2003Muscle": _MuscleClass(0.01, 0.01, 0.015, 0.050),
-    "Millard2012EquilibriumMuscle": _MuscleClass(0.01, 0.01, 0.010, 0.040),
+    "Thelen2003Muscle": _MuscleClass(
+        *(0.01, 0.01, 0.015, 0.050),
+        tendon_strain=("FmaxTendonStrain", 0.04),
+        passive_strain=("FmaxMuscleStrain", 0.6),
+    ),
+    "Millard2012EquilibriumMuscle": _MuscleClass(
+        *(0.01, 0.01, 0.010, 0.040),
+        fiber_damping=0.1,
+        tendon_strain=("TendonForceLengthCurve/strain_at_one_norm_force", 0.049),
+        passive_strain=("FiberForceLengthCurve/strain_at_one_norm_force", 0.7),
+    ),
     "Millard2012AccelerationMuscle": _MuscleClass(
         0.0, 0.01, 0.010, 0.040, ("activation", "fiber_length", "fiber_velocity")
     ),
-    "DeGrooteFregly2016Muscle": _MuscleClass(0.0, 0.0, 0.015, 0.060, ("activation", "normalized_tendon_force")),
+    "DeGrooteFregly2016Muscle": _MuscleClass(
+        *(0.0, 0.0, 0.015, 0.060, ("activation", "normalized_tendon_force")),
+        fiber_damping=0.0,
+        tendon_strain=("tendon_strain_at_one_norm_force", 0.049),
+        passive_strain=("passive_fiber_strain_at_one_norm_force", 0.6),
+    ),
     "RigidTendonMuscle": _MuscleClass(0.0, None, None, None, ()),
     "Thelen2003Muscle_Deprecated": _MuscleClass(0.0, None, 0.010, 0.040),
     "Schutte1993Muscle_Deprecated": _MuscleClass(0.0, None, None, None),
@@ -137,6 +155,19 @@ class MuscleInfo(ActuatorInfo):
         N.
     states : tuple of str
         Names of its state variables in OpenSim's order, for example ("activation", "fiber_length").
+    optimal_fiber_length, tendon_slack_length : float
+        m.
+    pennation_angle_at_optimal : float
+        Angle between fibers and tendon at the optimal fiber length, rad.
+    max_contraction_velocity : float
+        Optimal fiber lengths per second.
+    fiber_damping : float or None
+        Damping force of the fiber, in maximum isometric forces per normalised velocity; None where the class has none.
+    tendon_strain_at_one_norm_force, passive_fiber_strain_at_one_norm_force : float or None
+        Strain at which the tendon, or the passive fiber, carries the maximum isometric force; None where the class has
+        no such parameter.
+    active_force_width_scale : float
+        Width of the active force-length curve, of DeGrooteFregly2016Muscle only.
     """
 
     min_activation: float | None
@@ -144,6 +175,14 @@ class MuscleInfo(ActuatorInfo):
     deactivation_time_constant: float | None
     max_isometric_force: float
     states: tuple[str, ...]
+    optimal_fiber_length: float
+    tendon_slack_length: float
+    pennation_angle_at_optimal: float
+    max_contraction_velocity: float
+    fiber_damping: float | None
+    tendon_strain_at_one_norm_force: float | None
+    passive_fiber_strain_at_one_norm_force: float | None
+    active_force_width_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -335,6 +374,14 @@ class _Reader:
             ),
             max_isometric_force=self.number(element, "max_isometric_force", 1000.0),
             states=states,
+            optimal_fiber_length=self.number(element, "optimal_fiber_length", 0.1),
+            tendon_slack_length=self.number(element, "tendon_slack_length", 0.2),
+            pennation_angle_at_optimal=self.number(element, "pennation_angle_at_optimal", 0.0),
+            max_contraction_velocity=self.number(element, "max_contraction_velocity", 10.0),
+            fiber_damping=self.optional(element, "fiber_damping", default.fiber_damping),
+            tendon_strain_at_one_norm_force=self.strain(element, default.tendon_strain),
+            passive_fiber_strain_at_one_norm_force=self.strain(element, default.passive_strain),
+            active_force_width_scale=self.number(element, "active_force_width_scale", 1.0),
         )
         return muscle, states
 
@@ -364,6 +411,20 @@ class _Reader:
     def optional(self, element: etree._Element, key: str, default: float | None) -> float | None:
         """Read a number that only some classes have."""
         return None if default is None else self.number(element, key, default)
+
+    def strain(self, element: etree._Element, source: tuple[str, float] | None) -> float | None:
+        """Read the strain of a curve: a property of the muscle, or of an object "curve/property" inside it."""
+        if source is None:
+            return None
+        key, default = source
+        curve, _, inner = key.rpartition("/")
+        if not curve:
+            return self.number(element, inner, default)
+        for holder in (element, self.defaults.get(_class_of(element))):
+            nested = None if holder is None else holder.find(curve)
+            if nested is not None:
+                return self.number(nested, inner, default)
+        return default
 
     def flag(self, element: etree._Element, key: str) -> bool:
         found = self.text(element, key)

@@ -48,6 +48,10 @@ def compare_with_opensim(path):
         assert muscle.min_control == theirs.getMinControl()
         assert muscle.max_control == theirs.getMaxControl()
         assert muscle.max_isometric_force == theirs.getMaxIsometricForce()
+        assert muscle.optimal_fiber_length == theirs.getOptimalFiberLength()
+        assert muscle.tendon_slack_length == theirs.getTendonSlackLength()
+        assert muscle.pennation_angle_at_optimal == theirs.getPennationAngleAtOptimalFiberLength()
+        assert muscle.max_contraction_velocity == theirs.getMaxContractionVelocity()
         for ours_name, theirs_name in (
             ("min_activation", "minimum_activation"),
             ("activation_time_constant", "activation_time_constant"),

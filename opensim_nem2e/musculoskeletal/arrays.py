@@ -1,0 +1,63 @@
+"""One source of formulas for numpy arrays and torch tensors.
+
+A formula that asks :func:`namespace` for its functions (``exp``, ``where``, ...) works on both: numpy where no gradient
+is needed and torch must not be imported, torch where a loss is to be differentiated through it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    #: A numpy array or a torch tensor.
+    AnyArray: TypeAlias = NDArray[np.float64] | torch.Tensor
+else:
+    AnyArray: TypeAlias = Any
+
+
+def namespace(*arrays: Any) -> Any:
+    """Find the module whose functions work on these arrays.
+
+    Parameters
+    ----------
+    *arrays : numpy.ndarray, torch.Tensor or float
+        What a formula is about to be applied to.
+
+    Returns
+    -------
+    module
+        ``torch`` if one of them is a tensor (then torch is already imported), otherwise ``numpy``.
+    """
+    torch_module = sys.modules.get("torch")
+    if torch_module is not None and any(isinstance(array, torch_module.Tensor) for array in arrays):
+        return torch_module
+    return np
+
+
+def like(values: Any, array: Any) -> Any:
+    """Give constants the type of an array.
+
+    Parameters
+    ----------
+    values : array_like
+        Constants.
+    array : numpy.ndarray or torch.Tensor
+        What they are combined with.
+
+    Returns
+    -------
+    numpy.ndarray or torch.Tensor
+        The constants, as a tensor of the same type on the same device if ``array`` is one. A tensor stays as it is.
+    """
+    xp = namespace(values, array)
+    if xp is np:
+        return np.asarray(values, dtype=float)
+    if isinstance(values, xp.Tensor):
+        return values
+    return xp.as_tensor(np.asarray(values), dtype=array.dtype, device=array.device)

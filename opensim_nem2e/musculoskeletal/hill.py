@@ -1,0 +1,476 @@
+"""Hill-type muscles: OpenSim's ``DeGrooteFregly2016Muscle``, for many muscles and frames at once.
+
+The variant is that of OpenSim 4.6 (``OpenSim/Actuators/DeGrooteFregly2016Muscle.h``), which departs from the paper
+(De Groote et al. 2016) in that the active force-length curve passes through (1, 1), the force-velocity curve through
+(-1, 0) and (0, 1), the passive curve is 0 at a normalised fiber length of 0.2 and the tendon is described by its strain
+at one norm force. With the normalised fiber length l, the normalised fiber velocity v (1 is the maximum velocity), the
+normalised tendon length t, and the strains e0 (passive fiber) and s (tendon) at one norm force::
+
+    active   fa(l) = sum over i of b1i exp(-1/2 ((l - b2i) / (b3i + b4i l))^2)
+             b1 = 0.8150671134243542, 0.433004984392647, 0.1      b2 = 1.055033428970575, 0.716775413397760, 1.0
+             b3 = 0.162384573599574, -0.029947116970696, sqrt(1/8)  b4 = 0.063303448465465, 0.200356847296188, 0.0
+    velocity fv(v) = d1 asinh(d2 v + d3) + d4
+             d = -0.3211346127989808, -8.149, -0.374, 0.8825327733249912
+    passive  fp(l) = (exp(4 (l - 1) / e0) - c) / (exp(4) - c),   c = exp(4 (0.2 - 1) / e0)
+    tendon   ft(t) = 0.2 exp(kT (t - 1)) - 0.2,   kT = log(1.2 / 0.2) / s
+
+    fiber force = F0 [a fa(l) fv(v) + fp(l) + damping v]
+
+The fiber keeps its width, so cos(alpha) = (length along the tendon) / (fiber length).
+
+*Rigid tendon* (:meth:`HillMuscles.rigid_terms`): the tendon has its slack length; the force is linear in the
+activation. *Compliant tendon* (:meth:`HillMuscles.equilibrium_residual`, :meth:`HillMuscles.equilibrate`): tendon and
+fiber carry the same force.
+
+The same formulas serve numpy arrays and torch tensors (batched, differentiable).
+
+References
+----------
+De Groote, F., Kinney, A. L., Rao, A. V., Fregly, B. J. (2016). Evaluation of direct collocation optimal control problem
+formulations for solving the muscle redundancy problem. Ann. Biomed. Eng. 44, 2922-2936.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ModelError, did_you_mean
+from .arrays import AnyArray, like, namespace
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..storage.osim import OsimModel
+
+_B1 = (0.8150671134243542, 0.433004984392647, 0.1)
+_B2 = (1.055033428970575, 0.716775413397760, 1.0)
+_B3 = (0.162384573599574, -0.029947116970696, 0.5 * 0.5**0.5)
+_B4 = (0.063303448465465, 0.200356847296188, 0.0)
+_D1, _D2, _D3, _D4 = -0.3211346127989808, -8.149, -0.374, 0.8825327733249912
+_C1, _C2, _C3 = 0.2, 1.0, 0.2
+_K_PASSIVE = 4.0
+
+#: Normalised fiber lengths for which OpenSim says the curves hold; the passive force is 0 at the lower one.
+NORM_FIBER_LENGTHS = (0.2, 1.8)
+
+#: Normalised tendon forces between which equilibrium is sought, as in OpenSim.
+NORM_TENDON_FORCES = (0.0, 5.0)
+
+#: Halvings of the interval above: it is then 1e-15 wide.
+_HALVINGS = 52
+
+#: Half-width of the difference quotient with which the bisection's result is refined (normalised tendon force).
+_DIFFERENCE = 1e-6
+
+
+def active_force_length(norm_length: AnyArray, width_scale: float | AnyArray = 1.0) -> AnyArray:
+    """Evaluate the active force-length curve.
+
+    Parameters
+    ----------
+    norm_length : numpy.ndarray or torch.Tensor
+        Fiber length / optimal fiber length.
+    width_scale : float or array, optional
+        OpenSim's ``active_force_width_scale``: 2 makes the curve twice as wide.
+
+    Returns
+    -------
+    numpy.ndarray or torch.Tensor
+        The multiplier, of the same shape.
+    """
+    xp = namespace(norm_length)
+    length: Any = (norm_length - 1.0) / width_scale + 1.0
+    total: Any = 0.0
+    for b1, b2, b3, b4 in zip(_B1, _B2, _B3, _B4, strict=True):
+        total = total + b1 * xp.exp(-0.5 * ((length - b2) / (b3 + b4 * length)) ** 2)
+    return total
+
+
+def force_velocity(norm_velocity: AnyArray) -> AnyArray:
+    """Evaluate the force-velocity curve.
+
+    Parameters
+    ----------
+    norm_velocity : numpy.ndarray or torch.Tensor
+        Fiber velocity / maximum contraction velocity; negative when the fiber shortens.
+
+    Returns
+    -------
+    numpy.ndarray or torch.Tensor
+        The multiplier: 0 at -1, 1 at 0.
+    """
+    return _D1 * namespace(norm_velocity).asinh(_D2 * norm_velocity + _D3) + _D4
+
+
+def inverse_force_velocity(multiplier: AnyArray) -> AnyArray:
+    """Invert :func:`force_velocity`.
+
+    Parameters
+    ----------
+    multiplier : numpy.ndarray or torch.Tensor
+        Value of the curve.
+
+    Returns
+    -------
+    numpy.ndarray or torch.Tensor
+        Normalised fiber velocity.
+    """
+    return (namespace(multiplier).sinh((multiplier - _D4) / _D1) - _D3) / _D2
+
+
+def passive_force_length(norm_length: AnyArray, strain: float | AnyArray = 0.6) -> AnyArray:
+    """Evaluate the passive force-length curve.
+
+    Parameters
+    ----------
+    norm_length : numpy.ndarray or torch.Tensor
+        Fiber length / optimal fiber length.
+    strain : float or array, optional
+        ``passive_fiber_strain_at_one_norm_force``.
+
+    Returns
+    -------
+    numpy.ndarray or torch.Tensor
+        The multiplier: 0 at 0.2 (negative below), 1 at ``1 + strain``.
+    """
+    xp = namespace(norm_length, strain)
+    offset = xp.exp(like(_K_PASSIVE * (NORM_FIBER_LENGTHS[0] - 1.0) / strain, norm_length))
+    return (xp.exp(_K_PASSIVE * (norm_length - 1.0) / strain) - offset) / (np.exp(_K_PASSIVE) - offset)
+
+
+def tendon_force_length(norm_length: AnyArray, strain: float | AnyArray = 0.049) -> AnyArray:
+    """Evaluate the tendon's force-length curve.
+
+    Parameters
+    ----------
+    norm_length : numpy.ndarray or torch.Tensor
+        Tendon length / tendon slack length.
+    strain : float or array, optional
+        ``tendon_strain_at_one_norm_force``.
+
+    Returns
+    -------
+    numpy.ndarray or torch.Tensor
+        Force in maximum isometric forces.
+    """
+    return _C1 * namespace(norm_length).exp(_tendon_stiffness(strain) * (norm_length - _C2)) - _C3
+
+
+def inverse_tendon_force_length(norm_force: AnyArray, strain: float | AnyArray = 0.049) -> AnyArray:
+    """Invert :func:`tendon_force_length`.
+
+    Parameters
+    ----------
+    norm_force : numpy.ndarray or torch.Tensor
+        Tendon force in maximum isometric forces, more than -0.2.
+    strain : float or array, optional
+        ``tendon_strain_at_one_norm_force``.
+
+    Returns
+    -------
+    numpy.ndarray or torch.Tensor
+        Tendon length / tendon slack length.
+    """
+    return namespace(norm_force).log((norm_force + _C3) / _C1) / _tendon_stiffness(strain) + _C2
+
+
+def _tendon_stiffness(strain: Any) -> Any:
+    return float(np.log((1.0 + _C3) / _C1)) / (1.0 + strain - _C2)
+
+
+def _constant(array: Any) -> Any:
+    """Cut a tensor off from its gradient."""
+    return array.detach() if hasattr(array, "detach") else array
+
+
+@dataclass(frozen=True, eq=False)
+class HillMuscles:
+    """Parameters of muscles; every array is ``(muscles,)``, numpy or torch (then they can be learned).
+
+    Parameters
+    ----------
+    names : tuple of str
+        The muscles.
+    max_isometric_force : array
+        F0, N.
+    optimal_fiber_length, tendon_slack_length : array
+        m.
+    pennation_angle_at_optimal : array
+        rad.
+    max_contraction_velocity : array
+        Optimal fiber lengths per second.
+    fiber_damping : array
+        Damping force in F0 per normalised velocity.
+    tendon_strain, passive_strain : array
+        Strains at one norm force.
+    active_width_scale : array
+        ``active_force_width_scale``.
+    """
+
+    names: tuple[str, ...]
+    max_isometric_force: Any
+    optimal_fiber_length: Any
+    tendon_slack_length: Any
+    pennation_angle_at_optimal: Any
+    max_contraction_velocity: Any
+    fiber_damping: Any
+    tendon_strain: Any
+    passive_strain: Any
+    active_width_scale: Any
+
+    @classmethod
+    def from_model(cls, model: OsimModel, names: Iterable[str] | None = None) -> HillMuscles:
+        """Take the parameters from a model, whatever its muscles' class.
+
+        They are mapped as OpenSim's ``DeGrooteFregly2016Muscle.replaceMuscles`` maps them. What the classes have in
+        common keeps its value (F0, optimal fiber length, tendon slack length, pennation, maximum velocity), and so do
+        the strains at one norm force (Thelen2003Muscle: FmaxTendonStrain and FmaxMuscleStrain; Millard2012: those of
+        the tendon and fiber force-length curves). What differs:
+
+        - The shapes of all curves. Thelen's active curve is a Gaussian (KshapeActive), Millard's a spline, and neither
+          carries passive force below the optimal length, where this muscle has a little.
+        - Thelen's force-velocity curve depends on the activation (Af, Flen), and that muscle has no fiber damping: it
+          is 0 here.
+        - With a rigid tendon the fiber is longer than with an elastic one by the tendon's stretch.
+
+        Parameters
+        ----------
+        model : OsimModel
+            The model.
+        names : iterable of str, optional
+            The muscles wanted; all, in the model's order, by default.
+
+        Returns
+        -------
+        HillMuscles
+            numpy arrays.
+
+        Raises
+        ------
+        opensim_nem2e.errors.ModelError
+            The model has no such muscle, or a muscle is of a class without these parameters.
+        """
+        wanted = tuple(model.muscles) if names is None else tuple(names)
+        for name in wanted:
+            if name not in model.muscles:
+                raise ModelError(f"{model.path}: there is no muscle '{name}'.{did_you_mean(name, model.muscles)}")
+        found = [model.muscles[name] for name in wanted]
+        foreign = [muscle for muscle in found if muscle.tendon_strain_at_one_norm_force is None]
+        if foreign:
+            raise ModelError(
+                f"{model.path}: muscles must be Thelen2003Muscle, Millard2012EquilibriumMuscle or "
+                f"DeGrooteFregly2016Muscle, but '{foreign[0].name}' is a {foreign[0].class_name}."
+            )
+
+        def column(values: Iterable[float | None]) -> np.ndarray:
+            return np.array([0.0 if value is None else value for value in values])
+
+        def of(attribute: str) -> np.ndarray:
+            return column(getattr(muscle, attribute) for muscle in found)
+
+        return cls(
+            names=wanted,
+            max_isometric_force=of("max_isometric_force"),
+            optimal_fiber_length=of("optimal_fiber_length"),
+            tendon_slack_length=of("tendon_slack_length"),
+            pennation_angle_at_optimal=of("pennation_angle_at_optimal"),
+            max_contraction_velocity=of("max_contraction_velocity"),
+            fiber_damping=of("fiber_damping"),
+            tendon_strain=of("tendon_strain_at_one_norm_force"),
+            passive_strain=of("passive_fiber_strain_at_one_norm_force"),
+            active_width_scale=of("active_force_width_scale"),
+        )
+
+    def to_torch(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> HillMuscles:
+        """Return the same muscles with torch tensors.
+
+        Parameters
+        ----------
+        dtype : torch.dtype, optional
+            Double precision by default.
+        device : torch.device or str, optional
+            The CPU by default.
+
+        Returns
+        -------
+        HillMuscles
+            Tensors.
+        """
+        import torch
+
+        arrays: dict[str, Any] = {
+            field.name: torch.as_tensor(getattr(self, field.name), dtype=dtype or torch.float64, device=device)
+            for field in fields(self)
+            if field.name != "names"
+        }
+        return replace(self, **arrays)
+
+    @property
+    def fiber_width(self) -> AnyArray:
+        """Width of the fibers, which stays constant (m); (muscles,)."""
+        angle = self.pennation_angle_at_optimal
+        return self.optimal_fiber_length * namespace(angle).sin(angle)
+
+    # --- rigid tendon ------------------------------------------------------------------------------------------
+
+    def rigid_terms(self, length: AnyArray, velocity: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """Return what the force along a rigid tendon is made of: ``force = active * activation + passive``.
+
+        Parameters
+        ----------
+        length : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Muscle-tendon length (m).
+        velocity : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Its rate of change (m/s).
+
+        Returns
+        -------
+        active, passive : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Force per unit of activation, and passive force with the fiber's damping (N). Where the muscle is shorter
+            than its tendon (``length < tendon_slack_length``) the model does not hold: OpenSim's own muscle then
+            pushes, and so does this one.
+        """
+        norm_length, cosine = self._fiber(length - self.tendon_slack_length)
+        norm_velocity = self._norm_velocity(velocity, cosine)
+        along = self.max_isometric_force * cosine
+        active = along * active_force_length(norm_length, self.active_width_scale) * force_velocity(norm_velocity)
+        passive = along * (passive_force_length(norm_length, self.passive_strain) + self.fiber_damping * norm_velocity)
+        return active, passive
+
+    def rigid_force(self, activation: AnyArray, length: AnyArray, velocity: AnyArray) -> AnyArray:
+        """Return the force along a rigid tendon.
+
+        Parameters
+        ----------
+        activation : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            0..1.
+        length, velocity : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Of the muscle-tendon unit (m, m/s).
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor, shape (..., muscles)
+            N.
+        """
+        active, passive = self.rigid_terms(length, velocity)
+        return active * activation + passive
+
+    # --- compliant tendon --------------------------------------------------------------------------------------
+
+    def equilibrium_residual(
+        self,
+        activation: AnyArray,
+        length: AnyArray,
+        velocity: AnyArray,
+        norm_tendon_force: AnyArray,
+        tendon_force_rate: float | AnyArray = 0.0,
+    ) -> AnyArray:
+        """Return tendon force minus fiber force along the tendon (implicit form; formulation 3 of the paper).
+
+        Parameters
+        ----------
+        activation : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            0..1.
+        length, velocity : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Of the muscle-tendon unit (m, m/s).
+        norm_tendon_force : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Tendon force in F0: the state.
+        tendon_force_rate : float or array, shape (..., muscles), optional
+            Its rate of change (1/s).
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor, shape (..., muscles)
+            In F0, as OpenSim 4.6's ``calcEquilibriumResidual``.
+        """
+        stiffness = _tendon_stiffness(self.tendon_strain)
+        tendon = inverse_tendon_force_length(norm_tendon_force, self.tendon_strain)
+        tendon_rate = tendon_force_rate / (stiffness * (norm_tendon_force + _C3))
+        norm_length, cosine = self._fiber(length - self.tendon_slack_length * tendon)
+        norm_velocity = self._norm_velocity(velocity - self.tendon_slack_length * tendon_rate, cosine)
+        fiber = (
+            activation * active_force_length(norm_length, self.active_width_scale) * force_velocity(norm_velocity)
+            + passive_force_length(norm_length, self.passive_strain)
+            + self.fiber_damping * norm_velocity
+        )
+        return norm_tendon_force - fiber * cosine
+
+    def tendon_force_rate(
+        self, activation: AnyArray, length: AnyArray, velocity: AnyArray, norm_tendon_force: AnyArray
+    ) -> AnyArray:
+        """Return the rate of change of the tendon force (explicit form; formulation 1 of the paper).
+
+        As in OpenSim, the fiber's damping has no part in it, and it loses its meaning as the activation nears 0.
+
+        Parameters
+        ----------
+        activation : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            0..1, not 0.
+        length, velocity : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Of the muscle-tendon unit (m, m/s).
+        norm_tendon_force : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Tendon force in F0: the state.
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor, shape (..., muscles)
+            In F0 per second.
+        """
+        tendon = inverse_tendon_force_length(norm_tendon_force, self.tendon_strain)
+        norm_length, cosine = self._fiber(length - self.tendon_slack_length * tendon)
+        multiplier = (norm_tendon_force / cosine - passive_force_length(norm_length, self.passive_strain)) / (
+            activation * active_force_length(norm_length, self.active_width_scale)
+        )
+        fiber_velocity = (
+            inverse_force_velocity(multiplier) * self.max_contraction_velocity * self.optimal_fiber_length / cosine
+        )
+        tendon_velocity = (velocity - fiber_velocity) / self.tendon_slack_length
+        return tendon_velocity * _tendon_stiffness(self.tendon_strain) * (norm_tendon_force + _C3)
+
+    def equilibrate(self, activation: AnyArray, length: AnyArray, velocity: AnyArray) -> AnyArray:
+        """Find the tendon force at which fiber and tendon are in equilibrium, the tendon's length held.
+
+        This is OpenSim's ``computeInitialFiberEquilibrium``: bisection between 0 and 5 F0. A Newton step at the end
+        carries gradients (implicit function theorem) where tensors are given.
+
+        Parameters
+        ----------
+        activation : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            0..1.
+        length, velocity : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Of the muscle-tendon unit (m, m/s).
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Tendon force in F0. Where even a slack tendon finds no fiber force to balance it, 0.
+        """
+        xp = namespace(activation, length, velocity, self.max_isometric_force)
+
+        def residual(force: Any) -> Any:
+            return self.equilibrium_residual(activation, length, velocity, force)
+
+        low = _constant(0.0 * (activation + length + velocity))
+        high = low + NORM_TENDON_FORCES[1]
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (low + high)
+            above = _constant(residual(middle)) > 0.0
+            low, high = xp.where(above, low, middle), xp.where(above, middle, high)
+        force = 0.5 * (low + high)
+        inside = (force > 2.0 * _DIFFERENCE) & (force < NORM_TENDON_FORCES[1] - 2.0 * _DIFFERENCE)
+        slope = (residual(force + _DIFFERENCE) - residual(force - _DIFFERENCE)) / (2.0 * _DIFFERENCE)
+        return xp.where(inside, force - residual(force) / _constant(slope), force)
+
+    # --- geometry ----------------------------------------------------------------------------------------------
+
+    def _fiber(self, along: Any) -> tuple[Any, Any]:
+        """Return the normalised fiber length and the cosine of the pennation, from the length along the tendon."""
+        fiber = namespace(along).sqrt(along**2 + like(self.fiber_width, along) ** 2)
+        return fiber / self.optimal_fiber_length, along / fiber
+
+    def _norm_velocity(self, along: Any, cosine: Any) -> Any:
+        return along * cosine / (self.max_contraction_velocity * self.optimal_fiber_length)
