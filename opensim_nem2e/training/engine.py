@@ -2,7 +2,8 @@
 
 The paper's recipe (section 3.2.1: squared error, Adam, batch size 1, 700 epochs, 700 hidden units) at the speed
 PyTorch allows without changing the mathematics: under teacher forcing the decoder is one call (see
-:mod:`opensim_nem2e.networks.stdr_net`) and Adam is fused. What the paper leaves open is a setting.
+:mod:`opensim_nem2e.networks.stdr_net`), free-running steps have their gradient by hand
+(:mod:`opensim_nem2e.networks.stacked_net`), and Adam is fused. What the paper leaves open is a setting.
 
 A training can be left after any step and taken up again with the same bits (:class:`State`).
 """
@@ -19,6 +20,7 @@ from torch.optim.adam import adam
 
 from ..errors import TrainingError
 from ..networks.conditions import Variant
+from ..networks.stacked_net import Pass, StackedNet
 from ..networks.stdr_net import STDRNet
 from .settings import Epoch, State, Trained, TrainingSettings, epochs_of, losses_of
 
@@ -102,7 +104,16 @@ class _Training:
         # A generator of its own: nothing else in the process can change the order of the data.
         self.random = torch.Generator().manual_seed(settings.seed)
         self.inputs, self.targets = _tensor(x), _tensor(y)
-        self.held = None if validation is None else (_tensor(validation[0]), _tensor(validation[1]))
+        self.stack = StackedNet(variant, x.shape[2], x.shape[1], settings.hidden, settings.score)
+        for name, weight in self.net.named_parameters():
+            shared = self.stack.weights[name][0]
+            shared.copy_(weight.detach())
+            weight.data = shared
+        self.free: Pass | None = None
+        self.held: Pass | None = None
+        if validation is not None:
+            self.held = Pass(self.stack, validation[0].shape[0], learns=False, free=True)
+            self.held.fill(0, *map(_tensor, validation))
         self.adam = _Adam(self.net, settings)
         self.history: list[Epoch] = []
         self.order: torch.Tensor | None = None
@@ -135,17 +146,30 @@ class _Training:
 
     def _step(self, rows: torch.Tensor) -> None:
         forced = float(torch.rand((), generator=self.random)) < self.settings.teacher_forcing
-        target = self.targets[rows]
-        y, _ = self.net(self.inputs[rows], target if forced else None)
-        loss = torch.nn.functional.mse_loss(y, target)
-        self.net.zero_grad()
-        loss.backward()
+        loss = self._forced_step(rows) if forced else self._free_step(rows)
         if self.settings.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.settings.gradient_clip)
         self.adam.step()
-        self.total += loss.item() * rows.numel()
+        self.total += loss * rows.numel()
         self.position += rows.numel()
         self.steps += 1
+
+    def _forced_step(self, rows: torch.Tensor) -> float:
+        target = self.targets[rows]
+        loss = torch.nn.functional.mse_loss(self.net(self.inputs[rows], target)[0], target)
+        self.net.zero_grad()
+        loss.backward()
+        return loss.item()
+
+    def _free_step(self, rows: torch.Tensor) -> float:
+        if self.free is None:
+            self.free = Pass(self.stack, min(self.settings.batch_size, self.inputs.shape[0]), free=True)
+        self.free.fill(0, self.inputs[rows], self.targets[rows])
+        self.free.forward()
+        self.free.backward()
+        for name, weight in self.net.named_parameters():
+            weight.grad = self.stack.gradients[name][0]
+        return self.free.loss.item()
 
     def _end_epoch(self) -> None:
         number = len(self.history) + 1
@@ -155,7 +179,10 @@ class _Training:
                 f"The loss of epoch {number} is no finite number: training diverged. Lower the learning rate "
                 f"(found {self.settings.learning_rate:g}) or limit the gradient."
             )
-        held_loss = None if self.held is None else _free_loss(self.net, *self.held)
+        held_loss = None
+        if self.held is not None:
+            self.held.forward()
+            held_loss = self.held.loss.item()
         self.history.append(Epoch(number, loss, held_loss))
         self.order = None
         if held_loss is not None and self.settings.patience and held_loss < self.best_loss:
@@ -231,11 +258,6 @@ class _Adam:
             eps=1e-8,
             maximize=False,
         )
-
-
-def _free_loss(net: STDRNet, x: torch.Tensor, y: torch.Tensor) -> float:
-    with torch.no_grad():
-        return torch.nn.functional.mse_loss(net(x)[0], y).item()
 
 
 def _weights(net: STDRNet) -> dict[str, NDArray[np.float32]]:

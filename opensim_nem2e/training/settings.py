@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..networks.conditions import Score, Variant
 
 #: Raised whenever the same data and settings come to give other bits: older checkpoints then no longer fit.
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 
 
 @dataclass(frozen=True)
