@@ -207,8 +207,9 @@ COMPUTING_PROPERTIES: tuple[Property, ...] = (
         "checkpoint_directory",
         "directory",
         "",
-        "Directory for the checkpoints and for finished networks, which are removed once all is written. Empty: "
-        "the tool's name (or 'network') with '_checkpoints' in results_directory.",
+        "Directory for the checkpoints and for finished networks; in it, the folder that has the tool's name (or "
+        "'network') with '_checkpoints'. All of that folder is removed once a run is complete, checkpoints of other "
+        "data or settings included, unless another run is at work in it. Empty: results_directory.",
     ),
     Property(
         "progress_bar",
@@ -513,7 +514,7 @@ def train_networks(tool: Tool, jobs: Sequence[Job], weights: int, epochs: int, n
             free / 1e9,
         )
     folder = results_directory(tool)
-    store = tool.resolve("checkpoint_directory") or folder / f"{name}_checkpoints"
+    store = (tool.resolve("checkpoint_directory") or folder) / f"{name}_checkpoints"
     pool = Pool(store, at_once, tool.threads, tool.checkpoint_interval)
     names = [job.name for job in jobs]
     histories = folder / f"{name}_history"

@@ -1,6 +1,7 @@
 """The folder of one network under way: what it is trained on and how, its checkpoints, and the finished network.
 
-A folder belongs to one combination of data and settings: its name is the combination's key. It holds ``setup.json`` and
+A folder belongs to one combination of data and settings: its name is the combination's key, and it lies in the folder
+of the network's name in the checkpoint directory (:class:`CheckpointStore`). It holds ``setup.json`` and
 ``data.safetensors`` (all that a process needs to train the network), ``step_*.safetensors`` (the last two checkpoints)
 and, at the end, ``trained.safetensors`` in their place. Files are safetensors and JSON, never pickle; each replaces its
 forerunner as a whole, and carries a checksum of everything in it.
@@ -11,11 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -280,6 +283,12 @@ class NetworkFolder:
         weights = {name[8:]: value for name, value in arrays.items() if name.startswith("weights.")}
         return Trained(weights, tuple(epochs_of(arrays)), numbers["best_epoch"])
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether nothing lies in the folder but what this module writes."""
+        files = _FILES.fullmatch
+        return bool(_KEY.fullmatch(self.path.name)) and all(files(path.name) for path in self.path.iterdir())
+
     def remove(self) -> None:
         """Remove the folder, and the network's folder around it unless other data or settings have one there."""
         if self.path.is_dir():
@@ -311,7 +320,7 @@ class NetworkFolder:
         """
         with (self.path / "lock").open("a+b") as stream:
             polls = 0
-            while not (held := _try_lock(stream.fileno())) and not give_up():
+            while not (held := _try_lock(stream.fileno()) is not False) and not give_up():
                 time.sleep(_LOCK_POLL)
                 polls += 1
                 # What a killed run left behind is gone sooner.
@@ -328,7 +337,112 @@ class NetworkFolder:
         return sorted(self.path.glob("step_*.safetensors"), reverse=True)
 
 
-def _try_lock(descriptor: int) -> bool:
+class CheckpointStore:
+    """The checkpoint directory: the folders of networks, and who is at work on them.
+
+    A run has a lock file in the directory for as long as it goes on; the lock ends with the process, however it ends.
+    So the run that ends last can tell that nobody needs the folders any more.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The directory; made when a run enters it.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._own: BinaryIO | None = None
+
+    def enter(self) -> None:
+        """Say that a run is at work here. Nothing is removed by others until it leaves."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            self._own = (self.path / f"run_{secrets.token_hex(8)}.lock").open("xb")
+            _try_lock(self._own.fileno())
+
+    def leave(self) -> None:
+        """Say that the run has ended, and keep all folders."""
+        if self._own is not None:
+            self._own.close()
+            Path(self._own.name).unlink(missing_ok=True)
+            self._own = None
+
+    def tidy(self, used: Sequence[NetworkFolder]) -> tuple[list[NetworkFolder], bool]:
+        """Say that the run has ended and its folders are not needed; remove what nobody needs.
+
+        While another run is at work in the directory nothing is removed: it may use the same folders, and it tidies
+        when it ends. Otherwise all folders of networks are removed, those of other data or settings, which no run of
+        this tool fits any more, included. Files that are not of this package are left, with the folders around them.
+
+        Parameters
+        ----------
+        used : sequence of NetworkFolder
+            The folders of the run that ends.
+
+        Returns
+        -------
+        others : list of NetworkFolder
+            Folders that were removed though the run did not use them.
+        tidied : bool
+            Whether no other run was at work.
+        """
+        with self._alone():
+            self.leave()
+            if self._others():
+                return [], False
+            paths = {folder.path for folder in used}
+            found = [NetworkFolder(path) for path in sorted(self.path.glob("*/*")) if path.is_dir()]
+            others = [folder for folder in found if folder.path not in paths and folder.is_ours]
+            for folder in (*used, *others):
+                folder.remove()
+            (self.path / _GATE).unlink(missing_ok=True)
+        try:
+            self.path.rmdir()
+        except OSError:
+            # There is something else in it, or a run has just entered.
+            pass
+        return others, True
+
+    def _others(self) -> bool:
+        """Tell whether another run is at work; what killed runs left is removed."""
+        for path in self.path.glob("run_*.lock"):
+            with path.open("ab") as stream:
+                # None: on a file system without locks nobody can say; then nothing is removed.
+                if not _try_lock(stream.fileno()):
+                    return True
+            path.unlink(missing_ok=True)
+        return False
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other runs from entering and from tidying for a moment."""
+        while True:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with (self.path / _GATE).open("ab") as stream:
+                while _try_lock(stream.fileno()) is False:
+                    time.sleep(_GATE_POLL)
+                # Who had the lock before may have removed the file.
+                if _is_same_file(stream, self.path / _GATE):
+                    yield
+                    return
+
+
+#: Locked while a run enters or tidies the checkpoint directory.
+_GATE = "store.lock"
+_GATE_POLL = 0.02
+_KEY = re.compile(r"[0-9a-f]{16}")
+_FILES = re.compile(r"setup\.json|data\.safetensors|trained\.safetensors|step_\d+\.safetensors|lock|\..*\.part.*")
+
+
+def _is_same_file(stream: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _try_lock(descriptor: int) -> bool | None:
+    """Lock an open file for this process; False: another has it, None: the file system has no locks."""
     try:
         if os.name == "nt":
             import msvcrt
@@ -341,6 +455,5 @@ def _try_lock(descriptor: int) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     except OSError:
-        # A file system without locks.
-        return True
+        return None
     return True

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 from ..errors import NEM2EError, TrainingError
 from ..log import logger
-from .checkpoint import DamagedFileError, NetworkFolder
+from .checkpoint import CheckpointStore, DamagedFileError, NetworkFolder
 from .settings import Task, Trained
 
 #: What a process needs besides its network: Python, NumPy and PyTorch (bytes; measured: 251 MB).
@@ -248,6 +248,7 @@ class Pool:
         if not sys.executable:
             raise TrainingError("Training needs Python processes of its own, and this program does not name a Python.")
         self.store = store
+        self._checkpoints = CheckpointStore(store)
         self.processes = processes
         self.interval = interval
         self.events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
@@ -288,6 +289,12 @@ class Pool:
         """
         waiting = deque(jobs)
         try:
+            self._checkpoints.enter()
+        except OSError as error:
+            raise NEM2EError(
+                f"The checkpoint directory '{self.store}' cannot be written: {error.strerror or error}."
+            ) from error
+        try:
             while waiting or any(worker.job is not None for worker in self._workers):
                 while waiting and self._has_room():
                     job = waiting.popleft()
@@ -302,9 +309,13 @@ class Pool:
                     self._died(worker, waiting)
                 else:
                     self._heard(worker, event, watcher)
-        finally:
+        except BaseException:
             self._end(watcher)
+            self._checkpoints.leave()
+            raise
+        self._end(watcher)
         if self._lost:
+            self._checkpoints.leave()
             texts = [f"{name}: its process {how}" for name, how in self._lost.items()]
             raise TrainingError(
                 f"{len(texts)} of {len(jobs)} networks could not be trained, because their processes died "
@@ -318,13 +329,20 @@ class Pool:
         return [worker.process.pid for worker in self._workers]
 
     def remove_folders(self) -> None:
-        """Remove the networks' folders of this run, and the checkpoint directory if that leaves it empty."""
-        for folder in self.folders:
-            folder.remove()
-        try:
-            self.store.rmdir()
-        except OSError:
-            logger.info("Checkpoints of other data or settings are left in '%s'.", self.store)
+        """Remove the checkpoint directory with all folders of networks in it, unless another run is at work there."""
+        others, tidied = self._checkpoints.tidy(self.folders)
+        if others:
+            names = ", ".join(dict.fromkeys(folder.path.parent.name for folder in others))
+            logger.info(
+                "Removed checkpoints of other data or settings, which did not fit this setup, from '%s': %s.",
+                self.store,
+                names,
+            )
+        if not tidied:
+            logger.info(
+                "Another run is at work in the checkpoint directory '%s'; what is in it is removed when that ends.",
+                self.store,
+            )
 
     def _has_room(self) -> bool:
         return len(self._workers) < self.processes or any(worker.job is None for worker in self._workers)
@@ -360,8 +378,8 @@ class Pool:
         if text not in self._different:
             self._different.add(text)
             logger.warning(
-                "%s: there are checkpoints of other data or settings (%s) in '%s'. They are left as they are, and "
-                "training starts anew.",
+                "%s: there are checkpoints of other data or settings (%s) in '%s'. Training starts anew; they are kept "
+                "until this run is complete. To go on from them instead, stop it and restore those settings.",
                 job.name,
                 text,
                 self.store / job.name,

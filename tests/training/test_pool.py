@@ -92,6 +92,8 @@ def test_same_bits_for_any_number_of_processes(tmp_path, processes):
     assert pool.process_ids == []
     # Again: nothing is trained, no process is started.
     again, reread = jobs_of(tasks)
+    # A run is at work until its results are written.
+    del pool
     second = Pool(tmp_path / "store", processes, 1, 60.0)
     watcher = Watcher()
     second.run(again, watcher)
@@ -166,8 +168,91 @@ def test_other_settings_start_anew_and_say_so(tmp_path, caplog):
     pool.run(jobs, Watcher())
     assert "n0: there are checkpoints of other data or settings (epochs 4, now 3)" in caplog.text
     assert bits(found[0]) == bits(train_here(make_task(0, epochs=3)))
+    assert len(list(tmp_path.glob("n0/*/trained.safetensors"))) == 2
+    caplog.set_level("INFO")
     pool.remove_folders()
-    assert [path.name for path in tmp_path.iterdir()] == ["n0"]
+    assert (
+        f"Removed checkpoints of other data or settings, which did not fit this setup, from '{tmp_path}': n0."
+        in caplog.text
+    )
+    assert not tmp_path.exists()
+
+
+def test_a_network_that_is_no_longer_asked_for_is_removed_too_and_nothing_of_others(tmp_path, caplog):
+    caplog.set_level("INFO")
+    store = tmp_path / "store"
+    Pool(store, 1, 1, 60.0).run(jobs_of([make_task(0), make_task(1)])[0], Watcher())
+    mine = store / "n1" / "0123456789abcdef"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("not of this package")
+    pool = Pool(store, 1, 1, 60.0)
+    pool.run(jobs_of([make_task(0)])[0], Watcher())
+    pool.remove_folders()
+    assert "which did not fit this setup" in caplog.text
+    assert caplog.text.count(": n1.") == 1
+    assert [path.relative_to(store).as_posix() for path in sorted(store.rglob("*"))] == [
+        "n1", "n1/0123456789abcdef", "n1/0123456789abcdef/notes.txt"
+    ]  # fmt: skip
+
+
+@needs_sigkill
+def test_what_another_run_needs_is_not_removed(tmp_path, caplog):
+    """Neither what it trains nor what it has finished or left for later; the run that ends last tidies."""
+    caplog.set_level("INFO")
+    store = tmp_path / "store"
+    code = f"""
+import sys
+sys.path.insert(0, {os.fspath(Path(__file__).parent)!r})
+from pathlib import Path
+from test_pool import Pool, Watcher, jobs_of, make_task
+tasks = [make_task(0), make_task(1, epochs=10**6)]
+def show(name, rows):
+    if name == "n1":
+        print("going", flush=True)
+Pool(Path({os.fspath(store)!r}), 1, 1, float("inf")).run(jobs_of(tasks)[0], Watcher(show))
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline().strip() == "going"
+    # The other run's first network is finished, and its settings are not this run's.
+    pool = Pool(store, 1, 1, 60.0)
+    pool.run(jobs_of([make_task(0, epochs=2)])[0], Watcher())
+    pool.remove_folders()
+    assert "Another run is at work in the checkpoint directory" in caplog.text
+    assert len(list(store.glob("n0/*/trained.safetensors"))) == 2
+    assert len(list(store.glob("n1/*/setup.json"))) == 1
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    # What the killed run left belongs to nobody.
+    pool = Pool(store, 1, 1, 60.0)
+    pool.run(jobs_of([make_task(0, epochs=2)])[0], Watcher())
+    assert pool.reused == ["n0"]
+    deadline = time.monotonic() + 60
+    while not list(store.glob("n1/*/step_*")):
+        # Its training process saves, and leaves.
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    pool.remove_folders()
+    assert not store.exists()
+
+
+def test_runs_enter_and_leave_at_once(tmp_path):
+    """Whatever the order, no run finds its directory gone, and nothing is left in the end."""
+    code = f"""
+import sys
+from pathlib import Path
+from opensim_nem2e.training.checkpoint import CheckpointStore
+store = CheckpointStore(Path({os.fspath(tmp_path / "store")!r}))
+for _ in range(60):
+    store.enter()
+    assert list(store.path.glob("run_*.lock"))
+    store.tidy([])
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    for process in processes:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    assert not (tmp_path / "store").exists()
 
 
 def test_damage_is_told(tmp_path, caplog):
