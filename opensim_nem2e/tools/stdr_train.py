@@ -137,9 +137,9 @@ class STDRTrainTool(Tool):
                 "s" if len(study.jobs) > 1 else "",
                 recipe.condition,
                 recipe.settings.hidden,
-                recipe.settings.epochs,
+                study.most_epochs,
             )
-            pool = train_networks(self, study.jobs, study.weights, recipe.settings.epochs, name)
+            pool = train_networks(self, study.jobs, study.weights, study.most_epochs, name)
             networks = study.networks
             validation = _validation(study.errors)
             _log_validation(validation)

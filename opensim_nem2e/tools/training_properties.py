@@ -162,8 +162,9 @@ TRAINING_PROPERTIES: tuple[Property, ...] = (
     _decided_by_preset(
         "early_stopping_patience",
         "int",
-        "Stop training when the error on one subject kept for this purpose (chosen by the seed) has not improved "
-        "for this number of epochs, and keep the best network. 0: train for all epochs on all subjects.",
+        "Early stopping: networks are first trained without one subject (chosen by the seed) until the error on this "
+        "subject has not improved for this number of epochs, and then anew on all subjects for the number of epochs "
+        "that was best. 0: train on all subjects for all epochs.",
         bounds="[0, 10000000]",
     ),
     Property(

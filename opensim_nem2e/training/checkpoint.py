@@ -182,8 +182,7 @@ class NetworkFolder:
             settings = TrainingSettings(**{name: description[name] for name in TrainingSettings.__dataclass_fields__})
         except (OSError, ValueError, KeyError) as error:
             raise DamagedFileError(f"The file '{self._setup}' cannot be read: {error}.") from error
-        held = (arrays["held_x"], arrays["held_y"]) if "held_x" in arrays else None
-        return Task(numbers["variant"], settings, arrays["x"], arrays["y"], held)
+        return Task.of(numbers["variant"], settings, arrays)
 
     def differences(self) -> list[str]:
         """Say how checkpoints of the same network that other data or settings made differ from this folder's.

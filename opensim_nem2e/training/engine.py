@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from ..errors import TrainingError
 from ..networks.conditions import Variant
 from ..networks.stacked_net import Pass, StackedNet
 from ..networks.stdr_net import STDRNet
-from .settings import Epoch, State, Trained, TrainingSettings, epochs_of, losses_of
+from .settings import Epoch, State, Task, Trained, TrainingSettings, epochs_of, losses_of
 
 Array = NDArray[np.floating]
 
@@ -84,6 +85,81 @@ def train(
         return training.run(on_epoch, after_step)
     finally:
         torch.set_num_threads(threads)
+
+
+def train_task(
+    task: Task,
+    *,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    resume: State | None = None,
+    after_step: Callable[[Callable[[], State]], None] | None = None,
+) -> Trained:
+    """Train the network of a task; with early stopping, find the number of epochs first.
+
+    Early stopping keeps some of the windows, those of one subject, out of the training, to see when the error on
+    people that the network does not know stops falling. A network for use should not miss this subject: it is trained
+    anew on all windows for the number of epochs that was best (Goodfellow et al. 2016, Deep Learning, algorithm 7.2).
+
+    Parameters
+    ----------
+    task : Task
+        What and how.
+    on_epoch, resume, after_step
+        As in :func:`train`.
+
+    Returns
+    -------
+    Trained
+        Weights and loss history. Where the number of epochs was found first, the history begins with the epochs that
+        found it, which have a validation loss; those of the network follow, and the last is the best.
+
+    Raises
+    ------
+    opensim_nem2e.errors.TrainingError
+        As in :func:`train`.
+    """
+    if task.everything is None:
+        return train(
+            task.variant,
+            task.x,
+            task.y,
+            task.settings,
+            validation=task.held,
+            on_epoch=on_epoch,
+            resume=resume,
+            after_step=after_step,
+        )
+    if resume is None or "searched" not in resume.numbers:
+        steps_per_epoch = math.ceil(len(task.x) / task.settings.batch_size)
+        search = train_task(replace(task, everything=None), on_epoch=on_epoch, resume=resume, after_step=after_step)
+        searched, epochs = list(search.history), search.best_epoch
+        search_steps, resume = steps_per_epoch * len(searched), None
+    else:
+        history = epochs_of(resume.arrays)
+        count, search_steps = int(resume.numbers["searched"]), int(resume.numbers["search_steps"])
+        searched, rest = history[:count], history[count:]
+        epochs = int(resume.numbers["epochs"])
+        numbers = {**resume.numbers, "steps": resume.numbers["steps"] - search_steps}
+        resume = State({**resume.arrays, **losses_of(rest)}, numbers)
+
+    def whole(state: State) -> State:
+        """Put the search before the state of the training that follows it."""
+        numbers = {**state.numbers, "steps": state.numbers["steps"] + search_steps}
+        numbers |= {"searched": len(searched), "search_steps": search_steps, "epochs": epochs}
+        return State({**state.arrays, **losses_of(searched + epochs_of(state.arrays))}, numbers)
+
+    def later(epoch: Epoch) -> Epoch:
+        return replace(epoch, number=epoch.number + len(searched))
+
+    trained = train(
+        task.variant,
+        *task.everything,
+        replace(task.settings, epochs=epochs, patience=0),
+        on_epoch=None if on_epoch is None else lambda epoch: on_epoch(later(epoch)),
+        resume=resume,
+        after_step=None if after_step is None else lambda state: after_step(lambda: whole(state())),
+    )
+    return Trained(trained.weights, (*searched, *map(later, trained.history)), len(searched) + epochs)
 
 
 class _Training:

@@ -92,7 +92,8 @@ class Plan:
 def plan_target(data: TargetData, recipe: Recipe) -> Plan:
     """Prepare the training of the network of one target muscle.
 
-    With ``patience`` set, one subject, chosen by the seed, is kept for deciding when to stop.
+    With ``patience`` set, one subject, chosen by the seed, is first kept out of the training to find the number of
+    epochs; the network is then trained on all subjects for this number.
 
     Parameters
     ----------
@@ -113,23 +114,23 @@ def plan_target(data: TargetData, recipe: Recipe) -> Plan:
     """
     if not data.trials:
         raise TrainingError(f"There are no cycles to train the network of '{data.target}' on.")
-    held = None
+    offset, scale = _output_normalisation(data.y, recipe)
+    windows, held = _windows(data, recipe, offset, scale), None
+    everything = None
     if recipe.settings.patience:
         subjects = sorted(set(data.subjects.tolist()))
         if len(subjects) < 2:
             raise TrainingError(
-                f"Early stopping needs at least two subjects for '{data.target}': one is kept to decide when to stop; "
+                f"Early stopping needs at least two subjects for '{data.target}': one shows when to stop; "
                 f"found {len(subjects)}. Set the patience to 0 to train for a fixed number of epochs."
             )
         chosen = subjects[int(np.random.default_rng(recipe.settings.seed).integers(len(subjects)))]
-        data, held = data.leave_out([chosen])
-    offset, scale = _output_normalisation(data.y, recipe)
-    task = Task(
-        variant_of(recipe.condition),
-        recipe.settings,
-        *_windows(data, recipe, offset, scale),
-        held=None if held is None else _windows(held, recipe, offset, scale),
-    )
+        rest, left_out = data.leave_out([chosen])
+        # What is left out has no share in the normalisation either.
+        inner = _output_normalisation(rest.y, recipe)
+        everything = windows
+        windows, held = _windows(rest, recipe, *inner), _windows(left_out, recipe, *inner)
+    task = Task(variant_of(recipe.condition), recipe.settings, *windows, held, everything)
     return Plan(task, data.inputs, offset, scale)
 
 
@@ -160,11 +161,10 @@ def train_target(
         As in :func:`plan_target`; or training diverged.
     """
     # Here, not above: what plans and judges trainings does not need PyTorch.
-    from .engine import train
+    from .engine import train_task
 
     plan = plan_target(data, recipe)
-    task = plan.task
-    trained = train(task.variant, task.x, task.y, task.settings, validation=task.held, on_epoch=on_epoch)
+    trained = train_task(plan.task, on_epoch=on_epoch)
     return plan.network(trained), trained
 
 

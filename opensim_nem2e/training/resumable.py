@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..errors import NEM2EError
 from .checkpoint import DamagedFileError, NetworkFolder
-from .engine import train
+from .engine import train_task
 from .settings import Epoch, State, Trained, epochs_of
 
 
@@ -97,15 +97,7 @@ def train_folder(
         task = folder.task()
         state = folder.load(note)
         on_start([] if state is None else epochs_of(state.arrays))
-        trained = train(
-            task.variant,
-            task.x,
-            task.y,
-            task.settings,
-            validation=task.held,
-            on_epoch=on_epoch,
-            resume=state,
-            after_step=_Checkpoints(folder, interval, stop, note).after_step,
-        )
+        checkpoints = _Checkpoints(folder, interval, stop, note)
+        trained = train_task(task, on_epoch=on_epoch, resume=state, after_step=checkpoints.after_step)
         folder.finish(trained)
         return trained

@@ -110,7 +110,9 @@ class State:
         (NaN: no validation data), and ``best.*`` weights when early stopping has some.
     numbers : dict of str to int or float
         ``position``: windows of the present epoch that are done; ``total``: their summed loss; ``steps``: all steps
-        so far; ``best_epoch`` (0: none yet) and ``best_loss``.
+        so far; ``best_epoch`` (0: none yet) and ``best_loss``. Where the number of epochs was found before
+        (:attr:`Task.everything`): ``searched`` epochs of the history did that, in ``search_steps`` steps, and
+        found ``epochs``.
     """
 
     arrays: dict[str, NDArray] = field(repr=False)
@@ -169,7 +171,10 @@ class Task:
     y : ndarray, shape (windows, samples)
         EMG, normalised.
     held : tuple of ndarray, optional
-        Like ``(x, y)``: the windows that decide when to stop.
+        Like ``(x, y)``: the windows whose loss is recorded, and which decide when to stop.
+    everything : tuple of ndarray, optional
+        Like ``(x, y)``: all windows, normalised by themselves. Where they are given, the training with ``held`` only
+        finds the number of epochs; then the network is trained anew, on these windows, for this number.
     """
 
     variant: Variant
@@ -177,6 +182,7 @@ class Task:
     x: NDArray[np.float32] = field(repr=False)
     y: NDArray[np.float32] = field(repr=False)
     held: tuple[NDArray[np.float32], NDArray[np.float32]] | None = field(default=None, repr=False)
+    everything: tuple[NDArray[np.float32], NDArray[np.float32]] | None = field(default=None, repr=False)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return the data by name.
@@ -184,12 +190,41 @@ class Task:
         Returns
         -------
         dict of str to ndarray
-            ``x``, ``y`` and, where there are windows that decide when to stop, ``held_x`` and ``held_y``.
+            ``x``, ``y`` and, where they are given, ``held_x``, ``held_y``, ``everything_x`` and ``everything_y``.
         """
         arrays = {"x": self.x, "y": self.y}
-        if self.held is not None:
-            arrays |= {"held_x": self.held[0], "held_y": self.held[1]}
+        for name in ("held", "everything"):
+            if getattr(self, name) is not None:
+                arrays[f"{name}_x"], arrays[f"{name}_y"] = getattr(self, name)
         return arrays
+
+    @classmethod
+    def of(cls, variant: Variant, settings: TrainingSettings, arrays: Mapping[str, NDArray[np.float32]]) -> Task:
+        """Put a training together again; the inverse of :meth:`arrays`.
+
+        Parameters
+        ----------
+        variant : {'temporal', 'spatial'}
+            Over what the network attends.
+        settings : TrainingSettings
+            How.
+        arrays : mapping of str to ndarray
+            From :meth:`arrays`.
+
+        Returns
+        -------
+        Task
+            The same training.
+        """
+        pairs = {
+            name: (arrays[f"{name}_x"], arrays[f"{name}_y"]) for name in ("held", "everything") if f"{name}_x" in arrays
+        }
+        return cls(variant, settings, arrays["x"], arrays["y"], **pairs)
+
+    @property
+    def most_epochs(self) -> int:
+        """The largest number of epochs that it takes, those that find their number included."""
+        return self.settings.epochs * (1 if self.everything is None else 2)
 
     def description(self) -> dict[str, Any]:
         """Say all that decides the result, for a checkpoint and for its key.

@@ -32,6 +32,8 @@ class Study:
         How networks are trained.
     leave_one_out : bool
         Train networks without each subject in turn, too, where there are at least two.
+    most_epochs : int
+        The largest number of epochs of a network; known once the study was checked.
     """
 
     train_sets: Mapping[str, TargetData]
@@ -39,6 +41,7 @@ class Study:
     recipe: Recipe
     leave_one_out: bool = False
     jobs: list[Job] = field(init=False, default_factory=list)
+    most_epochs: int = field(init=False, default=0)
     _networks: dict[str, Network] = field(init=False, default_factory=dict)
     _trained: dict[str, Trained] = field(init=False, default_factory=dict)
     _held_out_errors: dict[str, list[SubjectErrors]] = field(init=False, default_factory=dict)
@@ -62,7 +65,7 @@ class Study:
             See :func:`opensim_nem2e.training.recipe.plan_target`.
         """
         for job in self.jobs:
-            job.task()
+            self.most_epochs = max(self.most_epochs, job.task().most_epochs)
 
     @property
     def weights(self) -> int:

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from opensim_nem2e.training.checkpoint import DamagedFileError, NetworkFolder, read_checked, write_checked
-from opensim_nem2e.training.engine import train
+from opensim_nem2e.training.engine import train_task
 from opensim_nem2e.training.resumable import TrainingStopped, train_folder
 from opensim_nem2e.training.settings import Task, TrainingSettings
 
 
-def task_of(variant="temporal", held=True, **settings):
+def task_of(variant="temporal", held=True, everything=False, **settings):
     random = np.random.default_rng(0)
     inputs = 1 if variant == "temporal" else 5
     x = random.random((10, 20, inputs), dtype=np.float32)
@@ -26,11 +26,12 @@ def task_of(variant="temporal", held=True, **settings):
     # Batches of 4 out of 10: the last step of an epoch is a small one. All random draws are in use.
     values = {"hidden": 8, "epochs": 6, "batch_size": 4, "teacher_forcing": 0.5, "seed": 3, "gradient_clip": 1.0}
     chosen = TrainingSettings(**{**values, "weight_decay": 0.01, **settings})
-    return Task(variant, chosen, x, y, (x[:3] * 0.9, y[:3]) if held else None)
+    more = (np.concatenate([x, x[:3]]), np.concatenate([y, y[:3]])) if everything else None
+    return Task(variant, chosen, x, y, (x[:3] * 0.9, y[:3]) if held else None, more)
 
 
 def undisturbed(task):
-    return train(task.variant, task.x, task.y, task.settings, validation=task.held)
+    return train_task(task)
 
 
 def folder_of(path, task):
@@ -64,9 +65,10 @@ class StopAfter:
         task_of(),
         task_of(held=False),
         task_of(patience=2, epochs=12),
+        task_of(patience=2, epochs=4, everything=True),
         task_of("spatial", teacher_forcing=1.0, batch_size=1, score="dot"),
     ],
-    ids=["validation", "plain", "early stop", "spatial"],
+    ids=["validation", "plain", "early stop", "early stop, then all", "spatial"],
 )
 @pytest.mark.parametrize("pause", [1, 4])
 def test_left_and_taken_up_again(tmp_path, task, pause):

@@ -18,6 +18,7 @@ from opensim_nem2e.training.recipe import (
     SubjectErrors,
     cycle_errors,
     estimate,
+    plan_target,
     subject_errors,
     summarise,
     train_target,
@@ -150,10 +151,25 @@ def test_summary():
     assert summarise([]) == {}
 
 
-def test_early_stopping_splits_by_subject():
+def test_early_stopping_finds_the_number_of_epochs_on_one_subject_and_trains_on_all():
     recipe = Recipe("One-Entire", TrainingSettings(hidden=8, epochs=3, batch_size=4, patience=2))
-    _, trained = train_target(made(), recipe)
-    assert all(epoch.validation_loss is not None for epoch in trained.history)
+    network, trained = train_target(made(), recipe)
+    # The network itself is trained on everybody, for the number of epochs that the search found.
+    epochs = len(trained.history) - trained.history.index(next(e for e in trained.history if e.validation_loss is None))
+    search = [epoch for epoch in trained.history if epoch.validation_loss is not None]
+    assert epochs == 1 + int(np.argmin([epoch.validation_loss for epoch in search]))
+    assert [epoch.number for epoch in trained.history] == list(range(1, len(search) + epochs + 1))
+    assert trained.best_epoch == len(trained.history)
+    plain = Recipe("One-Entire", replace(recipe.settings, patience=0, epochs=epochs))
+    expected, _ = train_target(made(), plain)
+    for name, value in network.tensors().items():
+        assert value.tobytes() == expected.tensors()[name].tobytes(), name
+    # The search sees nothing of the subject that it keeps, not even its mean.
+    task = plan_target(made(), replace(recipe, output="deviation")).task
+    np.testing.assert_allclose(task.y.mean(axis=0), 0, atol=1e-6)
+    assert abs(task.held[1].mean(axis=0)).max() > 1e-3
+    np.testing.assert_allclose(task.everything[1].mean(axis=0), 0, atol=1e-6)
+    assert len(task.x) + len(task.held[0]) == len(task.everything[0]) == 12
     with pytest.raises(TrainingError, match="at least two subjects for 'soleus'"):
         train_target(made(subjects=1), recipe)
     with pytest.raises(TrainingError, match="no cycles"):
