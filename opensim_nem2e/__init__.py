@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 #: Public name -> module that defines it.
 _PUBLIC = {
     "Bundle": "networks.bundle",
+    "EMGEnvelopeTool": "tools.emg_envelope",
     "NEM2EError": "errors",
     "STDRRefineTool": "tools.stdr_refine",
     "STDRTrainTool": "tools.stdr_train",

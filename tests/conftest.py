@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,3 +83,18 @@ def open_with_opensim() -> Callable[[Iterable[Path]], dict[str, list[int]]]:
         return found
 
     return open_all
+
+
+@pytest.fixture(scope="session")
+def raw_emg() -> Callable[..., Any]:
+    """Return a function that makes raw EMG of a known envelope: noise of 20 to 450 Hz, as loud as the envelope says."""
+    import numpy as np
+    from scipy import signal
+
+    def make(shape: Any, rate: float, seed: int = 0) -> Any:
+        rng = np.random.default_rng(seed)
+        band = signal.butter(4, (20.0, min(450.0, 0.45 * rate)), "bandpass", fs=rate, output="sos")
+        noise = signal.sosfilt(band, rng.normal(size=shape.size))
+        return shape * noise / noise.std()
+
+    return make

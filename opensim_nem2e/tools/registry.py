@@ -72,6 +72,11 @@ def register(name: str, module: str, summary: str) -> None:
 
 
 register(
+    "EMGEnvelopeTool",
+    "opensim_nem2e.tools.emg_envelope",
+    "Turn recordings of EMG (.sto, .mot, .csv, .c3d) into normalised envelopes.",
+)
+register(
     "STDRRefineTool",
     "opensim_nem2e.tools.stdr_refine",
     "Refine the muscle activations of a CMC, StaticOptimization or Moco result with an EMG-trained network.",

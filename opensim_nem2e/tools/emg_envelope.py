@@ -1,0 +1,445 @@
+"""EMGEnvelopeTool: from recordings of EMG to the envelopes that the other tools take.
+
+Reads the recordings of one subject, filters and rectifies them (:mod:`opensim_nem2e.signals.emg` says which settings
+are usual, and where that is written), brings them to a common rate, and divides each channel by a reference.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import __version__
+from ..errors import MissingFileError, SetupError, StorageError, did_you_mean
+from ..log import Recorder, logger
+from .properties import Property
+from .tool import Tool, write_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..signals.emg import EnvelopeFilter
+    from ..storage import TimeSeries
+
+    Array = NDArray[np.float64]
+
+#: The filters act between 0 and half the sampling rate; above this no EMG of any rate has power (Hz).
+_CORNERS = "(0, 2000]"
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """One file on its way: as recorded, and as an envelope before normalisation."""
+
+    source: TimeSeries
+    raw: bool
+    time: Array
+    envelope: Array
+
+
+class EMGEnvelopeTool(Tool):
+    """Turn recordings of EMG into normalised envelopes.
+
+    Parameters
+    ----------
+    setup_file : str or os.PathLike, optional
+        The setup file to read. Without it all properties have their defaults.
+
+    Examples
+    --------
+    >>> tool = EMGEnvelopeTool()
+    >>> tool.setName("subject01")
+    >>> tool.emg_files = ["recordings/walk*.c3d"]
+    >>> tool.channels_file = "channels.csv"
+    >>> tool.run()  # doctest: +SKIP
+    True
+    """
+
+    tool_name = "EMGEnvelopeTool"
+    properties = (
+        Property("results_directory", "directory", "./", "Directory used for writing results."),
+        Property(
+            "emg_files",
+            "strings",
+            (),
+            "Recordings of one subject (.sto, .mot, .csv, .c3d), separated by spaces; names may hold '*' and '?' "
+            "(which also stands for a space in a name). Analog channels of C3D files that belong to force plates, or "
+            "are not in volts, are left out; the others are read in mV.",
+            required=True,
+        ),
+        Property(
+            "channels_file",
+            "file",
+            "",
+            "Table (.csv) with the columns channel (its name in the recordings) and label (its name in the results, "
+            "such as soleus_r). Empty: all channels, under their own names.",
+        ),
+        Property(
+            "sampling_rate",
+            "double",
+            None,
+            "Sampling rate of tables (.csv) that have no time column. Empty: they have one.",
+            bounds="(0, Inf)",
+            unit="Hz",
+        ),
+        Property(
+            "c3d_start",
+            "string",
+            "zero",
+            "Time of the first sample of a C3D file that was cut out of a longer recording. zero: 0, as OpenSim "
+            "converts such files. first_frame: the number of its first frame over the frame rate.",
+            choices=("zero", "first_frame"),
+        ),
+        Property(
+            "input_type",
+            "string",
+            "auto",
+            "What the recordings hold. raw: EMG to be filtered. envelope: already processed, so it is only resampled "
+            "and normalised. auto: raw if half of a file's channels have a fifth of their variance or more above 20 "
+            "Hz.",
+            choices=("auto", "raw", "envelope"),
+        ),
+        Property(
+            "high_pass_frequency",
+            "double",
+            20.0,
+            "Lower corner before rectification, against movement artefacts (De Luca et al. 2010: 20; Lloyd and Besier "
+            "2003: 30). Empty: no filter.",
+            bounds=_CORNERS,
+            unit="Hz",
+        ),
+        Property(
+            "band_end_frequency",
+            "double",
+            None,
+            "Upper corner before rectification, which makes a band-pass filter (Merletti 1999: 400 to 500). Empty: "
+            "none.",
+            bounds=_CORNERS,
+            unit="Hz",
+        ),
+        Property(
+            "notch_frequencies",
+            "doubles",
+            (),
+            "Mains hum to be removed, such as 50 or '50 150'. It takes EMG with it (Clancy et al. 2002). Empty: none.",
+            bounds=_CORNERS,
+            unit="Hz",
+        ),
+        Property("notch_width", "double", 2.0, "Width of a notch.", bounds="(0, 20]", unit="Hz"),
+        Property(
+            "rectification",
+            "string",
+            "full_wave",
+            "full_wave: absolute value. rms: square, and the root after the low-pass filter.",
+            choices=("full_wave", "rms"),
+        ),
+        Property(
+            "low_pass_frequency",
+            "double",
+            6.0,
+            "Corner after rectification (Lloyd and Besier 2003: 6; 4 to 15 are in use: the higher, the less of a "
+            "burst's edge is lost). Empty: no filter.",
+            bounds=_CORNERS,
+            unit="Hz",
+        ),
+        Property(
+            "filter_order",
+            "int",
+            4,
+            "Order of each zero-phase Butterworth filter, forward and backward run together; even. Its corner is where "
+            "both together lose 3 dB (Robertson and Dowling 2003).",
+            bounds="[2, 12]",
+        ),
+        Property(
+            "output_rate",
+            "double",
+            200.0,
+            "Sampling rate of the results. Empty: that of each recording.",
+            bounds="(0, Inf)",
+            unit="Hz",
+        ),
+        Property(
+            "normalization",
+            "string",
+            "max",
+            "What each channel is divided by. max: its largest envelope in all emg_files. mvc: its largest envelope in "
+            "mvc_files (maximal voluntary contractions). percentile: normalization_percentile of its envelope in all "
+            "emg_files, which one artefact cannot set. none: nothing.",
+            choices=("max", "mvc", "percentile", "none"),
+        ),
+        Property("normalization_percentile", "double", 99.0, "For normalization percentile.", bounds="(50, 100]"),
+        Property(
+            "mvc_files",
+            "strings",
+            (),
+            "Recordings of maximal voluntary contractions, for normalization mvc; processed as emg_files are.",
+        ),
+        Property("output_precision", "int", 8, "Decimals of the results.", bounds="[1, 20]"),
+        Property("write_figures", "bool", True, "Draw each recording with its envelopes and spectra?"),
+        Property("figure_format", "string", "png", "Format of the figures.", choices=("png", "svg")),
+    )
+
+    def _check(self) -> list[str]:
+        faults = []
+        if self.filter_order % 2:
+            faults.append(
+                f"<filter_order> must be even (a filter runs forward and backward); found {self.filter_order}."
+            )
+        if self.band_end_frequency is not None and self.band_end_frequency <= (self.high_pass_frequency or 0.0):
+            faults.append(
+                "<band_end_frequency> must be above <high_pass_frequency>; found "
+                f"{self.band_end_frequency:g} and {self.high_pass_frequency:g}."
+            )
+        if (self.normalization == "mvc") != bool(self.mvc_files):
+            faults.append(
+                "<mvc_files> goes with <normalization> mvc; found "
+                f"'{' '.join(self.mvc_files)}' and '{self.normalization}'."
+            )
+        low_pass, rate = self.low_pass_frequency, self.output_rate
+        if low_pass is not None and rate is not None and self.input_type != "envelope" and rate < 4.0 * low_pass:
+            faults.append(
+                f"<output_rate> must be at least four times <low_pass_frequency>, or peaks are cut; found {rate:g} and "
+                f"{low_pass:g}."
+            )
+        return faults
+
+    def _run(self) -> None:
+        recorder = Recorder()
+        with recorder.listening():
+            logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self.name or "without a name")
+            names = self._channel_names()
+            recordings = self._process(self._files("emg_files"), names)
+            divisors = self._divisors(recordings, self._process(self._files("mvc_files"), names))
+            self._write(recordings, divisors, recorder)
+
+    def _files(self, name: str) -> list[Path]:
+        """Return the files of a list, patterns expanded, each once."""
+        files: dict[Path, None] = {}
+        for pattern in self.get(name):
+            found = sorted(glob.glob(str(self.base_directory / pattern)))  # noqa: PTH207
+            if not found:
+                raise MissingFileError(f"<{name}>: no file fits '{pattern}' in '{self.base_directory}'.")
+            files.update(dict.fromkeys(map(Path, found)))
+        stems: dict[str, Path] = {}
+        for file in files if name == "emg_files" else ():
+            other = stems.setdefault(file.stem, file)
+            if other != file:
+                raise SetupError(f"<{name}>: results are named after the recordings, but two are called '{file.stem}'.")
+        return list(files)
+
+    def _channel_names(self) -> dict[str, str] | None:
+        path = self.resolve("channels_file")
+        if path is None:
+            return None
+        try:
+            content = path.read_text(encoding="utf-8-sig")
+        except OSError as error:
+            raise MissingFileError(f"<channels_file>: '{path}' cannot be read: {error.strerror or error}.") from error
+        rows = [[cell.strip() for cell in row] for row in csv.reader(content.splitlines()) if any(map(str.strip, row))]
+        if not rows or rows[0] != ["channel", "label"]:
+            raise StorageError("The header must be 'channel,label', as the first line.", path, 1)
+        names: dict[str, str] = {}
+        for row in rows[1:]:
+            if len(row) != 2 or not all(row) or row[0] in names or row[1] in names.values():
+                raise StorageError(
+                    f"A row must be a channel and its label, each different from all others; found '{','.join(row)}'.",
+                    path,
+                )
+            names[row[0]] = row[1]
+        return names
+
+    def _process(self, files: Iterable[Path], names: Mapping[str, str] | None) -> list[_Recording]:
+        from ..signals.emg import envelope, looks_raw, resample, sampling_rate
+        from ..storage.emg_files import read_emg
+
+        settings = self._filter()
+        found = []
+        for file in files:
+            table_rate = self.sampling_rate if file.suffix.lower() == ".csv" else None
+            source = read_emg(file, sampling_rate=table_rate, c3d_start=self.c3d_start)
+            source = _chosen(source, names)
+            try:
+                rate = sampling_rate(source.time)
+                values = source.select(source.labels)
+                raw = self.input_type == "raw" or (self.input_type == "auto" and looks_raw(values, rate))
+                if not raw and self.input_type == "auto":
+                    _refuse_signed(values, source)
+                result = envelope(values, rate, settings) if raw else values
+            except StorageError as error:
+                raise StorageError(str(error), file) if str(file) not in str(error) else error from None
+            logger.info(
+                "%s: %d channels, %.6g Hz, %.3f to %.3f s; %s.",
+                file,
+                len(source.labels),
+                rate,
+                source.time[0],
+                source.time[-1],
+                f"{'taken for ' if self.input_type == 'auto' else ''}{'raw EMG' if raw else 'envelopes'}",
+            )
+            time = source.time
+            if self.output_rate is not None:
+                time, result = resample(time, result, self.output_rate)
+            found.append(_Recording(source, raw, time, result))
+        return found
+
+    def _filter(self) -> EnvelopeFilter:
+        from ..signals.emg import EnvelopeFilter
+
+        return EnvelopeFilter(
+            high_pass=self.high_pass_frequency,
+            band_end=self.band_end_frequency,
+            notches=self.notch_frequencies,
+            notch_width=self.notch_width,
+            rectification=self.rectification,
+            low_pass=self.low_pass_frequency,
+            order=self.filter_order,
+        )
+
+    def _divisors(self, recordings: Sequence[_Recording], mvc: Sequence[_Recording]) -> dict[str, float]:
+        """Return what each channel is divided by."""
+        import numpy as np
+
+        divisors: dict[str, float] = {}
+        for label in dict.fromkeys(label for item in recordings for label in item.source.labels):
+            pieces = [
+                item.envelope[:, item.source.index(label)]
+                for item in (mvc if self.normalization == "mvc" else recordings)
+                if item.source.has(label)
+            ]
+            if not pieces:
+                raise SetupError(f"<mvc_files>: none of them holds the channel '{label}'.")
+            values = np.concatenate(pieces)
+            if self.normalization == "none":
+                divisor = 1.0
+            elif self.normalization == "percentile":
+                divisor = float(np.percentile(values, self.normalization_percentile))
+            else:
+                divisor = float(values.max())
+            if not divisor > 0.0:
+                logger.warning("The channel '%s' is never above zero: it is not normalised.", label)
+                divisor = 1.0
+            divisors[label] = divisor
+        return divisors
+
+    def _write(self, recordings: Sequence[_Recording], divisors: Mapping[str, float], recorder: Recorder) -> None:
+        import numpy as np
+
+        from ..evaluation.emg_figures import draw_envelopes
+        from ..storage import TimeSeries, write_storage
+        from ..storage.atomic import ResultFiles
+
+        directory = self.resolve("results_directory") or self.base_directory
+        name = self.name or "emg"
+        with ResultFiles(directory) as files, files.own_names():
+            for item in recordings:
+                stem = item.source.path.stem if item.source.path else name
+                scale = np.array([divisors[label] for label in item.source.labels])
+                series = TimeSeries(item.time, item.source.labels, item.envelope / scale, name=f"{stem}_emg")
+                path = directory / f"{stem}_emg.sto"
+                if item.source.path is not None and path.absolute() == item.source.path.absolute():
+                    raise SetupError(f"<results_directory>: the result would replace the recording '{path}'.")
+                write_storage(files.path(path.name), series, precision=self.output_precision)
+                largest = float(series.data.max())
+                logger.info("%s: %d rows; largest value %.3f.", path, series.n_rows, largest)
+                if largest > 1.0 + 1e-9 and self.normalization == "mvc":
+                    logger.warning("%s: more than the maximal voluntary contraction (%.3f times).", path, largest)
+                if self.write_figures:
+                    figure = files.path(f"{stem}_emg.{self.figure_format}")
+                    draw_envelopes(
+                        _panels(item, series, scale),
+                        figure,
+                        title=f"{stem}: EMG and its envelopes",
+                        caption=self._caption(item.raw),
+                        corners=self._filter().before_rectification() if item.raw else (),
+                    )
+            rows = [[label, format(value, ".9g"), self.normalization] for label, value in divisors.items()]
+            table = [["label", "divisor", "normalization"], *rows]
+            write_text(files.path(f"{name}_normalization.csv"), "".join(",".join(row) + "\n" for row in table))
+            write_text(
+                files.path(f"{name}_effective_setup.xml"), self.effective_setup(directory, self._in_use(directory))
+            )
+            logger.info("Wrote %d files of envelopes to '%s'.", len(recordings), directory)
+            write_text(files.path(f"{name}.log"), recorder.text)
+
+    def _in_use(self, directory: Path) -> dict[str, list[str]]:
+        """Return the lists of files as they were found, seen from the results."""
+        from .tool import path_seen_from
+
+        return {
+            name: [path_seen_from(directory, file.absolute()).replace(" ", "?") for file in self._files(name)]
+            for name in ("emg_files", "mvc_files")
+        }
+
+    def _caption(self, raw: bool) -> str:
+        if not raw:
+            return "envelopes already: resampled and normalised only"
+        low = (
+            "no high-pass filter" if self.high_pass_frequency is None else f"high-pass {self.high_pass_frequency:g} Hz"
+        )
+        steps = [low]
+        if self.band_end_frequency is not None:
+            steps.append(f"upper corner {self.band_end_frequency:g} Hz")
+        steps += [f"notch {frequency:g} Hz" for frequency in self.notch_frequencies]
+        steps.append(self.rectification.replace("_", "-"))
+        if self.low_pass_frequency is not None:
+            steps.append(f"low-pass {self.low_pass_frequency:g} Hz")
+        return (
+            f"{', '.join(steps)}; zero-phase Butterworth of order {self.filter_order}; divided by: {self.normalization}"
+        )
+
+
+def _refuse_signed(values: Array, source: TimeSeries) -> None:
+    """Refuse what has the slow spectrum of an envelope but is as much below zero as above."""
+    low, high = values.min(axis=0), values.max(axis=0)
+    signed = [label for label, below, above in zip(source.labels, low, high, strict=True) if below < -0.5 * above]
+    if signed:
+        raise StorageError(
+            "It cannot be told whether this is raw EMG: the power lies below 20 Hz as in envelopes, but values go far "
+            f"below zero ({', '.join(signed)}). Set <input_type> to raw or envelope.",
+            source.path,
+        )
+
+
+def _chosen(source: TimeSeries, names: Mapping[str, str] | None) -> TimeSeries:
+    """Keep the channels that are named, under their new labels."""
+    from dataclasses import replace
+
+    if names is None:
+        return source
+    present = {channel: label for channel, label in names.items() if source.has(channel)}
+    for channel in names:
+        if channel not in present:
+            logger.warning(
+                "%s: there is no channel '%s'.%s", source.path, channel, did_you_mean(channel, source.labels)
+            )
+    if not present:
+        raise StorageError(
+            f"None of the channels of <channels_file> is in the recording, which has {', '.join(source.labels)}.",
+            source.path,
+        )
+    columns = [source.index(channel) for channel in present]
+    return replace(source, labels=tuple(present.values()), data=source.data[:, columns])
+
+
+def _panels(item: _Recording, series: TimeSeries, scale: Array) -> list:
+    import numpy as np
+
+    from ..evaluation.emg_figures import ProcessedChannel
+
+    nothing = np.empty(0)
+    return [
+        ProcessedChannel(
+            label,
+            item.source.time if item.raw else nothing,
+            item.source.data[:, column] - item.source.data[:, column].mean() if item.raw else nothing,
+            series.time,
+            series.data[:, column],
+            float(scale[column]),
+        )
+        for column, label in enumerate(series.labels)
+    ]

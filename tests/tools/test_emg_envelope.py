@@ -1,0 +1,174 @@
+"""EMGEnvelopeTool from setup file to files that OpenSim opens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from opensim_nem2e import EMGEnvelopeTool, TimeSeries, read_storage, write_storage
+from opensim_nem2e.errors import MissingFileError, SetupError, StorageError
+from opensim_nem2e.signals.emg import butterworth
+
+ezc3d = pytest.importorskip("ezc3d")
+
+RATE = 1000.0
+TIME = np.arange(0.0, 8.0, 1.0 / RATE)
+
+
+def burst(centre: float) -> np.ndarray:
+    """One smooth burst a second, 0.02 to 1."""
+    distance = (TIME - centre + 0.5) % 1.0 - 0.5
+    return 0.02 + 0.98 * np.exp(-((distance / 0.15) ** 2))
+
+
+SHAPES = {"soleus_r": burst(0.4), "tib_ant_r": burst(0.9)}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory, raw_emg):
+    """The same walk as .sto, as .csv and, twice as loud, as .c3d, with a contraction louder than all."""
+    folder = tmp_path_factory.mktemp("lab")
+    data = np.column_stack([0.2 * raw_emg(shape, RATE, k) for k, shape in enumerate(SHAPES.values())])
+    write_storage(folder / "walk1.sto", TimeSeries(TIME, ("ch1", "ch2"), data, name="walk1"))
+    rows = np.column_stack([TIME, data])
+    np.savetxt(folder / "walk2.csv", rows, "%.6f", ",", header="time,ch1,ch2", comments="")
+    file = ezc3d.c3d()
+    file["parameters"]["POINT"]["RATE"]["value"] = [100.0]
+    file["parameters"]["POINT"]["LABELS"]["value"] = ["HEEL"]
+    file["data"]["points"] = np.ones((4, 1, 800))
+    file["parameters"]["ANALOG"]["RATE"]["value"] = [RATE]
+    file["parameters"]["ANALOG"]["LABELS"]["value"] = ["ch1", "ch2", "Fz"]
+    file["parameters"]["ANALOG"]["UNITS"]["value"] = ["V", "mV", "N"]
+    file["data"]["analogs"] = np.stack([2e-3 * data[:, 0], 2.0 * data[:, 1], 700.0 + 0.0 * TIME])[np.newaxis]
+    file.write(str(folder / "fast walk.c3d"))
+    write_storage(folder / "mvc.sto", TimeSeries(TIME, ("ch1", "ch2"), 5.0 * data, name="mvc"))
+    (folder / "channels.csv").write_text("channel,label\nch1,soleus_r\nch2,tib_ant_r\n")
+    return folder
+
+
+def tool_of(lab, tmp_path, files, **values) -> EMGEnvelopeTool:
+    tool = EMGEnvelopeTool()
+    tool.name = "subject01"
+    tool.emg_files = [str(lab / file) for file in files]
+    tool.channels_file = str(lab / "channels.csv")
+    tool.results_directory = str(tmp_path / "results")
+    for name, value in values.items():
+        tool.set(name, value)
+    return tool
+
+
+def test_from_every_kind_of_file_to_opensim(lab, tmp_path, open_with_opensim):
+    setup = tmp_path / "setup.xml"
+    tool_of(lab, tmp_path, ["walk?.*", "fast?walk.c3d"]).printToXML(setup)
+    assert EMGEnvelopeTool(setup).run()
+    results = tmp_path / "results"
+    paths = [results / f"{stem}_emg.sto" for stem in ("walk1", "walk2", "fast walk")]
+    # 0 to 7.995 s at 200 Hz.
+    assert set(map(tuple, open_with_opensim(paths).values())) == {(1600, 2, 1600, 2)}
+    one, two, loud = map(read_storage, paths)
+    assert one.labels == ("soleus_r", "tib_ant_r")
+    # What the text file rounded to six digits.
+    assert two.data == pytest.approx(one.data, abs=1e-5)
+    # Normalised over the trials: the C3D file is twice as loud, in mV whatever its channels' units, and sets the 1.
+    assert loud.data.max(axis=0) == pytest.approx([1.0, 1.0], abs=1e-8)
+    assert loud.data == pytest.approx(2.0 * one.data, abs=1e-5)
+    for column, shape in enumerate(SHAPES.values()):
+        known = np.interp(one.time, TIME, butterworth(shape[:, None], RATE, 6.0, "lowpass", padding="even")[:, 0])
+        assert np.corrcoef(one.data[:, column], known)[0, 1] > 0.96
+    divisors = (results / "subject01_normalization.csv").read_text().splitlines()
+    assert divisors[0] == "label,divisor,normalization"
+    assert [row.split(",")[0] for row in divisors[1:]] == ["soleus_r", "tib_ant_r"]
+    assert (results / "fast walk_emg.png").stat().st_size > 20_000
+    assert (
+        "walk1.sto: 2 channels, 1000 Hz, 0.000 to 7.999 s; taken for raw EMG."
+        in (results / "subject01.log").read_text()
+    )
+    # The setup that was run names every file, and gives the same again.
+    again = EMGEnvelopeTool(results / "subject01_effective_setup.xml")
+    assert len(again.emg_files) == 3
+    before = paths[2].read_bytes()
+    again.write_figures = False
+    again.run()
+    assert paths[2].read_bytes() == before
+
+
+def test_normalization(lab, tmp_path):
+    def largest(**values):
+        tool_of(lab, tmp_path, ["walk1.sto"], write_figures=False, **values).run()
+        return read_storage(tmp_path / "results" / "walk1_emg.sto").data
+
+    plain = largest(normalization="none")
+    assert largest() == pytest.approx(plain / plain.max(axis=0), abs=1e-7)
+    mvc = largest(normalization="mvc", mvc_files=[str(lab / "mvc.sto")])
+    assert mvc == pytest.approx(plain / plain.max(axis=0) / 5.0, abs=1e-7)
+    half = largest(normalization="percentile", normalization_percentile=90.0)
+    assert half == pytest.approx(plain / np.percentile(plain, 90.0, axis=0), abs=1e-6)
+    assert half.max() > 1.0
+
+
+def test_envelopes_pass_through(lab, tmp_path):
+    tool_of(lab, tmp_path, ["walk1.sto"]).run()
+    first = tmp_path / "results" / "walk1_emg.sto"
+    for given in ("auto", "envelope"):
+        tool = EMGEnvelopeTool()
+        tool.emg_files = [str(first)]
+        tool.input_type = given
+        tool.results_directory = str(tmp_path / given)
+        tool.run()
+        again = read_storage(tmp_path / given / "walk1_emg_emg.sto")
+        # The same rate and already normalised: nothing is left to do.
+        assert again.data == pytest.approx(read_storage(first).data, abs=2e-8)
+        assert "taken for envelopes" in (tmp_path / given / "emg.log").read_text() or given == "envelope"
+    tool.input_type = "raw"
+    tool.results_directory = str(tmp_path / "raw")
+    tool.high_pass_frequency = 150.0
+    with pytest.raises(StorageError, match=r"walk1_emg\.sto"):
+        tool.run()
+
+
+def test_what_is_neither_raw_nor_envelope_is_refused(tmp_path):
+    slow = np.sin(2.0 * np.pi * TIME)[:, None]
+    write_storage(tmp_path / "a.sto", TimeSeries(TIME, ("x",), slow))
+    tool = EMGEnvelopeTool()
+    tool.emg_files = [str(tmp_path / "a.sto")]
+    tool.results_directory = str(tmp_path)
+    with pytest.raises(StorageError, match="Set <input_type> to raw or envelope"):
+        tool.run()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.sto"]
+
+
+def test_a_channel_that_is_missing_is_warned_of(lab, tmp_path, caplog):
+    (tmp_path / "channels.csv").write_text("channel,label\nch1,soleus_r\nch22,tib_ant_r\n")
+    tool = tool_of(lab, tmp_path, ["walk1.sto"], channels_file=str(tmp_path / "channels.csv"), write_figures=False)
+    tool.run()
+    assert "there is no channel 'ch22'. Did you mean 'ch2'?" in caplog.text
+    assert read_storage(tmp_path / "results" / "walk1_emg.sto").labels == ("soleus_r",)
+    (tmp_path / "channels.csv").write_text("channel,label\nA,soleus_r\n")
+    with pytest.raises(StorageError, match="which has ch1, ch2"):
+        tool.run()
+    (tmp_path / "channels.csv").write_text("channel,label\nch1,soleus_r\nch2,soleus_r\n")
+    with pytest.raises(StorageError, match="different from all others; found 'ch2,soleus_r'"):
+        tool.run()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"filter_order": 3}, "<filter_order> must be even"),
+        ({"band_end_frequency": 10.0}, "<band_end_frequency> must be above <high_pass_frequency>"),
+        ({"normalization": "mvc"}, "<mvc_files> goes with <normalization> mvc"),
+        ({"output_rate": 10.0}, "<output_rate> must be at least four times"),
+        ({"emg_files": ()}, "<emg_files> must be given"),
+    ],
+)
+def test_settings_that_contradict_each_other(lab, tmp_path, values, message):
+    with pytest.raises(SetupError, match=message):
+        tool_of(lab, tmp_path, ["walk1.sto"], **values).run()
+
+
+def test_files(lab, tmp_path):
+    with pytest.raises(MissingFileError, match=r"no file fits .*no\*"):
+        tool_of(lab, tmp_path, ["no*.sto"]).run()
+    (tmp_path / "walk1.csv").write_text("time,a\n0,1\n")
+    with pytest.raises(SetupError, match="two are called 'walk1'"):
+        tool_of(lab, tmp_path, ["walk1.sto", str(tmp_path / "walk1.csv")]).run()
