@@ -341,8 +341,9 @@ def test_print_xml_where_nothing_can_be_written(command):
 def test_info_lists_the_tools(command):
     done = command("info")
     assert done.returncode == 0
+    width = max(len(entry.name) for entry in registry.tools())
     assert done.stdout.startswith(
-        f"TOOLS OF opensim_nem2e {__version__}\n\n  DemoTool        Do what the setup file says.\n"
+        f"TOOLS OF opensim_nem2e {__version__}\n\n  {'DemoTool':<{width}}  Do what the setup file says.\n"
     )
     for entry in registry.tools():
         assert f"\n  {entry.name} " in done.stdout
