@@ -253,7 +253,8 @@ class _Readout:
 
     def forward(self) -> None:
         torch.bmm(self.states, self.keys_t, out=self.attention)
-        torch.softmax(self.attention, dim=2, out=self.attention)
+        # Not with out=: the CUDA kernel writes as if that were contiguous.
+        self.attention.copy_(torch.softmax(self.attention, dim=2))
         torch.bmm(self.attention, self.memory, out=self.context)
         self.copy.copy_(self.state)
         torch.bmm(self.both, self.run.w_combine.transpose(1, 2), out=self.combined)

@@ -10,7 +10,6 @@ A training can be left after any step and taken up again with the same bits (:cl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -23,7 +22,8 @@ from ..errors import TrainingError
 from ..networks.conditions import Variant
 from ..networks.stacked_net import Pass, StackedNet
 from ..networks.stdr_net import STDRNet
-from .settings import Epoch, State, Task, Trained, TrainingSettings, epochs_of, losses_of
+from .progress import Progress, Search, Step
+from .settings import Epoch, State, Task, Trained, TrainingSettings
 
 Array = NDArray[np.floating]
 
@@ -73,9 +73,7 @@ def train(
     opensim_nem2e.errors.TrainingError
         There are no data, shapes do not match, values are not finite, or the loss stops being finite.
     """
-    _check(x, y, "training")
-    if validation is not None:
-        _check(*validation, "validation")
+    check_data(Task(variant, settings, x, y, validation))
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
@@ -129,37 +127,18 @@ def train_task(
             resume=resume,
             after_step=after_step,
         )
-    if resume is None or "searched" not in resume.numbers:
-        steps_per_epoch = math.ceil(len(task.x) / task.settings.batch_size)
-        search = train_task(replace(task, everything=None), on_epoch=on_epoch, resume=resume, after_step=after_step)
-        searched, epochs = list(search.history), search.best_epoch
-        search_steps, resume = steps_per_epoch * len(searched), None
-    else:
-        history = epochs_of(resume.arrays)
-        count, search_steps = int(resume.numbers["searched"]), int(resume.numbers["search_steps"])
-        searched, rest = history[:count], history[count:]
-        epochs = int(resume.numbers["epochs"])
-        numbers = {**resume.numbers, "steps": resume.numbers["steps"] - search_steps}
-        resume = State({**resume.arrays, **losses_of(rest)}, numbers)
-
-    def whole(state: State) -> State:
-        """Put the search before the state of the training that follows it."""
-        numbers = {**state.numbers, "steps": state.numbers["steps"] + search_steps}
-        numbers |= {"searched": len(searched), "search_steps": search_steps, "epochs": epochs}
-        return State({**state.arrays, **losses_of(searched + epochs_of(state.arrays))}, numbers)
-
-    def later(epoch: Epoch) -> Epoch:
-        return replace(epoch, number=epoch.number + len(searched))
-
-    trained = train(
-        task.variant,
-        *task.everything,
-        replace(task.settings, epochs=epochs, patience=0),
-        on_epoch=None if on_epoch is None else lambda epoch: on_epoch(later(epoch)),
+    search, resume = Search.split(resume)
+    if search is None:
+        found = train_task(replace(task, everything=None), on_epoch=on_epoch, resume=resume, after_step=after_step)
+        search, resume = Search.of(task, found), None
+    known = search
+    trained = train_task(
+        known.task(task),
+        on_epoch=None if on_epoch is None else lambda epoch: on_epoch(known.later(epoch)),
         resume=resume,
-        after_step=None if after_step is None else lambda state: after_step(lambda: whole(state())),
+        after_step=None if after_step is None else lambda state: after_step(lambda: known.before(state())),
     )
-    return Trained(trained.weights, (*searched, *map(later, trained.history)), len(searched) + epochs)
+    return known.join(trained)
 
 
 class _Training:
@@ -174,61 +153,54 @@ class _Training:
         validation: tuple[Array, Array] | None,
     ):
         self.settings = settings
+        self.progress = Progress(settings, x.shape[0])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.net = STDRNet(variant, x.shape[2], x.shape[1], settings.hidden, settings.score)
-        # A generator of its own: nothing else in the process can change the order of the data.
-        self.random = torch.Generator().manual_seed(settings.seed)
         self.inputs, self.targets = _tensor(x), _tensor(y)
         self.stack = StackedNet(variant, x.shape[2], x.shape[1], settings.hidden, settings.score)
+        self.names = [name for name, _ in self.net.named_parameters()]
         for name, weight in self.net.named_parameters():
             shared = self.stack.weights[name][0]
             shared.copy_(weight.detach())
             weight.data = shared
+        self.weights: list[torch.Tensor] = list(self.net.parameters())
+        self.means = [torch.zeros_like(weight) for weight in self.weights]
+        self.squares = [torch.zeros_like(weight) for weight in self.weights]
+        self.adam_steps = [torch.zeros(()) for _ in self.weights]
         self.free: Pass | None = None
         self.held: Pass | None = None
         if validation is not None:
             self.held = Pass(self.stack, validation[0].shape[0], learns=False, free=True)
             self.held.fill(0, *map(_tensor, validation))
-        self.adam = _Adam(self.net, settings)
-        self.history: list[Epoch] = []
-        self.order: torch.Tensor | None = None
-        self.position, self.total, self.steps = 0, 0.0, 0
+        self.total = 0.0
         self.best: dict[str, NDArray[np.float32]] = {}
-        self.best_epoch, self.best_loss = 0, math.inf
 
     def run(
         self,
         on_epoch: Callable[[Epoch], None] | None,
         after_step: Callable[[Callable[[], State]], None] | None,
     ) -> Trained:
-        while len(self.history) < self.settings.epochs and not self._has_stopped_early():
-            if self.order is None:
-                self.order = torch.randperm(self.inputs.shape[0], generator=self.random)
-                self.position, self.total = 0, 0.0
-            while self.position < self.order.numel():
-                self._step(self.order[self.position : self.position + self.settings.batch_size])
+        progress = self.progress
+        while not progress.is_over:
+            while not progress.epoch_is_complete:
+                self._step(progress.step())
                 if after_step is not None:
                     after_step(self.state)
             self._end_epoch()
             if on_epoch is not None:
-                on_epoch(self.history[-1])
-        if not self.best_epoch:
-            return Trained(_weights(self.net), tuple(self.history), len(self.history))
-        return Trained(self.best, tuple(self.history), self.best_epoch)
+                on_epoch(progress.history[-1])
+        if not progress.best_epoch:
+            return Trained(_weights(self.net), tuple(progress.history), len(progress.history))
+        return Trained(self.best, tuple(progress.history), progress.best_epoch)
 
-    def _has_stopped_early(self) -> bool:
-        return bool(self.best_epoch) and len(self.history) - self.best_epoch >= self.settings.patience
-
-    def _step(self, rows: torch.Tensor) -> None:
-        forced = float(torch.rand((), generator=self.random)) < self.settings.teacher_forcing
-        loss = self._forced_step(rows) if forced else self._free_step(rows)
+    def _step(self, step: Step) -> None:
+        loss = self._forced_step(step.rows) if step.forced else self._free_step(step.rows)
         if self.settings.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.settings.gradient_clip)
-        self.adam.step()
-        self.total += loss * rows.numel()
-        self.position += rows.numel()
-        self.steps += 1
+        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
+        adam_step(self.weights, gradients, self.means, self.squares, self.adam_steps, self.settings)
+        self.total += loss * step.rows.numel()
 
     def _forced_step(self, rows: torch.Tensor) -> float:
         target = self.targets[rows]
@@ -248,92 +220,84 @@ class _Training:
         return self.free.loss.item()
 
     def _end_epoch(self) -> None:
-        number = len(self.history) + 1
-        loss = self.total / self.inputs.shape[0]
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"The loss of epoch {number} is no finite number: training diverged. Lower the learning rate "
-                f"(found {self.settings.learning_rate:g}) or limit the gradient."
-            )
         held_loss = None
         if self.held is not None:
             self.held.forward()
             held_loss = self.held.loss.item()
-        self.history.append(Epoch(number, loss, held_loss))
-        self.order = None
-        if held_loss is not None and self.settings.patience and held_loss < self.best_loss:
-            self.best, self.best_loss, self.best_epoch = _weights(self.net), held_loss, number
+        if self.progress.end_epoch(self.total, held_loss):
+            self.best = _weights(self.net)
+        self.total = 0.0
 
     def state(self) -> State:
-        """Copy what the rest of the training depends on; called after a step."""
-        assert self.order is not None
-        arrays: dict[str, NDArray] = {"generator": self.random.get_state().numpy(), "order": self.order.numpy().copy()}
-        for part, tensors in self._tensors():
-            arrays |= {f"{part}.{name}": tensor.numpy().copy() for name, tensor in tensors}
-        arrays |= {f"best.{name}": value for name, value in self.best.items()}
-        arrays |= losses_of(self.history)
-        numbers = {name: getattr(self, name) for name in ("position", "total", "steps", "best_epoch", "best_loss")}
-        return State(arrays, numbers)
-
-    def _tensors(self) -> Iterator[tuple[str, list[tuple[str, torch.Tensor]]]]:
-        """Name the weights and what Adam keeps of each."""
-        names = [name for name, _ in self.net.named_parameters()]
-        parts = {
-            "weights": [weight.detach() for weight in self.adam.weights],
-            "mean": self.adam.means,
-            "square": self.adam.squares,
-            "adam_steps": self.adam.steps,
+        """Copy what the rest of the training depends on."""
+        arrays = {
+            f"{part}.{name}": tensor.detach().numpy().copy()
+            for part, tensors in self._tensors()
+            for name, tensor in zip(self.names, tensors, strict=True)
         }
-        for part, tensors in parts.items():
-            yield part, list(zip(names, tensors, strict=True))
+        return self.progress.state(
+            {**arrays, **{f"best.{name}": value for name, value in self.best.items()}}, self.total
+        )
 
+    def _tensors(self) -> Iterator[tuple[str, list[torch.Tensor]]]:
+        """Name the weights and what Adam keeps of each."""
+        yield "weights", self.weights
+        yield "mean", self.means
+        yield "square", self.squares
+        yield "adam_steps", self.adam_steps
+
+    @torch.no_grad()
     def restore(self, state: State) -> None:
         """Go back to a state. Values are copied into memory that PyTorch allocated: its alignment decides last bits."""
-        arrays = state.arrays
-        self.random.set_state(torch.from_numpy(arrays["generator"].copy()))
-        self.order = torch.from_numpy(arrays["order"].copy())
+        self.progress.restore(state)
         for part, tensors in self._tensors():
-            for name, tensor in tensors:
-                tensor.copy_(torch.from_numpy(arrays[f"{part}.{name}"]))
-        self.best = {name[5:]: value for name, value in arrays.items() if name.startswith("best.")}
-        self.history = epochs_of(arrays)
-        self.position, self.steps = int(state.numbers["position"]), int(state.numbers["steps"])
+            for name, tensor in zip(self.names, tensors, strict=True):
+                tensor.copy_(torch.from_numpy(state.arrays[f"{part}.{name}"]))
+        self.best = {name[5:]: value for name, value in state.arrays.items() if name.startswith("best.")}
         self.total = float(state.numbers["total"])
-        self.best_epoch, self.best_loss = int(state.numbers["best_epoch"]), float(state.numbers["best_loss"])
 
 
-class _Adam:
-    """Adam (Kingma and Ba 2015), all weights in one kernel.
+@torch.no_grad()
+def adam_step(
+    weights: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    means: list[torch.Tensor],
+    squares: list[torch.Tensor],
+    steps: list[torch.Tensor],
+    settings: TrainingSettings,
+) -> None:
+    """Do one step of Adam (Kingma and Ba 2015), all weights in one kernel.
 
     torch.optim.Adam(fused=True) gives the same bits, but imports PyTorch's compiler first, which takes seconds in every
     process.
+
+    Parameters
+    ----------
+    weights, gradients : list of Tensor
+        What is changed, and by what.
+    means, squares : list of Tensor
+        Adam's running means of the gradients and of their squares.
+    steps : list of Tensor
+        How often this was done, one number each.
+    settings : TrainingSettings
+        Step size and L2 penalty.
     """
-
-    def __init__(self, net: STDRNet, settings: TrainingSettings):
-        self.settings = settings
-        self.weights: list[torch.Tensor] = list(net.parameters())
-        self.means = [torch.zeros_like(weight) for weight in self.weights]
-        self.squares = [torch.zeros_like(weight) for weight in self.weights]
-        self.steps = [torch.zeros(()) for _ in self.weights]
-
-    @torch.no_grad()
-    def step(self) -> None:
-        adam(
-            self.weights,
-            [weight.grad for weight in self.weights if weight.grad is not None],
-            self.means,
-            self.squares,
-            [],
-            self.steps,
-            fused=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=self.settings.learning_rate,
-            weight_decay=self.settings.weight_decay,
-            eps=1e-8,
-            maximize=False,
-        )
+    adam(
+        weights,
+        gradients,
+        means,
+        squares,
+        [],
+        steps,
+        fused=True,
+        amsgrad=False,
+        beta1=0.9,
+        beta2=0.999,
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        eps=1e-8,
+        maximize=False,
+    )
 
 
 def _weights(net: STDRNet) -> dict[str, NDArray[np.float32]]:
@@ -343,6 +307,24 @@ def _weights(net: STDRNet) -> dict[str, NDArray[np.float32]]:
 def _tensor(values: Array) -> torch.Tensor:
     # A clone: memory that PyTorch allocated is always aligned alike, and alignment decides last bits.
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).clone()
+
+
+def check_data(task: Task) -> None:
+    """Make sure that a network can be trained on its data.
+
+    Parameters
+    ----------
+    task : Task
+        The training.
+
+    Raises
+    ------
+    opensim_nem2e.errors.TrainingError
+        There are no data, shapes do not match, or values are not finite.
+    """
+    _check(task.x, task.y, "training")
+    if task.held is not None:
+        _check(*task.held, "validation")
 
 
 def _check(x: Array, y: Array, what: str) -> None:
