@@ -15,6 +15,7 @@ _PUBLIC = {
     "Bundle": "networks.bundle",
     "EMGEnvelopeTool": "tools.emg_envelope",
     "NEM2EError": "errors",
+    "STDRCrossValidateTool": "tools.stdr_cross_validate",
     "STDRRefineTool": "tools.stdr_refine",
     "STDRTrainTool": "tools.stdr_train",
     "TimeSeries": "storage",

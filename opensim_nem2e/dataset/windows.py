@@ -76,6 +76,26 @@ class TargetData:
         arrays = {name: getattr(self, name)[rows] for name in ("x", "own", "y", "subjects")}
         return replace(self, trials=trials, **arrays)
 
+    def ordered(self) -> TargetData:
+        """Bring cycles and inputs into an order that does not depend on that of the files' rows and columns.
+
+        Returns
+        -------
+        TargetData
+            The same data: cycles by subject, dataset, trial, stride, side and files; inputs by name.
+        """
+        rows = sorted(range(len(self.trials)), key=lambda row: _identity(self.trials[row]))
+        inputs = sorted(range(len(self.inputs)), key=self.inputs.__getitem__)
+        return replace(
+            self,
+            inputs=tuple(self.inputs[k] for k in inputs),
+            x=self.x[rows][:, :, inputs],
+            own=self.own[rows],
+            y=self.y[rows],
+            subjects=self.subjects[rows],
+            trials=tuple(self.trials[row] for row in rows),
+        )
+
     def leave_out(self, subjects: Iterable[str]) -> tuple[TargetData, TargetData]:
         """Split by subject.
 
@@ -468,6 +488,13 @@ class _Builder:
             subjects=np.array([p.trial.subject for p in pairs]),
             trials=tuple(p.trial for p in pairs),
         )
+
+
+def _identity(trial: Trial) -> tuple[str | int | float, ...]:
+    """What a cycle is, wherever it stands in the manifest; stride 2 comes before stride 10."""
+    files = (trial.activation_source, str(trial.activation_file), str(trial.emg_file))
+    stride = (len(trial.stride), trial.stride)
+    return (trial.subject, trial.dataset, trial.trial, *stride, trial.side, *files, trial.start)
 
 
 def _holds_one_cycle(time: Array, start: float, end: float) -> bool:

@@ -77,6 +77,11 @@ register(
     "Turn recordings of EMG (.sto, .mot, .csv, .c3d) into normalised envelopes.",
 )
 register(
+    "STDRCrossValidateTool",
+    "opensim_nem2e.tools.stdr_cross_validate",
+    "Find out by cross-validation whether STDR-Net beats OpenSim and cheap baselines on people it has not seen.",
+)
+register(
     "STDRRefineTool",
     "opensim_nem2e.tools.stdr_refine",
     "Refine the muscle activations of a CMC, StaticOptimization or Moco result with an EMG-trained network.",

@@ -20,11 +20,15 @@ from .tool import Tool, write_text
 from .training_properties import (
     COMPUTING_PROPERTIES,
     CYCLES_PROPERTIES,
+    DATA_PROPERTIES,
     NO_TRAINING_SETTINGS,
+    SEED_PROPERTY,
     TRAINING_PROPERTIES,
     TRIALS_PROPERTIES,
     check_data,
     log_settings,
+    packages,
+    provenance,
     read_cycles,
     recipe_of,
     results_directory,
@@ -81,6 +85,7 @@ class STDRTrainTool(Tool):
         ),
         *CYCLES_PROPERTIES,
         *TRAINING_PROPERTIES,
+        SEED_PROPERTY,
         Property(
             "validate",
             "string",
@@ -98,9 +103,7 @@ class STDRTrainTool(Tool):
             "Name of the network bundle (.safetensors) that is written. Empty: the tool's name (or 'network') in "
             "results_directory.",
         ),
-        Property("data_description", "string", "", "What the training data are; kept in the bundle."),
-        Property("data_licence", "string", "", "Licence of the training data; kept in the bundle."),
-        Property("data_attribution", "string", "", "Whom to credit for the training data; kept in the bundle."),
+        *DATA_PROPERTIES,
     )
 
     def _check(self) -> list[str]:
@@ -121,7 +124,7 @@ class STDRTrainTool(Tool):
 
         trials = select_trials(self, also={"hold_out_subjects": "subject"})
         dataset = read_cycles(self, trials, self.condition)
-        recipe = recipe_of(self, self.condition)
+        recipe = recipe_of(self, self.condition, self.seed)
         train_sets, held_out = self._split(dataset)
 
         study = Study(train_sets, held_out, recipe, self.validate == "leave_one_subject_out")
@@ -208,15 +211,15 @@ class STDRTrainTool(Tool):
                 "description": self.data_description or _NOT_STATED,
                 "licence": self.data_licence or _NOT_STATED,
                 "attribution": self.data_attribution or _NOT_STATED,
-                **_provenance(train_sets),
+                **provenance(train_sets),
                 "notes": list(dataset.notes),
             },
             "training": {
                 name: list(value) if isinstance(value, tuple) else value
                 for name, value in {**self.values(), **settings_in_use(self)}.items()
-                if name not in NO_TRAINING_SETTINGS and name not in _NO_SETTINGS
+                if name not in NO_TRAINING_SETTINGS | {"output_bundle"}
             },
-            "packages": _packages(),
+            "packages": packages(),
             "validation": validation,
         }
         bundle = Bundle(recipe.condition, networks, metadata, recipe.samples)
@@ -224,10 +227,6 @@ class STDRTrainTool(Tool):
             bundle.save(path)
         except OSError as error:
             raise NEM2EError(f"The bundle '{path}' cannot be written: {error.strerror or error}.") from error
-
-
-#: Properties of this tool alone that do not say how the networks came about.
-_NO_SETTINGS = ("output_bundle", "data_description", "data_licence", "data_attribution")
 
 
 def _history_rows(target: str, trained: Trained) -> list[dict[str, Any]]:
@@ -298,33 +297,6 @@ def _log_validation(validation: Mapping[str, Any]) -> None:
                 "On unseen subjects the networks are no better than the mean EMG cycle of the training data: "
                 "they have learned little more than the average waveform."
             )
-
-
-def _provenance(train_sets: Mapping[str, TargetData]) -> dict[str, Any]:
-    trials = {trial.line: trial for data in train_sets.values() for trial in data.trials}
-    used = [trials[line] for line in sorted(trials)]
-
-    def names(field: str) -> list[str]:
-        return list(dict.fromkeys(getattr(trial, field) for trial in used))
-
-    return {
-        "datasets": names("dataset"),
-        "subjects": names("subject"),
-        "motions": names("motion"),
-        "activation_sources": names("activation_source"),
-        "cycles": {target: len(data.trials) for target, data in train_sets.items()},
-        "subjects_per_muscle": {target: len(set(data.subjects.tolist())) for target, data in train_sets.items()},
-    }
-
-
-def _packages() -> dict[str, str]:
-    import platform
-    from importlib.metadata import version
-
-    from .. import __version__
-
-    packages = {name: version(name) for name in ("numpy", "torch", "safetensors")}
-    return {"opensim_nem2e": __version__, "python": platform.python_version(), **packages}
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

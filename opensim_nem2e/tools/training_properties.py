@@ -18,7 +18,7 @@ from .tool import Tool
 
 if TYPE_CHECKING:
     from ..dataset.manifest import Trial
-    from ..dataset.windows import Dataset
+    from ..dataset.windows import Dataset, TargetData
     from ..networks.conditions import Condition
     from ..training.pool import Job, Pool
     from ..training.recipe import Recipe
@@ -167,14 +167,16 @@ TRAINING_PROPERTIES: tuple[Property, ...] = (
         "that was best. 0: train on all subjects for all epochs.",
         bounds="[0, 10000000]",
     ),
-    Property(
-        "seed",
-        "int",
-        0,
-        "Seed of the first weights, the order of the data, and what else is drawn. The same seed on the same "
-        "machine gives the same bits.",
-        bounds="[0, 9223372036854775807]",
-    ),
+)
+
+#: Where chance comes from.
+SEED_PROPERTY = Property(
+    "seed",
+    "int",
+    0,
+    "Seed of the first weights, the order of the data, and what else is drawn. The same seed on the same "
+    "machine gives the same bits.",
+    bounds="[0, 9223372036854775807]",
 )
 
 #: How the computation goes on, without an influence on its result (but for the last bits, where ``threads`` says so).
@@ -229,10 +231,17 @@ COMPUTING_PROPERTIES: tuple[Property, ...] = (
     ),
 )
 
+#: What is known about the recordings.
+DATA_PROPERTIES: tuple[Property, ...] = (
+    Property("data_description", "string", "", "What the data are; kept with the results."),
+    Property("data_licence", "string", "", "Licence of the data; kept with the results."),
+    Property("data_attribution", "string", "", "Whom to credit for the data; kept with the results."),
+)
+
 #: Properties that say where files are and how the run is shown, not how the networks came about.
 NO_TRAINING_SETTINGS = frozenset(
     {"results_directory", "trials_file", "emg_channels_file", "muscle_names_file"}
-    | {prop.name for prop in COMPUTING_PROPERTIES if prop.name != "threads"}
+    | {prop.name for prop in (*COMPUTING_PROPERTIES, *DATA_PROPERTIES) if prop.name != "threads"}
 )
 
 #: Filters and the columns of the manifest that they look at.
@@ -441,7 +450,7 @@ def log_settings(tool: Tool) -> None:
 _FIELDS = {"hidden_units": "hidden", "score_function": "score", "early_stopping_patience": "patience"}
 
 
-def recipe_of(tool: Tool, condition: Condition) -> Recipe:
+def recipe_of(tool: Tool, condition: Condition, seed: int) -> Recipe:
     """Gather all that decides how cycles become a network.
 
     Parameters
@@ -450,6 +459,8 @@ def recipe_of(tool: Tool, condition: Condition) -> Recipe:
         Has ``CYCLES_PROPERTIES``, ``TRAINING_PROPERTIES`` and ``COMPUTING_PROPERTIES``.
     condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
         The input condition.
+    seed : int
+        Where chance comes from.
 
     Returns
     -------
@@ -462,7 +473,7 @@ def recipe_of(tool: Tool, condition: Condition) -> Recipe:
     values: dict[str, Any] = settings_in_use(tool)
     output = values.pop("network_output")
     fields = {_FIELDS.get(name, name): value for name, value in values.items()}
-    settings = TrainingSettings(**fields, seed=tool.seed, threads=tool.threads)
+    settings = TrainingSettings(**fields, seed=seed, threads=tool.threads)
     return Recipe(condition, settings, tool.window_samples, output)
 
 
@@ -531,3 +542,50 @@ def train_networks(tool: Tool, jobs: Sequence[Job], weights: int, epochs: int, n
     if pool.reused:
         logger.info("%d networks had been finished before and were not trained again.", len(pool.reused))
     return pool
+
+
+def provenance(sets: Mapping[str, TargetData]) -> dict[str, Any]:
+    """Say where cycles come from, and how many there are.
+
+    Parameters
+    ----------
+    sets : mapping of str to TargetData
+        The cycles by target muscle.
+
+    Returns
+    -------
+    dict of str to object
+        ``datasets, subjects, motions, activation_sources`` in the manifest's order, ``cycles`` and
+        ``subjects_per_muscle`` by muscle.
+    """
+    trials = {trial.line: trial for data in sets.values() for trial in data.trials}
+    used = [trials[line] for line in sorted(trials)]
+
+    def names(field: str) -> list[str]:
+        return list(dict.fromkeys(getattr(trial, field) for trial in used))
+
+    return {
+        "datasets": names("dataset"),
+        "subjects": names("subject"),
+        "motions": names("motion"),
+        "activation_sources": names("activation_source"),
+        "cycles": {target: len(data.trials) for target, data in sets.items()},
+        "subjects_per_muscle": {target: len(set(data.subjects.tolist())) for target, data in sets.items()},
+    }
+
+
+def packages() -> dict[str, str]:
+    """List the versions that decide a result.
+
+    Returns
+    -------
+    dict of str to str
+        By package name; Python is one of them.
+    """
+    import platform
+    from importlib.metadata import version
+
+    from .. import __version__
+
+    versions = {name: version(name) for name in ("numpy", "torch", "safetensors")}
+    return {"opensim_nem2e": __version__, "python": platform.python_version(), **versions}

@@ -102,7 +102,11 @@ def train_task(
     ----------
     task : Task
         What and how.
-    on_epoch, resume, after_step
+    on_epoch : callable, optional
+        As in :func:`train`.
+    resume : State, optional
+        As in :func:`train`.
+    after_step : callable, optional
         As in :func:`train`.
 
     Returns

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,8 @@ from ..dataset.windows import TargetData
 from ..errors import TrainingError
 from ..networks.bundle import Network, refine_cycles
 from ..networks.conditions import Condition, split_cycle, variant_of, windows_per_cycle
+from ..networks.forward import weight_shapes
+from ..signals.compare import cycle_errors
 from .baselines import mean_profile, ridge
 from .settings import Epoch, Task, Trained, TrainingSettings
 
@@ -134,6 +137,52 @@ def plan_target(data: TargetData, recipe: Recipe) -> Plan:
     return Plan(task, data.inputs, offset, scale)
 
 
+def watch_left_out(plan: Plan, left_out: TargetData, recipe: Recipe) -> Task:
+    """Have the loss on left-out cycles recorded epoch by epoch, as in the paper's figure 5.
+
+    It is recorded only where nothing hangs on it: with early stopping the validation loss decides when to stop, and
+    stays that of the training subject kept for this.
+
+    Parameters
+    ----------
+    plan : Plan
+        The training without these cycles.
+    left_out : TargetData
+        The cycles that were left out.
+    recipe : Recipe
+        How the network is trained.
+
+    Returns
+    -------
+    Task
+        The training, which gives the very same weights.
+    """
+    if recipe.settings.patience:
+        return plan.task
+    return replace(plan.task, held=_windows(left_out, recipe, plan.output_offset, plan.output_scale))
+
+
+def count_weights(recipe: Recipe, inputs: int) -> int:
+    """Count the weights of a network.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        How it is trained.
+    inputs : int
+        Input muscles.
+
+    Returns
+    -------
+    int
+        Numbers to learn.
+    """
+    settings = recipe.settings
+    variant = variant_of(recipe.condition)
+    shapes = weight_shapes(variant, inputs, recipe.samples, settings.hidden, settings.score)
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
 def train_target(
     data: TargetData, recipe: Recipe, on_epoch: Callable[[Epoch], None] | None = None
 ) -> tuple[Network, Trained]:
@@ -243,22 +292,6 @@ class SubjectErrors:
     def rate(self) -> float:
         """Er = E_refined / E_opensim - 1; negative is better."""
         return self.refined / self.opensim - 1
-
-
-def cycle_errors(estimate: Array, emg: Array) -> Array:
-    """Take E, the root mean square error, of every cycle.
-
-    Parameters
-    ----------
-    estimate, emg : ndarray, shape (cycles, samples)
-        What is compared.
-
-    Returns
-    -------
-    ndarray, shape (cycles,)
-        E (NEM2E paper, equation 1).
-    """
-    return np.sqrt(np.mean((estimate - emg) ** 2, axis=1))
 
 
 def subject_errors(train_data: TargetData, test: TargetData, network: Network, recipe: Recipe) -> list[SubjectErrors]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +10,8 @@ from functools import partial
 
 from ..dataset.windows import TargetData
 from ..networks.bundle import Network
-from ..networks.conditions import variant_of
-from ..networks.forward import weight_shapes
 from .pool import Job
-from .recipe import Recipe, SubjectErrors, plan_target, subject_errors
+from .recipe import Recipe, SubjectErrors, count_weights, plan_target, subject_errors
 from .settings import Task, Trained
 
 
@@ -32,8 +29,6 @@ class Study:
         How networks are trained.
     leave_one_out : bool
         Train networks without each subject in turn, too, where there are at least two.
-    most_epochs : int
-        The largest number of epochs of a network; known once the study was checked.
     """
 
     train_sets: Mapping[str, TargetData]
@@ -41,6 +36,7 @@ class Study:
     recipe: Recipe
     leave_one_out: bool = False
     jobs: list[Job] = field(init=False, default_factory=list)
+    #: The largest number of epochs of a network; known once the study was checked.
     most_epochs: int = field(init=False, default=0)
     _networks: dict[str, Network] = field(init=False, default_factory=dict)
     _trained: dict[str, Trained] = field(init=False, default_factory=dict)
@@ -52,7 +48,7 @@ class Study:
             self.jobs.append(Job(target, partial(self._task, data), partial(self._keep, target, data)))
             subjects = list(dict.fromkeys(data.subjects.tolist())) if self.leave_one_out else []
             for subject in subjects if len(subjects) > 1 else []:
-                name = f"{target}_without_{_file_name(subject)}"
+                name = f"{target}_without_{file_name(subject)}"
                 task, done = partial(self._task, data, subject), partial(self._judge, name, data, subject)
                 self.jobs.append(Job(name, task, done))
 
@@ -70,10 +66,7 @@ class Study:
     @property
     def weights(self) -> int:
         """Weights of the largest network."""
-        settings, samples = self.recipe.settings, self.recipe.samples
-        inputs = max(len(data.inputs) for data in self.train_sets.values())
-        shapes = weight_shapes(variant_of(self.recipe.condition), inputs, samples, settings.hidden, settings.score)
-        return sum(math.prod(shape) for shape in shapes.values())
+        return max(count_weights(self.recipe, len(data.inputs)) for data in self.train_sets.values())
 
     @property
     def networks(self) -> dict[str, Network]:
@@ -110,8 +103,19 @@ class Study:
         self._left_out_errors[name] = subject_errors(train, test, network, self.recipe)
 
 
-def _file_name(text: str) -> str:
-    """Make a text fit for a file's name, and keep texts that differ apart."""
+def file_name(text: str) -> str:
+    """Make a text fit for a file's name, and keep texts that differ apart.
+
+    Parameters
+    ----------
+    text : str
+        Such as a subject's name.
+
+    Returns
+    -------
+    str
+        Letters, digits, points, hyphens and underscores.
+    """
     plain = re.sub(r"[^A-Za-z0-9.-]", "_", text)[:60]
     # Some file systems take 'Ann' and 'ann' for the same.
     if plain == text == text.lower():

@@ -11,8 +11,8 @@ import pytest
 from opensim_nem2e.dataset.manifest import Channel, Trial, read_channels, read_trials
 from opensim_nem2e.dataset.windows import build_dataset
 from opensim_nem2e.errors import ManifestError
+from opensim_nem2e.signals.compare import cycle_errors
 from opensim_nem2e.training.baselines import mean_profile, ridge
-from opensim_nem2e.training.recipe import cycle_errors
 
 PERIOD = 1.0
 

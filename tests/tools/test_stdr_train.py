@@ -209,7 +209,7 @@ def test_the_preset_decides_what_is_not_given(tmp_path, lab, caplog):
 def test_the_preset_of_the_paper():
     tool = STDRTrainTool()
     tool.preset = "paper"
-    recipe = recipe_of(tool, "One-Entire")
+    recipe = recipe_of(tool, "One-Entire", 0)
     settings = recipe.settings
     assert (settings.hidden, settings.epochs, settings.batch_size, recipe.samples) == (700, 700, 1, 20)
     assert (settings.learning_rate, settings.weight_decay, settings.gradient_clip, settings.patience) == (1e-3, 0, 0, 0)
@@ -217,9 +217,9 @@ def test_the_preset_of_the_paper():
     # The reference of the training settings, too.
     assert settings == TrainingSettings()
     tool.weight_decay, tool.early_stopping_patience = 0.5, 3
-    assert recipe_of(tool, "One-Entire").settings == replace(settings, weight_decay=0.5, patience=3)
+    assert recipe_of(tool, "One-Entire", 0).settings == replace(settings, weight_decay=0.5, patience=3)
     tool.weight_decay = None
-    assert recipe_of(tool, "One-Entire").settings.weight_decay == 0
+    assert recipe_of(tool, "One-Entire", 0).settings.weight_decay == 0
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -11,12 +11,12 @@ import pytest
 from opensim_nem2e.dataset.windows import TargetData
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.networks.conditions import cycle_samples
+from opensim_nem2e.signals.compare import cycle_errors
 from opensim_nem2e.training.baselines import mean_profile, ridge
 from opensim_nem2e.training.engine import TrainingSettings, train
 from opensim_nem2e.training.recipe import (
     Recipe,
     SubjectErrors,
-    cycle_errors,
     estimate,
     plan_target,
     subject_errors,

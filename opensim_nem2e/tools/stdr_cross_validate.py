@@ -1,0 +1,254 @@
+"""STDRCrossValidateTool: does it help on my population? The NEM2E paper's study on anyone's data.
+
+Trains networks without each subject in turn, for the input conditions of the paper, and judges them on the cycles that
+were left out, beside OpenSim itself and beside baselines that cost nothing (NEM2E paper, sections 3.2.2 and 4). Nothing
+that is learned sees the cycles that are left out; this is checked in every fold, by replacing them
+(:func:`opensim_nem2e.training.folds.check_blind`).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..log import Recorder, logger
+from .properties import Property
+from .tool import Tool, write_text
+from .training_properties import (
+    COMPUTING_PROPERTIES,
+    CYCLES_PROPERTIES,
+    DATA_PROPERTIES,
+    TRAINING_PROPERTIES,
+    TRIALS_PROPERTIES,
+    check_data,
+    log_settings,
+    packages,
+    provenance,
+    read_cycles,
+    recipe_of,
+    results_directory,
+    select_trials,
+    settings_in_use,
+    train_networks,
+)
+
+if TYPE_CHECKING:
+    from ..dataset.windows import Dataset
+    from ..training.cross_validation import CrossValidation
+    from .study_files import StudyTables
+
+_CONDITIONS = ("One-Quarter", "One-Entire", "All-Entire")
+_BASELINES = ("mean", "shift", "ridge")
+
+
+class STDRCrossValidateTool(Tool):
+    """Find out by cross-validation whether networks refine the activations of people they have not seen.
+
+    Parameters
+    ----------
+    setup_file : str or os.PathLike, optional
+        The setup file to read. Without it all properties have their defaults.
+
+    Examples
+    --------
+    >>> tool = STDRCrossValidateTool()
+    >>> tool.setName("walking")
+    >>> tool.trials_file = "data/trials.csv"
+    >>> tool.emg_channels_file = "data/emg_channels.csv"
+    >>> tool.conditions = ["One-Entire", "All-Entire"]
+    >>> tool.seeds = [0, 1, 2]
+    >>> tool.run()  # doctest: +SKIP
+    True
+    """
+
+    tool_name = "STDRCrossValidateTool"
+    properties = (
+        Property("results_directory", "directory", "./", "Directory used for writing results."),
+        *TRIALS_PROPERTIES,
+        Property(
+            "conditions",
+            "strings",
+            _CONDITIONS,
+            "Inputs of the networks to compare. One-Quarter: a quarter of the gait cycle of the target muscle. "
+            "One-Entire: the entire cycle of the target muscle. All-Entire: the entire cycle of all muscles.",
+            choices=_CONDITIONS,
+            required=True,
+        ),
+        *CYCLES_PROPERTIES,
+        Property(
+            "splitting",
+            "string",
+            "leave_one_subject_out",
+            "What is left out of training and judged. leave_one_subject_out: all cycles of one subject at a time, as "
+            "in the paper. leave_one_speed_out, leave_one_trial_out: all cycles at one speed (rounded to 0.1 m/s), or "
+            "of one trial, which is easier, because the person is seen in training.",
+            choices=("leave_one_subject_out", "leave_one_speed_out", "leave_one_trial_out"),
+        ),
+        Property(
+            "baselines",
+            "strings",
+            _BASELINES,
+            "What the networks have to beat besides OpenSim, in the same folds. mean: the mean EMG cycle of the "
+            "training cycles. shift: OpenSim's activation, moved by the lag that fits the training cycles best. ridge: "
+            "ridge regression on the network's own input, its penalty chosen by leaving out one training subject at a "
+            "time.",
+            choices=_BASELINES,
+        ),
+        *TRAINING_PROPERTIES,
+        Property(
+            "seeds",
+            "doubles",
+            (0.0,),
+            "Seeds of the networks, whole numbers. Every network is trained once with each; results are means over "
+            "them, and their spread shows how much of a result is chance of the training. The same seeds on the same "
+            "machine give the same bits.",
+            bounds="[0, 9007199254740991]",
+            required=True,
+        ),
+        *COMPUTING_PROPERTIES,
+        *DATA_PROPERTIES,
+    )
+
+    def _check(self) -> list[str]:
+        faults = check_data(self, self.conditions)
+        for name in ("conditions", "baselines", "seeds"):
+            shown = self._property(name).format(self.get(name)).split()
+            faults += [f"<{name}> names '{value}' twice." for value in dict.fromkeys(shown) if shown.count(value) > 1]
+        broken = [value for value in self.seeds if value != int(value)]
+        faults += [f"<seeds> must be whole numbers, but '{value:g}' was found." for value in broken]
+        return faults
+
+    def _run(self) -> None:
+        recorder = Recorder()
+        with recorder.listening():
+            logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self.getName())
+            self._study(recorder)
+
+    def _study(self, recorder: Recorder) -> None:
+        from ..storage.atomic import ResultFiles
+        from ..training.cross_validation import CrossValidation
+        from .study_files import StudyTables, write_json
+
+        begun = time.monotonic()
+        trials = select_trials(self)
+        datasets = {condition: read_cycles(self, trials, condition) for condition in self.conditions}
+        seeds = [int(seed) for seed in self.seeds]
+        study = CrossValidation(
+            {condition: dataset.targets for condition, dataset in datasets.items()},
+            {condition: recipe_of(self, condition, seeds[0]) for condition in self.conditions},
+            seeds,
+            self.splitting,
+            self.baselines,
+        )
+        for condition, unsplit in study.unsplit.items():
+            logger.warning(
+                "%s: %s cannot be judged with <splitting> %s: there is only one to leave out, or nobody is left to "
+                "learn from.",
+                condition,
+                ", ".join(unsplit),
+                self.splitting,
+            )
+        study.check()
+        logger.info(
+            "In none of the folds does anything that is learned (training data, scalers, lags, penalties, who decides "
+            "when to stop) change when the cycles that are left out are replaced by random numbers."
+        )
+
+        name = self.name or "study"
+        folder = results_directory(self)
+        with ResultFiles(folder) as files, files.own_names():
+            log_settings(self)
+            logger.info(
+                "Training %d networks (%s; %d seed%s; %s).",
+                len(study.jobs),
+                ", ".join(self.conditions),
+                len(seeds),
+                "s" if len(seeds) > 1 else "",
+                self.splitting.replace("_", " "),
+            )
+            pool = train_networks(self, study.jobs, study.weights, study.most_epochs, name)
+            tables = StudyTables(study.outcomes)
+            tables.write(files, name)
+            muscles = tuple(dict.fromkeys(outcome.muscle for outcome in study.outcomes))
+            setup = self.effective_setup(folder, {"muscles": muscles, **settings_in_use(self)})
+            write_text(files.path(f"{name}_effective_setup.xml"), setup)
+            described = self._description(study, datasets, tables, self._say(tables, name))
+            described["seconds"] = round(time.monotonic() - begun, 3)
+            write_json(files.path(f"{name}_study.json"), described)
+            files.path(f"{name}.log").write_text(recorder.text, encoding="utf-8")
+        # Only now: a run that is killed before its last file is written has them for the next.
+        pool.remove_folders()
+
+    def _say(self, tables: StudyTables, name: str) -> list[str]:
+        """Tell the log what came out; the last lines say in words what it is worth."""
+        from ..evaluation.statistics import NETWORK, listed, verdicts
+        from .study_files import SPLITTING_MEANINGS
+
+        network = tables.statistics[tables.statistics["method"] == NETWORK]
+        columns = ("muscle", "subjects", "E_opensim", "E", "Er", "Er_low", "Er_high", "p", "d", "R2")
+        for condition, part in network.groupby("condition", sort=False):
+            logger.info("%s, STDR-Net %s (Er = E / E_opensim - 1):", condition, SPLITTING_MEANINGS[self.splitting][1])
+            for line in listed(part, [*columns, "best_baseline", "Er_best_baseline", "versus_best_p"]):
+                logger.info("%s", line)
+            for note in dict.fromkeys(f"{row.muscle}: {row.note}" for row in part.itertuples() if row.note):
+                logger.info("%s", note)
+        unmoved = tables.shortcut[~tables.shortcut["worse"]]
+        logger.info(
+            "With inputs of randomly changed frequency and phase, the error grows by %+.0f %% on average.",
+            100 * tables.shortcut["change"].mean(),
+        )
+        if len(unmoved):
+            cases = ", ".join(f"{row.muscle} ({row.condition})" for row in unmoved.itertuples())
+            logger.warning("It does not grow for %s: these networks have learned the average waveform.", cases)
+        logger.info("The results are in '%s', their names begin with '%s'.", results_directory(self), name)
+        said = verdicts(tables.statistics, SPLITTING_MEANINGS[self.splitting][1])
+        for text in said:
+            logger.info("%s", text)
+        return said
+
+    def _description(
+        self, study: CrossValidation, datasets: dict[str, Dataset], tables: StudyTables, said: list[str]
+    ) -> dict[str, Any]:
+        """Say all that the tables do not: settings, data, and what is to be read with the numbers."""
+        from ..evaluation.statistics import WHY_PAIRED
+        from .study_files import METHODS, reproducibility, splitting_words
+
+        settings = settings_in_use(self)
+        cycles, subjects = tables.cycles, tables.subjects
+        return {
+            "tool": self.tool_name,
+            "name": self.name or "study",
+            "verdicts": said,
+            "settings": {**self.values(), **settings, "seeds": list(study.seeds)},
+            "conditions": list(dict.fromkeys(subjects["condition"])),
+            "muscles": list(dict.fromkeys(subjects["muscle"])),
+            "subjects": list(dict.fromkeys(subjects["subject"])),
+            "seeds": list(study.seeds),
+            "splitting": splitting_words(self.splitting, self.emg_normalization),
+            "methods": {key: text for key, text in METHODS.items() if key in set(cycles["method"])},
+            "networks": len(study.jobs),
+            "data": {
+                "description": self.data_description,
+                "licence": self.data_licence,
+                "attribution": self.data_attribution,
+                "conditions": {
+                    condition: {**provenance(dataset.targets), "notes": list(dataset.notes)}
+                    for condition, dataset in datasets.items()
+                },
+            },
+            "baselines": tables.baseline_choices(),
+            "shortcut_check": tables.shortcut_check(),
+            "leak_check": "Before training, everything that is learned in a fold was computed twice, once with the "
+            "cycles that are left out as they are and once with random numbers in their place, and was the same to the "
+            "last bit.",
+            "validation_loss": "of the training subject that decides when to stop"
+            if settings["early_stopping_patience"]
+            else "of the cycles that are left out; recorded only, nothing hangs on it",
+            "comparison_of_conditions": WHY_PAIRED,
+            "best_baseline": "The baseline with the lowest Er, OpenSim itself (Er = 0) among them, chosen on the very "
+            "cycles that are judged, which favours the baseline.",
+            "significance": "p < 0.05, two-sided, over subjects; not corrected for the number of muscles.",
+            "packages": packages(),
+            "reproducibility": reproducibility(self.threads),
+        }

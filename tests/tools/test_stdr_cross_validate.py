@@ -1,0 +1,221 @@
+"""STDRCrossValidateTool from setup files, on made-up recordings and on real ones."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from opensim_nem2e.tools.stdr_cross_validate import STDRCrossValidateTool
+
+SUBJECTS = ("anna", "ben", "carl", "dora")
+FILES = (
+    *("walk.log", "walk_attention.npz", "walk_conditions.csv", "walk_curves.csv", "walk_cycles.csv"),
+    *("walk_effective_setup.xml", "walk_history", "walk_losses.csv", "walk_statistics.csv", "walk_study.json"),
+    "walk_subjects.csv",
+)
+TABLES = ("curves", "cycles", "losses", "statistics", "conditions", "subjects")
+METHODS = ["opensim", "stdr_net", "mean", "shift", "ridge"]
+
+TRIAL_HEADER = (
+    "dataset,subject,trial,stride,motion,speed_m_s,side,model_file,activation_file,activation_source,emg_file,"
+    "emg_time_offset_s,t_start,t_end,heel_strike_t"
+)
+
+
+def wave(t, phase=0.0, power=1.0):
+    return 0.05 + 0.9 * (0.5 + 0.5 * np.sin(2 * np.pi * (t + phase))) ** power
+
+
+def write_sto(path, time, columns):
+    lines = [path.stem, "version=1", f"nRows={len(time)}", f"nColumns={len(columns) + 1}", "inDegrees=no", "endheader"]
+    lines.append("\t".join(["time", *columns]))
+    lines += ["\t".join(f"{value:.8f}" for value in row) for row in np.column_stack([time, *columns.values()])]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def make_lab(folder, backwards=False):
+    """Four people, two trials (slow, fast) of two strides each. EMG is late by 10 % of the cycle, and noisy.
+
+    ``backwards``: rows of the manifest and columns of all files in the opposite order.
+    """
+    folder.mkdir(exist_ok=True)
+    random = np.random.default_rng(3)
+    t = np.linspace(0, 5, 1001)
+    rows = []
+    for k, subject in enumerate(SUBJECTS):
+        for trial, speed in (("slow", "0.9"), ("fast", "1.6")):
+            own = 0.02 * k + 0.05 * (trial == "fast") + 0.01 * np.sin(3.1 * t)
+            a = {
+                "soleus_r": wave(t, own, 2.0),
+                "gasmed_r": wave(t, own + 0.1, 1.0),
+                "tib_ant_r": wave(t, own + 0.5, 3.0),
+                "soleus_l": wave(t, own + 0.5, 2.0),
+            }
+            emg = {
+                "SOL": (1 + k) * (wave(t, own - 0.1, 2.0) + 0.02 * random.random(t.size)),
+                "TIB": wave(t, own + 0.4, 3.0) + 0.02 * random.random(t.size),
+            }
+            if subject == "dora":
+                del emg["TIB"]
+            if backwards:
+                a, emg = dict(reversed(a.items())), dict(reversed(emg.items()))
+            write_sto(folder / f"{subject}_{trial}_so.sto", t, a)
+            write_sto(folder / f"{subject}_{trial}_emg.sto", t, emg)
+            for stride in (1, 2):
+                rows.append(
+                    f"lab,{subject},{trial},{stride},walk,{speed},r,,{subject}_{trial}_so.sto,so,"
+                    f"{subject}_{trial}_emg.sto,0,{stride},{stride + 1 + 0.1 * (trial == 'slow')},"
+                )
+    rows = rows[::-1] if backwards else rows
+    (folder / "trials.csv").write_text("\n".join([TRIAL_HEADER, *rows]) + "\n")
+    (folder / "channels.csv").write_text(
+        "dataset,emg_column,muscles,standard_name\nlab,SOL,soleus_r,soleus\nlab,TIB,tib_ant_r,tib\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    return make_lab(tmp_path_factory.mktemp("lab"))
+
+
+def make_tool(lab, results, **values):
+    tool = STDRCrossValidateTool()
+    tool.setName("walk")
+    tool.setResultsDir(results)
+    tool.trials_file = lab / "trials.csv"
+    tool.emg_channels_file = lab / "channels.csv"
+    for name, value in {"hidden_units": 5, "epochs": 3, "batch_size": 4, "learning_rate": 0.01, **values}.items():
+        tool.set(name, value)
+    return tool
+
+
+@pytest.fixture(scope="module")
+def study(lab, tmp_path_factory):
+    """A whole study: three conditions, two seeds, all baselines."""
+    results = tmp_path_factory.mktemp("study") / "results"
+    assert make_tool(lab, results, seeds=[0, 7], jobs=1).run()
+    return results
+
+
+def table(results, what):
+    return pd.read_csv(results / f"walk_{what}.csv")
+
+
+def test_layout(study):
+    assert {path.name for path in study.iterdir()} == set(FILES)
+    cycles = table(study, "cycles")
+    # Two seeds, three conditions, five methods; soleus of four people and tib of three, four cycles each.
+    assert len(cycles) == 2 * 3 * 5 * (16 + 12)
+    key = ["seed", "condition", "muscle", "held_out", "subject", "dataset", "trial", "stride"]
+    assert not cycles.duplicated([*key, "method"]).any()
+    assert list(dict.fromkeys(cycles["method"])) == METHODS
+    assert (cycles["held_out"] == cycles["subject"]).all()
+    assert cycles["duration_s"].round(6).unique().tolist() == [1.0, 1.1]
+    curves = table(study, "curves")
+    assert len(curves) == 2 * 3 * 6 * (16 + 12)
+    losses = table(study, "losses")
+    assert len(losses) == 2 * 3 * (4 + 3) * 3
+    assert losses["validation_loss"].notna().all()
+
+
+def test_measures_are_those_of_the_curves(study):
+    """E and R2 once more from the curves that were written, by other means."""
+    key = ["seed", "condition", "muscle", "trial", "stride", "subject"]
+    curves = table(study, "curves").set_index([*key, "method"])
+    samples = [f"y{k:02d}" for k in range(20)]
+    for row in table(study, "cycles").itertuples():
+        where = tuple(getattr(row, name) for name in key)
+        y, emg = (curves.loc[(*where, method), samples].to_numpy(float) for method in (row.method, "emg"))
+        assert pytest.approx(np.sqrt(np.mean((y - emg) ** 2)), rel=1e-6) == row.E
+        assert pytest.approx(stats.pearsonr(y, emg).statistic ** 2 if np.ptp(y) else 0.0, rel=1e-5, abs=1e-9) == row.R2
+        assert abs(row.peak_error_ms - 10 * row.peak_error_percent * row.duration_s) < 1e-5
+
+
+def test_statistics_by_hand(study):
+    cycles, found = table(study, "cycles"), table(study, "statistics")
+    assert set(found["method"]) == set(METHODS[1:])
+    for row in found.itertuples():
+        part = cycles[(cycles["condition"] == row.condition) & (cycles["muscle"] == row.muscle)]
+        e = part.pivot_table(index="subject", columns="method", values="E", aggfunc="mean")
+        rates = e[row.method] / e["opensim"] - 1
+        assert row.subjects == len(rates) == (4 if row.muscle == "soleus" else 3)
+        assert row.Er == pytest.approx(rates.mean())
+        assert row.p == pytest.approx(stats.ttest_1samp(rates, 0).pvalue)
+        if row.method == "stdr_net":
+            means = {name: (e[name] / e["opensim"] - 1).mean() for name in ("opensim", "mean", "shift", "ridge")}
+            assert row.best_baseline == min(means, key=means.get)
+            best = e[row.best_baseline] / e["opensim"]
+            assert row.versus_best_p == pytest.approx(stats.ttest_rel(e["stdr_net"] / e["opensim"], best).pvalue)
+            assert row.Er_seed_sd > 0
+    assert (found[found["muscle"] == "tib"]["note"] == "no data of dora").all()
+
+
+def test_the_shift_that_was_put_in_is_found(study):
+    """EMG was made from the activations, a tenth of a second late."""
+    for entry in json.loads((study / "walk_study.json").read_text())["baselines"]:
+        assert 0.08 <= entry["shift"]["lag"] <= 0.11
+    cycles = table(study, "cycles")
+    lags = cycles[cycles["method"] == "opensim"]["best_lag_percent"]
+    assert lags.between(8, 11).all()
+    # OpenSim peaks that much too early.
+    early = cycles[(cycles["method"] == "opensim") & (cycles["muscle"] == "soleus")]["peak_error_percent"]
+    assert -16 < early.mean() < -5
+    means = table(study, "statistics").set_index(["condition", "muscle", "method"])["Er"]
+    assert (means[:, :, "shift"] < -0.5).all()
+
+
+def test_attention(study):
+    with np.load(study / "walk_attention.npz", allow_pickle=False) as arrays:
+        assert set(arrays) == {
+            f"{condition}/{muscle}{end}"
+            for condition in ("One-Quarter", "One-Entire", "All-Entire")
+            for muscle in ("soleus", "tib")
+            for end in ("", "/inputs")
+        }
+        inputs = ["contra:soleus", "ipsi:gasmed", "ipsi:soleus", "ipsi:tib"]
+        assert arrays["All-Entire/soleus/inputs"].tolist() == inputs
+        for name in arrays:
+            if not name.endswith("/inputs"):
+                assert arrays[name].shape == (20, 4 if name.startswith("All") else 20)
+                np.testing.assert_allclose(arrays[name].sum(axis=1), 1.0, atol=1e-6)
+
+
+def test_description(study, lab):
+    about = json.loads((study / "walk_study.json").read_text())
+    assert about["settings"]["hidden_units"] == 5
+    assert about["settings"]["network_output"] == "deviation"
+    assert about["seeds"] == [0, 7]
+    assert about["splitting"]["easier"] is False
+    assert about["data"]["conditions"]["All-Entire"]["cycles"] == {"soleus": 16, "tib": 12}
+    assert about["networks"] == 2 * 3 * 7
+    assert "recorded only" in about["validation_loss"]
+    assert about["packages"]["numpy"] == np.__version__
+    check = about["shortcut_check"]
+    assert len(check["muscles"]) == 6
+    assert len(check["folds"]) == 2 * 3 * 7
+    for row in check["muscles"]:
+        folds = pd.DataFrame([f for f in check["folds"] if all(f[k] == row[k] for k in ("condition", "muscle"))])
+        means = folds.groupby("subject")[["E", "E_changed"]].mean()
+        assert row["change"] == pytest.approx((means["E_changed"] / means["E"] - 1).mean())
+    again = STDRCrossValidateTool(study / "walk_effective_setup.xml")
+    assert again.seeds == (0.0, 7.0)
+    assert again.muscles == ("soleus", "tib")
+    assert again.resolve("trials_file") == lab / "trials.csv"
+
+
+def test_the_log_ends_with_what_it_is_worth(study):
+    lines = (study / "walk.log").read_text().splitlines()
+    said = json.loads((study / "walk_study.json").read_text())["verdicts"]
+    assert [line.split("[info] ")[1] for line in lines[-3:]] == said
+    found = table(study, "statistics")
+    network = found[found["method"] == "stdr_net"]
+    for condition, text in zip(("One-Quarter", "One-Entire", "All-Entire"), said, strict=True):
+        part = network[network["condition"] == condition]
+        wins, sure = (part["Er"] < 0).sum(), ((part["Er"] < 0) & (part["p"] < 0.05)).sum()
+        assert f"{condition}: on people they have not seen" in text
+        assert f"beats OpenSim on {wins} of 2 muscles ({sure} significantly" in text
