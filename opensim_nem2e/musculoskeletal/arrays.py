@@ -7,18 +7,12 @@ is needed and torch must not be imported, torch where a loss is to be differenti
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import torch
-    from numpy.typing import NDArray
-
-    #: A numpy array or a torch tensor.
-    AnyArray: TypeAlias = NDArray[np.float64] | torch.Tensor
-else:
-    AnyArray: TypeAlias = Any
+#: A numpy array or a torch tensor; a function that takes one kind returns the same kind.
+AnyArray: TypeAlias = Any
 
 
 def namespace(*arrays: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Run an OpenSim tool in a process of its own.
+"""Run an OpenSim tool, or a job on an OpenSim model, in a process of its own.
 
 OpenSim's tools hold the interpreter's lock while they run, change the working directory, leak memory over long
 batches and, for some bad inputs, end the process with a segmentation fault. In a process of its own none of this
@@ -10,22 +10,27 @@ process exits; the child process puts a copy in the file's place before that hap
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
 from ..errors import MissingFileError, OpenSimRunError, SetupError, did_you_mean
 from ..log import logger
 from ..storage.safe_xml import parse_xml
-from . import _tool_process
+from . import _model_process, _tool_process
+
+if TYPE_CHECKING:
+    import numpy as np
 
 #: OpenSim's tools that this module runs.
 TOOLS = (
@@ -177,6 +182,47 @@ def run_script(
     if returncode != 0:
         raise OpenSimRunError(_explain(what, subject, returncode, seconds, timeout, tail))
     return seconds, tail
+
+
+def run_model_job(
+    job: str, model_file: str | os.PathLike[str], request: Mapping[str, Any], *, timeout: float | None = None
+) -> dict[str, np.ndarray]:
+    """Ask an OpenSim model something, in a process of its own.
+
+    Parameters
+    ----------
+    job : str
+        One of the child's jobs: ``evaluate_motion``, ``fit_paths`` or ``evaluate_paths``.
+    model_file : str or os.PathLike
+        The model.
+    request : mapping
+        What else the job needs; numbers, strings, lists and mappings.
+    timeout : float, optional
+        Kill the job after so many seconds. By default it may take any time.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        The answer.
+
+    Raises
+    ------
+    opensim_nem2e.errors.OpenSimRunError
+        OpenSim raised an error, crashed or was killed at the time limit; with the tail of its log.
+    opensim_nem2e.errors.MissingFileError
+        The model does not exist.
+    """
+    import numpy as np
+
+    model = Path(model_file).absolute()
+    if not model.is_file():
+        raise MissingFileError(f"{model}: there is no such model.")
+    with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
+        asked, answered = Path(scratch, "request.json"), Path(scratch, "result.npz")
+        asked.write_text(json.dumps({**request, "model_file": str(model), "folder": scratch}), encoding="utf-8")
+        run_script(_model_process.__file__, (job, asked, answered), job, model, timeout=timeout)
+        with np.load(answered, allow_pickle=False) as arrays:
+            return dict(arrays)
 
 
 def _read_setup(setup: Path) -> tuple[str, Path]:

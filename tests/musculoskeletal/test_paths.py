@@ -1,0 +1,175 @@
+"""Fitted muscle paths against OpenSim's own paths."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from opensim_nem2e.errors import MissingFileError, ModelError, OpenSimRunError
+from opensim_nem2e.musculoskeletal import paths as module
+from opensim_nem2e.musculoskeletal.paths import coordinate_ranges, default_cache, fit_paths
+from opensim_nem2e.musculoskeletal.processes import run_model_job
+from opensim_nem2e.storage.osim import read_model
+
+opensim = pytest.importorskip("opensim")
+
+
+@pytest.fixture(scope="session")
+def ranges(walking_motion):
+    return coordinate_ranges(walking_motion.coordinates, walking_motion.q, walking_motion.rotational)
+
+
+@pytest.fixture(scope="session")
+def fitted(walking, ranges, paths_cache):
+    return fit_paths(walking / "walker.osim", ranges, cache_directory=paths_cache)
+
+
+@pytest.fixture(scope="session")
+def measured(walking, fitted):
+    """Return postures within the range that are neither the fit's nor its check's, and OpenSim's measurements."""
+    rng = np.random.default_rng(77)
+    q = rng.uniform(fitted.ranges[:, 0], fitted.ranges[:, 1], (40, len(fitted.coordinates)))
+    request = {"coordinates": fitted.coordinates, "q": q.tolist()}
+    return q, run_model_job("evaluate_paths", walking / "walker.osim", request)
+
+
+def test_ranges_hold_the_motion_and_are_shared_by_trials_alike(walking_motion, ranges):
+    for name, values in zip(walking_motion.coordinates, walking_motion.q.T, strict=True):
+        low, high = ranges[name]
+        assert low < values.min() < values.max() < high
+    turns = np.radians([[-3.1, 11.0], [-7.9, 17.0]])
+    assert coordinate_ranges(["knee", "hip"], turns.T @ np.eye(2), [True, True]).keys() == {"knee", "hip"}
+    one, other = (coordinate_ranges(["knee"], row[:, None], [True]) for row in turns)
+    assert one == other == {"knee": pytest.approx(np.radians([-10.0, 20.0]))}
+    assert coordinate_ranges(["tx"], np.array([[0.1], [0.32]]), [False])["tx"] == pytest.approx((0.05, 0.35))
+
+
+def test_paths_are_opensims(fitted, measured):
+    q, theirs = measured
+    lengths, arms = fitted.evaluate(q)
+    assert tuple(theirs["muscles"]) == fitted.muscles
+    length_error = np.sqrt(np.mean((lengths - theirs["lengths"]) ** 2, axis=0))
+    arm_error = np.sqrt(np.mean((arms - theirs["moment_arms"]) ** 2, axis=0))
+    assert length_error.max() < 1e-3
+    assert arm_error.max() < 2e-3
+    # Not because there is nothing to see.
+    assert np.ptp(theirs["lengths"], axis=0).max() > 0.05
+    assert np.abs(theirs["moment_arms"]).max() > 0.03
+    # The errors that the fit reports are of this size.
+    assert fitted.length_error == pytest.approx(length_error, rel=1.0, abs=1e-5)
+    assert fitted.inaccurate() == ()
+
+
+def test_moment_arms_and_velocities_are_derivatives_of_the_length(fitted, measured):
+    q = measured[0][:10]
+    rng = np.random.default_rng(3)
+    qdot = rng.normal(size=q.shape)
+    step = 1e-6
+    _, arms = fitted.evaluate(q)
+    ahead, behind = (fitted.evaluate(q + sign * step * qdot)[0] for sign in (1, -1))
+    np.testing.assert_allclose(fitted.velocities(arms, qdot), (ahead - behind) / (2 * step), atol=1e-8)
+
+
+def test_torch_and_numpy_agree_and_gradients_are_right(fitted, measured):
+    q = measured[0][:6]
+    tensor = torch.tensor(q.reshape(2, 3, -1), requires_grad=True)
+    lengths, arms = fitted.evaluate(tensor)
+    expected = fitted.evaluate(q)
+    np.testing.assert_allclose(lengths.detach().numpy().reshape(6, -1), expected[0], rtol=1e-13)
+    np.testing.assert_allclose(arms.detach().numpy().reshape(expected[1].shape), expected[1], atol=1e-14)
+    # The moment arm is minus the gradient of the length, by automatic differentiation, too.
+    muscle = fitted.muscles.index("gasmed_r")
+    (gradient,) = torch.autograd.grad(lengths[..., muscle].sum(), tensor)
+    torch.testing.assert_close(-gradient, arms[..., muscle, :].detach())
+    some = torch.tensor(q[:2], requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: fitted.evaluate(x)[1], some)
+
+
+def test_what_is_outside_is_flagged(fitted):
+    middle = fitted.ranges.mean(axis=1)
+    q = np.tile(middle, (3, 1))
+    q[1, 2] = fitted.ranges[2, 1] + 1e-6
+    q[2, 0] = fitted.ranges[0, 0] - 1e-6
+    outside = fitted.outside(q)
+    assert not outside[0].any()
+    assert np.flatnonzero(outside[1]).tolist() == [2]
+    assert np.flatnonzero(outside[2]).tolist() == [0]
+    assert torch.equal(fitted.outside(torch.tensor(q)), torch.tensor(outside))
+
+
+def test_some_muscles(fitted, measured):
+    q = measured[0]
+    some = fitted.of(["soleus_l", "bflh_r"])
+    lengths, arms = some.evaluate(q)
+    columns = [fitted.muscles.index(name) for name in some.muscles]
+    whole = fitted.evaluate(q)
+    np.testing.assert_allclose(lengths, whole[0][:, columns], rtol=1e-13)
+    np.testing.assert_allclose(arms, whole[1][:, columns], atol=1e-14)
+    assert some.length_error.tolist() == fitted.length_error[columns].tolist()
+    with pytest.raises(ModelError, match="Did you mean 'soleus_l'"):
+        fitted.of(["soleus_"])
+
+
+def test_a_fit_is_found_again_by_content(walking, ranges, fitted, paths_cache, tmp_path, monkeypatch):
+    def no_fit(*_arguments, **_more):
+        raise AssertionError("the fit is made again")
+
+    monkeypatch.setattr(module, "run_model_job", no_fit)
+    elsewhere = tmp_path / "other_name.osim"
+    content = (walking / "walker.osim").read_bytes()
+    elsewhere.write_bytes(content)
+    again = fit_paths(elsewhere, ranges, cache_directory=paths_cache)
+    q = fitted.ranges.mean(axis=1)
+    assert again.evaluate(q)[0].tolist() == fitted.evaluate(q)[0].tolist()
+    with pytest.raises(AssertionError, match="made again"):
+        fit_paths(elsewhere, {**ranges, "knee_angle_r": (-1.0, 0.0)}, cache_directory=paths_cache)
+    elsewhere.write_bytes(content + b"\n")
+    with pytest.raises(AssertionError, match="made again"):
+        fit_paths(elsewhere, ranges, cache_directory=paths_cache)
+
+
+def test_a_damaged_cache_is_made_anew(walking, ranges, fitted, paths_cache, tmp_path, monkeypatch, caplog):
+    (kept,) = paths_cache.glob("paths_*.npz")
+    (tmp_path / kept.name).write_bytes(kept.read_bytes()[:1000])
+    with np.load(kept, allow_pickle=False) as arrays:
+        answer = dict(arrays)
+    monkeypatch.setattr(module, "run_model_job", lambda *_arguments, **_more: answer)
+    fit_paths(walking / "walker.osim", ranges, cache_directory=tmp_path)
+    assert "cannot be read" in caplog.text
+    assert np.load(tmp_path / kept.name, allow_pickle=False)["muscles"].tolist() == answer["muscles"].tolist()
+
+
+def test_a_muscle_that_nothing_turns_keeps_its_length(fitted):
+    group = module._Group((), (0,), module._exponents(0, 0), np.array([[0.3]]))
+    still = module.MusclePaths(("m",), ("knee",), np.array([[0.0, 1.0]]), np.zeros(1), np.zeros(1), (group,))
+    lengths, arms = still.evaluate(np.zeros((4, 1)))
+    assert lengths.tolist() == [[0.3]] * 4
+    assert arms.tolist() == [[[0.0]]] * 4
+
+
+def test_the_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("OPENSIM_NEM2E_CACHE", str(tmp_path))
+    assert default_cache() == tmp_path
+    monkeypatch.delenv("OPENSIM_NEM2E_CACHE")
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert default_cache() == tmp_path / "xdg" / "opensim_nem2e"
+
+
+def test_errors_reach_the_user(walking, tmp_path):
+    with pytest.raises(MissingFileError, match=r"none\.osim"):
+        fit_paths(tmp_path / "none.osim", {}, cache_directory=tmp_path)
+    with pytest.raises(OpenSimRunError, match="evaluate_paths"):
+        run_model_job("evaluate_paths", walking / "walker.osim", {"coordinates": ["elbow"], "q": [[0.0]]})
+
+
+@pytest.mark.slow
+def test_paths_of_a_real_model(shared_data, paths_cache):
+    model = shared_data / "opensim_pipelines" / "Gait10dof18musc" / "subject01.osim"
+    ranges = {coordinate.name: tuple(np.radians([-20.0, 20.0])) for coordinate in read_model(model).coordinates}
+    for side in "rl":
+        ranges[f"knee_angle_{side}"] = tuple(np.radians([-80.0, 0.0]))
+    fitted = fit_paths(model, ranges, cache_directory=paths_cache)
+    assert len(fitted.muscles) == 18
+    assert fitted.inaccurate() == ()
