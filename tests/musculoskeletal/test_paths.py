@@ -108,7 +108,7 @@ def test_some_muscles(fitted, measured):
     np.testing.assert_allclose(arms, whole[1][:, columns], atol=1e-14)
     assert some.length_error.tolist() == fitted.length_error[columns].tolist()
     with pytest.raises(ModelError, match="Did you mean 'soleus_l'"):
-        fitted.of(["soleus_"])
+        fitted.of(["soleus_left"])
 
 
 def test_a_fit_is_found_again_by_content(walking, ranges, fitted, paths_cache, tmp_path, monkeypatch):
