@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Bundle": "networks.bundle",
     "EMGEnvelopeTool": "tools.emg_envelope",
+    "GaitEventsTool": "tools.gait_events",
     "NEM2EError": "errors",
     "STDRCrossValidateTool": "tools.stdr_cross_validate",
     "STDRRefineTool": "tools.stdr_refine",

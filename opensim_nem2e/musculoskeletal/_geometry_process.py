@@ -26,7 +26,8 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     ----------
     request : dict
         ``model`` (file), ``coordinates`` (names), ``values`` (one row per posture, one number per name), ``largest``
-        (the largest magnitude of each coordinate in the whole motion) and ``in_degrees``.
+        (the largest magnitude of each coordinate in the whole motion), ``in_degrees``, and whether ``muscles`` are
+        wanted.
 
     Returns
     -------
@@ -54,7 +55,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     factor = math.pi / 180.0 if request["in_degrees"] or wide is not None else 1.0
 
     joints, bones = _tree(model, state)
-    muscles, no_path = _paths(model, opensim)
+    muscles, no_path = _paths(model, opensim) if request["muscles"] else ({}, [])
     answer: dict[str, Any] = {
         "joints": [joint.getName() for joint in joints],
         "bones": [[body.getName(), start, end] for body, start, end in bones],

@@ -64,6 +64,7 @@ def read_geometry(
     motion_file: str | os.PathLike[str],
     times: ArrayLike,
     *,
+    muscles: bool = True,
     timeout: float | None = 300.0,
 ) -> Geometry:
     """Find the positions of a model's joints and of its muscles' paths at some times of a motion.
@@ -81,6 +82,8 @@ def read_geometry(
         turn is taken for degrees, with a warning: stock examples of OpenSim have such files.
     times : array_like, shape (times,)
         When (s). Rows are interpolated linearly.
+    muscles : bool
+        Whether muscle paths are wanted: without them it is several times faster.
     timeout : float, optional
         Give up after so many seconds.
 
@@ -126,6 +129,7 @@ def read_geometry(
             "values": values.tolist(),
             "largest": np.nanmax(np.abs(data), axis=0).tolist(),
             "in_degrees": motion.in_degrees,
+            "muscles": muscles,
         },
         timeout,
     )

@@ -1,8 +1,8 @@
-"""Gait events from ground reactions: when each foot strikes the ground.
+"""Gait events from ground reactions: when each foot strikes the ground and leaves it.
 
 A foot is on the ground while the vertical force exceeds a threshold. 10 to 20 N is usual practice on force plates; any
 threshold up to 50 N gives the same heel strike within a few milliseconds, because the force rises fast (Tirosh and
-Sparrow 2003). Toe-off is more sensitive; it is used here only to tell contacts from noise.
+Sparrow 2003). Toe-off is more sensitive; gait cycles do not depend on it.
 
 References
 ----------
@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from ..log import logger
 
 if TYPE_CHECKING:
     from ..storage import ExternalForce
+    from ..storage.gait_events import GaitEvent
 
 Array = NDArray[np.float64]
 
@@ -42,14 +43,21 @@ MINIMUM_SWING = 0.1
 #: Steps of walking cover each other by 0.1 to 0.2 (double support), of running not at all.
 SAME_FOOT_OVERLAP = 0.5
 
+#: A contact that another one covers by so much of its length is held by it. Double support covers 0.2 to 0.3 of a step.
+_HELD = 0.8
+
 #: What the bodies of feet are called in OpenSim models (calcn_r, toes_l, talus_r, foot_r, r_foot, ...).
 _FOOT_WORDS = ("calc", "toe", "talus", "foot", "heel", "midft", "forefo", "hindfo", "mtp", "phalan")
 _SIDE = re.compile(r"(?:^|_)(r|l|right|left)(?:_|$)|^(right|left)|(right|left)$", re.IGNORECASE)
 
 
+def _none() -> Array:
+    return np.empty(0)
+
+
 @dataclass(frozen=True)
 class GaitEvents:
-    """Heel strikes of both feet.
+    """Heel strikes and toe-offs of both feet.
 
     Parameters
     ----------
@@ -57,11 +65,68 @@ class GaitEvents:
         Times of heel strikes, increasing (s).
     notes : tuple of str
         What had to be decided on the way, for the log.
+    right_toe_offs, left_toe_offs : numpy.ndarray, shape (toe-offs,)
+        Times of toe-offs, increasing (s).
+    source : str
+        Where the events come from.
     """
 
     right: Array
     left: Array
     notes: tuple[str, ...] = ()
+    right_toe_offs: Array = field(default_factory=_none)
+    left_toe_offs: Array = field(default_factory=_none)
+    source: str = "forces"
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> GaitEvents:
+        """Read a table of gait events.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file; see :mod:`opensim_nem2e.storage.gait_events`.
+
+        Returns
+        -------
+        GaitEvents
+            Its events.
+
+        Raises
+        ------
+        opensim_nem2e.errors.NEM2EError
+            The file is missing, or everything that is wrong with it.
+        """
+        from ..storage.gait_events import read_gait_events
+
+        rows = read_gait_events(path)
+
+        def times(event: str, side: str) -> Array:
+            return np.array([row.time for row in rows if (row.event, row.side) == (event, side)], dtype=float)
+
+        return cls(
+            times("heel_strike", "r"),
+            times("heel_strike", "l"),
+            right_toe_offs=times("toe_off", "r"),
+            left_toe_offs=times("toe_off", "l"),
+            source=os.fspath(path),
+        )
+
+    def table(self) -> list[GaitEvent]:
+        """Return the events as the rows of a table.
+
+        Returns
+        -------
+        list of opensim_nem2e.storage.gait_events.GaitEvent
+            In order of time.
+        """
+        from ..storage.gait_events import GaitEvent
+
+        rows = [GaitEvent(float(time), "heel_strike", "r", self.source) for time in self.right]
+        rows += [GaitEvent(float(time), "heel_strike", "l", self.source) for time in self.left]
+        rows += [GaitEvent(float(time), "toe_off", "r", self.source) for time in self.right_toe_offs]
+        rows += [GaitEvent(float(time), "toe_off", "l", self.source) for time in self.left_toe_offs]
+        return sorted(rows)
 
 
 def find_contacts(
@@ -191,11 +256,13 @@ def gait_events(
     minimum_swing: float = MINIMUM_SWING,
     same_foot_overlap: float = SAME_FOOT_OVERLAP,
 ) -> GaitEvents:
-    """Find the heel strikes of both feet.
+    """Find the heel strikes and toe-offs of both feet.
 
     On a split-belt treadmill a foot can land on both belts at once, and then both feet seem to strike. Feet take turns
     in any gait: where a right and a left contact mostly cover each other, the one that repeats the foot of the contact
-    before is dropped (where that is not known, the one with the smaller impulse).
+    before is dropped (where that is not known, the one with the smaller impulse). Where a contact holds all of a
+    shorter one of the other foot, two steps have merged on one belt: the other foot's step is cut out of it, and what is
+    left counts as a step, but no heel strike (or toe-off) is taken from the cut.
 
     Parameters
     ----------
@@ -213,7 +280,7 @@ def gait_events(
     Returns
     -------
     GaitEvents
-        The heel strikes, and a note if contacts were dropped.
+        The events, and a note if contacts were dropped.
 
     Raises
     ------
@@ -227,7 +294,9 @@ def gait_events(
         found = find_contacts(
             t, force, threshold, release=release, minimum_contact=minimum_contact, minimum_swing=minimum_swing
         )
-        steps += [_Step(max(begin, t[0]), min(end, t[-1]), begin, side) for begin, end in found.tolist()]
+        steps += [_Step(max(begin, t[0]), min(end, t[-1]), begin, end, side) for begin, end in found.tolist()]
+    if same_foot_overlap <= 1.0:
+        steps = _part_merged(steps, minimum_contact, same_foot_overlap)
     steps.sort(key=lambda step: (step.begin, step.side))
     dropped = _drop_repeated_feet(steps, t, forces, same_foot_overlap)
     notes = []
@@ -238,11 +307,18 @@ def gait_events(
                 f"{len(times)} {word} contacts between {times[0]:.3f} and {times[-1]:.3f} s were dropped: the other "
                 "foot was on the ground at the same time and it was its turn (one foot on two plates)"
             )
-    strikes = {
-        side: np.array([step.strike for step in steps if step.side == side and np.isfinite(step.strike)], dtype=float)
-        for side in "rl"
-    }
-    return GaitEvents(strikes["r"], strikes["l"], tuple(notes))
+
+    def times(what: str, side: str) -> Array:
+        found = np.array([getattr(step, what) for step in steps if step.side == side], dtype=float)
+        return np.asarray(found[np.isfinite(found)])
+
+    return GaitEvents(
+        times("strike", "r"),
+        times("strike", "l"),
+        tuple(notes),
+        right_toe_offs=times("toe_off", "r"),
+        left_toe_offs=times("toe_off", "l"),
+    )
 
 
 def events_from_external_loads(
@@ -255,7 +331,7 @@ def events_from_external_loads(
     minimum_swing: float = MINIMUM_SWING,
     same_foot_overlap: float = SAME_FOOT_OVERLAP,
 ) -> GaitEvents:
-    """Find the heel strikes of both feet in the measured forces of a simulation.
+    """Find the heel strikes and toe-offs of both feet in the measured forces of a simulation.
 
     Which force belongs to which foot follows from the body it is applied to (``calcn_r``, ``toes_l``, ...). Forces on
     the same foot are summed, so a foot may land on any number of plates. The vertical axis is OpenSim's ``y``: the
@@ -277,7 +353,7 @@ def events_from_external_loads(
     Returns
     -------
     GaitEvents
-        The heel strikes; notes are logged as warnings, too.
+        The events; notes are logged as warnings, too.
 
     Raises
     ------
@@ -360,12 +436,32 @@ def foot_side(body: str) -> str | None:
 
 @dataclass(frozen=True)
 class _Step:
-    """One contact: clipped to the data, and when the foot struck (-inf: before them)."""
+    """One contact: clipped to the data, and when the foot struck (-inf: before them) and left (inf: after them)."""
 
     begin: float
     end: float
     strike: float
+    toe_off: float
     side: str
+
+
+def _part_merged(steps: list[_Step], minimum_contact: float, same_foot_overlap: float) -> list[_Step]:
+    """Cut a foot's step out of the other foot's contacts that hold all of it and more; return all contacts."""
+    parted: list[_Step] = []
+    for step in steps:
+        pieces = [step]
+        for other in steps:
+            whole = pieces[-1]
+            common = min(whole.end, other.end) - max(whole.begin, other.begin)
+            united = max(whole.end, other.end) - min(whole.begin, other.begin)
+            held = common >= _HELD * (other.end - other.begin)
+            if other.side != step.side and held and common < same_foot_overlap * united:
+                before = replace(whole, end=other.begin, toe_off=np.inf)
+                after = replace(whole, begin=other.end, strike=-np.inf)
+                left = [piece for piece in (before, after) if piece.end - piece.begin >= minimum_contact]
+                pieces[-1:] = left or [whole]
+        parted += pieces
+    return parted
 
 
 def _drop_repeated_feet(

@@ -82,6 +82,11 @@ register(
     "Find out by cross-validation whether STDR-Net beats OpenSim and cheap baselines on people it has not seen.",
 )
 register(
+    "GaitEventsTool",
+    "opensim_nem2e.tools.gait_events",
+    "Find heel strikes and toe-offs in ground reactions, marker paths or a model's motion, and write them as a table.",
+)
+register(
     "STDRRefineTool",
     "opensim_nem2e.tools.stdr_refine",
     "Refine the muscle activations of a CMC, StaticOptimization or Moco result with an EMG-trained network.",

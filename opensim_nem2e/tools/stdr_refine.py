@@ -140,10 +140,17 @@ class STDRRefineTool(Tool):
             "cycle_source",
             "string",
             "auto",
-            "Where the gait cycles come from. external_loads: heel strikes are found in the ground reactions. times: "
-            "heel strikes are listed below. whole_file: the file (or initial_time to final_time) is one cycle. auto: "
-            "external_loads if external_loads_file is given, else times if heel strikes are given.",
-            choices=("auto", "external_loads", "times", "whole_file"),
+            "Where the gait cycles come from. external_loads: heel strikes are found in the ground reactions. "
+            "events: they are read from events_file. times: they are listed below. whole_file: the file (or "
+            "initial_time to final_time) is one cycle. auto: events if events_file is given, else external_loads if "
+            "external_loads_file is given, else times if heel strikes are given.",
+            choices=("auto", "external_loads", "events", "times", "whole_file"),
+        ),
+        Property(
+            "events_file",
+            "file",
+            "",
+            "Table (.csv) of gait events, as written by GaitEventsTool and edited by hand.",
         ),
         Property(
             "external_loads_file",
@@ -225,9 +232,9 @@ class STDRRefineTool(Tool):
             "maximum_cycle_deviation",
             "double",
             0.2,
-            "By how much a cycle found in the ground reactions may differ from the limb's median cycle, as a fraction "
-            "of it; where it differs more, a contact was missed or wrong. Looked at from five cycles on. Heel strikes "
-            "that are listed are trusted.",
+            "By how much a cycle found in the ground reactions or in a table of events may differ from the limb's "
+            "median cycle, as a fraction of it; where it differs more, a contact was missed or wrong. Looked at from five "
+            "cycles on. Heel strikes that are listed in the setup are trusted.",
             bounds="(0, Inf]",
         ),
         Property(
@@ -348,6 +355,8 @@ class STDRRefineTool(Tool):
             return list(error.faults)
         if source == "external_loads" and not self.external_loads_file:
             return ["<cycle_source> external_loads needs <external_loads_file>, but it is empty."]
+        if source == "events" and not self.events_file:
+            return ["<cycle_source> events needs <events_file>, but it is empty."]
         if source == "times" and max(len(self.right_heel_strikes), len(self.left_heel_strikes)) < 2:
             return [
                 "<cycle_source> times needs two or more times in <right_heel_strikes> or <left_heel_strikes>; found "
@@ -360,13 +369,16 @@ class STDRRefineTool(Tool):
         given: str = self.cycle_source
         if given != "auto":
             return given
+        if self.events_file:
+            return "events"
         if self.external_loads_file:
             return "external_loads"
         if self.right_heel_strikes or self.left_heel_strikes:
             return "times"
         raise SetupError(
-            "The gait cycles are not known. Three choices: give <external_loads_file> (heel strikes are found in the "
-            "ground reactions); or list heel strikes in <right_heel_strikes> and <left_heel_strikes>; or set "
+            "The gait cycles are not known. Four choices: give <external_loads_file> (heel strikes are found in the "
+            "ground reactions); or <events_file> (written by GaitEventsTool); or list heel strikes in "
+            "<right_heel_strikes> and <left_heel_strikes>; or set "
             "<cycle_source> to whole_file if the file (or initial_time to final_time) is exactly one gait cycle."
         )
 
@@ -555,14 +567,21 @@ class STDRRefineTool(Tool):
         listed = [f"<{word}_heel_strikes>" for word in _SIDES.values() if self.get(f"{word}_heel_strikes")]
         if source != "times" and listed:
             logger.warning("%s: not used, as <cycle_source> is %s.", " and ".join(listed), source)
-        if source != "external_loads" and self.external_loads_file:
-            logger.info("<external_loads_file>: not used, as <cycle_source> is %s.", source)
+        for name, its_source in (("external_loads_file", "external_loads"), ("events_file", "events")):
+            if source != its_source and self.get(name):
+                logger.info("<%s>: not used, as <cycle_source> is %s.", name, source)
 
     def _heel_strikes(self, source: str) -> dict[str, Sequence[float]]:
-        from ..signals.events import events_from_external_loads
+        from ..signals.events import GaitEvents, events_from_external_loads
 
         if source == "times":
             return {side: self.get(f"{word}_heel_strikes") for side, word in _SIDES.items()}
+        if source == "events":
+            table = self.resolve("events_file")
+            assert table is not None
+            listed = GaitEvents.read(table)
+            logger.info("Heel strikes were read from the table '%s'.", table)
+            return {"r": listed.right.tolist(), "l": listed.left.tolist()}
         path = self.resolve("external_loads_file")
         assert path is not None
         events = events_from_external_loads(

@@ -86,6 +86,22 @@ def test_one_foot_on_two_belts_is_one_foot():
     assert first.left.size == 0
 
 
+def test_two_steps_that_merge_on_one_belt():
+    # Running: the left foot lands on both belts at 0.9 s, and stays on the right one until the right foot lands there.
+    right = force_of(TIME, (0.5, 0.8, 1400), (0.901, 1.6, 900), (1.71, 1.98, 900), (2.1, 2.4, 1400))
+    left = force_of(TIME, (0.9, 1.2, 1400), (1.7, 2.0, 1400), (2.5, 2.8, 1400))
+    events = gait_events(TIME, right, left)
+    # When the right foot landed is not known; that the contact at 1.71 s is the left foot's is.
+    assert events.right == pytest.approx([0.5, 2.1], abs=2e-3)
+    assert events.left == pytest.approx([0.9, 1.7, 2.5], abs=2e-3)
+    assert events.right_toe_offs == pytest.approx([0.8, 1.6, 2.4], abs=2e-3)
+    # The other way round: the right foot's contact goes on under the left foot.
+    right = force_of(TIME, (0.5, 1.199, 900), (1.3, 1.6, 1400))
+    events = gait_events(TIME, right, force_of(TIME, (0.9, 1.2, 1400)))
+    assert events.right == pytest.approx([0.5, 1.3], abs=2e-3)
+    assert events.right_toe_offs == pytest.approx([1.6], abs=2e-3)
+
+
 def test_double_support_of_walking_is_not_one_foot_on_two_plates():
     right = force_of(TIME, *[(k, k + 0.65, 600) for k in (0.2, 1.2, 2.2, 3.2)])
     left = force_of(TIME, *[(k, k + 0.65, 600) for k in (0.7, 1.7, 2.7, 3.7)])

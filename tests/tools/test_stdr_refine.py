@@ -685,7 +685,7 @@ FAULTS = {
     "no cycles known": (
         change(right_heel_strikes=(), left_heel_strikes=()),
         SetupError,
-        "Three choices: give <external_loads_file>.*<right_heel_strikes>.*whole_file",
+        "Four choices: give <external_loads_file>.*<events_file>.*<right_heel_strikes>.*whole_file",
     ),
     "no complete cycle": (
         change(right_heel_strikes=(2.2, 3.3), left_heel_strikes=()),

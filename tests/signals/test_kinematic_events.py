@@ -1,0 +1,88 @@
+"""Heel strikes from paths: a made-up walker, and marker recordings with force plates beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from opensim_nem2e.errors import CycleError
+from opensim_nem2e.signals.events import events_from_external_loads
+from opensim_nem2e.signals.kinematic_events import kinematic_events
+from opensim_nem2e.storage.trc import read_trc
+
+TIME = np.arange(0.0, 6.0, 0.01)
+
+
+def walker(speed, forward=(1.0, 0.0, 0.0), up=(0.0, 1.0, 0.0)):
+    """Heels that swing 0.3 m about the pelvis once a second: right foremost at 0.3 s, left at 0.8 s."""
+    ahead, above = np.asarray(forward), np.asarray(up)
+    pelvis = TIME[:, None] * speed * ahead + above
+    heels, toes = {}, {}
+    for side, phase in (("r", 0.3), ("l", 0.8)):
+        swing = 0.3 * np.cos(2.0 * np.pi * (TIME - phase))
+        heels[side] = pelvis - above + swing[:, None] * ahead
+        toes[side] = heels[side] + 0.2 * ahead
+    return heels, toes, pelvis
+
+
+@pytest.mark.parametrize("speed", [0.0, 1.3])
+@pytest.mark.parametrize(
+    ("forward", "up"), [((1, 0, 0), (0, 1, 0)), ((-0.6, 0, 0.8), (0, 1, 0)), ((0, 1, 0), (0, 0, 1))]
+)
+def test_a_walker_in_any_direction_overground_and_on_a_treadmill(speed, forward, up):
+    heels, toes, pelvis = walker(speed, forward, up)
+    events = kinematic_events(TIME, heels, toes, pelvis, up=up)
+    assert events.right == pytest.approx(np.arange(6) + 0.3, abs=1e-3)
+    assert events.left == pytest.approx(np.arange(6) + 0.8, abs=1e-3)
+    assert events.right_toe_offs == pytest.approx(np.arange(6) + 0.8, abs=1e-3)
+    assert {event.source for event in events.table()} == {"markers"}
+    assert (
+        len(events.table())
+        == events.right.size + events.left.size + events.right_toe_offs.size + events.left_toe_offs.size
+    )
+
+
+def test_gaps_are_bridged_up_to_a_tenth():
+    heels, toes, pelvis = walker(1.0)
+    heels["r"][100:150] = np.nan
+    assert kinematic_events(TIME, heels, toes, pelvis).right.size >= 5
+    heels["r"][100:170] = np.nan
+    with pytest.raises(CycleError, match=r"heel \(r\) must have .* with 12%"):
+        kinematic_events(TIME, heels, toes, pelvis)
+    with pytest.raises(CycleError, match="same places"):
+        kinematic_events(TIME, toes, toes, pelvis)
+
+
+@pytest.mark.parametrize(
+    ("markers", "loads", "toe", "pelvis", "strides"),
+    [
+        ("walk_3d_example/markers_walk.trc", "walk_3d_example/grf_walk.xml", "Toe", "S2", 2),
+        (
+            "opensim_pipelines/Gait2354_Simbody/subject01_walk1.trc",
+            "opensim_pipelines/Gait2354_Simbody/subject01_walk1_grf.xml",
+            "Toe.Tip",
+            "V.Sacral",
+            3,
+        ),
+        (
+            "opensim_pipelines/Hamner/subject02_running.trc",
+            "opensim_pipelines/Hamner/External_Loads.xml",
+            "Toe.Tip",
+            "V.Sacral",
+            28,
+        ),
+    ],
+)
+def test_against_force_plates(shared_data, markers, loads, toe, pelvis, strides):
+    recorded = read_trc(shared_data / markers)
+    heels = {side: recorded.position(f"{side.upper()}.Heel") for side in "rl"}
+    toes = {side: recorded.position(f"{side.upper()}.{toe}") for side in "rl"}
+    found = kinematic_events(recorded.time, heels, toes, recorded.position(pelvis))
+    forces = events_from_external_loads(shared_data / loads)
+    compared = 0
+    for ours, theirs in ((found.right, forces.right), (found.left, forces.left)):
+        inside = [strike for strike in theirs if ours.min() - 0.2 < strike < ours.max() + 0.2]
+        for strike in inside:
+            assert -0.04 < ours[np.argmin(np.abs(ours - strike))] - strike < 0.015
+        compared += len(inside)
+    assert compared >= strides
