@@ -261,8 +261,8 @@ def gait_events(
     On a split-belt treadmill a foot can land on both belts at once, and then both feet seem to strike. Feet take turns
     in any gait: where a right and a left contact mostly cover each other, the one that repeats the foot of the contact
     before is dropped (where that is not known, the one with the smaller impulse). Where a contact holds all of a
-    shorter one of the other foot, two steps have merged on one belt: the other foot's step is cut out of it, and what is
-    left counts as a step, but no heel strike (or toe-off) is taken from the cut.
+    shorter one of the other foot, two steps have merged on one belt: the other foot's step is cut out of it, and what
+    is left counts as a step, but no heel strike (or toe-off) is taken from the cut.
 
     Parameters
     ----------
@@ -308,16 +308,16 @@ def gait_events(
                 "foot was on the ground at the same time and it was its turn (one foot on two plates)"
             )
 
-    def times(what: str, side: str) -> Array:
+    def known(what: str, side: str) -> Array:
         found = np.array([getattr(step, what) for step in steps if step.side == side], dtype=float)
         return np.asarray(found[np.isfinite(found)])
 
     return GaitEvents(
-        times("strike", "r"),
-        times("strike", "l"),
+        known("strike", "r"),
+        known("strike", "l"),
         tuple(notes),
-        right_toe_offs=times("toe_off", "r"),
-        left_toe_offs=times("toe_off", "l"),
+        right_toe_offs=known("toe_off", "r"),
+        left_toe_offs=known("toe_off", "l"),
     )
 
 

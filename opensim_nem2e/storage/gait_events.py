@@ -120,7 +120,7 @@ def read_gait_events(path: str | os.PathLike[str]) -> list[GaitEvent]:
         if events.setdefault((event.time, event.event, event.side), event) is not event:
             faults.append(f"line {line}: the event is listed twice.")
     if faults:
-        raise StorageError("\n  - ".join([f"{len(faults)} faults were found:", *faults]), path)
+        raise StorageError("\n  - ".join(["It cannot be used:", *faults]), path)
     return sorted(events.values())
 
 

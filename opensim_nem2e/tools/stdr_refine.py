@@ -233,8 +233,8 @@ class STDRRefineTool(Tool):
             "double",
             0.2,
             "By how much a cycle found in the ground reactions or in a table of events may differ from the limb's "
-            "median cycle, as a fraction of it; where it differs more, a contact was missed or wrong. Looked at from five "
-            "cycles on. Heel strikes that are listed in the setup are trusted.",
+            "median cycle, as a fraction of it; where it differs more, a contact was missed or wrong. Looked at from "
+            "five cycles on. Heel strikes that are listed in the setup are trusted.",
             bounds="(0, Inf]",
         ),
         Property(
