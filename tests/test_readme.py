@@ -51,6 +51,12 @@ def test_setup_file_in_the_tour_is_accepted(readme, tmp_path):
     assert tool.name == "subject01_walk1_refined"
 
 
+def test_every_setup_file_is_accepted(readme, tmp_path):
+    for text in re.findall(r"```xml\n(.*?)```", readme, re.DOTALL):
+        (tmp_path / "setup.xml").write_text(text)
+        assert registry.load_tool(tmp_path / "setup.xml").name
+
+
 def test_every_property_it_names_exists(readme):
     properties = {p.name for entry in registry.tools() for p in registry.tool_class(entry.name).properties}
     named = set(re.findall(r"`(\w+_(?:file|strikes|source|cycles|directory))`", readme))

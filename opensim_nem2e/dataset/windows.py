@@ -312,12 +312,14 @@ class _Builder:
             prefix = "ipsi" if standard.side in (trial.side, "") else "contra"
             name = f"{prefix}:{standard.name}"
             if name in found:
+                # By name: the order of a file's columns must not matter.
+                first, second = sorted((found[name], label))
                 self._note(
-                    f"{trial.dataset}: '{label}' and '{found[name]}' both stand for '{name}'; the first is used.",
+                    f"{trial.dataset}: '{first}' and '{second}' both stand for '{name}'; '{first}' is used.",
                     warning=True,
                 )
-            else:
-                found[name] = label
+                label = first
+            found[name] = label
         labels = list(found.values())
         if not labels:
             self._note(f"{trial.activation_file}: no activation of a known muscle was found.", warning=True)

@@ -269,3 +269,34 @@ def test_published_errors(shared_data):
         np.testing.assert_allclose(found[target][2:], published[2:], atol=0.02, err_msg=target)
     difference = np.array([np.subtract(found[target][2:], PUBLISHED[target][2:]) for target in PUBLISHED])
     assert np.abs(difference.mean(axis=0)).max() < 0.012
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_two_columns_for_one_muscle(lab, tmp_path, caplog, backwards):
+    """The same one is used in whatever order they stand."""
+    t = np.linspace(0, 4, 2001)
+    columns = {"vas_lat_r": wave(t), "vaslat_r": wave(t, 0.3), "soleus_r": wave(t)}
+    columns = dict(reversed(columns.items())) if backwards else columns
+    path = write_sto(tmp_path / "twice.sto", t, columns)
+    data = build_dataset([trial(lab, activation_file=path)], CHANNELS, targets=["soleus"], inputs=["ipsi:vaslat"])
+    expected = wave(1 + np.linspace(0, 1, 20))
+    np.testing.assert_allclose(data.targets["soleus"].x[0, :, 0], expected, atol=1e-4)
+    assert "'vas_lat_r' and 'vaslat_r' both stand for 'ipsi:vaslat'; 'vas_lat_r' is used." in caplog.text
+
+
+def test_an_order_that_does_not_depend_on_the_manifest(lab):
+    trials = [trial(lab, line, subject=subject) for subject, line in (("s2", 10), ("s2", 2), ("s10", 11))]
+    forth, back = (
+        build_dataset(rows, CHANNELS, targets=["gasmed"], inputs=inputs).targets["gasmed"]
+        for rows, inputs in (
+            (trials, ["ipsi:soleus", "contra:soleus", "ipsi:gasmed"]),
+            (trials[::-1], ["ipsi:gasmed", "ipsi:soleus", "contra:soleus"]),
+        )
+    )
+    one, two = forth.ordered(), back.ordered()
+    assert one.inputs == two.inputs == ("contra:soleus", "ipsi:gasmed", "ipsi:soleus")
+    assert [t.stride for t in one.trials] == [t.stride for t in two.trials] == ["11", "2", "10"]
+    assert one.subjects.tolist() == ["s10", "s2", "s2"]
+    for name in ("x", "own", "y"):
+        assert np.array_equal(getattr(one, name), getattr(two, name))
+    np.testing.assert_array_equal(one.x[:, :, 2], forth.x[[2, 1, 0], :, 0])

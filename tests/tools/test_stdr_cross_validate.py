@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from opensim_nem2e.errors import SetupError, TrainingError
 from opensim_nem2e.tools.stdr_cross_validate import STDRCrossValidateTool
 
 SUBJECTS = ("anna", "ben", "carl", "dora")
@@ -219,3 +224,168 @@ def test_the_log_ends_with_what_it_is_worth(study):
         wins, sure = (part["Er"] < 0).sum(), ((part["Er"] < 0) & (part["p"] < 0.05)).sum()
         assert f"{condition}: on people they have not seen" in text
         assert f"beats OpenSim on {wins} of 2 muscles ({sure} significantly" in text
+
+
+def contents(results):
+    return {what: (results / f"walk_{what}.csv").read_bytes() for what in TABLES}
+
+
+def attention(results):
+    with np.load(results / "walk_attention.npz") as arrays:
+        return {name: arrays[name].tobytes() for name in arrays}
+
+
+def test_jobs_and_the_order_of_everything_change_nothing(study, tmp_path):
+    """Another number of processes; rows of the manifest and columns of all files backwards: the same bytes."""
+    backwards = make_lab(tmp_path / "lab", backwards=True)
+    results = tmp_path / "results"
+    conditions = ["All-Entire", "One-Quarter", "One-Entire"]
+    assert make_tool(backwards, results, seeds=[0, 7], jobs=2, conditions=conditions).run()
+    expected, found = contents(study), contents(results)
+    for what in TABLES:
+        # The conditions were asked for in another order, which is that of the rows.
+        assert sorted(found[what].splitlines()) == sorted(expected[what].splitlines()) or what == "conditions"
+    assert attention(results) == attention(study)
+
+
+def test_another_persons_files_change_nothing_that_is_learned(study, lab, tmp_path):
+    """All of ben's EMG and activations are others: what was learned without him stays, file normalisation included."""
+    other = tmp_path / "lab"
+    shutil.copytree(lab, other)
+    t = np.linspace(0, 5, 1001)
+    for trial in ("slow", "fast"):
+        write_sto(
+            other / f"ben_{trial}_so.sto",
+            t,
+            {name: wave(t, 0.3) for name in ("soleus_r", "gasmed_r", "tib_ant_r", "soleus_l")},
+        )
+        write_sto(other / f"ben_{trial}_emg.sto", t, {"SOL": 9 * wave(t, 0.7), "TIB": 0.1 * wave(t, 0.2)})
+    results = tmp_path / "results"
+    assert make_tool(other, results, seeds=[0, 7]).run()
+    key = ["seed", "condition", "muscle", "held_out", "epoch"]
+    before, after = (table(folder, "losses").set_index(key)["loss"] for folder in (study, results))
+    without = before.index.get_level_values("held_out") == "ben"
+    assert (before[without] == after[without]).all()
+    assert (before[~without] != after[~without]).all()
+    one, two = (json.loads((folder / "walk_study.json").read_text())["baselines"] for folder in (study, results))
+    assert [entry for entry in one if entry["held_out"] == "ben"] == [e for e in two if e["held_out"] == "ben"]
+    key = ["seed", "condition", "muscle", "held_out", "trial", "stride", "method"]
+    samples = [f"y{k:02d}" for k in range(20)]
+    before, after = (table(folder, "curves").set_index(key)[samples] for folder in (study, results))
+    of_ben = (before.index.get_level_values("held_out") == "ben") & (before.index.get_level_values("method") == "mean")
+    assert before[of_ben].equals(after[of_ben])
+
+
+def test_an_interrupted_study_goes_on(study, lab, tmp_path):
+    """Killed with some networks finished; the second run trains the others and ends as if undisturbed."""
+    results = tmp_path / "results"
+    tool = make_tool(lab, results, seeds=[0, 7], jobs=1)
+    (tmp_path / "setup.xml").write_text(tool.to_xml())
+    command = [sys.executable, "-m", "opensim_nem2e", "run", "setup.xml"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 300
+    while len(list(results.glob("walk_checkpoints/*/*/trained.safetensors"))) < 10:
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert not list(results.glob("*.csv"))
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "networks had been finished before and were not trained again" in done.stdout
+    assert contents(results) == contents(study)
+    assert not (results / "walk_checkpoints").exists()
+
+
+@pytest.mark.parametrize("splitting", ["leave_one_speed_out", "leave_one_trial_out"])
+def test_easier_splittings_say_so(lab, tmp_path, splitting):
+    tool = make_tool(
+        lab, tmp_path, splitting=splitting, conditions=["One-Entire"], muscles=["soleus"], baselines="mean"
+    )
+    assert tool.run()
+    about = json.loads((tmp_path / "walk_study.json").read_text())
+    assert about["splitting"]["easier"] is True
+    assert "Easier" in about["splitting"]["meaning"]
+    assert "share their maximum" in about["splitting"]["emg_scale"]
+    assert "easier than new people" in about["verdicts"][0]
+    cycles = table(tmp_path, "cycles")
+    speeds = {"0.9 m/s", "1.6 m/s"}
+    trials = {f"lab/{subject}/{trial}" for subject in SUBJECTS for trial in ("slow", "fast")}
+    assert set(cycles["held_out"]) == (speeds if splitting == "leave_one_speed_out" else trials)
+    # Every cycle is judged once, by each method.
+    assert (cycles.groupby(["trial", "subject", "stride", "method"]).size() == 1).all()
+    assert set(cycles["method"]) == {"opensim", "stdr_net", "mean"}
+    assert table(tmp_path, "conditions").empty
+
+
+def test_early_stopping_keeps_to_training_subjects(lab, tmp_path):
+    tool = make_tool(lab, tmp_path, conditions=["One-Entire"], muscles=["soleus"], early_stopping_patience=2, epochs=6)
+    assert tool.run()
+    about = json.loads((tmp_path / "walk_study.json").read_text())
+    assert about["validation_loss"] == "of the training subject that decides when to stop"
+    assert about["settings"]["early_stopping_patience"] == 2
+
+
+def test_two_people_and_one(lab, tmp_path, caplog):
+    """With two people a baseline has one training subject; tib, which only one of them has, is left out and named."""
+    tool = make_tool(lab, tmp_path, conditions=["One-Entire"], subjects=["anna", "dora"])
+    assert tool.run()
+    assert "One-Entire: tib cannot be judged" in caplog.text
+    found = table(tmp_path, "statistics")
+    assert set(found["muscle"]) == {"soleus"}
+    assert found["p"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"subjects": ["anna"]}, TrainingError, "leave_one_subject_out leaves nothing .* at least two subjects"),
+        ({"conditions": []}, SetupError, "<conditions> must be given"),
+        ({"conditions": ["One-Entire"] * 2}, SetupError, "<conditions> names 'One-Entire' twice"),
+        ({"seeds": [1, 2, 1]}, SetupError, "<seeds> names '1' twice"),
+        ({"seeds": [1.5]}, SetupError, "<seeds> must be whole numbers, but '1.5' was found"),
+        ({"subjects": ["anne"]}, SetupError, "Did you mean 'anna'"),
+        (
+            {"conditions": ["One-Entire"], "input_muscles": ["ipsi:soleus"]},
+            SetupError,
+            "are for the condition All-Entire",
+        ),
+    ],
+)
+def test_faults_leave_nothing(lab, tmp_path, changes, error, message):
+    with pytest.raises(error, match=f"(?s){message}"):
+        make_tool(lab, tmp_path / "results", **changes).run()
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.slow
+def test_real_recordings(tmp_path, shared_data):
+    """All people that share channels; the cheap baselines are those of reference calculations on the same strides."""
+    tool = STDRCrossValidateTool()
+    tool.setName("walk")
+    tool.setResultsDir(tmp_path)
+    tool.trials_file = shared_data / "trials.csv"
+    tool.emg_channels_file = shared_data / "emg_channels.csv"
+    tool.motions = ["walk"]
+    tool.activation_sources = ["so"]
+    tool.muscles = ["soleus", "vaslat", "glmax1"]
+    tool.hidden_units = 8
+    tool.epochs = 4
+    assert tool.run()
+    found = table(tmp_path, "statistics").set_index(["condition", "muscle", "method"])
+    assert set(found.index.get_level_values("muscle")) == {"soleus", "vaslat"}
+    # One person has gluteus maximus.
+    assert "One-Entire: glmax1 cannot be judged" in (tmp_path / "walk.log").read_text()
+    for condition in ("One-Quarter", "One-Entire", "All-Entire"):
+        part = found.sort_index().loc[condition, "soleus"]
+        assert part["subjects"].tolist() == [5] * 4
+        assert part["cycles"].tolist() == [63] * 4
+        assert part["E_opensim"].iloc[0] == pytest.approx(0.227, abs=0.005)
+        assert part.loc["mean", "E"] == pytest.approx(0.188, abs=0.02)
+    about = json.loads((tmp_path / "walk_study.json").read_text())
+    assert about["subjects"] == sorted(about["subjects"])
+    assert len(about["data"]["conditions"]["All-Entire"]["datasets"]) == 5
+    pairs = table(tmp_path, "conditions")
+    assert len(pairs) == 2 * 3
+    assert pairs["tukey_p"].notna().all()
