@@ -510,6 +510,7 @@ def _check(header: Any, shapes: Mapping[str, tuple[tuple[int, ...], str]], path:
         faults += [f"'{key}' is missing from the section '{section}'" for key in keys if key not in value]
     faults += _check_texts(header)
     faults += _check_validation(header.get("validation"))
+    faults += _check_calibration(header.get("calibration"))
     entries = _check_entries(header.get("networks"), condition, faults)
     if not faults:
         expected = {
@@ -558,6 +559,25 @@ def _check_validation(section: Any) -> list[str]:
                 faults.append(
                     f"'{method}' of the section 'validation' lacks numbers for '{muscle}': {', '.join(missing)}"
                 )
+    return faults
+
+
+def _check_calibration(section: Any) -> list[str]:
+    """Check what is shown of the person that a bundle was calibrated to, if it was."""
+    if section is None:
+        return []
+    if not isinstance(section, dict):
+        return ["the section 'calibration' must be an object"]
+    faults = [
+        f"'{key}' of the section 'calibration' must be a list of texts"
+        for key in ("subjects", "motions")
+        if not isinstance(section.get(key), list) or not all(isinstance(name, str) for name in section[key])
+    ]
+    muscles = section.get("muscles")
+    if not isinstance(muscles, dict) or not all(
+        isinstance(row, dict) and all(map(_is_number, row.values())) for row in muscles.values()
+    ):
+        faults.append("'muscles' of the section 'calibration' must hold one object with numbers per muscle")
     return faults
 
 

@@ -727,9 +727,33 @@ def _log_overhang(cycle: Cycle, time: Array) -> None:
             )
 
 
+def _log_calibration(calibration: Mapping[str, Any], refined: Sequence[RefinedMuscle]) -> None:
+    """Say for whom a calibrated bundle is, and its error on strides of this person that were left out."""
+    logger.warning(
+        "The networks were calibrated to %s (%s): they are for this person and nothing else.",
+        ", ".join(calibration["subjects"]),
+        ", ".join(calibration["motions"]),
+    )
+    columns = ("E_opensim", "E_calibrated", "E_mean")
+    for network in dict.fromkeys(item.target.standard_name for item in refined):
+        row = calibration["muscles"].get(network, {})
+        if all(name in row for name in columns):
+            logger.info(
+                "%-8s  RMS error on this person's strides left out of the calibration: OpenSim %.3f, refined %.3f, "
+                "mean of the other strides %.3f.",
+                network,
+                *(row[name] for name in columns),
+            )
+        else:
+            logger.info("%-8s  calibrated on a single stride: its error is not known", network)
+
+
 def _log_validation(bundle: Bundle, refined: Sequence[RefinedMuscle]) -> None:
     """Say how far the networks can be trusted: their error on people they were not trained on."""
     validation = bundle.metadata["validation"]
+    if "calibration" in bundle.metadata:
+        _log_calibration(bundle.metadata["calibration"], refined)
+        return
     networks = list(dict.fromkeys(item.target.standard_name for item in refined))
     for method, words in (("leave_one_subject_out", "people left out of training"), ("held_out", "held-out people")):
         figures = validation.get(method)

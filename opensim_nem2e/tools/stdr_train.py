@@ -84,6 +84,17 @@ class STDRTrainTool(Tool):
             choices=("One-Quarter", "One-Entire", "All-Entire"),
         ),
         *CYCLES_PROPERTIES,
+        Property(
+            "initial_bundle",
+            "file",
+            "",
+            "Network bundle (.safetensors), or the name of a bundle that ships with the package, whose networks are "
+            "calibrated to one person instead of training new ones: the strides used (<subjects>, <motions>, <trials>, "
+            "<strides>) must be of one person. Three strides or more of the motion that will be refined are advised; "
+            "one is enough. Condition, window_samples, input_muscles, hidden_units, score_function and network_output "
+            "are the bundle's, and the preset has no meaning. Empty: new networks are trained.",
+            may_be_name=True,
+        ),
         *TRAINING_PROPERTIES,
         SEED_PROPERTY,
         Property(
@@ -107,7 +118,18 @@ class STDRTrainTool(Tool):
     )
 
     def _check(self) -> list[str]:
-        faults = check_data(self, [self.condition])
+        # With an initial bundle, its condition counts.
+        faults = check_data(self, ["All-Entire"] if self.initial_bundle else [self.condition])
+        if self.initial_bundle:
+            faults += [
+                f"<{name}> has no meaning with <initial_bundle> and must be left out."
+                for name in ("hold_out_subjects", "early_stopping_patience")
+                if self.get(name)
+            ]
+            if self.validate != "none":
+                faults.append(
+                    "<validate> must be none with <initial_bundle>: strides of the person are left out instead."
+                )
         bundle = self.resolve("output_bundle")
         if bundle is not None:
             if bundle.suffix != ".safetensors":
@@ -119,6 +141,11 @@ class STDRTrainTool(Tool):
         return faults
 
     def _run(self) -> None:
+        if self.initial_bundle:
+            from .calibration import calibrate_bundle
+
+            calibrate_bundle(self, self._bundle_file)
+            return
         from ..storage.atomic import ResultFiles
         from ..training.study import Study
 
@@ -131,7 +158,7 @@ class STDRTrainTool(Tool):
         study.check()
 
         name = self.name or "network"
-        bundle_file = self.resolve("output_bundle") or results_directory(self) / f"{name}.safetensors"
+        bundle_file = self._bundle_file
         with ResultFiles(results_directory(self)) as files:
             log_settings(self)
             logger.info(
@@ -160,6 +187,10 @@ class STDRTrainTool(Tool):
         pool.remove_folders()
         logger.info("Wrote the network bundle '%s' (%d muscles).", bundle_file, len(networks))
         logger.info("Wrote the loss histories and the setup that was run to '%s'.", results_directory(self))
+
+    @property
+    def _bundle_file(self) -> Path:
+        return self.resolve("output_bundle") or results_directory(self) / f"{self.name or 'network'}.safetensors"
 
     def _split(self, dataset: Dataset) -> tuple[dict[str, TargetData], dict[str, TargetData]]:
         train_sets, held_out = {}, {}

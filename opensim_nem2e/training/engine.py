@@ -10,7 +10,7 @@ A training can be left after any step and taken up again with the same bits (:cl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -35,11 +35,12 @@ def train(
     settings: TrainingSettings,
     *,
     validation: tuple[Array, Array] | None = None,
+    initial: Mapping[str, NDArray[np.float32]] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     resume: State | None = None,
     after_step: Callable[[Callable[[], State]], None] | None = None,
 ) -> Trained:
-    """Train one network from random weights, or go on from where a training was left.
+    """Train one network from random or given weights, or go on from where a training was left.
 
     The same data, settings and machine give the same bits, in one go or in several. Interrupting it (KeyboardInterrupt,
     or an exception from ``on_epoch`` or ``after_step``) leaves nothing behind.
@@ -56,6 +57,8 @@ def train(
         How.
     validation : tuple of ndarray, optional
         Like ``(x, y)``, not trained on: gives the validation loss, and the stop when ``patience`` is set.
+    initial : mapping of str to ndarray, optional
+        The first weights; random ones by default.
     on_epoch : callable, optional
         Told of every epoch as it ends.
     resume : State, optional
@@ -77,7 +80,7 @@ def train(
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
-        training = _Training(variant, x, y, settings, validation)
+        training = _Training(variant, x, y, settings, validation, initial)
         if resume is not None:
             training.restore(resume)
         return training.run(on_epoch, after_step)
@@ -127,6 +130,7 @@ def train_task(
             task.y,
             task.settings,
             validation=task.held,
+            initial=task.initial,
             on_epoch=on_epoch,
             resume=resume,
             after_step=after_step,
@@ -155,6 +159,7 @@ class _Training:
         y: Array,
         settings: TrainingSettings,
         validation: tuple[Array, Array] | None,
+        initial: Mapping[str, NDArray[np.float32]] | None,
     ):
         self.settings = settings
         self.progress = Progress(settings, x.shape[0])
@@ -166,7 +171,7 @@ class _Training:
         self.names = [name for name, _ in self.net.named_parameters()]
         for name, weight in self.net.named_parameters():
             shared = self.stack.weights[name][0]
-            shared.copy_(weight.detach())
+            shared.copy_(weight.detach() if initial is None else torch.from_numpy(np.array(initial[name])))
             weight.data = shared
         self.weights: list[torch.Tensor] = list(self.net.parameters())
         self.means = [torch.zeros_like(weight) for weight in self.weights]

@@ -240,7 +240,8 @@ class Search:
             On all windows, without early stopping.
         """
         assert task.everything is not None
-        return Task(task.variant, replace(task.settings, epochs=self.epochs, patience=0), *task.everything)
+        settings = replace(task.settings, epochs=self.epochs, patience=0)
+        return Task(task.variant, settings, *task.everything, initial=task.initial)
 
     def before(self, state: State) -> State:
         """Put the search before the state of the training that follows it.

@@ -175,6 +175,8 @@ class Task:
     everything : tuple of ndarray, optional
         Like ``(x, y)``: all windows, normalised by themselves. Where they are given, the training with ``held`` only
         finds the number of epochs; then the network is trained anew, on these windows, for this number.
+    initial : mapping of str to ndarray, optional
+        The first weights; random ones by default.
     """
 
     variant: Variant
@@ -183,6 +185,7 @@ class Task:
     y: NDArray[np.float32] = field(repr=False)
     held: tuple[NDArray[np.float32], NDArray[np.float32]] | None = field(default=None, repr=False)
     everything: tuple[NDArray[np.float32], NDArray[np.float32]] | None = field(default=None, repr=False)
+    initial: Mapping[str, NDArray[np.float32]] | None = field(default=None, repr=False)
 
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Return the data by name.
@@ -190,13 +193,14 @@ class Task:
         Returns
         -------
         dict of str to ndarray
-            ``x``, ``y`` and, where they are given, ``held_x``, ``held_y``, ``everything_x`` and ``everything_y``.
+            ``x``, ``y`` and, where they are given, ``held_x``, ``held_y``, ``everything_x``, ``everything_y`` and
+            the weights ``initial.*``.
         """
         arrays = {"x": self.x, "y": self.y}
         for name in ("held", "everything"):
             if getattr(self, name) is not None:
                 arrays[f"{name}_x"], arrays[f"{name}_y"] = getattr(self, name)
-        return arrays
+        return arrays | {f"initial.{name}": weight for name, weight in (self.initial or {}).items()}
 
     @classmethod
     def of(cls, variant: Variant, settings: TrainingSettings, arrays: Mapping[str, NDArray[np.float32]]) -> Task:
@@ -219,7 +223,8 @@ class Task:
         pairs = {
             name: (arrays[f"{name}_x"], arrays[f"{name}_y"]) for name in ("held", "everything") if f"{name}_x" in arrays
         }
-        return cls(variant, settings, arrays["x"], arrays["y"], **pairs)
+        initial = {name[8:]: weight for name, weight in arrays.items() if name.startswith("initial.")}
+        return cls(variant, settings, arrays["x"], arrays["y"], **pairs, initial=initial or None)
 
     @property
     def most_epochs(self) -> int:

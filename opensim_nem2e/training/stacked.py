@@ -195,7 +195,7 @@ class Stack:
                 torch.manual_seed(task.settings.seed)
                 first = STDRNet(task.variant, self._inputs, self._samples, self.settings.hidden, self.settings.score)
             for name, value in first.state_dict().items():
-                weights[name].copy_(value)
+                weights[name].copy_(value if task.initial is None else torch.from_numpy(np.array(task.initial[name])))
             self._means[place] = 0
             self._squares[place] = 0
             self._adam_steps[place] = 0

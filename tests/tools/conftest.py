@@ -50,6 +50,7 @@ def make_bundle(tmp_path_factory) -> Callable[..., Path]:
         seed: int = 0,
         size: float = 1.0,
         validation: dict | None = None,
+        **sections: object,
     ) -> Path:
         rng = np.random.default_rng(seed)
         networks = {
@@ -62,6 +63,7 @@ def make_bundle(tmp_path_factory) -> Callable[..., Path]:
             "training": {"seed": seed},
             "packages": {"numpy": importlib.metadata.version("numpy")},
             "validation": validation or {"method": "none"},
+            **sections,
         }
         path = tmp_path_factory.mktemp("bundle") / "random.safetensors"
         Bundle(condition, networks, metadata).save(path)

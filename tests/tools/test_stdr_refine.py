@@ -261,6 +261,37 @@ class TestResults:
         ):
             assert part in text, part
 
+    def test_a_calibrated_bundle_says_for_whom_it_is(self, tool, make_bundle, caplog):
+        caplog.set_level("INFO")
+        row = {"strides": 3, "epochs": 0, "E_opensim": 0.3, "E_initial": 0.2, "E_calibrated": 0.08, "E_mean": 0.09}
+        about = {
+            "subjects": ["ann"],
+            "motions": ["walk"],
+            "muscles": {"soleus": row, "tib": {"strides": 1, "epochs": 0}},
+        }
+        tool.network_file = make_bundle(calibration=about)
+        tool.run()
+        assert "calibrated to ann (walk): they are for this person and nothing else" in caplog.text
+        assert "OpenSim 0.300, refined 0.080, mean of the other strides 0.090" in caplog.text
+        assert "tib       calibrated on a single stride: its error is not known" in caplog.text
+        assert "carries no validation figures" not in caplog.text
+
+    @pytest.mark.parametrize(
+        ("section", "fault"),
+        [
+            ([], "the section 'calibration' must be an object"),
+            ({"subjects": "ann", "motions": ["walk"], "muscles": {}}, "'subjects' .* must be a list of texts"),
+            ({"subjects": [1], "motions": ["walk"], "muscles": {}}, "'subjects' .* must be a list of texts"),
+            (
+                {"subjects": ["ann"], "motions": ["walk"], "muscles": {"tib": {"E_mean": "x"}}},
+                "one object with numbers",
+            ),
+        ],
+    )
+    def test_a_wrong_calibration_section_is_refused(self, make_bundle, section, fault):
+        with pytest.raises(BundleError, match=fault):
+            make_bundle(calibration=section)
+
     def test_validation_figures_are_shown(self, tool, make_bundle):
         row = {"subjects": 4, "cycles": 40, "E_opensim": 0.3, "E_mean": 0.2, "E_ridge": 0.2, "E_refined": 0.18}
         row |= {"Er_refined": -0.4, "Er_mean": -0.3, "Er_ridge": -0.3}

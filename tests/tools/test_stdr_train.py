@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import signal
@@ -14,10 +15,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from opensim_nem2e.errors import ManifestError, SetupError, TrainingError
+from opensim_nem2e.errors import BundleError, ManifestError, SetupError, TrainingError
 from opensim_nem2e.networks.bundle import Bundle
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
 from opensim_nem2e.tools.training_properties import TRAINING_PROPERTIES, recipe_of, select_trials, settings_in_use
+from opensim_nem2e.training.calibration import FINE_TUNING
 from opensim_nem2e.training.presets import PRESETS
 from opensim_nem2e.training.settings import TrainingSettings
 
@@ -272,6 +274,102 @@ def test_faults_leave_nothing(tmp_path, lab, changes, error, message):
     assert [path.name for path in tmp_path.iterdir()] == ["setup.xml"]
 
 
+@pytest.fixture(scope="module")
+def bundle_of_two(tmp_path_factory, lab):
+    """Networks of all three conditions, trained without Carl."""
+    folder = tmp_path_factory.mktemp("bundles")
+    found = {}
+    for condition in ("One-Quarter", "One-Entire", "All-Entire"):
+        setup = write_setup(folder, lab, name=condition, condition=condition, subjects="anna ben", score_function="dot")
+        assert STDRTrainTool(setup).run()
+        found[condition] = folder / "results" / f"{condition}.safetensors"
+    return found
+
+
+@pytest.mark.parametrize("condition", ["One-Quarter", "One-Entire", "All-Entire"])
+def test_calibration_to_a_person(tmp_path, lab, bundle_of_two, condition, caplog):
+    caplog.set_level("INFO")
+    initial = Bundle.load(bundle_of_two[condition])
+    own = {"hidden_units": "", "epochs": 20, "initial_bundle": bundle_of_two[condition], "data_licence": "CC-BY"}
+    setup = write_setup(tmp_path, lab, name="carl", subjects="carl", muscles="soleus gasmed", **own)
+    assert STDRTrainTool(setup).run()
+    results = tmp_path / "results"
+    assert {path.name for path in results.iterdir()} == {"carl.safetensors", "carl_effective_setup.xml"}
+    bundle = Bundle.load(results / "carl.safetensors")
+    assert (bundle.condition, bundle.targets) == (condition, ("soleus", "gasmed"))
+    assert bundle.inputs("gasmed") == initial.inputs("gasmed")
+
+    about = bundle.metadata
+    assert about["training"] == initial.metadata["training"]
+    assert about["data"]["licence"] == "not stated Calibration: CC-BY"
+    assert about["data"]["subjects"] == ["anna", "ben"]
+    calibration = about["calibration"]
+    digest = hashlib.sha256(bundle_of_two[condition].read_bytes()).hexdigest()
+    assert calibration["initial_bundle"]["sha256"] == digest
+    assert calibration["initial_bundle"]["name"] == condition
+    assert (calibration["subjects"], calibration["motions"]) == (["carl"], ["run", "walk"])
+    assert calibration["strides"] == ["walk/0", "walk/1"]
+    row = calibration["muscles"]["soleus"]
+    assert (row["strides"], row["epochs"]) == (2, 0)
+    # Carl's two strides are alike, so one tells all about the other.
+    assert row["E_calibrated"] < row["E_initial"] or condition == "One-Quarter"
+    assert f"E on strides left out: OpenSim {row['E_opensim']:.3f}" in caplog.text
+    assert "Calibrating to carl: strides of run and walk." in caplog.text
+    assert ("A One-Quarter network" in caplog.text) == (condition == "One-Quarter")
+
+    again = STDRTrainTool(results / "carl_effective_setup.xml")
+    assert (again.condition, again.hidden_units, again.score_function) == (condition, 6, "dot")
+    assert (again.epochs, again.learning_rate, again.teacher_forcing) == (20, 0.01, 1.0)
+    content = (results / "carl.safetensors").read_bytes()
+    assert again.run()
+    assert (results / "carl.safetensors").read_bytes() == content
+    # A calibrated bundle can be calibrated again, and knows it.
+    second = STDRTrainTool(write_setup(tmp_path, lab, name="twice", subjects="carl", strides="1", **own))
+    second.initial_bundle = results / "carl.safetensors"
+    assert second.run()
+    about = Bundle.load(results / "twice.safetensors").metadata["calibration"]
+    assert about["initial_bundle"]["calibration"] == calibration
+    assert "There is a single stride for soleus, gasmed" in caplog.text
+
+
+def test_calibration_of_the_shipped_bundle(tmp_path, lab):
+    """By its name; the strides' EMG decides which of its muscles are in the new one."""
+    own = dict.fromkeys(("hidden_units", "epochs", "batch_size", "learning_rate"), "")
+    setup = write_setup(tmp_path, lab, subjects="carl", strides="1", initial_bundle="gait", **own)
+    tool = STDRTrainTool(setup)
+    assert tool.run()
+    bundle = Bundle.load(tmp_path / "results" / "net.safetensors")
+    assert bundle.targets == ("soleus", "gasmed", "gaslat")
+    again = STDRTrainTool(tmp_path / "results" / "net_effective_setup.xml")
+    assert again.initial_bundle == "gait"
+    assert again.epochs == FINE_TUNING["epochs"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"subjects": "anna carl"}, SetupError, r"calibrated to one person, but .* are of anna, carl\. Choose one"),
+        ({"condition": "All-Entire"}, SetupError, r"<condition> must be the initial bundle's \(One-Entire\)"),
+        ({"window_samples": 30}, SetupError, r"<window_samples> must be the initial bundle's \(20\)"),
+        ({"hidden_units": 7}, SetupError, r"<hidden_units> must be the initial bundle's \(6\) .*, but 7 was found"),
+        ({"score_function": "general"}, SetupError, r"<score_function> must be the initial bundle's \(dot\)"),
+        ({"network_output": "emg"}, SetupError, r"<network_output> must be the initial bundle's \(deviation\)"),
+        ({"input_muscles": "ipsi:tib"}, SetupError, "<input_muscles> are for the condition All-Entire"),
+        ({"muscles": "soleus tib"}, SetupError, "<muscles> names 'tib', for which the initial bundle has no network"),
+        ({"validate": "leave_one_subject_out"}, SetupError, "<validate> must be none with <initial_bundle>"),
+        ({"hold_out_subjects": "anna"}, SetupError, "<hold_out_subjects> has no meaning with <initial_bundle>"),
+        ({"early_stopping_patience": 3}, SetupError, "<early_stopping_patience> has no meaning with <initial_bundle>"),
+        ({"initial_bundle": "gate"}, BundleError, "There is no network bundle 'gate'.*Did you mean 'gait'"),
+        ({"initial_bundle": "none.safetensors"}, BundleError, "there is no such network bundle"),
+    ],
+)
+def test_faults_of_a_calibration(tmp_path, lab, bundle_of_two, changes, error, message):
+    own = {"subjects": "carl", "initial_bundle": bundle_of_two["One-Entire"], "hidden_units": "", **changes}
+    with pytest.raises(error, match=f"(?s){message}"):
+        STDRTrainTool(write_setup(tmp_path, lab, **own)).run()
+    assert [path.name for path in tmp_path.iterdir()] == ["setup.xml"]
+
+
 def start(folder, setup, **options):
     return subprocess.Popen(
         [sys.executable, "-m", "opensim_nem2e", "run", os.fspath(setup)],
@@ -413,3 +511,28 @@ def test_real_recordings(tmp_path, shared_data, condition, caplog):
     table = bundle.metadata["validation"]["held_out"]
     assert table["soleus"]["cycles"] == 11
     assert table["vaslat"]["Er_refined"] < 0
+
+
+def test_calibration_on_real_recordings(tmp_path, shared_data, caplog):
+    """Three strides of a person tell more of the others than what was learned from other people."""
+    caplog.set_level("INFO")
+
+    def tool_of(name, **values):
+        tool = STDRTrainTool()
+        tool.setName(name)
+        tool.setResultsDir(tmp_path)
+        tool.trials_file, tool.emg_channels_file = shared_data / "trials.csv", shared_data / "emg_channels.csv"
+        tool.muscles, tool.motions, tool.activation_sources = ["soleus", "vaslat"], ["walk"], ["so"]
+        for key, value in values.items():
+            tool.set(key, value)
+        return tool
+
+    others = ["ceinms_S06", "falisse_subject1"]
+    assert tool_of("others", subjects=others, hidden_units=16, epochs=5).run()
+    own = {"initial_bundle": tmp_path / "others.safetensors", "subjects": ["uhlrich_sub1"], "epochs": 10}
+    assert tool_of("own", **own, strides=["1", "2", "3"]).run()
+    rows = Bundle.load(tmp_path / "own.safetensors").metadata["calibration"]["muscles"]
+    for row in rows.values():
+        assert row["strides"] == 3
+        assert row["E_calibrated"] < row["E_initial"]
+        assert row["E_calibrated"] < row["E_opensim"]

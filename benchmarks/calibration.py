@@ -1,0 +1,252 @@
+"""What calibrating a network to a person gains, against honest baselines, on real recordings.
+
+    python benchmarks/calibration.py [--condition One-Entire] [--draws 5] [--jobs 2]
+
+The environment variable OPENSIM_NEM2E_DATA names the folder with the recordings (their ``trials.csv`` and
+``emg_channels.csv``). For every person, networks (preset ``fast``) are trained on the healthy other people. They are
+calibrated on 1, 3 and 10 strides of one trial, drawn at random, and judged on the trial's other strides; nothing of
+these is used before. As in real life the person's EMG maximum is taken from the calibration strides only. Errors are E
+(RMSE over the cycle) in units of the maximum over all strides, so that they can be compared.
+
+The last block calibrates on strides of walking and running together, and shows what calibrating to one motion does to
+another. ``PRIOR_STRIDES`` is estimated with each person left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from opensim_nem2e.dataset.manifest import read_channels, read_trials
+from opensim_nem2e.dataset.windows import TargetData, build_dataset
+from opensim_nem2e.networks.bundle import Network, refine_cycles
+from opensim_nem2e.networks.conditions import windows_per_cycle
+from opensim_nem2e.tools.calibration import fine_tuning_settings
+from opensim_nem2e.tools.stdr_train import STDRTrainTool
+from opensim_nem2e.tools.training_properties import recipe_of
+from opensim_nem2e.training.calibration import PRIOR_STRIDES, calibrate
+from opensim_nem2e.training.recipe import plan_target
+from opensim_nem2e.training.stacked import train_stacked
+
+DATA = Path(os.environ.get("OPENSIM_NEM2E_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+#: The child with cerebral palsy is no training subject, as in the shipped bundle.
+NOT_TRAINED_ON = ("cp_subject1",)
+
+
+class Case(NamedTuple):
+    """A person's strides that are drawn from: one trial, or where each trial is one cycle, one side."""
+
+    subject: str
+    trials: tuple[str, ...]
+    side: str
+
+    def __str__(self) -> str:
+        return f"{self.subject} {'+'.join(self.trials)}".strip()
+
+
+CASES = (
+    Case("uhlrich_sub1", ("walking_baseline1",), "l"),
+    Case("ceinms_S06", ("walk36",), "r"),
+    Case("ceinms_S06", ("walk45",), "r"),
+    Case("ceinms_S06", ("run81",), "r"),
+    Case("falisse_subject1", (), "r"),
+    Case("cp_subject1", (), "r"),
+)
+MIXED = Case("ceinms_S06", ("walk36", "walk45", "run81"), "r")
+
+
+def cycles_of(condition: str) -> dict[str, TargetData]:
+    """Read all strides with static optimisation, EMG as measured."""
+    trials = [trial for trial in read_trials(DATA / "trials.csv") if trial.activation_source == "so"]
+    return build_dataset(
+        trials,
+        read_channels(DATA / "emg_channels.csv"),
+        inputs="all" if condition == "All-Entire" else "own",
+        windows=windows_per_cycle(condition),
+        emg_normalization="none",
+        shared_channels=False,
+    ).targets
+
+
+def in_units_of_the_maximum(data: TargetData, step: int) -> TargetData:
+    """Divide EMG by its maximum over each person's cycles of one motion and side."""
+    y = data.y.copy()
+    groups = np.array([f"{trial.subject}/{trial.motion}/{trial.side}" for trial in data.trials])
+    for group in set(groups.tolist()):
+        y[groups == group] /= y[groups == group][:, ::step].max()
+    return replace(data, y=y)
+
+
+def networks_without(subject: str, cycles: dict[str, TargetData], condition: str) -> dict[str, Network]:
+    """Train a network for every muscle on the healthy other people."""
+    recipe = recipe_of(STDRTrainTool(), condition)
+    plans = {}
+    for target, data in cycles.items():
+        rest, _ = in_units_of_the_maximum(data, windows_per_cycle(condition)).leave_out([subject, *NOT_TRAINED_ON])
+        if subject in data.subjects and len(set(rest.subjects.tolist())) > 1:
+            plans[target] = plan_target(rest, recipe)
+    trained = train_stacked([plan.task for plan in plans.values()])
+    return {target: plan.network(one) for (target, plan), one in zip(plans.items(), trained, strict=True)}
+
+
+def strides_of(case: Case, data: TargetData) -> TargetData:
+    """Select a case's strides."""
+    chosen = [
+        trial.subject == case.subject and trial.side == case.side and (not case.trials or trial.trial in case.trials)
+        for trial in data.trials
+    ]
+    return data.select(np.array(chosen))
+
+
+def drawn(data: TargetData, count: int, per_trial: bool, random: np.random.Generator) -> np.ndarray:
+    """Draw strides; of each trial the same number where there are several."""
+    trials = np.array([trial.trial if per_trial else "" for trial in data.trials])
+    picked = [random.permutation(np.flatnonzero(trials == name))[:count] for name in sorted(set(trials.tolist()))]
+    rows = np.zeros(len(trials), dtype=bool)
+    rows[np.concatenate(picked)] = True
+    return rows
+
+
+def judge(
+    target: str, network: Network, data: TargetData, rows: np.ndarray, judged: np.ndarray, condition: str, case: str
+) -> list[dict]:
+    """Calibrate on some strides, and take the errors on others."""
+    step = windows_per_cycle(condition)
+    scale, unit = data.y[rows][:, ::step].max(), data.y[:, ::step].max()
+    if scale <= 0:
+        return []
+    known, test = data.select(rows), data.select(judged)
+    known = replace(known, y=known.y / scale)
+    found = calibrate(network, known, condition, 20, fine_tuning_settings(STDRTrainTool()))
+    estimates = {
+        "OpenSim": test.own,
+        "uncalibrated": refine_cycles(network, test.x, condition, 20)[0],
+        "mean of strides": known.y.mean(axis=0) * scale / unit,
+        "calibrated": refine_cycles(found.network, test.x, condition, 20)[0] * scale / unit,
+    }
+    y = test.y[:, ::step] / unit
+    errors = {
+        name: float(np.sqrt(((np.broadcast_to(values, test.y.shape)[:, ::step] - y) ** 2).mean(axis=1)).mean())
+        for name, values in estimates.items()
+    }
+    return [{"case": case, "muscle": target, "fine-tuned": found.epochs > 0, **errors}]
+
+
+def run_person(subject: str, condition: str, draws: int, seed: int) -> list[dict]:
+    """Do everything for one person."""
+    logging.disable(logging.CRITICAL)
+    cycles = cycles_of(condition)
+    networks = networks_without(subject, cycles, condition)
+    rows: list[dict] = []
+    for target, network in networks.items():
+        for case in (case for case in (*CASES, MIXED) if case.subject == subject):
+            data = strides_of(case, cycles[target])
+            mixed = case == MIXED
+            for count in (1, 3) if mixed else (1, 3, 10):
+                total = count * (len(case.trials) if mixed else 1)
+                # Nothing is left to be judged on, or this muscle was not recorded.
+                if total >= len(data.trials):
+                    continue
+                # The same strides for all muscles.
+                random = np.random.default_rng([seed, count])
+                for draw in range(draws):
+                    known = drawn(data, count, mixed, random)
+                    about = {"strides": total, "draw": draw, "calibrated on": str(case)}
+                    rows += [
+                        {**row, **about} for row in judge(target, network, data, known, ~known, condition, str(case))
+                    ]
+        if subject == MIXED.subject:
+            rows += transfers(target, network, strides_of(MIXED, cycles[target]), condition, draws, seed)
+    return rows
+
+
+def transfers(target: str, network: Network, data: TargetData, condition: str, draws: int, seed: int) -> Iterable[dict]:
+    """Calibrate to one trial, judge another."""
+    trials = np.array([trial.trial for trial in data.trials])
+    for one, other in (("walk45", "walk36"), ("walk45", "run81"), ("run81", "walk45")):
+        random = np.random.default_rng([seed, 3])
+        for draw in range(draws):
+            known = np.zeros(len(trials), dtype=bool)
+            known[random.permutation(np.flatnonzero(trials == one))[:3]] = True
+            for row in judge(target, network, data, known, trials == other, condition, f"{MIXED.subject} {other}"):
+                yield {**row, "strides": 3, "draw": draw, "calibrated on": f"{MIXED.subject} {one}"}
+
+
+def prior_strides(condition: str) -> dict[str, float]:
+    """Estimate the ratio of variances behind PRIOR_STRIDES with each person left out."""
+    cycles = cycles_of(condition)
+    within: dict[str, list[float]] = {}
+    between: dict[str, list[float]] = {}
+    for subject in dict.fromkeys(case.subject for case in CASES):
+        networks = networks_without(subject, cycles, condition)
+        for target, network in networks.items():
+            data = in_units_of_the_maximum(cycles[target], windows_per_cycle(condition))
+            for motion in ("walk", "run"):
+                own = data.select(
+                    np.array([trial.subject == subject and trial.motion == motion for trial in data.trials])
+                )
+                if len(own.y) < 3:
+                    continue
+                estimate = refine_cycles(network, own.x, condition, 20)[0]
+                within.setdefault(subject, []).append(float(own.y.var(axis=0, ddof=1).mean()))
+                between.setdefault(subject, []).append(
+                    float(((own.y.mean(axis=0) - estimate.mean(axis=0)) ** 2).mean())
+                )
+
+    def ratio(people: Sequence[str]) -> float:
+        sums = [np.mean([value for subject in people for value in found[subject]]) for found in (within, between)]
+        return float(sums[0] / sums[1])
+
+    return {subject: ratio([other for other in within if other != subject]) for subject in within}
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--condition", default="One-Entire", choices=("One-Quarter", "One-Entire", "All-Entire"))
+    parser.add_argument("--draws", type=int, default=5, help="random draws of strides")
+    parser.add_argument("--jobs", type=int, default=2, help="people at once")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    estimates = ", ".join(f"{name} {value:.2f}" for name, value in prior_strides(options.condition).items())
+    print(f"PRIOR_STRIDES is {PRIOR_STRIDES}; estimated with each person left out: {estimates}.\n")
+    people = sorted({case.subject for case in CASES})
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as executor:
+        futures = [
+            executor.submit(run_person, subject, options.condition, options.draws, options.seed) for subject in people
+        ]
+        table = pd.DataFrame([row for future in futures for row in future.result()])
+    # Mean over muscles for every draw; the spread is that of the draws.
+    errors = ["OpenSim", "uncalibrated", "mean of strides", "calibrated"]
+    groups = ["case", "calibrated on", "strides"]
+    by_draw = table.groupby([*groups, "draw"], sort=False)[errors].mean()
+    summary = by_draw.groupby(groups, sort=False).agg(["mean", "std"])
+    shown = pd.DataFrame(
+        {name: [f"{m:.3f} ± {s:.3f}" for m, s in summary[name].to_numpy()] for name in errors}, index=summary.index
+    )
+    shown["better than mean"] = [
+        f"{share:.0%}"
+        for share in table.assign(better=table["calibrated"] < table["mean of strides"])
+        .groupby(groups, sort=False)["better"]
+        .mean()
+    ]
+    shown["fine-tuned"] = [f"{share:.0%}" for share in table.groupby(groups, sort=False)["fine-tuned"].mean()]
+    print(f"E, mean over muscles, mean and standard deviation over {options.draws} draws ({options.condition}).")
+    print("'better than mean', 'fine-tuned': share of muscles and draws.\n")
+    print(shown.to_string())
+
+
+if __name__ == "__main__":
+    main()
