@@ -503,8 +503,9 @@ def train_networks(tool: Tool, jobs: Sequence[Job], weights: int, epochs: int, n
     opensim_nem2e.errors.TrainingError
         See :meth:`opensim_nem2e.training.pool.Pool.run`.
     """
-    from ..training.pool import Pool, available_processors, default_jobs, free_memory, memory_of
+    from ..training.pool import Pool, default_jobs, memory_of
     from ..training.watch import Watch
+    from ..workers import available_processors, free_memory
 
     count = len(jobs)
     memory = memory_of(weights)

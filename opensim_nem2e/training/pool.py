@@ -1,30 +1,30 @@
-"""Many networks at once: processes with one network each, restarted when they die.
+"""Many networks at once: in processes with one network each, together on a graphics card, or on a Dask cluster.
 
-Why processes of our own (``subprocess``) rather than ``multiprocessing``: PyTorch must not be forked, and spawning
-imports the script of the caller a second time, which runs the tool once more in plain scripts such as those that most
-users of OpenSim write. The processes share nothing with this one but a folder per network
+The processes (:mod:`opensim_nem2e.workers`) share nothing with this one but a folder per network
 (:mod:`opensim_nem2e.training.checkpoint`).
 """
 
 from __future__ import annotations
 
-import json
 import os
-import queue
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..errors import NEM2EError, TrainingError
 from ..log import logger
+from ..workers import (
+    ATTEMPTS,
+    ClusterWorkers,
+    Event,
+    LocalWorkers,
+    Work,
+    Workers,
+    available_processors,
+    free_memory,
+    run,
+)
 from .checkpoint import CheckpointStore, DamagedFileError, NetworkFolder
 from .settings import Task, Trained
 
@@ -34,15 +34,7 @@ BASE_MEMORY = 260e6
 #: while a checkpoint is written, copies of these and the file's content (measured at 700 hidden units: 597 MB).
 NETWORK_COPIES = 16
 
-_ATTEMPTS = 2
-_PATIENCE = 60.0
-_POLL = 0.5
-_TAIL = 2000
-
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from opensim_nem2e.training._worker import main; "
-    "main(sys.argv[2:])"
-)
+_WORK = "opensim_nem2e.training._worker"
 
 Row = tuple[int, float, float | None, float | None]
 
@@ -78,8 +70,6 @@ class Job:
         Prepares the training; called when it is the job's turn, so that no more data are held than needed.
     done : callable
         Given the finished network.
-    attempts : int
-        How often its training was begun or taken up in this run.
     folder : NetworkFolder, optional
         Where it is trained; known once it was its turn.
     """
@@ -87,26 +77,7 @@ class Job:
     name: str
     task: Callable[[], Task]
     done: Callable[[Trained], None]
-    attempts: int = 0
     folder: NetworkFolder | None = field(default=None, repr=False)
-
-
-def available_processors() -> list[int]:
-    """List the processors that this process may use.
-
-    Returns
-    -------
-    list of int
-        Their numbers; fewer than the machine has where a scheduler or a container says so.
-    """
-    affinity = getattr(os, "sched_getaffinity", lambda process: range(os.cpu_count() or 1))
-    found = sorted(affinity(0))
-    try:
-        # A container's share of the machine's time.
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return found[: max(1, int(int(quota) / int(period)))]
-    except (OSError, ValueError):
-        return found
 
 
 def memory_of(weights: int) -> float:
@@ -143,134 +114,53 @@ def default_jobs(threads: int, memory: float) -> int:
     return max(1, min(len(available_processors()) // threads, int(0.8 * free_memory() / memory), 1 << 16))
 
 
-def free_memory() -> float:
-    """Tell how much memory there is for new processes.
-
-    Returns
-    -------
-    float
-        Bytes; where the system does not say (other than Linux), more than any machine has.
-    """
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return float(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    return 1e15
-
-
-class _Worker:
-    """A process, the thread that hears its reports, and the job it has in hand."""
-
-    def __init__(self, pool: Pool, processors: Sequence[int]):
-        self.processors = processors
-        self.job: Job | None = None
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        command = [sys.executable, "-c", _START, json.dumps(sys.path)]
-        command += [repr(pool.interval), ",".join(map(str, processors if pool.pinned else ()))]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=pool.environment
-        )
-        self.listener = threading.Thread(target=self._listen, args=(pool.events,), daemon=True)
-        self.listener.start()
-
-    def _listen(self, events: queue.Queue[tuple[_Worker, dict[str, Any] | None]]) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            try:
-                events.put((self, json.loads(line)))
-            except ValueError:
-                # Cut off by the process's death.
-                break
-        events.put((self, None))
-
-    def give(self, job: Job) -> None:
-        assert self.process.stdin is not None
-        assert job.folder is not None
-        self.job = job
-        try:
-            self.process.stdin.write((json.dumps({"folder": os.fspath(job.folder.path.absolute())}) + "\n").encode())
-            self.process.stdin.flush()
-        except OSError:
-            # It has died; the listener says so, too.
-            pass
-
-    def dismiss(self) -> None:
-        """Tell the process that there is nothing more to do: it saves, and leaves."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.close()
-        except OSError:
-            pass
-
-    def death(self) -> str:
-        """Say in words how the process ended."""
-        code = self.process.wait()
-        if code >= 0:
-            how = f"ended with status {code}"
-        else:
-            try:
-                how = f"was killed by {signal.Signals(-code).name}"
-            except ValueError:
-                how = f"was killed by signal {-code}"
-            if -code == getattr(signal, "SIGKILL", 0):
-                how += " (the system does so when memory runs out; fewer <jobs> need less)"
-        self.errors.seek(0)
-        said = self.errors.read()[-_TAIL:].decode("utf-8", errors="replace").strip()
-        return f"{how}. It said: {said}" if said else f"{how}."
-
-    def close(self) -> None:
-        for stream in (self.process.stdout, self.errors):
-            if stream is not None:
-                stream.close()
-
-
 class Pool:
     """Trains networks in processes of their own.
 
-    Results do not depend on the number of processes. A process that dies is replaced, and its network goes on from its
-    last checkpoint, once; if that process dies, too, the other networks are trained and then an error says so.
+    Results do not depend on the number of processes, nor on where they run, as far as the machines are alike; those of
+    a graphics card differ in the last bits. A process that dies is replaced, and its network goes on from its last
+    checkpoint, once; if that process dies, too, the other networks are trained and then an error says so.
 
     Parameters
     ----------
     store : pathlib.Path
         The checkpoint directory.
     processes : int
-        How many networks are trained at once.
+        How many networks are trained at once, on this machine; of no meaning with ``device`` cuda or a scheduler's
+        address.
     threads : int
         Threads of each process.
     interval : float
         Time between checkpoints (s).
+    device : {'cpu', 'cuda'}
+        ``cuda``: all networks are trained together on the graphics card, by one process.
+    scheduler : str
+        Of a Dask cluster (:class:`opensim_nem2e.workers.ClusterWorkers`) whose workers see the checkpoint directory
+        under the same name; empty: processes of this machine.
     """
 
-    def __init__(self, store: Path, processes: int, threads: int, interval: float):
-        if not sys.executable:
-            raise TrainingError("Training needs Python processes of its own, and this program does not name a Python.")
+    def __init__(
+        self,
+        store: Path,
+        processes: int,
+        threads: int,
+        interval: float,
+        device: str = "cpu",
+        scheduler: str = "",
+    ):
         self.store = store
         self._checkpoints = CheckpointStore(store)
         self.processes = processes
         self.interval = interval
-        self.events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
+        self.device = device
+        self.scheduler = scheduler
         self.finished: list[str] = []
         #: Jobs that were finished before this run.
         self.reused: list[str] = []
         self.folders: list[NetworkFolder] = []
         self._threads = threads
-        self._workers: list[_Worker] = []
-        self._lost: dict[str, str] = {}
         self._different: set[str] = set()
-        free = available_processors()
-        self._places = [free[k * threads : (k + 1) * threads] for k in range(len(free) // threads)]
-        # Only if all processors are in use: then being pinned costs nothing. With fewer processes the operating system
-        # can get out of the way of other programs, another training among them.
-        self.pinned = processes * threads == len(free) and processes > 1
-        self.environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            self.environment[name] = str(threads)
-        # glibc would give memory back to the system and fault it in again at every step.
-        for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"):
-            self.environment.setdefault(name, str(1 << 28 if name != "MALLOC_TOP_PAD_" else 1 << 24))
+        self.workers: Workers | None = None
 
     def run(self, jobs: Sequence[Job], watcher: _Watcher) -> None:
         """Train networks; those that were finished before are only read.
@@ -286,8 +176,10 @@ class Pool:
         ------
         opensim_nem2e.errors.TrainingError
             A network's training diverged, or its process died twice. What was done until then is kept.
+        opensim_nem2e.errors.NEM2EError
+            The checkpoint directory cannot be written, no process can be started, or the scheduler is not there.
         """
-        waiting = deque(jobs)
+        by_name = {job.name: job for job in jobs}
         try:
             self._checkpoints.enter()
         except OSError as error:
@@ -295,38 +187,47 @@ class Pool:
                 f"The checkpoint directory '{self.store}' cannot be written: {error.strerror or error}."
             ) from error
         try:
-            while waiting or any(worker.job is not None for worker in self._workers):
-                while waiting and self._has_room():
-                    job = waiting.popleft()
-                    if not self._is_finished(job, watcher):
-                        self._start(job)
-                try:
-                    worker, event = self.events.get(timeout=_POLL)
-                except queue.Empty:
-                    watcher.tick()
-                    continue
-                if event is None:
-                    self._died(worker, waiting)
-                else:
-                    self._heard(worker, event, watcher)
+            self.workers = self._find_workers()
+            lost = run(
+                self._works(jobs, watcher),
+                self.workers,
+                lambda event: self._heard(event, by_name, watcher),
+                watcher.tick,
+            )
+            if lost:
+                names = [job.name for job in jobs if job.name not in self.finished]
+                texts = "".join(f"\n  - {key}: its process {how}" for key, how in lost.items())
+                raise TrainingError(
+                    f"{len(names)} of {len(jobs)} networks could not be trained, because their processes died "
+                    f"{ATTEMPTS} times:{texts}\nThe others are finished and kept in '{self.store}': when the same "
+                    "setup is run again, only these are trained."
+                )
         except BaseException:
-            self._end(watcher)
             self._checkpoints.leave()
             raise
-        self._end(watcher)
-        if self._lost:
-            self._checkpoints.leave()
-            texts = [f"{name}: its process {how}" for name, how in self._lost.items()]
-            raise TrainingError(
-                f"{len(texts)} of {len(jobs)} networks could not be trained, because their processes died "
-                f"{_ATTEMPTS} times:\n" + "\n".join(f"  - {text}" for text in texts) + "\nThe others are finished and "
-                f"kept in '{self.store}': when the same setup is run again, only these are trained."
-            )
 
-    @property
-    def process_ids(self) -> list[int]:
-        """The processes that are at work."""
-        return [worker.process.pid for worker in self._workers]
+    def _find_workers(self) -> Workers:
+        if self.scheduler:
+            return ClusterWorkers(self.scheduler, self.processes)
+        return LocalWorkers(1 if self.device == "cuda" else self.processes, self._threads)
+
+    def _works(self, jobs: Sequence[Job], watcher: _Watcher) -> Iterator[Work]:
+        """Prepare networks that are not finished, when it is their turn."""
+        unfinished = (job for job in jobs if not self._is_finished(job, watcher))
+        if self.device == "cuda":
+            folders = {job.name: self._path(job) for job in unfinished}
+            if folders:
+                argument = {"folders": folders, "device": self.device, "interval": self.interval}
+                yield Work("the networks on the graphics card", f"{_WORK}:train_many", argument)
+            return
+        for job in unfinished:
+            argument = {"network": job.name, "folder": self._path(job), "interval": self.interval}
+            yield Work(job.name, f"{_WORK}:train_one", argument)
+
+    @staticmethod
+    def _path(job: Job) -> str:
+        assert job.folder is not None
+        return os.fspath(job.folder.path.absolute())
 
     def remove_folders(self) -> None:
         """Remove the checkpoint directory with all folders of networks in it, unless another run is at work there."""
@@ -343,9 +244,6 @@ class Pool:
                 "Another run is at work in the checkpoint directory '%s'; what is in it is removed when that ends.",
                 self.store,
             )
-
-    def _has_room(self) -> bool:
-        return len(self._workers) < self.processes or any(worker.job is None for worker in self._workers)
 
     def _is_finished(self, job: Job, watcher: _Watcher) -> bool:
         """Take a network that was finished before; else prepare its folder."""
@@ -385,37 +283,23 @@ class Pool:
                 self.store / job.name,
             )
 
-    def _start(self, job: Job) -> None:
-        worker = next((worker for worker in self._workers if worker.job is None), None)
-        if worker is None:
-            taken = [worker.processors for worker in self._workers]
-            free = [place for place in self._places if place not in taken]
-            try:
-                worker = _Worker(self, free[0] if free else [])
-            except OSError as error:
-                raise TrainingError(f"No process could be started: {error.strerror or error}.") from error
-            self._workers.append(worker)
-        job.attempts += 1
-        worker.give(job)
-
-    def _heard(self, worker: _Worker, event: dict[str, Any], watcher: _Watcher) -> None:
-        job = worker.job
-        assert job is not None
-        kind = event["kind"]
-        if kind == "started":
-            watcher.started(job.name, event["rows"])
-        elif kind == "epochs":
-            watcher.epochs(job.name, event["rows"])
-        elif kind == "note":
-            logger.warning("%s: %s", job.name, event["text"])
-        elif kind == "failed":
-            worker.job = None
-            raise TrainingError(f"The network of {job.name} could not be trained: {event['text']}")
-        elif kind == "broken":
-            worker.job = None
-            raise RuntimeError(f"the process that trained {job.name} broke down:\n{event['text']}")
-        elif kind == "finished":
-            worker.job = None
+    def _heard(self, event: Event, jobs: dict[str, Job], watcher: _Watcher) -> None:
+        if event.kind == "failed":
+            what = "The networks" if self.device == "cuda" else f"The network of {event.key}"
+            raise TrainingError(f"{what} could not be trained: {event.content}")
+        if event.kind == "broken":
+            raise RuntimeError(f"the process that trained {event.key} broke down:\n{event.content}")
+        if event.kind != "report":
+            return
+        told = event.content
+        job = jobs[told["network"]]
+        if told["kind"] == "started":
+            watcher.started(job.name, told["rows"])
+        elif told["kind"] == "epochs":
+            watcher.epochs(job.name, told["rows"])
+        elif told["kind"] == "note":
+            logger.warning("%s: %s", job.name, told["text"])
+        elif told["kind"] == "finished" and job.name not in self.finished:
             assert job.folder is not None
             trained = job.folder.trained()
             if trained is None:
@@ -423,43 +307,3 @@ class Pool:
             self.finished.append(job.name)
             watcher.finished(job.name, trained)
             job.done(trained)
-        # "stopped" is followed by the end of the process.
-
-    def _died(self, worker: _Worker, waiting: deque[Job]) -> None:
-        self._workers.remove(worker)
-        how = worker.death()
-        worker.close()
-        job = worker.job
-        if job is None:
-            return
-        if job.attempts < _ATTEMPTS:
-            logger.warning("%s: its process %s It goes on from its last checkpoint in a new one.", job.name, how)
-            waiting.appendleft(job)
-        else:
-            logger.error("%s: its process %s It is given up.", job.name, how)
-            self._lost[job.name] = how
-
-    def _end(self, watcher: _Watcher) -> None:
-        """Have all processes save and leave; kill those that do not within a minute, or at a second interrupt."""
-        try:
-            for worker in self._workers:
-                worker.dismiss()
-            deadline = time.monotonic() + _PATIENCE
-            for worker in self._workers:
-                worker.process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            logger.warning("A process did not end in time and was killed; its last checkpoint is kept.")
-        finally:
-            for worker in self._workers:
-                if worker.process.poll() is None:
-                    worker.process.kill()
-                    worker.process.wait()
-                worker.listener.join(_PATIENCE)
-            while not self.events.empty():
-                worker, event = self.events.get()
-                # The last epochs before the end are part of the history.
-                if event is not None and event["kind"] == "epochs" and worker.job is not None:
-                    watcher.epochs(worker.job.name, event["rows"])
-            for worker in self._workers:
-                worker.close()
-            self._workers.clear()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ..errors import NEM2EError
+from ..workers import WorkStopped
 from .checkpoint import DamagedFileError, NetworkFolder
 from .engine import train_task
 from .settings import Epoch, State, Trained, epochs_of
 
 
-class TrainingStopped(NEM2EError):
+class TrainingStopped(WorkStopped):
     """Training was asked to stop, and has left a checkpoint."""
 
 

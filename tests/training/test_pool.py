@@ -15,8 +15,9 @@ import pytest
 
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.training.engine import train
-from opensim_nem2e.training.pool import Job, Pool, available_processors, default_jobs, memory_of
+from opensim_nem2e.training.pool import Job, Pool, default_jobs, memory_of
 from opensim_nem2e.training.settings import Task, TrainingSettings
+from opensim_nem2e.workers import available_processors
 
 
 class Watcher:
@@ -89,7 +90,7 @@ def test_same_bits_for_any_number_of_processes(tmp_path, processes):
         assert bits(found[k]) == bits(train_here(task))
         told = [row for call in watcher.calls if call[:2] == ("epochs", f"n{k}") for row in call[2]]
         assert told == [1, 2, 3, 4]
-    assert pool.process_ids == []
+    assert pool.workers.process_ids == []
     # Again: nothing is trained, no process is started.
     again, reread = jobs_of(tasks)
     # A run is at work until its results are written.
@@ -113,7 +114,7 @@ def test_a_killed_process_is_replaced(tmp_path, caplog):
 
     def kill(name, rows):
         if not killed and name == "n0" and rows[-1][0] > 5:
-            killed.extend(pool.process_ids)
+            killed.extend(pool.workers.process_ids)
             os.kill(killed[0], signal.SIGKILL)
 
     watcher = Watcher(kill)
@@ -138,7 +139,7 @@ def test_a_process_that_dies_twice_is_an_error_and_the_others_are_trained(tmp_pa
 
     def kill(name, rows):
         if name == "n0":
-            killed.extend(pool.process_ids)
+            killed.extend(pool.workers.process_ids)
             os.kill(killed[-1], signal.SIGKILL)
 
     pool = Pool(tmp_path, 1, 1, np.inf)
@@ -272,14 +273,14 @@ def test_processes_have_one_thread_and_a_core_each(tmp_path):
     seen = {}
 
     def look(name, rows):
-        for pid in pool.process_ids:
+        for pid in pool.workers.process_ids:
             with open(f"/proc/{pid}/environ", "rb") as stream:  # noqa: PTH123
                 assert b"OMP_NUM_THREADS=1\0" in stream.read()
             seen[pid] = os.sched_getaffinity(pid)
 
     pool = Pool(tmp_path, len(cores), 1, 60.0)
     pool.run(jobs, Watcher(look))
-    if pool.pinned:
+    if pool.workers.pinned:
         assert all(len(places) == 1 for places in seen.values())
         assert len(set(map(frozenset, seen.values()))) == len(seen)
 
