@@ -528,9 +528,8 @@ class ClusterWorkers:
                 from distributed.deploy.subprocess import SubprocessCluster
 
                 # Not LocalCluster, whose processes import the script of the caller (see above).
-                self._cluster = SubprocessCluster(
-                    n_workers=count or len(available_processors()), threads_per_worker=1, dashboard_address=None
-                )
+                how: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": None}
+                self._cluster = SubprocessCluster(n_workers=count or len(available_processors()), **how)
             self._client = distributed.Client(self._cluster or scheduler, timeout=_PATIENCE)
         except (OSError, ValueError, RuntimeError) as error:
             raise NEM2EError(f"The Dask scheduler '{scheduler}' cannot be reached: {error}.") from error

@@ -11,7 +11,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,36 @@ def raw_emg() -> Callable[..., Any]:
         return shape * noise / noise.std()
 
     return make
+
+
+@pytest.fixture
+def dask_scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a scheduler and two workers with one thread each, as a user would, and return the scheduler's address."""
+    distributed = pytest.importorskip("distributed")
+    folder = tmp_path_factory.mktemp("dask")
+    file = folder / "scheduler.json"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
+    processes = []
+    with (folder / "dask.log").open("w") as log:
+
+        def start(*arguments: str) -> None:
+            command = [sys.executable, "-m", "dask", *arguments, "--host", "127.0.0.1", "--no-dashboard"]
+            command += ["--scheduler-file", str(file)]
+            processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder))
+
+        try:
+            start("scheduler", "--port", "0")
+            for _ in range(2):
+                start("worker", "--no-nanny", "--nthreads", "1")
+            deadline = time.monotonic() + 60
+            while not file.exists():
+                assert time.monotonic() < deadline, (folder / "dask.log").read_text()
+                time.sleep(0.05)
+            with distributed.Client(scheduler_file=str(file)) as client:
+                client.wait_for_workers(2, timeout=60)
+                address = client.scheduler.address
+            yield address
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from opensim_nem2e.errors import NEM2EError
-from opensim_nem2e.workers import ClusterWorkers, LocalWorkers, Work, WorkStopped, run
+from opensim_nem2e.workers import ClusterWorkers, Event, LocalWorkers, Work, WorkStopped, run
 
-HERE = f"{Path(__file__).stem}"
+HERE = Path(__file__).stem
 
 
 def count_up(argument, report, stop):
@@ -37,50 +35,16 @@ def fail(argument, report, stop):
     raise {"file": OSError, "ours": NEM2EError, "bug": KeyError}[argument]("this one")
 
 
-@contextmanager
-def dask_cluster(folder, workers=2):
-    """A scheduler and workers, as a user would start them."""
-    pytest.importorskip("distributed")
-    file = folder / "scheduler.json"
-    dask = [sys.executable, "-m", "dask"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.fspath(Path(__file__).parent), *sys.path])}
-    processes = []
-    try:
-        command = [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-        with (folder / "dask.log").open("w") as log:
-            how = {"stdout": log, "stderr": log, "env": environment, "cwd": folder}
-            processes.append(subprocess.Popen([*command, "--scheduler-file", os.fspath(file)], **how))
-            for _ in range(workers):
-                command = [*dask, "worker", "--scheduler-file", os.fspath(file), "--no-nanny", "--no-dashboard"]
-                processes.append(subprocess.Popen([*command, "--nthreads", "1", "--host", "127.0.0.1"], **how))
-        deadline = time.monotonic() + 60
-        while not file.exists():
-            assert time.monotonic() < deadline, (folder / "dask.log").read_text()
-            time.sleep(0.05)
-        import distributed
-
-        with distributed.Client(scheduler_file=os.fspath(file)) as client:
-            client.wait_for_workers(workers, timeout=60)
-            yield client.scheduler.address
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
-@contextmanager
-def workers_of(kind, folder, monkeypatch):
-    if kind == "local":
+@pytest.fixture(params=["local", "cluster"])
+def workers(request, monkeypatch):
+    if request.param == "local":
         monkeypatch.setattr(sys, "path", [os.fspath(Path(__file__).parent), *sys.path])
-        yield LocalWorkers(2)
-    else:
-        with dask_cluster(folder) as address:
-            yield ClusterWorkers(address)
+        return LocalWorkers(2)
+    return ClusterWorkers(request.getfixturevalue("dask_scheduler"))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-@pytest.mark.parametrize("kind", ["local", "cluster"])
-def test_killed_work_goes_on(tmp_path, monkeypatch, kind):
+def test_killed_work_goes_on(tmp_path, workers):
     works = [
         Work(f"w{k}", f"{HERE}:count_up", {"path": os.fspath(tmp_path / f"{k}"), "to": 20, "pause": 0.02})
         for k in range(4)
@@ -100,8 +64,7 @@ def test_killed_work_goes_on(tmp_path, monkeypatch, kind):
             ended.append(event.key)
 
     ended = []
-    with workers_of(kind, tmp_path, monkeypatch) as workers:
-        assert run(iter(works), workers, look) == {}
+    assert run(iter(works), workers, look) == {}
     assert len(killed) == 1
     assert sorted(ended) == ["w0", "w1", "w2", "w3"]
     assert all((tmp_path / f"{k}").read_text() == "20" for k in range(4))
@@ -111,21 +74,20 @@ def test_killed_work_goes_on(tmp_path, monkeypatch, kind):
         assert numbers[-1] == 20
 
 
-@pytest.mark.parametrize("kind", ["local", "cluster"])
-def test_how_work_ends(tmp_path, monkeypatch, kind):
+def test_how_work_ends(tmp_path, workers):
     events = []
     long = {"path": os.fspath(tmp_path / "long"), "to": 10**6, "pause": 0.01}
-    with workers_of(kind, tmp_path, monkeypatch) as workers:
-        works = [Work(name, f"{HERE}:fail", name) for name in ("file", "ours", "bug")]
+    works = [Work(name, f"{HERE}:fail", name) for name in ("file", "ours", "bug")]
 
-        def look(event):
-            events.append(event)
-            if event.key == "long":
-                raise KeyboardInterrupt
+    def look(event):
+        events.append(event)
+        if event.key == "long" and len([other for other in events if other.kind != "report"]) == 3:
+            events.append(Event("", "ended"))
+            raise KeyboardInterrupt
 
-        with pytest.raises(KeyboardInterrupt):
-            run([*works, Work("long", f"{HERE}:count_up", long)], workers, look)
-    kinds = {event.key: event.kind for event in events if event.key != "long"}
+    with pytest.raises(KeyboardInterrupt):
+        run([*works, Work("long", f"{HERE}:count_up", long)], workers, look)
+    kinds = {event.key: event.kind for event in events if event.kind in ("failed", "broken")}
     assert kinds == {"file": "failed", "ours": "failed", "bug": "broken"}
     assert "KeyError" in next(event.content for event in events if event.key == "bug")
     # It was told to stop, and does.
@@ -145,3 +107,12 @@ def test_dask_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(NEM2EError, match=r"opensim-nem2e\[cluster\]"):
         ClusterWorkers("tcp://127.0.0.1:9")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Dask's local processes do not support Windows")
+def test_a_cluster_of_this_machine(tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.fspath(Path(__file__).parent), *sys.path]))
+    works = [Work(f"w{k}", f"{HERE}:count_up", {"path": os.fspath(tmp_path / f"{k}"), "to": 3}) for k in range(3)]
+    assert run(works, ClusterWorkers("local", 2), lambda event: None) == {}
+    assert all((tmp_path / f"{k}").read_text() == "3" for k in range(3))

@@ -7,6 +7,7 @@ Examples:
   opensim-nem2e run setup_refine.xml
   opensim-nem2e run subject*/setup_refine.xml
   opensim-nem2e run-tool setup_refine.xml -o debug
+  opensim-nem2e run setup_train.xml --scheduler tcp://10.0.0.1:8786
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from ..errors import SetupError
 from ..log import logger
 from ..tools.registry import load_tool
 from .reporting import report
@@ -32,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         The command's own parser.
     """
     parser.add_argument("setup_files", metavar="SETUP", nargs="+", help="a setup file (.xml)")
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="have the work done by the workers of this Dask scheduler, or of a 'local' one; replaces the setup file's "
+        "<scheduler>",
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -54,6 +62,13 @@ def execute(options: argparse.Namespace) -> int:
     for setup_file in options.setup_files:
         try:
             tool = load_tool(setup_file)
+            if options.scheduler is not None:
+                if all(prop.name != "scheduler" for prop in tool.properties):
+                    raise SetupError(
+                        [f"--scheduler is for tools with the property <scheduler>; {tool.tool_name} has none."],
+                        setup_file,
+                    )
+                tool.scheduler = options.scheduler
             logger.info("Preparing to run %s.", tool.tool_name)
             tool.run()
         except Exception as error:

@@ -198,6 +198,23 @@ COMPUTING_PROPERTIES: tuple[Property, ...] = (
         bounds="[0, 1024]",
     ),
     Property(
+        "device",
+        "string",
+        "auto",
+        "Where networks are trained. cpu: one in each process. cuda: all together on the graphics card; the results "
+        "differ from those of cpu in the last bits. auto: cuda if there is such a card, no scheduler, and more than a "
+        "few networks, otherwise cpu.",
+        choices=("auto", "cpu", "cuda"),
+    ),
+    Property(
+        "scheduler",
+        "string",
+        "",
+        "Address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers train the networks, or local: Dask "
+        "processes of this machine. All workers must see checkpoint_directory under the same name. Needs the extra "
+        "'cluster'. Empty: processes of this machine, without Dask.",
+    ),
+    Property(
         "checkpoint_interval",
         "double",
         60.0,
@@ -503,11 +520,66 @@ def train_networks(tool: Tool, jobs: Sequence[Job], weights: int, epochs: int, n
     opensim_nem2e.errors.TrainingError
         See :meth:`opensim_nem2e.training.pool.Pool.run`.
     """
-    from ..training.pool import Pool, default_jobs, memory_of
+    from ..training.pool import Pool
     from ..training.watch import Watch
-    from ..workers import available_processors, free_memory
 
     count = len(jobs)
+    device = _device(tool, count)
+    if tool.scheduler or device == "cuda":
+        at_once = tool.jobs
+        logger.info(
+            "All at once on the graphics card, as far as its memory goes."
+            if device == "cuda"
+            else f"On the workers of the Dask scheduler '{tool.scheduler}'."
+        )
+    else:
+        at_once = _jobs(tool, count, weights)
+    folder = results_directory(tool)
+    store = (tool.resolve("checkpoint_directory") or folder) / f"{name}_checkpoints"
+    pool = Pool(store, at_once, tool.threads, tool.checkpoint_interval, device, tool.scheduler)
+    names = [job.name for job in jobs]
+    histories = folder / f"{name}_history"
+    try:
+        with Watch(names, epochs, histories, tool.progress_bar, tool.resolve("tensorboard_directory")) as watch:
+            pool.run(jobs, watch)
+    except (KeyboardInterrupt, SystemExit):
+        logger.warning("Training was interrupted with %d of %d networks finished.", len(pool.finished), count)
+        logger.warning(
+            "What was done is kept in '%s': run the same setup again, and training goes on from there.", store
+        )
+        raise
+    if pool.reused:
+        logger.info("%d networks had been finished before and were not trained again.", len(pool.reused))
+    return pool
+
+
+#: So many networks are trained sooner by the processor than the graphics card is set up.
+_FEW = 4
+
+
+def _device(tool: Tool, count: int) -> str:
+    """Choose where networks are trained."""
+    if tool.device == "cuda" and tool.scheduler:
+        raise TrainingError(
+            "<device> is cuda, and <scheduler> is given: Dask's workers train on their processors only."
+        )
+    if tool.device == "cpu" or (tool.device == "auto" and (tool.scheduler or count <= _FEW)):
+        return "cpu"
+    # Here, not above: where it is not needed, PyTorch is not imported in this process.
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if tool.device == "cuda":
+        raise TrainingError("<device> is cuda, but PyTorch finds no graphics card that it can use. Allowed: auto, cpu.")
+    return "cpu"
+
+
+def _jobs(tool: Tool, count: int, weights: int) -> int:
+    """Choose how many processes train networks, and say what they need."""
+    from ..training.pool import default_jobs, memory_of
+    from ..workers import available_processors, free_memory
+
     memory = memory_of(weights)
     at_once = min(count, tool.jobs or default_jobs(tool.threads, memory))
     logger.info("%d at once, each in a process of its own with about %.0f MB of memory.", at_once, memory / 1e6)
@@ -526,23 +598,7 @@ def train_networks(tool: Tool, jobs: Sequence[Job], weights: int, epochs: int, n
             at_once * memory / 1e9,
             free / 1e9,
         )
-    folder = results_directory(tool)
-    store = (tool.resolve("checkpoint_directory") or folder) / f"{name}_checkpoints"
-    pool = Pool(store, at_once, tool.threads, tool.checkpoint_interval)
-    names = [job.name for job in jobs]
-    histories = folder / f"{name}_history"
-    try:
-        with Watch(names, epochs, histories, tool.progress_bar, tool.resolve("tensorboard_directory")) as watch:
-            pool.run(jobs, watch)
-    except (KeyboardInterrupt, SystemExit):
-        logger.warning("Training was interrupted with %d of %d networks finished.", len(pool.finished), count)
-        logger.warning(
-            "What was done is kept in '%s': run the same setup again, and training goes on from there.", store
-        )
-        raise
-    if pool.reused:
-        logger.info("%d networks had been finished before and were not trained again.", len(pool.reused))
-    return pool
+    return at_once
 
 
 def provenance(sets: Mapping[str, TargetData]) -> dict[str, Any]:

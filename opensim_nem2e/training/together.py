@@ -123,7 +123,8 @@ class _Group:
                     if isinstance(result, Trained):
                         self._take(network, result)
                 stopping = self.stop()
-                pause = max(self.interval, self.writing * (1 / _WRITING_SHARE - 1))
+                # 0 is asked for by who wants one after every step, whatever it costs.
+                pause = self.interval and max(self.interval, self.writing * (1 / _WRITING_SHARE - 1))
                 if stopping or faults or time.monotonic() - self.saved >= pause:
                     self._save()
                 for network, fault in faults.items():

@@ -320,3 +320,66 @@ def test_a_starting_process_that_is_killed_leaves_no_orphans(tmp_path):
     while not list((tmp_path / "store").glob("*/*/step_*")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_together_as_on_a_graphics_card(tmp_path, monkeypatch):
+    """The path of device cuda, computed on the CPU: killed, taken up, and close to separate training."""
+    works = Pool._works
+
+    def on_the_cpu(self, jobs, watcher):
+        for work in works(self, jobs, watcher):
+            work.argument["device"] = "cpu"
+            yield work
+
+    monkeypatch.setattr(Pool, "_works", on_the_cpu)
+    tasks = [make_task(k, epochs=40, hidden=6 + k % 2) for k in range(5)]
+    killed = []
+
+    def kill(name, rows):
+        if not killed and rows[-1][0] > 5:
+            killed.extend(pool.workers.process_ids)
+            os.kill(killed[0], signal.SIGKILL)
+
+    jobs, found = jobs_of(tasks)
+    watcher = Watcher(kill if os.name != "nt" else None)
+    pool = Pool(tmp_path, 1, 1, 0.0, device="cuda")
+    pool.run(jobs, watcher)
+    assert sorted(found) == [0, 1, 2, 3, 4]
+    if killed:
+        starts = [call[2] for call in watcher.calls if call[0] == "started"]
+        assert max(starts) >= 5
+    undisturbed, ends = jobs_of(tasks)
+    Pool(tmp_path / "other", 1, 1, np.inf, device="cuda").run(undisturbed, Watcher())
+    for k, task in enumerate(tasks):
+        # The same bits however often it was left, as long as the same networks are beside it from the start.
+        alone = train_here(task)
+        assert [epoch.number for epoch in found[k].history] == list(range(1, 41))
+        for name, value in alone.weights.items():
+            np.testing.assert_allclose(found[k].weights[name], value, rtol=0, atol=1e-3)
+            np.testing.assert_allclose(ends[k].weights[name], value, rtol=0, atol=1e-3)
+
+
+@needs_sigkill
+def test_a_dask_worker_killed_in_the_middle_of_a_training(tmp_path, dask_scheduler):
+    """Two real workers; the network goes on from its last checkpoint on the other, to the same bits."""
+    distributed = pytest.importorskip("distributed")
+    tasks = [make_task(k, epochs=60) for k in range(3)]
+    jobs, found = jobs_of(tasks)
+    with distributed.Client(dask_scheduler) as client:
+        pids = client.run(os.getpid)
+        killed = []
+
+        def kill(name, rows):
+            if not killed and name == "n1" and rows[-1][0] > 5:
+                (where,) = [who for who, keys in client.processing().items() if any("-n1-" in key for key in keys)]
+                killed.append(where)
+                os.kill(pids[where], signal.SIGKILL)
+
+        watcher = Watcher(kill)
+        Pool(tmp_path / "store", 1, 1, 0.0, scheduler=dask_scheduler).run(jobs, watcher)
+    assert len(killed) == 1
+    starts = [call[2] for call in watcher.calls if call[:2] == ("started", "n1")]
+    assert len(starts) == 2
+    assert starts[1] >= 5
+    for k, task in enumerate(tasks):
+        assert bits(found[k]) == bits(train_here(task))
