@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from .errors import NEM2EError
 from .log import logger
@@ -133,25 +133,9 @@ class Event:
     content: Any = None
 
 
-class Workers(Protocol):
-    """Processes that do work."""
-
-    def has_room(self) -> bool:
-        """Whether another piece of work would begin at once."""
-
-    def start(self, work: Work) -> None:
-        """Have a piece of work done."""
-
-    def next(self, timeout: float) -> Event | None:
-        """Wait for what happens next; None: nothing did."""
-
-    def close(self) -> Iterator[Event]:
-        """Have all work saved and left, and give back the processes; yields what was still reported."""
-
-
 def run(
     works: Iterable[Work],
-    workers: Workers,
+    workers: LocalWorkers | ClusterWorkers,
     on_event: Callable[[Event], None],
     on_idle: Callable[[], None] = lambda: None,
 ) -> dict[str, str]:
@@ -161,7 +145,7 @@ def run(
     ----------
     works : iterable of Work
         Each is asked for when there is room for it.
-    workers : Workers
+    workers : LocalWorkers or ClusterWorkers
         Who does them. They are closed at the end, however it comes.
     on_event : callable
         Told of everything but deaths. What it raises ends the run: other work is saved and left.

@@ -417,7 +417,12 @@ class CheckpointStore:
         """Keep other runs from entering and from tidying for a moment."""
         while True:
             self.path.mkdir(parents=True, exist_ok=True)
-            with (self.path / _GATE).open("ab") as stream:
+            try:
+                opened = (self.path / _GATE).open("ab")
+            except FileNotFoundError:
+                # A run that leaves has just removed the directory.
+                continue
+            with opened as stream:
                 while _try_lock(stream.fileno()) is False:
                     time.sleep(_GATE_POLL)
                 # Who had the lock before may have removed the file.

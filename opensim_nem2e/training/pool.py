@@ -20,7 +20,6 @@ from ..workers import (
     Event,
     LocalWorkers,
     Work,
-    Workers,
     available_processors,
     free_memory,
     run,
@@ -160,7 +159,7 @@ class Pool:
         self.folders: list[NetworkFolder] = []
         self._threads = threads
         self._different: set[str] = set()
-        self.workers: Workers | None = None
+        self.workers: LocalWorkers | ClusterWorkers | None = None
 
     def run(self, jobs: Sequence[Job], watcher: _Watcher) -> None:
         """Train networks; those that were finished before are only read.
@@ -206,7 +205,7 @@ class Pool:
             self._checkpoints.leave()
             raise
 
-    def _find_workers(self) -> Workers:
+    def _find_workers(self) -> LocalWorkers | ClusterWorkers:
         if self.scheduler:
             return ClusterWorkers(self.scheduler, self.processes)
         return LocalWorkers(1 if self.device == "cuda" else self.processes, self._threads)

@@ -370,9 +370,9 @@ def test_faults_of_a_calibration(tmp_path, lab, bundle_of_two, changes, error, m
     assert [path.name for path in tmp_path.iterdir()] == ["setup.xml"]
 
 
-def start(folder, setup, **options):
+def start(folder, setup, *arguments, **options):
     return subprocess.Popen(
-        [sys.executable, "-m", "opensim_nem2e", "run", os.fspath(setup)],
+        [sys.executable, "-m", "opensim_nem2e", "run", os.fspath(setup), *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -441,8 +441,8 @@ def test_any_number_of_jobs_gives_the_same_bits(tmp_path, lab, undisturbed):
 
 
 def test_too_many_jobs_are_told(tmp_path, lab, caplog, monkeypatch):
-    monkeypatch.setattr("opensim_nem2e.training.pool.free_memory", lambda: 3e8)
-    monkeypatch.setattr("opensim_nem2e.training.pool.available_processors", lambda: [0])
+    monkeypatch.setattr("opensim_nem2e.workers.free_memory", lambda: 3e8)
+    monkeypatch.setattr("opensim_nem2e.workers.available_processors", lambda: [0])
     assert STDRTrainTool(write_setup(tmp_path, lab, muscles="soleus gasmed", jobs=2, epochs=1)).run()
     assert "<jobs> and <threads> ask for 2 cores, but there are 1" in caplog.text
     assert "2 jobs need about 0.5 GB of memory, but 0.3 GB are free: fewer <jobs> are safer." in caplog.text
@@ -513,6 +513,7 @@ def test_real_recordings(tmp_path, shared_data, condition, caplog):
     assert table["vaslat"]["Er_refined"] < 0
 
 
+<<<<<<< HEAD
 def test_calibration_on_real_recordings(tmp_path, shared_data, caplog):
     """Three strides of a person tell more of the others than what was learned from other people."""
     caplog.set_level("INFO")
@@ -536,3 +537,22 @@ def test_calibration_on_real_recordings(tmp_path, shared_data, caplog):
         assert row["strides"] == 3
         assert row["E_calibrated"] < row["E_initial"]
         assert row["E_calibrated"] < row["E_opensim"]
+=======
+def test_trained_by_a_dask_cluster(tmp_path, lab, undisturbed, dask_scheduler):
+    setup = write_setup(tmp_path, lab, **LONG)
+    process = start(tmp_path, setup, "--scheduler", dask_scheduler)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    assert f"On the workers of the Dask scheduler '{dask_scheduler}'" in out
+    assert_same_results(tmp_path / "results", undisturbed)
+
+
+def test_where_networks_cannot_be_trained(tmp_path, lab, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    tool = STDRTrainTool(write_setup(tmp_path, lab, device="cuda"))
+    with pytest.raises(TrainingError, match="<device> is cuda, but PyTorch finds no graphics card"):
+        tool.run()
+    tool.scheduler = "tcp://127.0.0.1:9"
+    with pytest.raises(TrainingError, match="<device> is cuda, and <scheduler> is given"):
+        tool.run()
+>>>>>>> fbbf576 (Test training on a Dask cluster through the command line; a checkpoint directory may vanish while another run enters)
