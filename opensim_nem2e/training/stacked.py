@@ -191,11 +191,8 @@ class Stack:
         progress = Progress(task.settings, len(task.x))
         weights = self.net.split(self.net.flat[place])
         if state is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(task.settings.seed)
-                first = STDRNet(task.variant, self._inputs, self._samples, self.settings.hidden, self.settings.score)
-            for name, value in first.state_dict().items():
-                weights[name].copy_(value if task.initial is None else torch.from_numpy(np.array(task.initial[name])))
+            for name, value in self._first_weights(task).items():
+                weights[name].copy_(value)
             self._means[place] = 0
             self._squares[place] = 0
             self._adam_steps[place] = 0
@@ -252,6 +249,15 @@ class Stack:
         if member.progress.best_epoch:
             arrays |= self._arrays(self._best_rows()[place], "best.")
         return member.progress.state(arrays, float(self._totals[place]))
+
+    def _first_weights(self, task: Task) -> dict[str, torch.Tensor]:
+        if task.initial is not None:
+            return {name: torch.from_numpy(np.array(value)) for name, value in task.initial.items()}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(task.settings.seed)
+            return STDRNet(
+                task.variant, self._inputs, self._samples, self.settings.hidden, self.settings.score
+            ).state_dict()
 
     def _arrays(self, row: torch.Tensor, prefix: str = "") -> dict[str, NDArray[Any]]:
         return {f"{prefix}{name}": value.numpy().copy() for name, value in self.net.split(row.cpu()).items()}

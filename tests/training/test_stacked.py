@@ -10,7 +10,7 @@ import torch
 
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.networks.stdr_net import STDRNet
-from opensim_nem2e.training.engine import train
+from opensim_nem2e.training.engine import train_task
 from opensim_nem2e.training.settings import Task, TrainingSettings
 from opensim_nem2e.training.stacked import Stack, shape_of, train_stacked
 
@@ -31,7 +31,7 @@ def tasks_of(variant="temporal", held=False, counts=(10, 7, 12), **settings):
 
 
 def alone(task, **how):
-    return train(task.variant, task.x, task.y, task.settings, validation=task.held, **how)
+    return train_task(task, **how)
 
 
 def assert_close(one, other, tolerance=2e-5):
@@ -101,6 +101,14 @@ def test_fifty_steps_in_double_precision():
         assert state.numbers["steps"] == 50
         for name, value in net.state_dict().items():
             np.testing.assert_allclose(state.arrays[f"weights.{name}"], value.numpy(), rtol=0, atol=1e-12, err_msg=name)
+
+
+def test_from_given_weights():
+    tasks = tasks_of()
+    first = alone(tasks[0]).weights
+    tasks[2] = dataclasses.replace(tasks[2], initial=first)
+    for task, trained in zip(tasks, train_stacked(tasks), strict=True):
+        assert_close(trained, alone(task))
 
 
 class Left(Exception):
