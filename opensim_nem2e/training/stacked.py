@@ -12,7 +12,7 @@ recorded once as a CUDA graph and replayed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,8 +191,8 @@ class Stack:
         progress = Progress(task.settings, len(task.x))
         weights = self.net.split(self.net.flat[place])
         if state is None:
-            for name, value in self._first_weights(task).items():
-                weights[name].copy_(value)
+            for name, first in self._first_weights(task).items():
+                weights[name].copy_(first)
             self._means[place] = 0
             self._squares[place] = 0
             self._adam_steps[place] = 0
@@ -204,9 +204,9 @@ class Stack:
                     value.copy_(torch.from_numpy(np.array(state.arrays[f"{part}.{name}"])))
             self._adam_steps[place] = float(next(v for n, v in state.arrays.items() if n.startswith("adam_steps.")))
             self._totals[place] = state.numbers["total"]
-            best = {name[5:]: value for name, value in state.arrays.items() if name.startswith("best.")}
-            for name, value in best.items():
-                self.net.split(self._best_rows()[place])[name].copy_(torch.from_numpy(np.array(value)))
+            for name, best in state.arrays.items():
+                if name.startswith("best."):
+                    self.net.split(self._best_rows()[place])[name[5:]].copy_(torch.from_numpy(np.array(best)))
         self._take_data(place, task)
         self._members[place] = _Member(key, task, progress)
 
@@ -250,14 +250,13 @@ class Stack:
             arrays |= self._arrays(self._best_rows()[place], "best.")
         return member.progress.state(arrays, float(self._totals[place]))
 
-    def _first_weights(self, task: Task) -> dict[str, torch.Tensor]:
+    def _first_weights(self, task: Task) -> Mapping[str, torch.Tensor]:
         if task.initial is not None:
             return {name: torch.from_numpy(np.array(value)) for name, value in task.initial.items()}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(task.settings.seed)
-            return STDRNet(
-                task.variant, self._inputs, self._samples, self.settings.hidden, self.settings.score
-            ).state_dict()
+            net = STDRNet(task.variant, self._inputs, self._samples, self.settings.hidden, self.settings.score)
+        return net.state_dict()
 
     def _arrays(self, row: torch.Tensor, prefix: str = "") -> dict[str, NDArray[Any]]:
         return {f"{prefix}{name}": value.numpy().copy() for name, value in self.net.split(row.cpu()).items()}

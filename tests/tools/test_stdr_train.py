@@ -513,7 +513,6 @@ def test_real_recordings(tmp_path, shared_data, condition, caplog):
     assert table["vaslat"]["Er_refined"] < 0
 
 
-<<<<<<< HEAD
 def test_calibration_on_real_recordings(tmp_path, shared_data, caplog):
     """Three strides of a person tell more of the others than what was learned from other people."""
     caplog.set_level("INFO")
@@ -537,7 +536,8 @@ def test_calibration_on_real_recordings(tmp_path, shared_data, caplog):
         assert row["strides"] == 3
         assert row["E_calibrated"] < row["E_initial"]
         assert row["E_calibrated"] < row["E_opensim"]
-=======
+
+
 def test_trained_by_a_dask_cluster(tmp_path, lab, undisturbed, dask_scheduler):
     setup = write_setup(tmp_path, lab, **LONG)
     process = start(tmp_path, setup, "--scheduler", dask_scheduler)
@@ -555,4 +555,3 @@ def test_where_networks_cannot_be_trained(tmp_path, lab, monkeypatch):
     tool.scheduler = "tcp://127.0.0.1:9"
     with pytest.raises(TrainingError, match="<device> is cuda, and <scheduler> is given"):
         tool.run()
->>>>>>> fbbf576 (Test training on a Dask cluster through the command line; a checkpoint directory may vanish while another run enters)
