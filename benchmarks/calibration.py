@@ -1,12 +1,15 @@
 """What calibrating a network to a person gains, against honest baselines, on real recordings.
 
-    python benchmarks/calibration.py [--condition One-Entire] [--draws 5] [--jobs 2]
+    python benchmarks/calibration.py [--condition One-Entire] [--draws 10] [--tuned-draws 1] [--jobs 2] [--case run81]
 
 The environment variable OPENSIM_NEM2E_DATA names the folder with the recordings (their ``trials.csv`` and
 ``emg_channels.csv``). For every person, networks (preset ``fast``) are trained on the healthy other people. They are
 calibrated on 1, 3 and 10 strides of one trial, drawn at random, and judged on the trial's other strides; nothing of
 these is used before. As in real life the person's EMG maximum is taken from the calibration strides only. Errors are E
 (RMSE over the cycle) in units of the maximum over all strides, so that they can be compared.
+
+"closed form" is the method without trying to fine-tune, "calibrated" all of it (seconds per muscle and draw, hence the
+smaller number of draws).
 
 The last block calibrates on strides of walking and running together, and shows what calibrating to one motion does to
 another. ``PRIOR_STRIDES`` is estimated with each person left out.
@@ -34,7 +37,7 @@ from opensim_nem2e.networks.conditions import windows_per_cycle
 from opensim_nem2e.tools.calibration import fine_tuning_settings
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
 from opensim_nem2e.tools.training_properties import recipe_of
-from opensim_nem2e.training.calibration import PRIOR_STRIDES, calibrate
+from opensim_nem2e.training.calibration import PRIOR_STRIDES, calibrate, shrink_to_person
 from opensim_nem2e.training.recipe import plan_target
 from opensim_nem2e.training.stacked import train_stacked
 
@@ -90,7 +93,7 @@ def in_units_of_the_maximum(data: TargetData, step: int) -> TargetData:
 
 def networks_without(subject: str, cycles: dict[str, TargetData], condition: str) -> dict[str, Network]:
     """Train a network for every muscle on the healthy other people."""
-    recipe = recipe_of(STDRTrainTool(), condition)
+    recipe = recipe_of(STDRTrainTool(), condition, seed=0)
     plans = {}
     for target, data in cycles.items():
         rest, _ = in_units_of_the_maximum(data, windows_per_cycle(condition)).leave_out([subject, *NOT_TRAINED_ON])
@@ -118,69 +121,73 @@ def drawn(data: TargetData, count: int, per_trial: bool, random: np.random.Gener
     return rows
 
 
-def judge(
-    target: str, network: Network, data: TargetData, rows: np.ndarray, judged: np.ndarray, condition: str, case: str
-) -> list[dict]:
-    """Calibrate on some strides, and take the errors on others."""
+def judge(network: Network, data: TargetData, rows: np.ndarray, judged: np.ndarray, condition: str, tune: bool) -> dict:
+    """Calibrate on some strides, and take the errors on others; nothing where the EMG is never above zero."""
     step = windows_per_cycle(condition)
     scale, unit = data.y[rows][:, ::step].max(), data.y[:, ::step].max()
     if scale <= 0:
-        return []
+        return {}
     known, test = data.select(rows), data.select(judged)
     known = replace(known, y=known.y / scale)
-    found = calibrate(network, known, condition, 20, fine_tuning_settings(STDRTrainTool()))
+    closed = shrink_to_person(network, known, condition, 20)
     estimates = {
         "OpenSim": test.own,
         "uncalibrated": refine_cycles(network, test.x, condition, 20)[0],
         "mean of strides": known.y.mean(axis=0) * scale / unit,
-        "calibrated": refine_cycles(found.network, test.x, condition, 20)[0] * scale / unit,
+        "closed form": refine_cycles(closed, test.x, condition, 20)[0] * scale / unit,
     }
+    about: dict = {}
+    if tune:
+        found = calibrate(network, known, condition, 20, fine_tuning_settings(STDRTrainTool()))
+        estimates["calibrated"] = refine_cycles(found.network, test.x, condition, 20)[0] * scale / unit
+        about["fine-tuned"] = float(found.epochs > 0)
     y = test.y[:, ::step] / unit
     errors = {
         name: float(np.sqrt(((np.broadcast_to(values, test.y.shape)[:, ::step] - y) ** 2).mean(axis=1)).mean())
         for name, values in estimates.items()
     }
-    return [{"case": case, "muscle": target, "fine-tuned": found.epochs > 0, **errors}]
+    return {**about, **errors}
 
 
-def run_person(subject: str, condition: str, draws: int, seed: int) -> list[dict]:
+def run_person(subject: str, options: argparse.Namespace) -> list[dict]:
     """Do everything for one person."""
     logging.disable(logging.CRITICAL)
-    cycles = cycles_of(condition)
-    networks = networks_without(subject, cycles, condition)
+    cycles = cycles_of(options.condition)
+    networks = networks_without(subject, cycles, options.condition)
+    cases = [case for case in (*CASES, MIXED) if case.subject == subject and options.case in str(case)]
     rows: list[dict] = []
     for target, network in networks.items():
-        for case in (case for case in (*CASES, MIXED) if case.subject == subject):
+        for case in cases:
             data = strides_of(case, cycles[target])
-            mixed = case == MIXED
-            for count in (1, 3) if mixed else (1, 3, 10):
-                total = count * (len(case.trials) if mixed else 1)
+            for count in (1, 3) if case == MIXED else (1, 3, 10):
+                total = count * (len(case.trials) if case == MIXED else 1)
                 # Nothing is left to be judged on, or this muscle was not recorded.
                 if total >= len(data.trials):
                     continue
                 # The same strides for all muscles.
-                random = np.random.default_rng([seed, count])
-                for draw in range(draws):
-                    known = drawn(data, count, mixed, random)
-                    about = {"strides": total, "draw": draw, "calibrated on": str(case)}
-                    rows += [
-                        {**row, **about} for row in judge(target, network, data, known, ~known, condition, str(case))
-                    ]
-        if subject == MIXED.subject:
-            rows += transfers(target, network, strides_of(MIXED, cycles[target]), condition, draws, seed)
-    return rows
+                random = np.random.default_rng([options.seed, count])
+                for draw in range(options.draws):
+                    known = drawn(data, count, case == MIXED, random)
+                    found = judge(network, data, known, ~known, options.condition, draw < options.tuned_draws)
+                    about = {"judged on": str(case), "calibrated on": str(case), "strides": total, "draw": draw}
+                    rows.append({**about, "muscle": target, **found})
+        if MIXED in cases:
+            data = strides_of(MIXED, cycles[target])
+            rows += [{"muscle": target, **row} for row in transfers(network, data, options)]
+    return [row for row in rows if "closed form" in row]
 
 
-def transfers(target: str, network: Network, data: TargetData, condition: str, draws: int, seed: int) -> Iterable[dict]:
+def transfers(network: Network, data: TargetData, options: argparse.Namespace) -> Iterable[dict]:
     """Calibrate to one trial, judge another."""
     trials = np.array([trial.trial for trial in data.trials])
     for one, other in (("walk45", "walk36"), ("walk45", "run81"), ("run81", "walk45")):
-        random = np.random.default_rng([seed, 3])
-        for draw in range(draws):
+        random = np.random.default_rng([options.seed, 3])
+        for draw in range(options.draws):
             known = np.zeros(len(trials), dtype=bool)
             known[random.permutation(np.flatnonzero(trials == one))[:3]] = True
-            for row in judge(target, network, data, known, trials == other, condition, f"{MIXED.subject} {other}"):
-                yield {**row, "strides": 3, "draw": draw, "calibrated on": f"{MIXED.subject} {one}"}
+            found = judge(network, data, known, trials == other, options.condition, tune=False)
+            names = {"judged on": f"{MIXED.subject} {other}", "calibrated on": f"{MIXED.subject} {one}"}
+            yield {**names, "strides": 3, "draw": draw, **found}
 
 
 def prior_strides(condition: str) -> dict[str, float]:
@@ -215,36 +222,30 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--condition", default="One-Entire", choices=("One-Quarter", "One-Entire", "All-Entire"))
-    parser.add_argument("--draws", type=int, default=5, help="random draws of strides")
+    parser.add_argument("--draws", type=int, default=10, help="random draws of strides")
+    parser.add_argument("--tuned-draws", type=int, default=1, help="draws in which fine-tuning is tried, too")
     parser.add_argument("--jobs", type=int, default=2, help="people at once")
+    parser.add_argument("--case", default="", help="only cases whose name holds this text")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    estimates = ", ".join(f"{name} {value:.2f}" for name, value in prior_strides(options.condition).items())
-    print(f"PRIOR_STRIDES is {PRIOR_STRIDES}; estimated with each person left out: {estimates}.\n")
-    people = sorted({case.subject for case in CASES})
+    if not options.case:
+        estimates = ", ".join(f"{name} {value:.2f}" for name, value in prior_strides(options.condition).items())
+        print(f"PRIOR_STRIDES is {PRIOR_STRIDES}; estimated with each person left out: {estimates}.\n", flush=True)
+    people = dict.fromkeys(case.subject for case in (*CASES, MIXED) if options.case in str(case))
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as executor:
-        futures = [
-            executor.submit(run_person, subject, options.condition, options.draws, options.seed) for subject in people
-        ]
+        futures = [executor.submit(run_person, subject, options) for subject in people]
         table = pd.DataFrame([row for future in futures for row in future.result()])
+    errors = ["OpenSim", "uncalibrated", "mean of strides", "closed form", "calibrated"]
+    errors = [name for name in errors if name in table]
+    groups = ["judged on", "calibrated on", "strides"]
     # Mean over muscles for every draw; the spread is that of the draws.
-    errors = ["OpenSim", "uncalibrated", "mean of strides", "calibrated"]
-    groups = ["case", "calibrated on", "strides"]
-    by_draw = table.groupby([*groups, "draw"], sort=False)[errors].mean()
-    summary = by_draw.groupby(groups, sort=False).agg(["mean", "std"])
-    shown = pd.DataFrame(
-        {name: [f"{m:.3f} ± {s:.3f}" for m, s in summary[name].to_numpy()] for name in errors}, index=summary.index
-    )
-    shown["better than mean"] = [
-        f"{share:.0%}"
-        for share in table.assign(better=table["calibrated"] < table["mean of strides"])
-        .groupby(groups, sort=False)["better"]
-        .mean()
-    ]
-    shown["fine-tuned"] = [f"{share:.0%}" for share in table.groupby(groups, sort=False)["fine-tuned"].mean()]
-    print(f"E, mean over muscles, mean and standard deviation over {options.draws} draws ({options.condition}).")
-    print("'better than mean', 'fine-tuned': share of muscles and draws.\n")
+    by_draw = table.groupby([*groups, "draw"], sort=False)[errors].mean().groupby(groups, sort=False)
+    mean, spread = by_draw.mean(), by_draw.std()
+    shown = mean.map("{:.3f}".format) + spread.map(lambda value: "" if np.isnan(value) else f" ± {value:.3f}")
+    if "fine-tuned" in table:
+        shown["fine-tuned"] = table.groupby(groups, sort=False)["fine-tuned"].mean().map("{:.0%}".format)
+    print(f"E ({options.condition}): mean over muscles, then mean ± standard deviation over the draws.\n")
     print(shown.to_string())
 
 
