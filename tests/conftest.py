@@ -7,6 +7,7 @@ need them skip, with the reason, where it is absent.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -132,3 +133,21 @@ def dask_scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             for process in processes:
                 process.kill()
                 process.wait()
+
+
+@pytest.fixture(scope="session")
+def make_study() -> Callable[..., Path]:
+    """Return a function that writes the files of a cross-validation study without training (see study_maker.py)."""
+    spec = importlib.util.spec_from_file_location("study_maker", ROOT / "tests" / "study_maker.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made: Callable[..., Path] = module.make_study
+    return made
+
+
+@pytest.fixture(scope="session")
+def study_folder(make_study: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the files of a small study, not to be changed: three muscles, three conditions, five people, two seeds."""
+    return make_study(tmp_path_factory.mktemp("study"), muscles=("soleus", "tib", "rect"), people=5)

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..errors import OpenSimRunError
 from ..log import Recorder, logger
 from .properties import Property
 from .tool import Tool, write_text
@@ -35,6 +36,7 @@ from .training_properties import (
 
 if TYPE_CHECKING:
     from ..dataset.windows import Dataset
+    from ..evaluation.study_files import Skeleton
     from ..training.cross_validation import CrossValidation
     from .study_files import StudyTables
 
@@ -108,6 +110,32 @@ class STDRCrossValidateTool(Tool):
         ),
         *COMPUTING_PROPERTIES,
         *DATA_PROPERTIES,
+        Property(
+            "write_report",
+            "bool",
+            True,
+            "Whether figures (SVG and PNG) and a report (HTML) are written. 'opensim-nem2e report' makes them again.",
+        ),
+        Property(
+            "skeleton_model_file",
+            "file",
+            "",
+            "Model (.osim) that the figures of spatial attention show with the muscles of highest weight. None: only "
+            "the weights are shown.",
+        ),
+        Property(
+            "skeleton_motion_file",
+            "file",
+            "",
+            "Motion (.mot, .sto) or states of that model.",
+        ),
+        Property(
+            "skeleton_time_range",
+            "doubles",
+            (),
+            "Start and end of one gait cycle of the right limb in that motion. Empty: the whole file is one.",
+            unit="s",
+        ),
     )
 
     def _check(self) -> list[str]:
@@ -115,6 +143,12 @@ class STDRCrossValidateTool(Tool):
         for name in ("conditions", "baselines", "seeds"):
             shown = self._property(name).format(self.get(name)).split()
             faults += [f"<{name}> names '{value}' twice." for value in dict.fromkeys(shown) if shown.count(value) > 1]
+        if bool(self.skeleton_model_file) != bool(self.skeleton_motion_file):
+            faults.append("<skeleton_model_file> and <skeleton_motion_file> must be given together, or neither.")
+        cycle = self.skeleton_time_range
+        if cycle and not (len(cycle) == 2 and cycle[0] < cycle[1]):
+            found = " ".join(f"{value:g}" for value in cycle)
+            faults.append(f"<skeleton_time_range> must be a start and a later end, but '{found}' was found.")
         broken = [value for value in self.seeds if value != int(value)]
         faults += [f"<seeds> must be whole numbers, but '{value:g}' was found." for value in broken]
         return faults
@@ -131,6 +165,7 @@ class STDRCrossValidateTool(Tool):
         from .study_files import StudyTables, write_json
 
         begun = time.monotonic()
+        skeleton = self._skeleton()
         trials = select_trials(self)
         datasets = {condition: read_cycles(self, trials, condition) for condition in self.conditions}
         seeds = [int(seed) for seed in self.seeds]
@@ -176,9 +211,35 @@ class STDRCrossValidateTool(Tool):
             described = self._description(study, datasets, tables, self._say(tables, name))
             described["seconds"] = round(time.monotonic() - begun, 3)
             write_json(files.path(f"{name}_study.json"), described)
+            if skeleton is not None:
+                skeleton.write(files.path(f"{name}_skeleton.json"))
             files.path(f"{name}.log").write_text(recorder.text, encoding="utf-8")
+        if skeleton is None:
+            # That of another run does not belong to these results.
+            (folder / f"{name}_skeleton.json").unlink(missing_ok=True)
         # Only now: a run that is killed before its last file is written has them for the next.
         pool.remove_folders()
+        if self.write_report:
+            from ..evaluation.study_files import read_study
+            from ..evaluation.study_report import write_report
+
+            write_report(read_study(folder, name))
+
+    def _skeleton(self) -> Skeleton | None:
+        """Read the model of the figures, before training: what is wrong with it is known now, not hours later."""
+        model, motion = self.resolve("skeleton_model_file"), self.resolve("skeleton_motion_file")
+        if model is None or motion is None:
+            return None
+        from ..storage.muscles import MuscleNames
+        from .study_skeleton import read_skeleton
+
+        names = MuscleNames.load(self.resolve("muscle_names_file"))
+        try:
+            return read_skeleton(model, motion, self.skeleton_time_range, names)
+        except OpenSimRunError as error:
+            # A figure is not worth a study.
+            logger.warning("The figures will show no skeleton. %s", error)
+            return None
 
     def _say(self, tables: StudyTables, name: str) -> list[str]:
         """Tell the log what came out; the last lines say in words what it is worth."""

@@ -61,6 +61,11 @@ def test_help_ends_with_worked_examples(command, words):
             "Mend states files whose header OpenSim 4.6 damaged.",
             "  opensim-nem2e repair x_states.sto --model subject01.osim",
         ),
+        (
+            "report",
+            "Draw the figures and write the report of a cross-validation study again.",
+            "  opensim-nem2e report results --name walking",
+        ),
     ],
 )
 def test_help_of_a_command_is_its_modules_docstring(command, verb, first, last):
@@ -77,6 +82,7 @@ def test_help_of_a_command_is_its_modules_docstring(command, verb, first, last):
         (["run"], "the following arguments are required: SETUP"),
         (["print-xml"], "the following arguments are required: TOOL"),
         (["repair"], "the following arguments are required: FILE"),
+        (["report"], "the following arguments are required: DIR"),
         (["run", "--unknown", "x.xml"], "unrecognized arguments: --unknown"),
         (["--log", "loud", "info"], "invalid choice: 'loud'"),
     ],

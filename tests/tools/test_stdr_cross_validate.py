@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from opensim_nem2e.errors import SetupError, TrainingError
+from opensim_nem2e.errors import CycleError, SetupError, TrainingError
 from opensim_nem2e.tools.stdr_cross_validate import STDRCrossValidateTool
 
 SUBJECTS = ("anna", "ben", "carl", "dora")
@@ -94,6 +94,8 @@ def make_tool(lab, results, **values):
     tool.setResultsDir(results)
     tool.trials_file = lab / "trials.csv"
     tool.emg_channels_file = lab / "channels.csv"
+    # Figures take longer than these networks.
+    tool.write_report = False
     for name, value in {"hidden_units": 5, "epochs": 3, "batch_size": 4, "learning_rate": 0.01, **values}.items():
         tool.set(name, value)
     return tool
@@ -389,3 +391,53 @@ def test_real_recordings(tmp_path, shared_data):
     pairs = table(tmp_path, "conditions")
     assert len(pairs) == 2 * 3
     assert pairs["tukey_p"].notna().all()
+
+
+def test_report_with_a_skeleton(lab, tmp_path, repository):
+    """Figures and report are drawn from the files of a real run, and the model of figure 7 is OpenSim's."""
+    example = repository / "examples" / "01_refine_walking"
+    values = {"conditions": ["One-Entire", "All-Entire"], "muscles": ["soleus"], "write_report": True}
+    values |= {"skeleton_model_file": example / "walker.osim", "skeleton_time_range": (0.5, 1.5)}
+    results = tmp_path / "results"
+    tool = make_tool(lab, results, skeleton_motion_file=example / "walking_coordinates.mot", **values)
+    assert tool.run()
+    text = (results / "walk_report.html").read_text(encoding="utf-8")
+    said = json.loads((results / "walk_study.json").read_text())["verdicts"]
+    assert len(said) == 2
+    assert all(sentence.split(" (ridge)")[0] in text for sentence in said)
+    assert text.count("<img ") == len(list(results.glob("walk_*.svg"))) == 9
+    drawn = (results / "walk_attention_All-Entire_soleus.svg").read_text()
+    assert "50 % of the gait cycle" in drawn
+    assert "walker" in text
+    skeleton = json.loads((results / "walk_skeleton.json").read_text())
+    assert "ipsi:soleus" in skeleton["muscles"]
+
+    # Without the model, the next run's figures do not show that of the last.
+    assert make_tool(lab, results, **{**values, "skeleton_model_file": "", "write_report": False}).run()
+    assert not (results / "walk_skeleton.json").exists()
+
+
+def test_a_skeleton_that_crashes_opensim_costs_a_figure(lab, tmp_path, repository, caplog):
+    example = repository / "examples" / "01_refine_walking"
+    text = (example / "walker.osim").read_text()
+    (tmp_path / "broken.osim").write_text(
+        text.replace("<socket_parent_frame>pelvis_offset", "<socket_parent_frame>no", 1)
+    )
+    values = {"conditions": ["One-Entire"], "muscles": ["soleus"], "skeleton_model_file": tmp_path / "broken.osim"}
+    motion = example / "walking_coordinates.mot"
+    assert make_tool(lab, tmp_path / "results", skeleton_motion_file=motion, **values).run()
+    assert "The figures will show no skeleton." in caplog.text
+    assert (tmp_path / "results" / "walk_study.json").is_file()
+
+
+def test_a_wrong_skeleton_is_found_before_training(lab, tmp_path, repository):
+    example = repository / "examples" / "01_refine_walking"
+    model, motion = example / "walker.osim", example / "walking_coordinates.mot"
+    with pytest.raises(SetupError, match="must be given together"):
+        make_tool(lab, tmp_path, skeleton_model_file=model).run()
+    values = {"skeleton_model_file": model, "skeleton_motion_file": motion}
+    with pytest.raises(SetupError, match=r"a start and a later end, but '2 1' was found"):
+        make_tool(lab, tmp_path, **values, skeleton_time_range=(2.0, 1.0)).run()
+    with pytest.raises(CycleError, match="must lie inside"):
+        make_tool(lab, tmp_path / "results", **values, skeleton_time_range=(1.0, 20.0)).run()
+    assert not (tmp_path / "results").exists()

@@ -1,0 +1,47 @@
+"""The report command as a process."""
+
+from __future__ import annotations
+
+import shutil
+
+import lxml.html
+
+
+def test_report(command, study_folder):
+    """The report appears, the results stay as they were, and neither OpenSim nor PyTorch is needed."""
+    results = shutil.copytree(study_folder, command.folder / "results")
+    before = {path.name: path.read_bytes() for path in results.iterdir()}
+    done = command("report", "results", MODULES_FILE=str(command.folder / "modules.txt"))
+    assert done.stderr == ""
+    assert done.returncode == 0
+    report = "results/walking_report.html"
+    assert done.stdout == f"[info] The report is '{report}', with 15 figures beside it (SVG and PNG).\n"
+    page = lxml.html.parse(str(command.folder / report)).getroot()
+    assert "walking" in page.findtext(".//h1")
+    assert {name: (results / name).read_bytes() for name in before} == before
+    modules = set((command.folder / "modules.txt").read_text().splitlines())
+    assert "matplotlib" in modules
+    assert not modules & {"torch", "opensim", "matplotlib.pyplot"}
+
+
+def test_missing_files(command, study_folder):
+    results = shutil.copytree(study_folder, command.folder / "results")
+    (results / "walking_curves.csv").unlink()
+    done = command("report", "results")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        "[error] results: the study 'walking' is not complete, 1 of its files are missing: walking_curves.csv. "
+        "Run its setup file again; what is done is not done twice.\n"
+    )
+    assert not list(results.glob("*.html"))
+    assert not list(results.glob("*.svg"))
+
+
+def test_no_study(command):
+    (command.folder / "results").mkdir()
+    done = command("report", "results")
+    assert done.returncode == 1
+    assert done.stderr.startswith("[error] results: a results directory of STDRCrossValidateTool was expected")
+    done = command("report", "resluts")
+    assert done.stderr == "[error] resluts: there is no such directory.\n"
