@@ -143,8 +143,8 @@ TRAINING_PROPERTIES: tuple[Property, ...] = (
         "teacher_forcing",
         "double",
         "Share of the training steps in which the decoder is fed the measured EMG of the sample before; in the "
-        "others it is fed its own output, as it is when refining, which takes four times as long. The paper does "
-        "not say.",
+        "others it is fed its own output, as it is when refining, which takes about one and a half times as "
+        "long. The paper does not say.",
         bounds="[0, 1]",
     ),
     _decided_by_preset("epochs", "int", "Passes through the training data.", bounds="[1, 10000000]"),

@@ -27,11 +27,11 @@ from ..workers import (
 from .checkpoint import CheckpointStore, DamagedFileError, NetworkFolder
 from .settings import Task, Trained
 
-#: What a process needs besides its network: Python, NumPy and PyTorch (bytes; measured: 251 MB).
-BASE_MEMORY = 260e6
+#: What a process needs besides its network: Python, NumPy and PyTorch (bytes; measured: 265 MB).
+BASE_MEMORY = 270e6
 #: Arrays of the size of a network that a process holds at most: weights, gradients, Adam's two, the best so far, and,
-#: while a checkpoint is written, copies of these and the file's content (measured at 700 hidden units: 597 MB).
-NETWORK_COPIES = 16
+#: while a checkpoint is written, copies of these and the file's content (measured at 700 hidden units: 655 MB).
+NETWORK_COPIES = 18
 
 _WORK = "opensim_nem2e.training._worker"
 
