@@ -20,6 +20,7 @@ from .training_properties import (
     COMPUTING_PROPERTIES,
     CYCLES_PROPERTIES,
     DATA_PROPERTIES,
+    NOT_STATED,
     TRAINING_PROPERTIES,
     TRIALS_PROPERTIES,
     check_data,
@@ -290,9 +291,7 @@ class STDRCrossValidateTool(Tool):
             "methods": {key: text for key, text in METHODS.items() if key in set(cycles["method"])},
             "networks": len(study.jobs),
             "data": {
-                "description": self.data_description,
-                "licence": self.data_licence,
-                "attribution": self.data_attribution,
+                **{name: self.get(f"data_{name}") or NOT_STATED for name in ("description", "licence", "attribution")},
                 "conditions": {
                     condition: {**provenance(dataset.targets), "notes": list(dataset.notes)}
                     for condition, dataset in datasets.items()

@@ -22,6 +22,7 @@ from .training_properties import (
     CYCLES_PROPERTIES,
     DATA_PROPERTIES,
     NO_TRAINING_SETTINGS,
+    NOT_STATED,
     SEED_PROPERTY,
     TRAINING_PROPERTIES,
     TRIALS_PROPERTIES,
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from ..networks.bundle import Network
     from ..training.recipe import Recipe, SubjectErrors
     from ..training.settings import Trained
-
-_NOT_STATED = "not stated"
 
 
 class STDRTrainTool(Tool):
@@ -224,7 +223,7 @@ class STDRTrainTool(Tool):
 
         for name in ("data_licence", "data_attribution"):
             if not self.get(name):
-                logger.warning("<%s> is not given: the bundle will say '%s'.", name, _NOT_STATED)
+                logger.warning("<%s> is not given: the bundle will say '%s'.", name, NOT_STATED)
         metadata = {
             "name": path.stem,
             "cycle": {
@@ -239,9 +238,9 @@ class STDRTrainTool(Tool):
                 "output": recipe.output,
             },
             "data": {
-                "description": self.data_description or _NOT_STATED,
-                "licence": self.data_licence or _NOT_STATED,
-                "attribution": self.data_attribution or _NOT_STATED,
+                "description": self.data_description or NOT_STATED,
+                "licence": self.data_licence or NOT_STATED,
+                "attribution": self.data_attribution or NOT_STATED,
                 **provenance(train_sets),
                 "notes": list(dataset.notes),
             },

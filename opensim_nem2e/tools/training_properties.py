@@ -255,6 +255,9 @@ DATA_PROPERTIES: tuple[Property, ...] = (
     Property("data_attribution", "string", "", "Whom to credit for the data; kept with the results."),
 )
 
+#: What results say where these are empty.
+NOT_STATED = "not stated"
+
 #: Properties that say where files are and how the run is shown, not how the networks came about.
 NO_TRAINING_SETTINGS = frozenset(
     {"results_directory", "trials_file", "emg_channels_file", "muscle_names_file"}

@@ -90,7 +90,7 @@ class Baseline(ABC):
     @property
     @abstractmethod
     def parameters(self) -> Mapping[str, float]:
-        """What was chosen on the training cycles, for the results."""
+        """What was chosen on the training cycles, by name."""
 
     @property
     @abstractmethod
@@ -126,17 +126,13 @@ class MeanProfile(Baseline):
     profile: Array = field(repr=False)
 
     @classmethod
-    def fit(cls, train: TargetData, condition: Condition, samples: int) -> MeanProfile:
+    def fit(cls, train: TargetData) -> MeanProfile:
         """Average the training cycles.
 
         Parameters
         ----------
         train : TargetData
             The training cycles.
-        condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
-            Not needed: the profile is that of the cycle.
-        samples : int
-            Not needed.
 
         Returns
         -------
@@ -187,17 +183,13 @@ class Shift(Baseline):
     errors: Array = field(repr=False)
 
     @classmethod
-    def fit(cls, train: TargetData, condition: Condition, samples: int) -> Shift:
+    def fit(cls, train: TargetData) -> Shift:
         """Take the lag with the least training error E: mean over each subject's cycles, then over subjects.
 
         Parameters
         ----------
         train : TargetData
             The training cycles.
-        condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
-            Not needed: whole cycles are moved.
-        samples : int
-            Not needed.
 
         Returns
         -------
@@ -323,8 +315,8 @@ class Ridge(Baseline):
 
 #: How each baseline is fitted: training cycles, condition, samples of a window.
 BASELINES: dict[str, Callable[[TargetData, Condition, int], Baseline]] = {
-    "mean": MeanProfile.fit,
-    "shift": Shift.fit,
+    "mean": lambda train, condition, samples: MeanProfile.fit(train),
+    "shift": lambda train, condition, samples: Shift.fit(train),
     "ridge": Ridge.fit,
 }
 

@@ -76,7 +76,7 @@ def test_one_subject_has_no_penalty_to_choose():
 @pytest.mark.parametrize("lag", [-0.3, -0.02, 0.0, 0.11, 0.5])
 @pytest.mark.parametrize("condition", ["One-Quarter", "One-Entire"])
 def test_a_shift_is_learned(lag, condition):
-    fitted = Shift.fit(made(condition, noise=0.0, lag=lag), condition, 20)
+    fitted = Shift.fit(made(condition, noise=0.0, lag=lag))
     assert abs(fitted.lag) == pytest.approx(abs(lag)) if abs(lag) == 0.5 else fitted.lag == pytest.approx(lag)
     other = made(condition, noise=0.0, lag=lag, seed=5)
     np.testing.assert_allclose(fitted.estimate(other), other.y, atol=1e-12)
@@ -89,12 +89,12 @@ def test_every_subject_counts_alike_for_the_shift():
     parts = {name: np.concatenate([getattr(few, name), getattr(many, name)]) for name in ("x", "own", "y")}
     who = np.array(["a", "b", *["c"] * 40])
     data = replace(few, subjects=who, trials=tuple(range(42)), **parts)
-    assert Shift.fit(data, "One-Entire", 20).lag > 0
+    assert Shift.fit(data).lag > 0
 
 
 def test_the_mean_profile_is_blind():
     data = made()
-    fitted = MeanProfile.fit(data, "One-Entire", 20)
+    fitted = MeanProfile.fit(data)
     other = made(seed=9)
     np.testing.assert_array_equal(fitted.estimate(other), np.tile(data.y.mean(axis=0), (len(other.y), 1)))
 
