@@ -448,3 +448,10 @@ def test_repair_reports_every_file(command):
     assert first == "[error] a.sto: there is no such storage file."
     assert last == "[error] 2 of 3 files could not be repaired: a.sto, b.sto."
     assert done.stdout == "[info] c.sto: the header is healthy, left alone (9 rows, 3 columns).\n"
+
+
+def test_a_scheduler_for_a_tool_that_has_no_use_for_it(command):
+    command.write("setup.xml")
+    done = command("run", "setup.xml", "--scheduler", "local")
+    assert done.returncode == 1
+    assert "--scheduler is for tools with the property <scheduler>; DemoTool has none." in done.stderr
