@@ -360,6 +360,35 @@ def shortcut_statistics(checks: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def shortcut_verdicts(shortcut: pd.DataFrame) -> list[str]:
+    """Say in words, condition by condition, whether networks need their input.
+
+    Parameters
+    ----------
+    shortcut : pandas.DataFrame
+        From :func:`shortcut_statistics`.
+
+    Returns
+    -------
+    list of str
+        One sentence or two per condition.
+    """
+    texts = []
+    for condition, part in shortcut.groupby("condition", sort=False):
+        worse = (part["change"] > 0) & (part["p"] < ALPHA)
+        text = (
+            f"{condition}: with inputs of randomly changed frequency and phase, the error of STDR-Net changes by "
+            f"{100 * part['change'].mean():+.0f} % on average; it grows significantly on {int(worse.sum())} of "
+            f"{len(part)} muscle{'s' if len(part) > 1 else ''}."
+        )
+        if not worse.all():
+            text += (
+                " Where it does not, little more than the average waveform was learned, or people are too few to tell."
+            )
+        texts.append(text)
+    return texts
+
+
 def verdicts(statistics: pd.DataFrame, where: str) -> list[str]:
     """Say in words, condition by condition, whether the network is worth anything.
 

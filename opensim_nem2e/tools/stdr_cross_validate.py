@@ -244,7 +244,7 @@ class STDRCrossValidateTool(Tool):
 
     def _say(self, tables: StudyTables, name: str) -> list[str]:
         """Tell the log what came out; the last lines say in words what it is worth."""
-        from ..evaluation.statistics import NETWORK, listed, verdicts
+        from ..evaluation.statistics import NETWORK, listed, shortcut_verdicts, verdicts
         from .study_files import SPLITTING_MEANINGS
 
         network = tables.statistics[tables.statistics["method"] == NETWORK]
@@ -255,14 +255,8 @@ class STDRCrossValidateTool(Tool):
                 logger.info("%s", line)
             for note in dict.fromkeys(f"{row.muscle}: {row.note}" for row in part.itertuples() if row.note):
                 logger.info("%s", note)
-        unmoved = tables.shortcut[~tables.shortcut["worse"]]
-        logger.info(
-            "With inputs of randomly changed frequency and phase, the error grows by %+.0f %% on average.",
-            100 * tables.shortcut["change"].mean(),
-        )
-        if len(unmoved):
-            cases = ", ".join(f"{row.muscle} ({row.condition})" for row in unmoved.itertuples())
-            logger.warning("It does not grow for %s: these networks have learned the average waveform.", cases)
+        for text in shortcut_verdicts(tables.shortcut):
+            logger.info("%s", text)
         logger.info("The results are in '%s', their names begin with '%s'.", results_directory(self), name)
         said = verdicts(tables.statistics, SPLITTING_MEANINGS[self.splitting][1])
         for text in said:

@@ -143,6 +143,7 @@ class StudyTables:
         dict of str to object
             For the study's JSON file.
         """
+        from ..evaluation.statistics import shortcut_verdicts
         from ..training.cross_validation import DRAWS, FREQUENCIES
 
         keys = ["seed", "condition", "muscle", "held_out", "subject"]
@@ -151,6 +152,7 @@ class StudyTables:
             "meaning": "The trained networks are given inputs of randomly changed frequency and phase. Networks that "
             "refine their input get worse (change = E_changed / E - 1 > 0); those that have learned the average "
             "waveform do not notice. Er_changed is relative to OpenSim's error of the unchanged cycle.",
+            "verdicts": shortcut_verdicts(self.shortcut),
             "draws_per_cycle": DRAWS,
             "frequency_factors": list(FREQUENCIES),
             "phases": [0.0, 1.0],

@@ -17,6 +17,7 @@ from opensim_nem2e.evaluation.statistics import (
     muscle_statistics,
     one_sample,
     shortcut_statistics,
+    shortcut_verdicts,
     subject_means,
     verdicts,
 )
@@ -282,3 +283,20 @@ def test_shortcut():
     assert bool(found.loc["soleus", "worse"]) is True
     assert bool(found.loc["tib", "worse"]) is False
     assert "same value" in found.loc["tib", "note"]
+
+
+def test_shortcut_in_words():
+    def rows(condition, grown):
+        return [
+            {"condition": condition, "muscle": muscle, "subject": s, "E": 0.1, "E_changed": 0.1 * g, "E_opensim": 0.2}
+            for muscle in ("soleus", "tib")
+            for s, g in zip("abcd", grown, strict=True)
+        ]
+
+    checks = pd.DataFrame([*rows("One-Entire", (1.4, 1.5, 1.6, 1.5)), *rows("All-Entire", (0.9, 1.1, 0.9, 1.1))])
+    said = shortcut_verdicts(shortcut_statistics(checks))
+    assert said[0] == (
+        "One-Entire: with inputs of randomly changed frequency and phase, the error of STDR-Net changes by +50 % on "
+        "average; it grows significantly on 2 of 2 muscles."
+    )
+    assert "significantly on 0 of 2 muscles. Where it does not, little more than the average waveform" in said[1]
