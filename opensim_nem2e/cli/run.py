@@ -6,8 +6,8 @@ exit status is then 1. Relative paths in a setup file are relative to that file'
 Examples:
   opensim-nem2e run setup_refine.xml
   opensim-nem2e run subject*/setup_refine.xml
-  opensim-nem2e run-tool setup_refine.xml -o debug
   opensim-nem2e run setup_train.xml --scheduler tcp://10.0.0.1:8786
+  opensim-nem2e run-tool setup_refine.xml -o debug
 """
 
 from __future__ import annotations
