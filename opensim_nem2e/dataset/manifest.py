@@ -6,7 +6,8 @@ Two CSV files with a header row; paths in them are relative to the CSV file.
 side, model_file, activation_file, activation_source, emg_file, emg_time_offset_s, t_start, t_end, heel_strike_t``.
 ``emg_time_offset_s`` = l says that EMG(t + l) fits activation(t). ``heel_strike_t`` is only given where the window does
 not start at heel strike: the cycle is rolled so that it comes first. A subject named the same in two datasets is one
-person.
+person. ``external_loads_file`` (ground reactions), ``coordinates_file`` (the motion) and ``events_file`` (a table of
+gait events) may be added: ``opensim-nem2e check`` looks at them, too.
 
 ``emg_channels.csv``: ``dataset, emg_column, muscles, standard_name``. ``muscles`` are model muscle names separated by
 ``;``. An empty ``standard_name`` says that the channel must not be used (dead, copied, or without a counterpart).
@@ -43,11 +44,22 @@ TRIAL_COLUMNS = (
     "t_start",
     "t_end",
     "heel_strike_t",
+    "external_loads_file",
+    "coordinates_file",
+    "events_file",
 )
 CHANNEL_COLUMNS = ("dataset", "emg_column", "muscles", "standard_name")
 
 #: Columns of ``trials.csv`` that may be left out, or empty in a row.
-OPTIONAL_TRIAL_COLUMNS = ("speed_m_s", "model_file", "emg_time_offset_s", "heel_strike_t")
+OPTIONAL_TRIAL_COLUMNS = (
+    "speed_m_s",
+    "model_file",
+    "emg_time_offset_s",
+    "heel_strike_t",
+    "external_loads_file",
+    "coordinates_file",
+    "events_file",
+)
 
 SOURCES = ("cmc", "so", "moco")
 
@@ -86,6 +98,8 @@ class Trial:
         Heel strike inside the window, where the window does not start with it (s).
     line : int
         The row's line in the file.
+    external_loads_file, coordinates_file, events_file : pathlib.Path or None
+        The trial's ground reactions (``.xml``), its motion (``.mot``, ``.sto``) and its gait events (``.csv``).
     """
 
     dataset: str
@@ -104,6 +118,9 @@ class Trial:
     end: float
     heel_strike: float | None
     line: int
+    external_loads_file: Path | None = None
+    coordinates_file: Path | None = None
+    events_file: Path | None = None
 
     @property
     def name(self) -> str:
@@ -157,6 +174,52 @@ def read_trials(path: str | os.PathLike[str]) -> list[Trial]:
         Everything that is wrong with it, files that do not exist included.
     """
     return _read(path, TRIAL_COLUMNS, OPTIONAL_TRIAL_COLUMNS, _trial, _trial_key)
+
+
+def examine_trials(path: str | os.PathLike[str]) -> tuple[list[Trial], list[str]]:
+    """Read the rows of ``trials.csv`` that can be used, and say what is wrong with the others.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Returns
+    -------
+    trials : list of Trial
+        The rows without a fault.
+    faults : list of str
+        What :func:`read_trials` would have refused, each with its line.
+
+    Raises
+    ------
+    opensim_nem2e.errors.NEM2EError
+        The file is missing or no text.
+    """
+    return _examine(path, TRIAL_COLUMNS, OPTIONAL_TRIAL_COLUMNS, _trial, _trial_key)
+
+
+def examine_channels(path: str | os.PathLike[str]) -> tuple[list[Channel], list[str]]:
+    """Read the rows of ``emg_channels.csv`` that can be used, and say what is wrong with the others.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Returns
+    -------
+    channels : list of Channel
+        The rows without a fault.
+    faults : list of str
+        What :func:`read_channels` would have refused, each with its line.
+
+    Raises
+    ------
+    opensim_nem2e.errors.NEM2EError
+        The file is missing or no text.
+    """
+    return _examine(path, CHANNEL_COLUMNS, ("standard_name",), _channel, lambda row: (row.dataset, row.column))
 
 
 def read_channels(path: str | os.PathLike[str]) -> list[Channel]:
@@ -247,6 +310,7 @@ def _trial(row: _Row) -> Trial | None:
     speed = row.number("speed_m_s", required=False)
     side, source = row.choice("side", ("r", "l")), row.choice("activation_source", SOURCES)
     model = row.file("model_file", required=False)
+    loads, motion, events = (row.file(name, required=False) for name in TRIAL_COLUMNS[-3:])
     activations, emg = row.file("activation_file"), row.file("emg_file")
     words = {name: row.text(name) for name in ("dataset", "subject", "trial", "stride", "motion")}
     if row.faults:
@@ -270,6 +334,9 @@ def _trial(row: _Row) -> Trial | None:
         end=end,
         heel_strike=heel_strike,
         line=row.line,
+        external_loads_file=loads,
+        coordinates_file=motion,
+        events_file=events,
     )
 
 
@@ -298,6 +365,23 @@ def _read(
     make: Callable[[_Row], Item | None],
     key: Callable[[Item], tuple[str, ...]],
 ) -> list[Item]:
+    items, faults = _examine(path, columns, optional, make, key)
+    if faults:
+        shown = faults[:_MOST_FAULTS_SHOWN]
+        if len(faults) > len(shown):
+            shown.append(f"... and {len(faults) - len(shown)} more.")
+        head = f"{Path(path)}: {len(faults)} fault{'s' if len(faults) > 1 else ''} found:\n"
+        raise ManifestError(head + "\n".join(f"  - {fault}" for fault in shown))
+    return items
+
+
+def _examine(
+    path: str | os.PathLike[str],
+    columns: Sequence[str],
+    optional: Sequence[str],
+    make: Callable[[_Row], Item | None],
+    key: Callable[[Item], tuple[str, ...]],
+) -> tuple[list[Item], list[str]]:
     file = Path(path)
     try:
         content = file.read_bytes().decode("utf-8-sig")
@@ -318,13 +402,7 @@ def _read(
         faults += row.faults
     if not faults and not items:
         faults.append("the file has no rows below its header.")
-    if faults:
-        shown = faults[:_MOST_FAULTS_SHOWN]
-        if len(faults) > len(shown):
-            shown.append(f"... and {len(faults) - len(shown)} more.")
-        head = f"{file}: {len(faults)} fault{'s' if len(faults) > 1 else ''} found:\n"
-        raise ManifestError(head + "\n".join(f"  - {fault}" for fault in shown))
-    return items
+    return items, faults
 
 
 def _rows(content: str, columns: Sequence[str], optional: Sequence[str], folder: Path) -> tuple[list[_Row], list[str]]:

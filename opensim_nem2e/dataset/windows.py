@@ -377,7 +377,7 @@ class _Builder:
         values = series.data[:, series.labels.index(channel.column)]
         shift = trial.emg_time_offset if self.use_emg_time_offset else 0.0
         start, end, roll = trial.start + shift, trial.end + shift, trial.heel_strike
-        if shift and _holds_one_cycle(series.time, trial.start, trial.end):
+        if shift and holds_one_cycle(series.time, trial.start, trial.end):
             # The file is the cycle: what is shifted out at one end comes in at the other.
             start, end = trial.start, trial.end
             first = start if roll is None else roll
@@ -499,8 +499,21 @@ def _identity(trial: Trial) -> tuple[str | int | float, ...]:
     return (trial.subject, trial.dataset, trial.trial, *stride, trial.side, *files, trial.start)
 
 
-def _holds_one_cycle(time: Array, start: float, end: float) -> bool:
-    """Tell whether a file spans the cycle and nothing more, within 2 % of its length or one row at each end."""
+def holds_one_cycle(time: Array, start: float, end: float) -> bool:
+    """Tell whether a file spans the cycle and nothing more, within 2 % of its length or one row at each end.
+
+    Parameters
+    ----------
+    time : numpy.ndarray, shape (rows,)
+        Time of the file's rows (s).
+    start, end : float
+        The cycle (s).
+
+    Returns
+    -------
+    bool
+        True where the file can be taken as periodic.
+    """
     row = float(np.median(np.diff(time))) if time.size > 1 else 0.0
     allowed = max(0.02 * (end - start), 1.5 * row)
     return abs(time[0] - start) <= allowed and abs(time[-1] - end) <= allowed

@@ -84,6 +84,9 @@ _OTHER_ACTUATORS: dict[str, tuple[str, ...]] = {
     "ClutchedPathSpring": ("stretch",),
 }
 
+#: Forces between a model and the ground that need no recording.
+_CONTACTS = frozenset({"HuntCrossleyForce", "ElasticFoundationForce", "SmoothSphereHalfSpaceForce"})
+
 #: How many coordinates a joint has when its file lists none; OpenSim then calls them ``_coord_<i>``.
 _COORDINATES_OF_JOINTS = {
     "PinJoint": 1,
@@ -205,6 +208,8 @@ class OsimModel:
         By name, in the order of the file.
     actuators : tuple of ActuatorInfo
         All actuators, muscles included, in the order of the file.
+    contacts : tuple of str
+        Names of the forces by which the ground pushes back by itself (contact spheres and meshes).
     """
 
     name: str
@@ -214,6 +219,7 @@ class OsimModel:
     coordinates: tuple[Coordinate, ...]
     muscles: Mapping[str, MuscleInfo]
     actuators: tuple[ActuatorInfo, ...]
+    contacts: tuple[str, ...] = ()
     _states: tuple[str, ...] = ()
 
     def state_labels(self) -> tuple[str, ...]:
@@ -280,6 +286,11 @@ def read_model(path: str | os.PathLike[str]) -> OsimModel:
         coordinates=coordinates,
         muscles=muscles,
         actuators=tuple(actuators),
+        contacts=tuple(
+            element.get("name") or ""
+            for element, _ in reader.forces()
+            if _class_of(element) in _CONTACTS and not reader.is_off(element)
+        ),
         # OpenSim's tree puts what stands in <components> before the model's sets.
         _states=(*free_states, *joint_states, *force_states),
     )
@@ -425,6 +436,11 @@ class _Reader:
             if nested is not None:
                 return self.number(nested, inner, default)
         return default
+
+    def is_off(self, element: etree._Element) -> bool:
+        """Tell whether a force is switched off, in the words of any version."""
+        applies = self.text(element, "appliesForce")
+        return self.flag(element, "isDisabled") or (applies is not None and applies[0].lower() == "false")
 
     def flag(self, element: etree._Element, key: str) -> bool:
         found = self.text(element, key)

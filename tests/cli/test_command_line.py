@@ -57,6 +57,11 @@ def test_help_ends_with_worked_examples(command, words):
             "  opensim-nem2e info STDRRefineTool network_file",
         ),
         (
+            "check",
+            "Examine the recordings and simulations of a manifest.",
+            "  opensim-nem2e check trials.csv --channels other_channels.csv",
+        ),
+        (
             "repair",
             "Mend states files whose header OpenSim 4.6 damaged.",
             "  opensim-nem2e repair x_states.sto --model subject01.osim",

@@ -1,0 +1,1 @@
+"""The manifest's doctor: what is wrong with recordings and simulations, seen from their files."""

@@ -1,0 +1,152 @@
+"""Measures of what can be wrong with a recording of EMG envelopes.
+
+References
+----------
+Hershler, C., Milner, M. (1978). An optimality criterion for processing electromyographic (EMG) signals relating to
+human locomotion. IEEE Trans. Biomed. Eng. 25, 413-420.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+def levels(values: ArrayLike) -> tuple[Array, Array]:
+    """Return the low and the high level of each channel: its 1st and 99th percentile, which no single spike sets.
+
+    Parameters
+    ----------
+    values : array_like, shape (rows, channels)
+        Envelopes; NaN is left out.
+
+    Returns
+    -------
+    low, high : numpy.ndarray, shape (channels,)
+        In the unit of the channel.
+    """
+    low, high = np.nanpercentile(np.asarray(values, dtype=float), [1.0, 99.0], axis=0)
+    return low, high
+
+
+def plateaus(time: ArrayLike, values: ArrayLike) -> tuple[int, float]:
+    """Count how often a channel reaches its very maximum, and how long it stays there at most.
+
+    A muscle's envelope has one highest sample. An amplifier or a converter at its limit gives the same highest value
+    again and again.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time (s).
+    values : array_like, shape (rows,)
+        One channel.
+
+    Returns
+    -------
+    visits : int
+        Separate stretches of rows at the maximum.
+    longest : float
+        Duration of the longest, from its first to its last row (s).
+    """
+    t, x = np.asarray(time, dtype=float), np.asarray(values, dtype=float)
+    at = np.flatnonzero(x == np.nanmax(x))
+    stretches = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
+    return len(stretches), max(float(t[rows[-1]] - t[rows[0]]) for rows in stretches)
+
+
+def copies(values: ArrayLike, tolerance: float = 1e-6) -> list[tuple[int, int]]:
+    """Find channels that are the same up to a gain and an offset.
+
+    Parameters
+    ----------
+    values : array_like, shape (rows, channels)
+        The recording.
+    tolerance : float
+        By how much the correlation may fall short of 1. Neighbouring muscles of real recordings reach 0.98; the digits
+        of a text file cost less than 1e-8.
+
+    Returns
+    -------
+    list of tuple of (int, int)
+        Pairs of channels, each with the first that it equals.
+    """
+    table = np.asarray(values, dtype=float)
+    moving = np.flatnonzero(np.ptp(table, axis=0) > 0.0)
+    if moving.size < 2:
+        return []
+    r = np.atleast_2d(np.corrcoef(table[:, moving], rowvar=False))
+    pairs = []
+    for later in range(1, moving.size):
+        same = np.flatnonzero(r[:later, later] > 1.0 - tolerance)
+        if same.size:
+            pairs.append((int(moving[same[0]]), int(moving[later])))
+    return pairs
+
+
+def variance_ratio(cycles: ArrayLike) -> float:
+    """Measure how far cycles differ from their mean (Hershler & Milner 1978).
+
+    Parameters
+    ----------
+    cycles : array_like, shape (cycles, samples)
+        One channel over several gait cycles, two or more.
+
+    Returns
+    -------
+    float
+        0 if all are the same, 1 if they have no more in common than chance.
+    """
+    table = np.asarray(cycles, dtype=float)
+    count, samples = table.shape
+    within = np.sum((table - table.mean(axis=0)) ** 2) / (samples * (count - 1))
+    total = np.sum((table - table.mean()) ** 2) / (samples * count - 1)
+    return float(within / total) if total > 0.0 else 0.0
+
+
+def period(time: ArrayLike, values: ArrayLike, shortest: float, longest: float) -> tuple[float, float]:
+    """Find the period of a recording from the autocorrelation of its channels.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time, evenly spaced (s).
+    values : array_like, shape (rows, channels)
+        The channels; each counts the same.
+    shortest, longest : float
+        Where to look (s).
+
+    Returns
+    -------
+    period : float
+        The first period whose correlation is nearly the highest: what repeats after one stride repeats after two (s).
+        NaN if there is none.
+    correlation : float
+        The mean autocorrelation there, -1..1.
+    """
+    t = np.asarray(time, dtype=float)
+    table = np.asarray(values, dtype=float)
+    step = (t[-1] - t[0]) / (t.size - 1)
+    centred = table - table.mean(axis=0)
+    centred = centred[:, np.std(centred, axis=0) > 0.0]
+    lags = np.arange(max(1, int(shortest / step)), min(t.size // 2, int(np.ceil(longest / step)) + 1))
+    if lags.size < 3 or not centred.shape[1]:
+        return float("nan"), 0.0
+    spectrum = np.fft.rfft(centred, 2 * t.size, axis=0)
+    products = np.fft.irfft(np.abs(spectrum) ** 2, axis=0)[: t.size]
+    # Fewer rows overlap the larger the lag.
+    overlap = t.size / (t.size - lags)
+    r = (products[lags] * overlap[:, np.newaxis] / products[0]).mean(axis=1)
+    peaks = np.flatnonzero((r[1:-1] >= r[:-2]) & (r[1:-1] > r[2:])) + 1
+    if not peaks.size:
+        return float("nan"), 0.0
+    first = int(peaks[np.flatnonzero(r[peaks] >= _NEARLY * r[peaks].max())[0]])
+    before, at, after = r[first - 1 : first + 2]
+    shift = 0.5 * (before - after) / (before - 2.0 * at + after)
+    return float((lags[first] + shift) * step), float(at)
+
+
+#: A peak of the autocorrelation that reaches this share of the highest one counts as equally high.
+_NEARLY = 0.85
