@@ -41,7 +41,13 @@ class Finding:
 
 @dataclass
 class Findings:
-    """All findings of one examination; the same thing in many files is told once."""
+    """All findings of one examination; the same thing in many files is told once.
+
+    Parameters
+    ----------
+    found : dict of tuple to list of Finding
+        What was found so far, by what is told once.
+    """
 
     found: dict[tuple[str, ...], list[Finding]] = field(default_factory=dict)
 

@@ -31,7 +31,13 @@ _OVERHANG = 0.03
 
 @dataclass
 class Files:
-    """Reads files, each once; what is wrong with one becomes a finding."""
+    """Reads files, each once; what is wrong with one becomes a finding.
+
+    Parameters
+    ----------
+    findings : Findings
+        Takes what is wrong.
+    """
 
     findings: Findings
     _series: dict[Path, TimeSeries | None] = field(default_factory=dict)
