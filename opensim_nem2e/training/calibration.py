@@ -30,9 +30,10 @@ Array = NDArray[np.float64]
 #: 0.37 (``benchmarks/calibration.py`` prints them); between 0.1 and 0.3 the error on new strides changed by under 1 %.
 PRIOR_STRIDES = 0.25
 
-#: Inner folds at most, and the smallest number of strides with which fine-tuning is tried.
+#: Inner folds at most, and the smallest number of strides with which fine-tuning is tried: with fewer, a fold is a
+#: single stride, which may be the only one of its motion, and says little about the choice.
 FOLDS = 5
-FEWEST_STRIDES = 3
+FEWEST_STRIDES = 6
 
 #: How weights are fine-tuned, by property name; ``epochs`` is the largest number.
 FINE_TUNING: Mapping[str, Setting] = MappingProxyType(
@@ -119,7 +120,7 @@ def calibrate(
 ) -> Calibrated:
     """Calibrate a network to a person.
 
-    The closed form is computed. With three strides or more the weights are fine-tuned, too, from the network with the
+    The closed form is computed. With six strides or more the weights are fine-tuned, too, from the network with the
     person's mean residual added: without each of up to five groups of strides in turn, to see on the strides left out
     which number of epochs is best, and whether it is better than the closed form by more than the standard error of the
     difference (the one-standard-error rule, Hastie, Tibshirani and Friedman 2009, section 7.10). If so, it is

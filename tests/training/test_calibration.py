@@ -11,7 +11,7 @@ from opensim_nem2e.dataset.windows import TargetData
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.networks.bundle import refine_cycles
 from opensim_nem2e.networks.conditions import cycle_samples, split_cycle
-from opensim_nem2e.training.calibration import FOLDS, PRIOR_STRIDES, calibrate, shrink_to_person
+from opensim_nem2e.training.calibration import FEWEST_STRIDES, FOLDS, PRIOR_STRIDES, calibrate, shrink_to_person
 from opensim_nem2e.training.engine import train_task
 from opensim_nem2e.training.recipe import Recipe, cycle_errors, train_target
 from opensim_nem2e.training.settings import Task, TrainingSettings
@@ -115,7 +115,7 @@ def test_two_motions_are_fine_tuned(networks, condition):
         assert again.network.tensors()[name].tobytes() == value.tobytes(), name
 
 
-def test_one_or_two_strides_are_not_fine_tuned(networks):
+def test_few_strides_are_not_fine_tuned(networks):
     one = calibrate(networks["One-Entire"], strides_of(count=1), "One-Entire", 20, SETTINGS)
     assert (one.strides, one.epochs, one.errors) == (1, 0, {})
     # Two that differ as much as they can.
@@ -123,6 +123,8 @@ def test_one_or_two_strides_are_not_fine_tuned(networks):
     found = calibrate(networks["One-Entire"], two, "One-Entire", 20, SETTINGS)
     assert (found.strides, found.epochs) == (2, 0)
     assert found.errors["mean"] == pytest.approx(cycle_errors(two.y[::-1], two.y).mean())
+    five = joined(strides_of(count=3), strides_of(count=FEWEST_STRIDES - 4, shift=0.5))
+    assert calibrate(networks["One-Entire"], five, "One-Entire", 20, SETTINGS).epochs == 0
 
 
 def test_it_is_for_one_person(networks):
