@@ -289,7 +289,7 @@ def loss_figure(results: StudyResults, condition: str) -> StudyFigure:
     StudyFigure
         A panel per muscle: median over folds and seeds, and their range.
     """
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     table = results.losses[results.losses["condition"] == condition]
     muscles = [muscle for muscle in results.muscles_of(condition) if (table["muscle"] == muscle).any()]
@@ -308,6 +308,7 @@ def loss_figure(results: StudyResults, condition: str) -> StudyFigure:
                 low, middle, high = by_epoch.min(), by_epoch.median(), by_epoch.max()
                 axis.fill_between(low.index, low, high, color=colour, alpha=0.18, linewidth=0)
                 axis.plot(middle.index, middle, color=colour, linewidth=1.2, label=label, gid=column)
+            axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             axis.set_yscale("log")
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -346,6 +347,7 @@ def temporal_attention_figure(results: StudyResults, condition: str) -> StudyFig
     columns = min(4, len(muscles))
     rows = -(-len(muscles) // columns)
     largest = max(float(results.attention[condition, muscle].weights.max()) for muscle in muscles)
+    even = 1.0 / results.attention[condition, muscles[0]].weights.shape[1]
     with _style():
         figure = _new_figure(1.0 + 2.15 * columns, 0.5 + 3.6 * rows)
         grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[1.6, 1.0] * rows)
@@ -367,13 +369,15 @@ def temporal_attention_figure(results: StudyResults, condition: str) -> StudyFig
             if column == 0:
                 heat.set_ylabel("output: % gait cycle")
                 curves.set_ylabel("activation /\nnormalised EMG")
-        figure.colorbar(image, ax=grid[0::2, :].ravel().tolist(), label="attention weight", shrink=0.6, pad=0.02)
+        bar = figure.colorbar(image, ax=grid[0::2, :].ravel().tolist(), label="attention weight", shrink=0.6, pad=0.02)
+        bar.ax.axhline(even, color="white", linewidth=1)
         _share_legend(figure, grid[1::2, :].ravel().tolist())
     what = "in its own quarter of the cycle" if quarter else "of the cycle"
     return StudyFigure(
         f"attention_{condition}",
         f"Temporal attention, {condition}",
         f"Above: how every output sample weighs the input samples {what} (mean over all cycles that were left out). "
+        f"Evenly spread, every weight would be {even:.3f} (white line in the scale). "
         + ("" if quarter else "Weights off the dotted diagonal move activity in time. ")
         + "Below: mean curves of OpenSim (blue), STDR-Net (orange) and EMG (black).",
         f"Heat maps of temporal attention weights of {len(muscles)} muscles, each above the mean curves it produced.",
@@ -437,6 +441,7 @@ def spatial_attention_figure(results: StudyResults, condition: str, muscle: str)
         _frame(heat)
         bar = figure.add_axes(box(width - right + 0.12, low, 0.12, min(rows, 3.0)))
         figure.colorbar(image, cax=bar, label="attention weight")
+        bar.axhline(1.0 / len(names), color="white", linewidth=1)
     top = top_inputs(attention, len(attention.weights) // 2)[:3]
     drawn = ""
     if skeleton is not None:
@@ -447,7 +452,8 @@ def spatial_attention_figure(results: StudyResults, condition: str, muscle: str)
         f"attention_{condition}_{muscle}",
         f"Spatial attention for {muscle}, {condition}",
         f"How the output for {muscle} weighs each input muscle over the gait cycle (mean over all cycles that were "
-        f"left out).{drawn} 'contra' muscles belong to the other limb.",
+        f"left out). Evenly spread, every weight would be {1 / len(names):.3f} (white line in the scale).{drawn} "
+        "'contra' muscles belong to the other limb.",
         f"Heat map of the attention weights of {len(names)} input muscles over the gait cycle for {muscle}. Highest at "
         f"mid-cycle: {', '.join(_muscle_label(name) for name in top)}.",
         figure,
