@@ -167,7 +167,7 @@ def test_spatial_attention_without_a_skeleton(results):
     assert "model" not in drawn.caption
 
 
-@pytest.mark.parametrize("count", [3, 16])
+@pytest.mark.parametrize("count", [3, pytest.param(16, marks=pytest.mark.slow)])
 def test_legible(make_study, tmp_path, count):
     """No two tick labels of an axis touch, no letter is smaller than 6 points, and nothing hangs over the edge."""
     from opensim_nem2e.evaluation.study_figures import _style
