@@ -261,6 +261,55 @@ def write_cmc_setup(path: Path, name: str, start: float, end: float, results: st
     )
 
 
+def write_static_optimization_setup(path: Path, name: str, start: float, end: float, results: str) -> None:
+    """Write the setup of a static optimisation: the sum of squared activations is least at every instant.
+
+    Parameters
+    ----------
+    path : Path
+        The file; all other files are expected beside it.
+    name : str
+        Name of the tool, with which the results' names start.
+    start, end : float
+        Time window, s.
+    results : str
+        Results directory, relative to the setup file.
+    """
+    _write_xml(
+        path,
+        f"""
+    <AnalyzeTool name="{name}">
+        <model_file>walker.osim</model_file>
+        <replace_force_set>false</replace_force_set>
+        <force_set_files>actuators.xml</force_set_files>
+        <results_directory>{results}</results_directory>
+        <output_precision>8</output_precision>
+        <initial_time>{start:.3f}</initial_time>
+        <final_time>{end:.3f}</final_time>
+        <solve_for_equilibrium_for_auxiliary_states>false</solve_for_equilibrium_for_auxiliary_states>
+        <AnalysisSet name="Analyses">
+            <objects>
+                <StaticOptimization name="StaticOptimization">
+                    <on>true</on>
+                    <!--Rows of the motion file from one optimisation to the next.-->
+                    <step_interval>2</step_interval>
+                    <in_degrees>true</in_degrees>
+                    <use_model_force_set>true</use_model_force_set>
+                    <activation_exponent>2</activation_exponent>
+                    <use_muscle_physiology>true</use_muscle_physiology>
+                    <optimizer_convergence_criterion>0.0001</optimizer_convergence_criterion>
+                    <optimizer_max_iterations>100</optimizer_max_iterations>
+                </StaticOptimization>
+            </objects>
+            <groups/>
+        </AnalysisSet>
+        <external_loads_file>external_loads.xml</external_loads_file>
+        <coordinates_file>walking_coordinates.mot</coordinates_file>
+        <lowpass_cutoff_frequency_for_coordinates>-1</lowpass_cutoff_frequency_for_coordinates>
+    </AnalyzeTool>""",
+    )
+
+
 def write_inverse_dynamics_setup(path: Path, start: float, end: float, results: str) -> None:
     """Write the inverse dynamics setup that checks motion against ground reactions.
 

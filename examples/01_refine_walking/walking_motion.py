@@ -29,7 +29,7 @@ Sekiya N, Nagasaki H, Ito H, Furuna T (1996). The invariant relationship between
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -145,6 +145,8 @@ class Variation:
         Relative standard deviation of the walk ratio (step length over cadence).
     trunk_sd : float
         Standard deviation of the mean lean of the trunk, degrees.
+    stride : Variation, optional
+        How one stride departs from this walker's own style; it comes on top.
     """
 
     seed: int = 0
@@ -153,6 +155,70 @@ class Variation:
     moment_sd: float = 0.0
     cadence_sd: float = 0.0
     trunk_sd: float = 0.0
+    stride: Variation | None = None
+
+    def draw(self, phase: np.ndarray) -> Departure:
+        """Draw what this walker, and this stride of theirs, do differently.
+
+        Parameters
+        ----------
+        phase : ndarray, shape (samples,)
+            Phases of the right leg's gait cycle, 0..1.
+
+        Returns
+        -------
+        Departure
+            The departure from the norm; the same for the same seeds.
+        """
+        rng = np.random.default_rng(self.seed)
+
+        def wander(sd: float) -> np.ndarray:
+            # Three harmonics with falling amplitude; their variances add to sd^2.
+            weights = np.array([1.0, 0.6, 0.36])
+            weights *= sd / np.sqrt(np.sum(weights**2))
+            a, b = rng.standard_normal((2, 3))
+            k = np.arange(1, 4)[:, None]
+            return weights @ (a[:, None] * np.cos(2 * np.pi * k * phase) + b[:, None] * np.sin(2 * np.pi * k * phase))
+
+        # The order of the draws is part of the result.
+        own = Departure(
+            walk_ratio=self.cadence_sd * rng.standard_normal(),
+            angles=np.array([wander(np.deg2rad(self.angle_sd)) for _ in range(3)]),
+            hump=self.force_sd * rng.standard_normal(),
+            drive=self.force_sd * rng.standard_normal(),
+            moments=np.array([wander(self.moment_sd) for _ in range(3)]),
+            lean=np.deg2rad(self.trunk_sd) * rng.standard_normal(),
+        )
+        return own if self.stride is None else own + self.stride.draw(phase)
+
+
+@dataclass(frozen=True)
+class Departure:
+    """What a :class:`Variation` adds to the norm.
+
+    Parameters
+    ----------
+    walk_ratio : float
+        Logarithm of the factor on the walk ratio.
+    angles : ndarray, shape (3, samples)
+        Added to hip flexion, knee flexion and ankle dorsiflexion, rad.
+    hump, drive : float
+        Relative change of the vertical force's double hump and of the forward force.
+    moments : ndarray, shape (3, samples)
+        Added to the moments of hip, knee and ankle, Nm/kg.
+    lean : float
+        Mean lean of the trunk, rad.
+    """
+
+    walk_ratio: float
+    angles: np.ndarray
+    hump: float
+    drive: float
+    moments: np.ndarray
+    lean: float
+
+    def __add__(self, other: Departure) -> Departure:
+        return Departure(**{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -232,20 +298,11 @@ def normative_targets(body: Body, speed: float, phase: np.ndarray, variation: Va
     Targets
         The curves at `phase`.
     """
-    variation = variation or Variation()
-    rng = np.random.default_rng(variation.seed)
+    departure = (variation or Variation()).draw(phase)
     half = len(phase) // 2
     cycle = np.arange(400) / 400
 
-    def wander(sd: float) -> np.ndarray:
-        # Three harmonics with falling amplitude; their variances add to sd^2.
-        weights = np.array([1.0, 0.6, 0.36])
-        weights *= sd / np.sqrt(np.sum(weights**2))
-        a, b = rng.standard_normal((2, 3))
-        k = np.arange(1, 4)[:, None]
-        return weights @ (a[:, None] * np.cos(2 * np.pi * k * phase) + b[:, None] * np.sin(2 * np.pi * k * phase))
-
-    walk_ratio_factor = float(np.exp(variation.cadence_sd * rng.standard_normal()))
+    walk_ratio_factor = float(np.exp(departure.walk_ratio))
     period = stride_period(speed, body.height, walk_ratio_factor)
     step = 0.5 * period * speed / body.height
     step_reference = 0.5 * stride_period(REFERENCE_SPEED, REFERENCE_HEIGHT) * REFERENCE_SPEED / REFERENCE_HEIGHT
@@ -258,10 +315,10 @@ def normative_targets(body: Body, speed: float, phase: np.ndarray, variation: Va
     angles[0] = middle + (angles[0] - middle) * reach
     loading = 0.5 * (1 + np.cos(np.pi * np.clip((phase - 0.15) / 0.15, -1, 1)))
     angles[1] += np.deg2rad(12.0) * (pace - 1.0) * loading
-    angles = angles + np.array([wander(np.deg2rad(variation.angle_sd)) for _ in range(3)])
+    angles = angles + departure.angles
 
-    hump = max(0.1, pace * (1 + variation.force_sd * rng.standard_normal()))
-    drive = max(0.1, pace * (1 + variation.force_sd * rng.standard_normal()))
+    hump = max(0.1, pace * (1 + departure.hump))
+    drive = max(0.1, pace * (1 + departure.drive))
 
     def vertical_at(phase: np.ndarray, other: np.ndarray) -> np.ndarray:
         # Scale the rise and fall of both feet's sum about one body weight; its mean over a cycle must be just that.
@@ -278,9 +335,8 @@ def normative_targets(body: Body, speed: float, phase: np.ndarray, variation: Va
 
     pressure = PchipInterpolator(*np.array(PRESSURE, float).T)(100 * phase)
     moments = pace * np.array([periodic_curve(knots, phase) for knots in (HIP_MOMENT, KNEE_MOMENT, ANKLE_MOMENT)])
-    moments = moments + np.array([wander(variation.moment_sd) for _ in range(3)])
-    lean = np.deg2rad(variation.trunk_sd) * rng.standard_normal()
-    return Targets(angles, vertical, forward, pressure * body.foot_length, moments, float(lean), period)
+    moments = moments + departure.moments
+    return Targets(angles, vertical, forward, pressure * body.foot_length, moments, float(departure.lean), period)
 
 
 def periodic_curve(knots: tuple[tuple[float, float], ...], phase: np.ndarray) -> np.ndarray:
