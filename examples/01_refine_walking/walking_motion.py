@@ -218,7 +218,8 @@ class Departure:
     lean: float
 
     def __add__(self, other: Departure) -> Departure:
-        return Departure(**{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)})
+        names = [field.name for field in fields(self)]
+        return Departure(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Simulate the virtual cohort with OpenSim: every stride an own motion, its muscle activations by static optimisation.
 
-python examples/02_virtual_cohort/make_cohort.py --out cohort.csv.gz            # about FIXME minutes on two cores
+python examples/02_virtual_cohort/make_cohort.py --out cohort.csv.gz            # some minutes on two cores
 python examples/02_virtual_cohort/make_cohort.py --subjects 2 --strides 1 --out small.csv.gz
 
 Every stride is computed in processes of its own. The result is one table: a row per per cent of the gait cycle.
@@ -11,12 +11,10 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +51,7 @@ def simulate_stride(subject: Subject, stride: Stride) -> pd.DataFrame:
     -------
     pandas.DataFrame
         101 rows: subject, speed name, stride, speed (m/s), period (s), per cent of the right gait cycle, and the
-        activation of each muscle (0..1); ``reserve_Nm`` and ``residual_N`` are the largest of the actuators that help
-        the muscles, and the pelvis, at that instant.
+        activation of each muscle (0..1); ``reserve_Nm`` is the largest moment of the actuators that help the muscles.
     """
     from walking_model import build_model  # the only import of opensim
 

@@ -6,7 +6,7 @@ case               what the EMG is
 none               the simulated activation itself
 delay              OpenSim's activation follows the EMG by 75 ms (as found in running by Hamner and Delp 2013,
                    doi:10.1016/j.jbiomech.2012.11.024), a little more or less in each person (`DELAY_SD`)
-redistribution     a fixed share of every muscle's effort belongs to its synergists (`SYNERGISTS`)
+redistribution     most of every muscle's effort belongs to its synergists, in fixed shares (`SYNERGISTS`, `SHARES`)
 both               the redistribution, then the delay
 =================  ====================================================================================================
 
@@ -24,6 +24,9 @@ import pandas as pd
 from opensim_nem2e.dataset.manifest import CHANNEL_COLUMNS, TRIAL_COLUMNS
 from opensim_nem2e.storage import TimeSeries, write_storage
 
+#: Name of the cohort in the manifests.
+DATASET = "virtual_cohort"
+
 CASES = ("none", "delay", "redistribution", "both")
 
 #: How far OpenSim's activation is behind the EMG, s: mean over people and standard deviation between them.
@@ -35,8 +38,9 @@ SYNERGISTS = (
     ("recfem", "vaslat", "vasmed"),
     ("glmax1", "bflh", "semimem"),
 )
-#: Share of a muscle's effort that goes to its synergists, in equal parts.
-MOVED = 0.5
+#: EMG of a muscle, as shares of the simulated activations of its group: its own, the next one's, the one after's.
+#: Every muscle's effort is handed on in the same shares.
+SHARES = (0.3, 0.5, 0.2)
 #: EMG channels: model muscle without side, and its standard name. The tibialis anterior has no synergist.
 CHANNELS = {
     "soleus": "soleus",
@@ -71,8 +75,7 @@ def mixing(names: list[str]) -> np.ndarray:
     matrix = np.eye(len(names))
     for group in SYNERGISTS:
         rows = [names.index(name) for name in group]
-        others = MOVED / (len(group) - 1)
-        matrix[np.ix_(rows, rows)] = others + (1 - MOVED - others) * np.eye(len(group))
+        matrix[np.ix_(rows, rows)] = sum(share * np.roll(np.eye(3), k, axis=1) for k, share in enumerate(SHARES))
     return matrix
 
 
@@ -161,10 +164,11 @@ def write_cases(table: pd.DataFrame, folder: Path, seed: int = 1) -> None:
     seed : int
         Seed of noise and delays.
     """
-    muscles = [name for name in table.columns if name.endswith(("_r", "_l"))]
-    right = [name for name in muscles if name.endswith("_r")]
-    names = [name.removesuffix("_r") for name in right]
+    columns = {side: [name for name in table.columns if name.endswith(f"_{side}")] for side in "rl"}
+    names = [name.removesuffix("_r") for name in columns["r"]]
     channels = [names.index(name) for name in CHANNELS]
+    labels = tuple(columns[side][index] for side in "rl" for index in channels)
+    muscles = columns["r"] + columns["l"]
     (folder / "activations").mkdir(parents=True, exist_ok=True)
     for case in CASES:
         (folder / case / "emg").mkdir(parents=True, exist_ok=True)
@@ -174,31 +178,37 @@ def write_cases(table: pd.DataFrame, folder: Path, seed: int = 1) -> None:
         time = period * cycle["percent"].to_numpy() / 100
         activation_file = f"activations/{name}_StaticOptimization_activation.sto"
         write_storage(folder / activation_file, TimeSeries(time, tuple(muscles), cycle[muscles].to_numpy(), name))
-        activation = cycle[right].to_numpy()
         delay_percent = 100 * delay_of(subject, seed) / period
         for case in CASES:
             # The same noise in all cases: their results differ by the distortion only.
             rng = np.random.default_rng([seed, crc32(name.encode())])
-            emg = noisy(distort(activation, names, case, delay_percent)[:, channels], period, rng)
-            labels = tuple(right[index] for index in channels)
+            legs = [distort(cycle[columns[side]].to_numpy(), names, case, delay_percent)[:, channels] for side in "rl"]
+            emg = noisy(np.hstack(legs), period, rng)
             write_storage(folder / case / "emg" / f"{name}_emg.sto", TimeSeries(time, labels, emg, f"{name}_emg"))
-        trials.append(
-            {
-                "dataset": "virtual_cohort",
-                "subject": subject,
-                "trial": pace,
-                "stride": stride,
-                "motion": "walk",
-                "speed_m_s": cycle["speed_m_s"].iloc[0],
-                "side": "r",
-                "activation_file": f"../{activation_file}",
-                "activation_source": "so",
-                "emg_file": f"emg/{name}_emg.sto",
-                "t_start": 0.0,
-                "t_end": period,
-            }
-        )
-    rows = [("virtual_cohort", f"{muscle}_r", f"{muscle}_r", standard) for muscle, standard in CHANNELS.items()]
+        for side in "rl":
+            trials.append(
+                {
+                    "dataset": DATASET,
+                    "subject": subject,
+                    "trial": pace,
+                    "stride": stride,
+                    "motion": "walk",
+                    "speed_m_s": cycle["speed_m_s"].iloc[0],
+                    "side": side,
+                    "activation_file": f"../{activation_file}",
+                    "activation_source": "so",
+                    "emg_file": f"emg/{name}_emg.sto",
+                    "t_start": 0.0,
+                    "t_end": period,
+                    # The left foot strikes half a cycle later; the left leg's cycle is put together from both halves.
+                    "heel_strike_t": period / 2 if side == "l" else None,
+                }
+            )
+    rows = [
+        (DATASET, f"{muscle}_{side}", f"{muscle}_{side}", standard)
+        for side in "rl"
+        for muscle, standard in CHANNELS.items()
+    ]
     for case in CASES:
         pd.DataFrame(trials).reindex(columns=TRIAL_COLUMNS).to_csv(folder / case / "trials.csv", index=False)
         pd.DataFrame(rows, columns=CHANNEL_COLUMNS).to_csv(folder / case / "emg_channels.csv", index=False)

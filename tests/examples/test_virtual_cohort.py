@@ -1,0 +1,187 @@
+"""The virtual cohort: OpenSim makes it again, its EMG has the known distortions, and the study finds them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from opensim_nem2e.dataset.manifest import read_channels, read_trials
+from opensim_nem2e.storage import read_storage
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+FOLDERS = [EXAMPLES / "01_refine_walking", EXAMPLES / "02_virtual_cohort"]
+MODULES = ("walking_body", "walking_motion", "walking_files", "walking_model", "virtual_subjects", "virtual_emg")
+
+
+@pytest.fixture(scope="module")
+def example() -> Iterator[SimpleNamespace]:
+    """The example's modules."""
+    sys.path[:0] = map(str, FOLDERS)
+    try:
+        names = (*MODULES, "make_cohort", "run_study")
+        yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+    finally:
+        for folder in map(str, FOLDERS):
+            while folder in sys.path:
+                sys.path.remove(folder)
+        for name in (*MODULES, "make_cohort", "run_study"):
+            sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def cohort() -> pd.DataFrame:
+    return pd.read_csv(FOLDERS[1] / "cohort.csv.gz")
+
+
+@pytest.fixture(scope="module")
+def files(example: SimpleNamespace, cohort: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Activations, EMG and manifests of all cases."""
+    folder = tmp_path_factory.mktemp("cohort")
+    example.virtual_emg.write_cases(cohort, folder)
+    return folder
+
+
+# --- the simulations --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("number", "index"), [(1, 0), (2, 3)])
+def test_opensim_makes_a_stride_again(example: SimpleNamespace, cohort: pd.DataFrame, number: int, index: int) -> None:
+    """A slow and a comfortable stride; the tolerance is for other machines' rounding in the fit of the motion."""
+    make = example.make_cohort
+    subject = example.virtual_subjects.draw_subject(make.SEED, number, make.STRIDES)
+    stride = subject.strides[index]
+    ours = make.simulate_stride(subject, stride)
+    key = (cohort["subject"] == subject.name) & (cohort["pace"] == stride.speed_name)
+    shipped = cohort[key & (cohort["stride"] == stride.number)].reset_index(drop=True)
+    assert ours.columns.tolist() == shipped.columns.tolist()
+    numbers = [name for name in ours.columns if name not in ("subject", "pace")]
+    np.testing.assert_allclose(ours[numbers], shipped[numbers], atol=0.01)
+
+
+def test_cohort_is_whole_and_different(example: SimpleNamespace, cohort: pd.DataFrame) -> None:
+    make = example.make_cohort
+    strides = cohort.groupby(["subject", "pace", "stride"], sort=False)
+    assert strides.ngroups == make.SUBJECTS * 3 * make.STRIDES
+    assert (strides.size() == 101).all()
+    muscles = [name for name in cohort.columns if name.endswith("_r")]
+    assert len(muscles) == 12
+    assert cohort[muscles].min().min() >= 0.0199
+    assert cohort[muscles].max().max() <= 1.0001
+    # The muscles do the work: moments of hip, knee and ankle reach 30 to 150 Nm.
+    assert cohort["reserve_Nm"].max() < 0.1
+    # The motion is periodic, and so are the activations.
+    ends = cohort[cohort["percent"] == 100][muscles].to_numpy() - cohort[cohort["percent"] == 0][muscles].to_numpy()
+    assert np.abs(ends).mean() < 0.005
+    # Speed raises the effort, and people differ in how they share it.
+    peaks = strides[muscles].max()
+    effort = peaks["soleus_r"].groupby("pace", sort=False).mean()
+    assert effort["slow"] < effort["comfortable"] < effort["fast"]
+    share = (peaks["gasmed_r"] / peaks["soleus_r"]).groupby("subject").mean()
+    assert share.std() > 0.2 * share.mean()
+
+
+def test_seed_decides(example: SimpleNamespace) -> None:
+    draw = example.virtual_subjects.draw_subject
+    assert draw(1, 3, 2) == draw(1, 3, 2)
+    assert draw(1, 3, 2) != draw(2, 3, 2)
+    # More strides or people change nobody.
+    assert draw(1, 3, 4).body == draw(1, 3, 2).body
+    assert draw(1, 3, 4).strides[0] == draw(1, 3, 2).strides[0]
+
+
+def test_a_stride_departs_from_the_style_a_little(example: SimpleNamespace) -> None:
+    motion, people = example.walking_motion, example.virtual_subjects
+    phase = np.arange(100) / 100
+    style = motion.Variation(5, **people.STYLE)
+    alone = motion.Variation(6, **people.STRIDE)
+    both = motion.Variation(5, **people.STYLE, stride=alone)
+    np.testing.assert_allclose(both.draw(phase).angles, style.draw(phase).angles + alone.draw(phase).angles)
+    assert both.draw(phase).lean == pytest.approx(style.draw(phase).lean + alone.draw(phase).lean)
+    # Over many people the departures have the standard deviations they are given.
+    angles = np.array([motion.Variation(k, **people.STYLE).draw(phase).angles for k in range(400)])
+    np.testing.assert_allclose(np.rad2deg(angles.std(axis=0)), people.STYLE["angle_sd"], rtol=0.25)
+
+
+# --- the EMG ----------------------------------------------------------------------------------------------------------
+
+
+def test_redistribution_moves_effort_and_makes_none(example: SimpleNamespace, cohort: pd.DataFrame) -> None:
+    emg = example.virtual_emg
+    names = [name.removesuffix("_r") for name in cohort.columns if name.endswith("_r")]
+    matrix = emg.mixing(names)
+    np.testing.assert_allclose(matrix.sum(axis=0), 1)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1)
+    assert (np.linalg.matrix_rank(matrix), (matrix >= 0).all()) == (len(names), True)
+    activation = cohort[[f"{name}_r" for name in names]].to_numpy()[:101]
+    moved = emg.distort(activation, names, "redistribution", 7.0)
+    for group in emg.SYNERGISTS:
+        rows = [names.index(name) for name in group]
+        np.testing.assert_allclose(moved[:, rows].sum(axis=1), activation[:, rows].sum(axis=1))
+        # By hand: 0.3 of its own, 0.5 of the next one's, 0.2 of the one after's.
+        first, second, third = activation[:, rows].T
+        np.testing.assert_allclose(moved[:, rows[0]], 0.3 * first + 0.5 * second + 0.2 * third)
+    untouched = names.index("tibant")
+    np.testing.assert_array_equal(moved[:, untouched], activation[:, untouched])
+
+
+def test_delay_means_that_emg_is_ahead(example: SimpleNamespace) -> None:
+    emg = example.virtual_emg
+    # A pulse at 50 % of the cycle, as OpenSim has it.
+    activation = np.exp(-(((np.arange(101) - 50) / 8.0) ** 2))[:, None]
+    np.testing.assert_allclose(emg.distort(activation, ["tibant"], "delay", 7.0)[:90], activation[7:97], atol=1e-12)
+    assert np.argmax(emg.distort(activation, ["tibant"], "delay", 7.0)) == 43
+    np.testing.assert_array_equal(emg.distort(activation, ["tibant"], "none", 7.0), activation)
+    delays = [emg.delay_of(f"v{k:02d}", 1) for k in range(1, 200)]
+    assert np.mean(delays) == pytest.approx(emg.DELAY, abs=0.002)
+    assert np.std(delays) == pytest.approx(emg.DELAY_SD, rel=0.2)
+
+
+def test_noise_is_of_the_stated_size(example: SimpleNamespace) -> None:
+    emg, rng = example.virtual_emg, np.random.default_rng(0)
+    measured = np.array([emg.noisy(np.full((101, 3), 0.5), 1.1, rng) for _ in range(300)])
+    assert measured.std() == pytest.approx(0.5 * emg.FLUCTUATION, rel=0.1)
+    assert emg.noisy(np.zeros((101, 3)), 1.1, rng).max() < 6 * emg.BASELINE
+    # Slow: hardly any power above the stated frequency.
+    power = np.abs(np.fft.rfft(measured[:, :100, 0] - 0.5, axis=1)) ** 2
+    assert power[:, 8:].sum() < 0.02 * power[:, 1:].sum()
+
+
+def test_manifests_are_readable_and_true(example: SimpleNamespace, cohort: pd.DataFrame, files: Path) -> None:
+    emg = example.virtual_emg
+    for case in emg.CASES:
+        trials, channels = read_trials(files / case / "trials.csv"), read_channels(files / case / "emg_channels.csv")
+        assert len(trials) == cohort.groupby(["subject", "pace", "stride"]).ngroups
+        assert {channel.standard_name for channel in channels} == set(emg.CHANNELS.values())
+        trial = trials[-1]
+        activations, measured = read_storage(trial.activation_file), read_storage(trial.emg_file)
+        assert (measured.time[0], measured.time[-1]) == (trial.start, pytest.approx(trial.end, abs=1e-7))
+        np.testing.assert_allclose(activations.column("tibant_r"), cohort["tibant_r"].to_numpy()[-101:], atol=1e-7)
+        # Muscle without synergists: as simulated, or only late, up to the noise.
+        late = case in ("delay", "both")
+        error = np.abs(measured.column("tibant_r") - activations.column("tibant_r")).max()
+        assert (error > 0.15) == late
+
+
+# --- the study --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_study_finds_the_known_answers(example: SimpleNamespace, files: Path) -> None:
+    """Networks judged on people they have not seen, with the settings of the README's table."""
+    study = example.run_study
+    removed = {
+        case: study.removed(study.run_case(files, case, ["gaslat"], conditions)).droplevel("muscle")
+        for case, conditions in {
+            "none": ["One-Entire"],
+            "delay": ["One-Entire"],
+            "redistribution": ["One-Entire", "All-Entire"],
+        }.items()
+    }
+    assert removed
