@@ -167,21 +167,3 @@ def test_manifests_are_readable_and_true(example: SimpleNamespace, cohort: pd.Da
         late = case in ("delay", "both")
         error = np.abs(measured.column("tibant_r") - activations.column("tibant_r")).max()
         assert (error > 0.15) == late
-
-
-# --- the study --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_study_finds_the_known_answers(example: SimpleNamespace, files: Path) -> None:
-    """Networks judged on people they have not seen, with the settings of the README's table."""
-    study = example.run_study
-    removed = {
-        case: study.removed(study.run_case(files, case, ["gaslat"], conditions)).droplevel("muscle")
-        for case, conditions in {
-            "none": ["One-Entire"],
-            "delay": ["One-Entire"],
-            "redistribution": ["One-Entire", "All-Entire"],
-        }.items()
-    }
-    assert removed
