@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from opensim_nem2e.dataset.manifest import read_channels, read_trials
+from opensim_nem2e.dataset.windows import build_dataset
 from opensim_nem2e.storage import read_storage
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -157,7 +158,7 @@ def test_manifests_are_readable_and_true(example: SimpleNamespace, cohort: pd.Da
     emg = example.virtual_emg
     for case in emg.CASES:
         trials, channels = read_trials(files / case / "trials.csv"), read_channels(files / case / "emg_channels.csv")
-        assert len(trials) == cohort.groupby(["subject", "pace", "stride"]).ngroups
+        assert len(trials) == 2 * cohort.groupby(["subject", "pace", "stride"]).ngroups
         assert {channel.standard_name for channel in channels} == set(emg.CHANNELS.values())
         trial = trials[-1]
         activations, measured = read_storage(trial.activation_file), read_storage(trial.emg_file)
@@ -167,3 +168,18 @@ def test_manifests_are_readable_and_true(example: SimpleNamespace, cohort: pd.Da
         late = case in ("delay", "both")
         error = np.abs(measured.column("tibant_r") - activations.column("tibant_r")).max()
         assert (error > 0.15) == late
+
+
+def test_left_cycles_begin_with_the_left_heel_strike(cohort: pd.DataFrame, files: Path) -> None:
+    trials, channels = read_trials(files / "none" / "trials.csv"), read_channels(files / "none" / "emg_channels.csv")
+    dataset = build_dataset(trials[:2], channels, targets=["soleus"], samples=21, emg_normalization="none")
+    data = dataset.targets["soleus"]
+    stride = cohort[:101]
+    right, left = stride["soleus_r"].to_numpy()[::5], np.roll(stride["soleus_l"].to_numpy()[:100], 50)[::5]
+    np.testing.assert_allclose(data.own[0], right, atol=1e-6)
+    np.testing.assert_allclose(data.own[1][:20], left, atol=5e-3)
+    # The soleus pushes off at the end of either stance.
+    assert 8 <= np.argmax(data.own[0]) <= 12
+    assert 8 <= np.argmax(data.own[1]) <= 12
+    # Without distortion the EMG is the activation of the same leg, up to the noise.
+    np.testing.assert_allclose(data.y, data.own, atol=0.15)
