@@ -8,6 +8,7 @@ Examples:
   opensim-nem2e print-xml STDRRefineTool            writes default_Setup_STDRRefineTool.xml, to be filled in
   opensim-nem2e run setup_refine.xml                runs the tool that the setup file describes
   opensim-nem2e info STDRRefineTool                 lists the properties of a tool
+  opensim-nem2e manifest --help                     shows how a folder of results becomes a table of trials
   opensim-nem2e check trials.csv --report check     says what is wrong with recordings and simulations
   opensim-nem2e repair subject01_walk1_states.sto   mends the header that OpenSim 4.6 damages
   opensim-nem2e report results                      writes a study's figures and report again
@@ -30,12 +31,12 @@ from typing import Any, NoReturn, TextIO
 from .. import __version__
 from ..errors import did_you_mean
 from ..log import LEVELS, OpenSimFormatter, logger, start_console, start_file, stop
-from . import check, info, print_xml, repair, run
+from . import check, info, manifest, print_xml, repair, run
 from . import report as report_study
 from .reporting import report
 
 #: The commands; each module's docstring is its help text.
-COMMANDS: tuple[ModuleType, ...] = (run, print_xml, info, check, repair, report_study)
+COMMANDS: tuple[ModuleType, ...] = (run, print_xml, info, manifest, check, repair, report_study)
 
 #: Appended to, in the working directory, as OpenSim does with opensim.log.
 LOG_FILE = "opensim_nem2e.log"

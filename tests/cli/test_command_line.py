@@ -57,6 +57,12 @@ def test_help_ends_with_worked_examples(command, words):
             "  opensim-nem2e info STDRRefineTool network_file",
         ),
         (
+            "manifest",
+            "Make trials.csv and emg_channels.csv from a folder of results.",
+            "  opensim-nem2e manifest cycles --pattern activation_file={subject}/{trial}_{side}.sto --pattern "
+            "emg_file={subject}/{trial}_emg.sto --set motion=run --set activation_source=so --whole-file",
+        ),
+        (
             "check",
             "Examine the recordings and simulations of a manifest.",
             "  opensim-nem2e check trials.csv --channels other_channels.csv",

@@ -1,0 +1,384 @@
+"""Build a trials manifest from a folder of results, by patterns that name its layout.
+
+A pattern is a path below the folder with names in braces, such as ``{subject}/{trial}/results/{trial}_states.sto``. A
+name stands for any text without a slash, the same text wherever it appears in a path, and fills the manifest's column
+of that name; other names only help to tell files apart. ``*`` stands for any text without a slash.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ManifestError, NEM2EError, did_you_mean
+from ..log import logger
+from ..signals.cycles import Cycle, cycles_from_strikes
+from ..signals.events import GaitEvents, events_from_external_loads
+from ..storage import MuscleNames, StandardMuscle, TimeSeries, read_model, read_storage
+from ..storage.atomic import ResultFiles
+from ..storage.labels import find_activation_columns, find_so_activation_columns
+from .manifest import CHANNEL_COLUMNS, SOURCES, TRIAL_COLUMNS
+
+#: Columns that name files, and so may have a pattern; the first two must have one.
+FILES = ("activation_file", "emg_file", "model_file", "external_loads_file", "coordinates_file", "events_file")
+_REQUIRED_FILES = FILES[:2]
+
+#: Columns that may be set for all rows.
+SETTABLE = ("dataset", "subject", "trial", "motion", "speed_m_s", "side", "activation_source", "emg_time_offset_s")
+
+#: By how much a cycle may leave the activations (s): CMC's results start 0.03 s after its initial time.
+_TOLERANCE = 0.04
+
+_NAME = re.compile(r"\{(\w+)\}")
+
+#: What EMG channels have around the muscle's name: "emg_soleus_r", "soleus_r_activation", "Voltage.R_SOL".
+_DECORATION = re.compile(r"(?<![a-z])(emg|activation|envelope|env|voltage|raw|norm\w*|\d+)(?![a-z])")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a folder is laid out, and what its files do not say.
+
+    Parameters
+    ----------
+    patterns : mapping of str to str
+        Column of :data:`FILES` to pattern.
+    constants : mapping of str to str
+        Column of :data:`SETTABLE` to its value in all rows.
+    whole_file : bool
+        Each activation file is exactly one cycle of the side in its pattern or constants.
+
+    Raises
+    ------
+    ManifestError
+        Everything that is wrong with it.
+    """
+
+    patterns: Mapping[str, str]
+    constants: Mapping[str, str]
+    whole_file: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        faults = [
+            f"a pattern must be for one of {', '.join(FILES)}; found '{name}'.{did_you_mean(name, FILES)}"
+            for name in self.patterns
+            if name not in FILES
+        ]
+        faults += [f"a pattern for '{name}' is needed." for name in _REQUIRED_FILES if name not in self.patterns]
+        faults += [
+            f"only {', '.join(SETTABLE)} can be set; found '{name}'.{did_you_mean(name, SETTABLE)}"
+            for name in self.constants
+            if name not in SETTABLE
+        ]
+        source = self.constants.get("activation_source", SOURCES[0])
+        if source not in SOURCES:
+            faults.append(f"activation_source must be one of {', '.join(SOURCES)}; found '{source}'.")
+        named = {*_NAME.findall(self.patterns.get("activation_file", "")), *self.constants}
+        faults += [
+            f"'{name}' must be a name in the pattern of activation_file, or be set."
+            for name in ("subject", "trial", "motion", *(["side"] if self.whole_file else []))
+            if name not in named
+        ]
+        if not self.whole_file and not {"external_loads_file", "events_file"} & set(self.patterns):
+            faults.append(
+                "the gait cycles are not known: a pattern for events_file or external_loads_file is needed, unless "
+                "each file is exactly one cycle (whole file)."
+            )
+        if faults:
+            raise ManifestError("\n".join(["The layout cannot be used:", *(f"  - {fault}" for fault in faults)]))
+
+
+def find_files(root: Path, pattern: str, known: Mapping[str, str] | None = None) -> list[tuple[Path, dict[str, str]]]:
+    """Find the files that fit a pattern.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The folder.
+    pattern : str
+        The pattern.
+    known : mapping of str to str, optional
+        Names that have their text already.
+
+    Returns
+    -------
+    list of tuple
+        Each file with the texts of the pattern's names, in order of the path.
+    """
+    seen: set[str] = set()
+    expression, wildcard = "", ""
+    for number, part in enumerate(re.split(r"(\{\w+\}|\*)", pattern)):
+        name = part[1:-1]
+        if number % 2 == 0:
+            expression += re.escape(part)
+            wildcard += re.sub(r"([\[\]?])", r"[\1]", part)
+        elif part == "*":
+            expression, wildcard = expression + "[^/]*", wildcard + "*"
+        elif known is not None and name in known:
+            expression += re.escape(known[name])
+            wildcard += re.sub(r"([\[\]?*])", r"[\1]", known[name])
+        else:
+            expression += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+?)"
+            wildcard += "*"
+            seen.add(name)
+    fits = re.compile(expression)
+    found = []
+    # Two stars side by side would mean any depth.
+    for path in sorted(root.glob(re.sub(r"\*+", "*", wildcard))):
+        match = fits.fullmatch(path.relative_to(root).as_posix())
+        if match is not None and path.is_file():
+            found.append((path, match.groupdict()))
+    return found
+
+
+@dataclass
+class Discovery:
+    """What was found.
+
+    Parameters
+    ----------
+    trials : list of dict
+        Rows of ``trials.csv``, paths absolute.
+    channels : list of dict
+        Rows of ``emg_channels.csv``.
+    unknown : dict of str to list of str
+        Channels that could not be named, by dataset.
+    """
+
+    trials: list[dict[str, str]]
+    channels: list[dict[str, str]]
+    unknown: dict[str, list[str]]
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write both tables.
+
+        Parameters
+        ----------
+        folder : pathlib.Path
+            Where; their paths are relative to it.
+
+        Returns
+        -------
+        list of pathlib.Path
+            ``trials.csv`` and ``emg_channels.csv``.
+        """
+        rows = [
+            {
+                column: os.path.relpath(value, folder.resolve()).replace(os.sep, "/")
+                if column in FILES and value
+                else value
+                for column, value in row.items()
+            }
+            for row in self.trials
+        ]
+        columns = [name for name in TRIAL_COLUMNS if any(row.get(name) for row in rows)]
+        with ResultFiles(folder) as files, files.own_names():
+            for name, header, content in (
+                ("trials.csv", columns, rows),
+                ("emg_channels.csv", list(CHANNEL_COLUMNS), self.channels),
+            ):
+                with files.path(name).open("w", newline="", encoding="utf-8") as stream:
+                    writer = csv.DictWriter(stream, header, extrasaction="ignore", lineterminator="\n")
+                    writer.writeheader()
+                    writer.writerows(content)
+            return files.finals
+
+
+def discover(root: str | os.PathLike[str], layout: Layout, names: MuscleNames | None = None) -> Discovery:
+    """Find the trials of a folder, and cut their gait cycles.
+
+    Parameters
+    ----------
+    root : str or os.PathLike
+        The folder.
+    layout : Layout
+        Where things are in it.
+    names : MuscleNames, optional
+        The table of muscle names; the shipped one by default.
+
+    Returns
+    -------
+    Discovery
+        Rows for both tables. A trial that lacks a file, or has no complete cycle, is left out with a warning.
+
+    Raises
+    ------
+    opensim_nem2e.errors.ManifestError
+        No file fits the pattern of the activations, or no trial is complete.
+    """
+    folder = Path(root).resolve()
+    matches = find_files(folder, layout.patterns["activation_file"])
+    if not matches:
+        raise ManifestError(
+            f"No file in '{folder}' fits the pattern '{layout.patterns['activation_file']}' of activation_file."
+        )
+    builder = _Builder(folder, layout, names or MuscleNames.load())
+    for path, texts in matches:
+        builder.add(path, texts)
+    if not builder.found.trials:
+        raise ManifestError(f"None of the {len(matches)} files of activations is a complete trial; see the warnings.")
+    return builder.found
+
+
+class _Builder:
+    def __init__(self, root: Path, layout: Layout, names: MuscleNames):
+        self.root = root
+        self.layout = layout
+        self.names = names
+        self.found = Discovery([], [], {})
+        self.sides: dict[str, set[str]] = {}
+        self.emg: dict[Path, TimeSeries] = {}
+        self.events: dict[Path, GaitEvents] = {}
+
+    def add(self, path: Path, texts: Mapping[str, str]) -> None:
+        """Add the rows of one file of activations."""
+        row = {"dataset": self.root.name, **self.layout.constants, **texts, "activation_file": str(path)}
+        if "activation_source" not in row:
+            row["activation_source"] = "so" if "StaticOptimization" in path.name else "cmc"
+        try:
+            for name, pattern in self.layout.patterns.items():
+                if name != "activation_file":
+                    row[name] = str(self._one(name, pattern, texts))
+            activations = read_storage(path, model=row.get("model_file"))
+            self._channels(row, activations)
+            cycles = self._cycles(row, activations)
+        except NEM2EError as error:
+            logger.warning("%s: left out: %s", path, error)
+            return
+        for side in ("r", "l"):
+            own = [cycle for cycle in cycles if cycle.side == side]
+            for number, cycle in enumerate(own, start=1):
+                stride = str(number)
+                if "stride" in row:
+                    stride = row["stride"] if len(own) == 1 else f"{row['stride']}.{number}"
+                span = {"t_start": f"{cycle.start:.4f}", "t_end": f"{cycle.end:.4f}"}
+                self.found.trials.append({**row, **span, "stride": stride, "side": side})
+
+    def _one(self, name: str, pattern: str, texts: Mapping[str, str]) -> Path:
+        found = find_files(self.root, pattern, texts)
+        if len(found) != 1:
+            listed = f" ({', '.join(str(path.relative_to(self.root)) for path, _ in found[:3])}, ...)" if found else ""
+            raise ManifestError(
+                f"the pattern '{pattern}' of {name} must fit one file, but it fits {len(found)}{listed}."
+            )
+        return found[0][0]
+
+    def _cycles(self, row: Mapping[str, str], activations: TimeSeries) -> list[Cycle]:
+        start, end = float(activations.time[0]), float(activations.time[-1])
+        if self.layout.whole_file:
+            return [Cycle(row["side"], start, end)]
+        source = Path(row.get("events_file") or row["external_loads_file"])
+        if source not in self.events:
+            read = GaitEvents.read if "events_file" in row else events_from_external_loads
+            self.events[source] = read(source)
+        events = self.events[source]
+        measured = self.sides[row["dataset"]]
+        cycles: list[Cycle] = []
+        for side, strikes in (("r", events.right), ("l", events.left)):
+            if row.get("side", side) != side or side not in measured:
+                continue
+            found, rejected = cycles_from_strikes(strikes, side, start - _TOLERANCE, end + _TOLERANCE)
+            cycles += found
+            for pair in rejected:
+                # What merely lies at the ends of a file is no news.
+                level = logging.DEBUG if "not complete" in pair.reason else logging.INFO
+                logger.log(
+                    level,
+                    "%s: no cycle from %.3f to %.3f s (%s): %s.",
+                    row["activation_file"],
+                    pair.start,
+                    pair.end,
+                    pair.side,
+                    pair.reason,
+                )
+        if not cycles:
+            raise ManifestError(
+                f"there is no complete gait cycle in {start:.3f} to {end:.3f} s of a leg with EMG ({source.name})."
+            )
+        return cycles
+
+    def _channels(self, row: Mapping[str, str], activations: TimeSeries) -> None:
+        """Name the EMG channels of a file that are new."""
+        path = Path(row["emg_file"])
+        if path not in self.emg:
+            self.emg[path] = read_storage(path)
+        dataset = row["dataset"]
+        sides = self.sides.setdefault(dataset, set())
+        known = {channel["emg_column"] for channel in self.found.channels if channel["dataset"] == dataset}
+        unknown = self.found.unknown.setdefault(dataset, [])
+        fresh = [label for label in self.emg[path].labels if label not in known and label not in unknown]
+        if not fresh:
+            return
+        muscles = self._muscles(row, activations)
+        for label in fresh:
+            standard = channel_muscle(label, self.names)
+            stands_for = [name for name, found in muscles.items() if found == standard] if standard else []
+            if standard is None or not stands_for:
+                unknown.append(label)
+                continue
+            sides.add(standard.side)
+            cells = (dataset, label, ";".join(stands_for), standard.name)
+            self.found.channels.append(dict(zip(CHANNEL_COLUMNS, cells, strict=True)))
+
+    def _muscles(self, row: Mapping[str, str], activations: TimeSeries) -> dict[str, StandardMuscle | None]:
+        if row.get("model_file"):
+            return self.names.of_model(read_model(row["model_file"]).muscles)
+        find = find_so_activation_columns if row["activation_source"] == "so" else find_activation_columns
+        return self.names.of_model(find(activations))
+
+
+def channel_muscle(label: str, names: MuscleNames) -> StandardMuscle | None:
+    """Guess which muscle, of which side, an EMG channel measures.
+
+    Parameters
+    ----------
+    label : str
+        The channel's name, such as ``soleus_r``, ``R Soleus EMG`` or ``gasmed_l_activation``.
+    names : MuscleNames
+        The table of muscle names.
+
+    Returns
+    -------
+    StandardMuscle or None
+        None where the name or the side cannot be told.
+    """
+    plain = _DECORATION.sub(" ", re.sub(r"[^a-z0-9]+", " ", label.lower().replace("_", " ")))
+    words = plain.split()
+    for joint in ("_", ""):
+        found = names.standard(joint.join(words))
+        if found is not None and found.side:
+            return found
+    sides = [word for word in words if word in ("r", "l", "right", "left")]
+    rest = [word for word in words if word not in sides]
+    if len(sides) != 1:
+        return None
+    for joint in ("_", ""):
+        found = names.standard(f"{joint.join(rest)}_{sides[0][0]}")
+        if found is not None and found.side:
+            return found
+    return None
+
+
+def listed(labels: Iterable[str], most: int = 12) -> str:
+    """Return names for a message.
+
+    Parameters
+    ----------
+    labels : iterable of str
+        The names.
+    most : int
+        How many to show.
+
+    Returns
+    -------
+    str
+        Separated by commas.
+    """
+    every: Sequence[str] = list(labels)
+    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
