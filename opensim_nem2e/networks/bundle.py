@@ -7,6 +7,10 @@ The file is a ``.safetensors`` file (never pickle). Its tensors are ``<target>.<
     x_network = (activation - input_offset) / input_scale
     EMG       = output_offset + output_scale * y_network
 
+Networks that correct a linear prediction also have ``linear.activation`` (inputs, samples, samples) and
+``linear.shape`` (samples, samples), see :mod:`opensim_nem2e.networks.linear`; then
+``EMG = max(0, output_offset + linear prediction + output_scale * y_network)``.
+
 Everything else is JSON text under the metadata key ``opensim_nem2e``. Importing and using this module needs neither
 PyTorch nor SciPy nor pandas; only the networks that are asked for are read from the file.
 """
@@ -40,9 +44,10 @@ from .conditions import (
     windows_per_cycle,
 )
 from .forward import run_free, weight_shapes
+from .linear import LinearPart
 
 #: Version of the file layout this package writes; files of a higher version are refused.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 #: The one key of the safetensors metadata that holds our JSON text.
 METADATA_KEY = "opensim_nem2e"
@@ -88,6 +93,8 @@ class Network:
         What is added to the network's output at each sample of the window.
     output_scale : ndarray, shape (1,)
         What the network's output is multiplied by.
+    linear : LinearPart, optional
+        The linear part of the estimate, which the network's output corrects. With it the estimate is never negative.
     """
 
     inputs: tuple[str, ...]
@@ -97,6 +104,7 @@ class Network:
     input_scale: NDArray[np.float32]
     output_offset: NDArray[np.float32]
     output_scale: NDArray[np.float32]
+    linear: LinearPart | None = None
 
     @property
     def hidden(self) -> int:
@@ -109,12 +117,14 @@ class Network:
         Returns
         -------
         dict of str to ndarray
-            Weights and normalisation.
+            Weights, normalisation and linear part.
         """
-        return {**self.weights, **{name: getattr(self, name) for name in _NORMALISATION}}
+        linear = {} if self.linear is None else {name: getattr(self.linear, name[7:]) for name in _LINEAR}
+        return {**self.weights, **{name: getattr(self, name) for name in _NORMALISATION}, **linear}
 
 
 _NORMALISATION = ("input_offset", "input_scale", "output_offset", "output_scale")
+_LINEAR = ("linear.activation", "linear.shape")
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,7 @@ class _Entry:
     inputs: tuple[str, ...]
     hidden: int
     score: Score
+    linear: bool
 
 
 class Bundle:
@@ -158,12 +169,19 @@ class Bundle:
         samples: int = 20,
     ):
         entries = [
-            {"target": target, "inputs": list(network.inputs), "hidden": network.hidden, "score": network.score}
+            {
+                "target": target,
+                "inputs": list(network.inputs),
+                "hidden": network.hidden,
+                "score": network.score,
+                **({} if network.linear is None else {"linear": True}),
+            }
             for target, network in networks.items()
         ]
         header = {
             **metadata,
-            "format_version": FORMAT_VERSION,
+            # What an older version of the package can apply it may read.
+            "format_version": FORMAT_VERSION if any(entry.get("linear") for entry in entries) else 1,
             "condition": condition,
             "samples": samples,
             "networks": entries,
@@ -309,7 +327,14 @@ class Bundle:
             shapes = _expected_shapes(entry, self._condition, self._samples)
             arrays = {name: self._file.get_tensor(f"{target}.{name}") for name in shapes}
             normalisation = {name: arrays.pop(name) for name in _NORMALISATION}
-            network = Network(inputs=entry.inputs, score=entry.score, weights=arrays, **normalisation)
+            linear = None
+            if entry.linear:
+                own = f"ipsi:{target}"
+                linear = LinearPart(
+                    *(arrays.pop(name) for name in _LINEAR),
+                    own=entry.inputs.index(own) if own in entry.inputs else None,
+                )
+            network = Network(entry.inputs, entry.score, arrays, **normalisation, linear=linear)
             self._check_values(target, network)
             self._networks[target] = network
         return self._networks[target]
@@ -329,7 +354,8 @@ class Bundle:
         Returns
         -------
         y : ndarray, shape (cycles, cycle_samples)
-            The estimate of the normalised EMG at the same times. It is not clipped: it can leave 0..1.
+            The estimate of the normalised EMG at the same times. It can leave 0..1; a network with a linear part gives
+            nothing negative.
         attention : ndarray, shape (cycles, samples, encoder steps)
             Attention weights; each row (output sample) sums to one. Encoder steps are input samples (One-Entire) or
             input muscles (All-Entire). For One-Quarter the shape is (cycles, 4, samples, samples).
@@ -417,6 +443,9 @@ def refine_cycles(
     windows = split_cycle((x - network.input_offset) / network.input_scale, condition, samples)
     raw, attention = run_free(network.weights, windows, variant_of(condition), samples)
     estimate = np.asarray(network.output_offset + network.output_scale * raw.astype(np.float64), dtype=np.float64)
+    if network.linear is not None:
+        # No EMG is negative, but sums of weighted activations can be.
+        estimate = np.maximum(estimate + network.linear.predict(split_cycle(x, condition, samples)), 0)
     weights = attention.astype(np.float64)
     count = windows_per_cycle(condition)
     if count > 1:
@@ -479,6 +508,7 @@ def _expected_shapes(entry: _Entry, condition: Condition, samples: int) -> dict[
         "input_scale": (count,),
         "output_offset": (samples,),
         "output_scale": (1,),
+        **({"linear.activation": (count, samples, samples), "linear.shape": (samples, samples)} if entry.linear else {}),
     }
 
 
@@ -609,8 +639,11 @@ def _check_entries(found: Any, condition: Any, faults: list[str]) -> list[_Entry
             faults.append(f"'score' of '{target}' must be {' or '.join(SCORES)}; found {score!r}")
         if any(entry.target == target for entry in entries):
             faults.append(f"there are two networks for '{target}'")
+        linear = item.get("linear", False)
+        if not isinstance(linear, bool):
+            faults.append(f"'linear' of '{target}' must be true or false; found {linear!r}")
         if not faults:
-            entries.append(_Entry(target, tuple(inputs), hidden, score))
+            entries.append(_Entry(target, tuple(inputs), hidden, score, linear))
     return entries
 
 

@@ -136,8 +136,17 @@ TRAINING_PROPERTIES: tuple[Property, ...] = (
         "network_output",
         "string",
         "What the network puts out. emg: the EMG itself (the paper). deviation: the deviation from the mean EMG "
-        "cycle of the training data, scaled by its standard deviation, which is easier to learn from few subjects.",
-        choices=("emg", "deviation"),
+        "cycle of the training data, scaled by its standard deviation. correction: the correction of a linear "
+        "prediction from the same input, which is fitted first, with every subject left out in turn; the least error "
+        "on people who were not seen, where there are few to learn from.",
+        choices=("emg", "deviation", "correction"),
+    ),
+    _decided_by_preset(
+        "correction_weight",
+        "double",
+        "For <network_output> correction: the share of the network's correction that is added to the linear "
+        "prediction. What is learned from few people holds for others only in part.",
+        bounds="[0, 1]",
     ),
     _decided_by_preset(
         "teacher_forcing",
@@ -466,7 +475,8 @@ def log_settings(tool: Tool) -> None:
     logger.info("Settings of the preset '%s': %s.", tool.preset, ", ".join(texts))
 
 
-#: Settings whose field of TrainingSettings has another name; ``network_output`` belongs to the recipe.
+#: Settings whose field of TrainingSettings has another name; ``network_output`` and ``correction_weight`` belong to the
+#: recipe.
 _FIELDS = {"hidden_units": "hidden", "score_function": "score", "early_stopping_patience": "patience"}
 
 
@@ -491,10 +501,10 @@ def recipe_of(tool: Tool, condition: Condition, seed: int) -> Recipe:
     from ..training.settings import TrainingSettings
 
     values: dict[str, Any] = settings_in_use(tool)
-    output = values.pop("network_output")
+    output, weight = values.pop("network_output"), values.pop("correction_weight")
     fields = {_FIELDS.get(name, name): value for name, value in values.items()}
     settings = TrainingSettings(**fields, seed=seed, threads=tool.threads)
-    return Recipe(condition, settings, tool.window_samples, output)
+    return Recipe(condition, settings, tool.window_samples, output, weight)
 
 
 def train_networks(tool: Tool, jobs: Sequence[Job], weights: int, epochs: int, name: str) -> Pool:

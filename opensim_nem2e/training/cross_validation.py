@@ -20,9 +20,10 @@ from ..networks.bundle import Network, refine_cycles
 from ..networks.conditions import Condition, join_cycle, windows_per_cycle
 from ..signals.compare import cycle_errors, warp_cycle
 from .baselines import BASELINES, Baseline
-from .folds import Fold, Splitting, check_blind, split_folds
+from .folds import Fold, Splitting, check_blind, compare_blind, scramble, split_folds, training_rows
+from .linear import LinearFit
 from .pool import Job
-from .recipe import Plan, Recipe, count_weights, estimate, plan_target, watch_left_out
+from .recipe import Plan, Recipe, count_weights, estimate, fit_linear_parts, plan_target, watch_left_out
 from .settings import Task, Trained
 from .study import file_name
 
@@ -75,7 +76,9 @@ _IN_WORDS = {
 }
 
 
-def learn(fold: Fold, recipe: Recipe, baselines: Sequence[str] = tuple(BASELINES)) -> Learned:
+def learn(
+    fold: Fold, recipe: Recipe, baselines: Sequence[str] = tuple(BASELINES), linear: LinearFit | None = None
+) -> Learned:
     """Prepare a fold's network and fit its baselines, from its training cycles only.
 
     Parameters
@@ -86,6 +89,8 @@ def learn(fold: Fold, recipe: Recipe, baselines: Sequence[str] = tuple(BASELINES
         How networks are trained.
     baselines : sequence of {'mean', 'shift', 'ridge'}
         Which baselines.
+    linear : LinearFit, optional
+        What the network is to correct (:func:`opensim_nem2e.training.recipe.plan_target`).
 
     Returns
     -------
@@ -94,11 +99,11 @@ def learn(fold: Fold, recipe: Recipe, baselines: Sequence[str] = tuple(BASELINES
     """
     train = fold.train
     fitted = {name: BASELINES[name](train, recipe.condition, recipe.samples) for name in baselines}
-    return Learned(plan_target(train, recipe), fitted)
+    return Learned(plan_target(train, recipe, linear), fitted)
 
 
-def _evidence(recipe: Recipe, baselines: Sequence[str], fold: Fold) -> dict[str, NDArray]:
-    return learn(fold, recipe, baselines).evidence()
+def _evidence(recipe: Recipe, baselines: Sequence[str], linear: LinearFit | None, fold: Fold) -> dict[str, NDArray]:
+    return learn(fold, recipe, baselines, linear).evidence()
 
 
 @dataclass(frozen=True)
@@ -179,6 +184,7 @@ class CrossValidation:
     unsplit: dict[Condition, list[str]] = field(init=False, default_factory=dict)
     _work: list[tuple[Recipe, Fold]] = field(init=False, default_factory=list)
     _fitted: dict[tuple[str, ...], Mapping[str, Baseline]] = field(init=False, default_factory=dict)
+    _linear: dict[tuple[Condition, str], Mapping[str, LinearFit]] = field(init=False, default_factory=dict)
     _outcomes: dict[str, Outcome] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -224,7 +230,10 @@ class CrossValidation:
             if first:
                 fold.check_apart(self.splitting)
             if first or recipe.settings.patience:
-                check_blind(partial(_evidence, recipe, self.baselines if first else ()), fold)
+                linear = self._linear_part(fold, recipe)
+                check_blind(partial(_evidence, recipe, self.baselines if first else (), linear), fold)
+        for condition, held_out in self._linear:
+            self._check_linear_blind(condition, held_out)
 
     @property
     def weights(self) -> int:
@@ -241,11 +250,37 @@ class CrossValidation:
         return [self._outcomes[job.name] for job in self.jobs if job.name in self._outcomes]
 
     def _task(self, fold: Fold, recipe: Recipe) -> Task:
-        return watch_left_out(plan_target(fold.train, recipe), fold.test, recipe)
+        return watch_left_out(plan_target(fold.train, recipe, self._linear_part(fold, recipe)), fold.test, recipe)
+
+    def _linear_part(self, fold: Fold, recipe: Recipe) -> LinearFit | None:
+        """Fit what all networks of a fold correct, once: it is the same for every seed, and muscles share a part."""
+        key = (recipe.condition, fold.held_out)
+        if key not in self._linear:
+            self._linear[key] = self._fit_linear(*key, self.datasets[recipe.condition])
+        return self._linear[key].get(fold.data.target)
+
+    def _fit_linear(
+        self, condition: Condition, held_out: str, datasets: Mapping[str, TargetData]
+    ) -> Mapping[str, LinearFit]:
+        sets = {}
+        for target in sorted(datasets):
+            data = datasets[target].ordered()
+            sets[target] = data.select(training_rows(data, held_out, self.splitting))
+        return fit_linear_parts(sets, self.recipes[condition])
+
+    def _check_linear_blind(self, condition: Condition, held_out: str) -> None:
+        changed = {
+            target: scramble(data, ~training_rows(data, held_out, self.splitting))
+            for target, data in self.datasets[condition].items()
+        }
+        after = self._fit_linear(condition, held_out, changed)
+        for target, fit in self._linear[condition, held_out].items():
+            compare_blind(fit.evidence(), after[target].evidence(), f"{target} without {held_out}")
 
     def _judge(self, name: str, fold: Fold, recipe: Recipe, trained: Trained) -> None:
         key = (recipe.condition, fold.data.target, fold.held_out)
-        learned = learn(fold, recipe, () if key in self._fitted else self.baselines)
+        baselines = () if key in self._fitted else self.baselines
+        learned = learn(fold, recipe, baselines, self._linear_part(fold, recipe))
         fitted = self._fitted.setdefault(key, learned.baselines)
         self._outcomes[name] = judge(fold, learned.plan.network(trained), trained, fitted, recipe)
 

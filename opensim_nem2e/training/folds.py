@@ -113,14 +113,33 @@ def split_folds(data: TargetData, splitting: Splitting) -> Iterator[Fold]:
     for group in dict.fromkeys(groups):
         if group is None:
             continue
-        left_out = np.array([other == group for other in groups])
-        # A cycle without a speed might have the one that is left out.
-        train = ~left_out & np.array([other is not None for other in groups])
-        test = left_out
+        train = training_rows(data, group, splitting)
+        test = np.array([other == group for other in groups])
         if splitting != "leave_one_subject_out":
-            test = left_out & np.isin(data.subjects, data.subjects[train])
+            test &= np.isin(data.subjects, data.subjects[train])
         if train.any() and test.any():
             yield Fold(group, data, train, test)
+
+
+def training_rows(data: TargetData, held_out: str, splitting: Splitting) -> Rows:
+    """Tell which cycles may be learned from while something is left out.
+
+    Parameters
+    ----------
+    data : TargetData
+        Cycles of any target muscle.
+    held_out : str
+        A fold's name: the subject, speed or trial that is left out.
+    splitting : {'leave_one_subject_out', 'leave_one_speed_out', 'leave_one_trial_out'}
+        What is left out.
+
+    Returns
+    -------
+    ndarray of bool, shape (cycles,)
+        Where nothing is known against a cycle: one without a speed might have the one that is left out.
+    """
+    groups = (_group(trial, splitting) for trial in data.trials)
+    return np.array([group is not None and group != held_out for group in groups], dtype=bool)
 
 
 _KINDS: dict[Splitting, str] = {
@@ -154,16 +173,50 @@ def check_blind(learn: Callable[[Fold], Mapping[str, NDArray]], fold: Fold) -> N
     LeakError
         Something did change: it depends on cycles that were left out. The first such thing is named.
     """
-    data = fold.data
+    changed = replace(fold, data=scramble(fold.data, ~fold.train_rows))
+    compare_blind(learn(fold), learn(changed), fold._where)
+
+
+def scramble(data: TargetData, rows: Rows) -> TargetData:
+    """Put random numbers in the place of some cycles' activations and EMG.
+
+    Parameters
+    ----------
+    data : TargetData
+        All cycles.
+    rows : ndarray of bool, shape (cycles,)
+        Which cycles lose their values.
+
+    Returns
+    -------
+    TargetData
+        A copy.
+    """
     random = np.random.default_rng(0)
-    others = ~fold.train_rows
     arrays = {name: getattr(data, name).copy() for name in ("x", "own", "y")}
     for array in arrays.values():
-        array[others] = random.random(array[others].shape)
-    before, after = learn(fold), learn(replace(fold, data=replace(data, **arrays)))
+        array[rows] = random.random(array[rows].shape)
+    return replace(data, **arrays)
+
+
+def compare_blind(before: Mapping[str, NDArray], after: Mapping[str, NDArray], where: str) -> None:
+    """Refuse what was learned if it changed with the cycles that were left out.
+
+    Parameters
+    ----------
+    before, after : mapping of str to ndarray
+        What was learned, by name, with the cycles that are left out as they are and with random numbers in them.
+    where : str
+        Names the fold in the error.
+
+    Raises
+    ------
+    LeakError
+        Something did change. The first such thing is named.
+    """
     for name, values in before.items():
         if name not in after or values.tobytes() != after[name].tobytes():
             raise LeakError(
-                f"{fold._where}: the {name} changed when the cycles that are left out were replaced by random numbers: "
+                f"{where}: the {name} changed when the cycles that are left out were replaced by random numbers: "
                 "something was learned from them."
             )

@@ -57,6 +57,21 @@ class LinearFit:
     cross_fitted: Array
     factor: float
 
+    def evidence(self) -> dict[str, NDArray]:
+        """Give every number of the fit.
+
+        Returns
+        -------
+        dict of str to ndarray
+            By what it is.
+        """
+        return {
+            "linear part": np.concatenate([self.part.activation.ravel(), self.part.shape.ravel()]),
+            "constant of the linear part": self.constant,
+            "cross-fitted linear predictions": self.cross_fitted,
+            "penalty of the linear part": np.array([self.factor]),
+        }
+
 
 def fit_linear(sets: Mapping[str, TargetData], condition: Condition, samples: int) -> dict[str, LinearFit]:
     """Fit the linear part of every target, the penalties by leaving out each of these subjects in turn.

@@ -42,6 +42,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                     "hidden_units": 700,
                     "score_function": "general",
                     "network_output": "emg",
+                    "correction_weight": 1.0,
                     "teacher_forcing": 1.0,
                     "epochs": 700,
                     "batch_size": 1,
@@ -56,11 +57,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             "small networks for few people; a network takes seconds",
             MappingProxyType(
                 {
-                    "hidden_units": 64,
+                    "hidden_units": 16,
                     "score_function": "general",
-                    "network_output": "deviation",
+                    "network_output": "correction",
+                    "correction_weight": 0.5,
                     "teacher_forcing": 1.0,
-                    "epochs": 30,
+                    "epochs": 10,
                     "batch_size": 16,
                     "learning_rate": 0.003,
                     "weight_decay": 0.0,

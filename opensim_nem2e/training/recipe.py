@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,12 +15,14 @@ from ..errors import TrainingError
 from ..networks.bundle import Network, refine_cycles
 from ..networks.conditions import Condition, split_cycle, variant_of, windows_per_cycle
 from ..networks.forward import weight_shapes
+from ..networks.linear import LinearPart
 from ..signals.compare import cycle_errors
 from .baselines import mean_profile, ridge
+from .linear import LinearFit, fit_linear
 from .settings import Epoch, Task, Trained, TrainingSettings
 
 Array = NDArray[np.float64]
-Output = Literal["emg", "deviation"]
+Output = Literal["emg", "deviation", "correction"]
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,22 @@ class Recipe:
         How the network is trained.
     samples : int
         Samples of one network window.
-    output : {'emg', 'deviation'}
-        What the network's output means: the EMG itself (the paper), or its deviation from the mean EMG window of the
-        training data in units of that deviation's standard deviation. The mean window is the mean cycle, or for
-        One-Quarter the mean of all quarters.
+    output : {'emg', 'deviation', 'correction'}
+        What the network's output means: the EMG itself (the paper); its deviation from the mean EMG window of the
+        training data in units of that deviation's standard deviation (the mean window is the mean cycle, or for
+        One-Quarter the mean of all quarters); or the correction of a linear prediction
+        (:mod:`opensim_nem2e.training.linear`), in units of the standard deviation of the error which that prediction
+        makes for people it was not fitted to.
+    correction_weight : float
+        The share of the network's correction that is added to the linear prediction. Less than 1 because what a
+        network learns from few people holds for others only in part.
     """
 
     condition: Condition
     settings: TrainingSettings
     samples: int = 20
     output: Output = "emg"
+    correction_weight: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -61,12 +69,15 @@ class Plan:
         What is added to the network's output.
     output_scale : ndarray, shape (1,)
         What the network's output is multiplied by.
+    linear : LinearPart, optional
+        What the network's output corrects.
     """
 
     task: Task
     inputs: tuple[str, ...]
     output_offset: NDArray[np.float32]
     output_scale: NDArray[np.float32]
+    linear: LinearPart | None = None
 
     def network(self, trained: Trained) -> Network:
         """Join weights and normalisation.
@@ -89,10 +100,29 @@ class Plan:
             input_scale=np.ones(len(self.inputs), np.float32),
             output_offset=self.output_offset,
             output_scale=self.output_scale,
+            linear=self.linear,
         )
 
 
-def plan_target(data: TargetData, recipe: Recipe) -> Plan:
+def fit_linear_parts(sets: Mapping[str, TargetData], recipe: Recipe) -> Mapping[str, LinearFit]:
+    """Fit what the networks are to correct, if that is what they are to do.
+
+    Parameters
+    ----------
+    sets : mapping of str to TargetData
+        The training cycles of all target muscles, which share what they have in common.
+    recipe : Recipe
+        How.
+
+    Returns
+    -------
+    mapping of str to LinearFit
+        By target; empty unless the recipe's output is ``correction``.
+    """
+    return fit_linear(sets, recipe.condition, recipe.samples) if recipe.output == "correction" else {}
+
+
+def plan_target(data: TargetData, recipe: Recipe, linear: LinearFit | None = None) -> Plan:
     """Prepare the training of the network of one target muscle.
 
     With ``patience`` set, one subject, chosen by the seed, is first kept out of the training to find the number of
@@ -104,6 +134,9 @@ def plan_target(data: TargetData, recipe: Recipe) -> Plan:
         The training cycles, at ``cycle_samples(condition, samples)`` samples.
     recipe : Recipe
         How.
+    linear : LinearFit, optional
+        What the network is to correct, fitted to the same cycles (:func:`fit_linear_parts`). By default it is fitted
+        here, to this target alone.
 
     Returns
     -------
@@ -117,8 +150,10 @@ def plan_target(data: TargetData, recipe: Recipe) -> Plan:
     """
     if not data.trials:
         raise TrainingError(f"There are no cycles to train the network of '{data.target}' on.")
-    offset, scale = _output_normalisation(data.y, recipe)
-    windows, held = _windows(data, recipe, offset, scale), None
+    if recipe.output == "correction" and linear is None:
+        linear = fit_linear_parts({data.target: data}, recipe)[data.target]
+    normal = _Normalisation.of(data, recipe, linear)
+    windows, held = normal.windows(data, recipe, normal.base), None
     everything = None
     if recipe.settings.patience:
         subjects = sorted(set(data.subjects.tolist()))
@@ -129,12 +164,24 @@ def plan_target(data: TargetData, recipe: Recipe) -> Plan:
             )
         chosen = subjects[int(np.random.default_rng(recipe.settings.seed).integers(len(subjects)))]
         rest, left_out = data.leave_out([chosen])
-        # What is left out has no share in the normalisation either.
-        inner = _output_normalisation(rest.y, recipe)
         everything = windows
-        windows, held = _windows(rest, recipe, *inner), _windows(left_out, recipe, *inner)
+        if linear is None:
+            # What is left out has no share in the normalisation either.
+            inner = _Normalisation.of(rest, recipe, None)
+            windows, held = inner.windows(rest, recipe, inner.base), inner.windows(left_out, recipe, inner.base)
+        else:
+            # What is to be corrected was predicted without the subject it is predicted for.
+            kept = np.repeat(data.subjects != chosen, len(windows[0]) // len(data.subjects))
+            windows, held = (windows[0][kept], windows[1][kept]), (windows[0][~kept], windows[1][~kept])
     task = Task(variant_of(recipe.condition), recipe.settings, *windows, held, everything)
-    return Plan(task, data.inputs, offset, scale)
+    weight = recipe.correction_weight if linear is not None else 1.0
+    return Plan(
+        task,
+        data.inputs,
+        normal.offset.astype(np.float32),
+        np.array([weight * normal.scale], np.float32),
+        None if linear is None else linear.part,
+    )
 
 
 def watch_left_out(plan: Plan, left_out: TargetData, recipe: Recipe) -> Task:
@@ -159,7 +206,12 @@ def watch_left_out(plan: Plan, left_out: TargetData, recipe: Recipe) -> Task:
     """
     if recipe.settings.patience:
         return plan.task
-    return replace(plan.task, held=_windows(left_out, recipe, plan.output_offset, plan.output_scale))
+    weight = recipe.correction_weight if plan.linear is not None else 1.0
+    normal = _Normalisation(plan.output_offset, plan.output_offset, float(plan.output_scale[0]) / weight)
+    base = plan.output_offset.astype(np.float64)
+    if plan.linear is not None:
+        base = base + plan.linear.predict(split_cycle(left_out.x, recipe.condition, recipe.samples))
+    return replace(plan.task, held=normal.windows(left_out, recipe, base))
 
 
 def count_weights(recipe: Recipe, inputs: int) -> int:
@@ -237,22 +289,38 @@ def estimate(network: Network, data: TargetData, recipe: Recipe) -> Array:
     return refine_cycles(network, data.x, recipe.condition, recipe.samples)[0]
 
 
-def _output_normalisation(y: Array, recipe: Recipe) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    if recipe.output == "emg":
-        return np.zeros(recipe.samples, np.float32), np.ones(1, np.float32)
-    windows = split_cycle(y, recipe.condition, recipe.samples)
-    offset = windows.mean(axis=0)
-    # With one cycle, or cycles that are all alike, there is no deviation to scale by.
-    scale = max(float((windows - offset).std()), 1e-3)
-    return offset.astype(np.float32), np.array([scale], np.float32)
+@dataclass(frozen=True)
+class _Normalisation:
+    """What the network's output is counted from, and in.
 
+    ``offset`` (samples,) belongs to the finished network; ``base``, (samples,) or (windows, samples), is what the
+    training windows are counted from.
+    """
 
-def _windows(
-    data: TargetData, recipe: Recipe, offset: NDArray[np.float32], scale: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    x = split_cycle(data.x, recipe.condition, recipe.samples)
-    y = split_cycle(data.y, recipe.condition, recipe.samples)
-    return x.astype(np.float32), ((y - offset) / scale).astype(np.float32)
+    offset: Array
+    base: Array
+    scale: float
+
+    @classmethod
+    def of(cls, data: TargetData, recipe: Recipe, linear: LinearFit | None) -> _Normalisation:
+        if recipe.output == "emg":
+            zero = np.zeros(recipe.samples)
+            return cls(zero, zero, 1.0)
+        y = split_cycle(data.y, recipe.condition, recipe.samples)
+        if linear is not None:
+            offset, base = linear.constant, linear.cross_fitted
+        else:
+            offset = base = y.mean(axis=0)
+        # With one cycle, or cycles that are all alike, there is no deviation to scale by.
+        return cls(offset, base, max(float((y - base).std()), 1e-3))
+
+    def windows(
+        self, data: TargetData, recipe: Recipe, base: Array
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Cut cycles into the windows of a training."""
+        x = split_cycle(data.x, recipe.condition, recipe.samples)
+        y = split_cycle(data.y, recipe.condition, recipe.samples)
+        return x.astype(np.float32), ((y - base) / self.scale).astype(np.float32)
 
 
 # --- errors on people who were left out -------------------------------------------------------------------------------

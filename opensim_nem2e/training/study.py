@@ -10,8 +10,9 @@ from functools import partial
 
 from ..dataset.windows import TargetData
 from ..networks.bundle import Network
+from .linear import LinearFit
 from .pool import Job
-from .recipe import Recipe, SubjectErrors, count_weights, plan_target, subject_errors
+from .recipe import Plan, Recipe, SubjectErrors, count_weights, fit_linear_parts, plan_target, subject_errors
 from .settings import Task, Trained
 
 
@@ -38,6 +39,7 @@ class Study:
     jobs: list[Job] = field(init=False, default_factory=list)
     #: The largest number of epochs of a network; known once the study was checked.
     most_epochs: int = field(init=False, default=0)
+    _linear: dict[str | None, Mapping[str, LinearFit]] = field(init=False, default_factory=dict)
     _networks: dict[str, Network] = field(init=False, default_factory=dict)
     _trained: dict[str, Trained] = field(init=False, default_factory=dict)
     _held_out_errors: dict[str, list[SubjectErrors]] = field(init=False, default_factory=dict)
@@ -86,20 +88,29 @@ class Study:
             method: [item for job in self.jobs for item in found.get(job.name, ())] for method, found in methods.items()
         }
 
+    def _plan(self, data: TargetData, left_out: str | None = None) -> Plan:
+        """Prepare the network of a target from its cycles without the subject that is left out."""
+        if left_out not in self._linear:
+            # What networks correct is fitted once for all targets, which share a part of it.
+            without = [] if left_out is None else [left_out]
+            sets = {target: other.leave_out(without)[0] for target, other in self.train_sets.items()}
+            self._linear[left_out] = fit_linear_parts(sets, self.recipe)
+        return plan_target(data, self.recipe, self._linear[left_out].get(data.target))
+
     def _task(self, data: TargetData, left_out: str | None = None) -> Task:
         if left_out is not None:
             data, _ = data.leave_out([left_out])
-        return plan_target(data, self.recipe).task
+        return self._plan(data, left_out).task
 
     def _keep(self, target: str, data: TargetData, trained: Trained) -> None:
-        network = plan_target(data, self.recipe).network(trained)
+        network = self._plan(data).network(trained)
         self._networks[target], self._trained[target] = network, trained
         if self.held_out[target].trials:
             self._held_out_errors[target] = subject_errors(data, self.held_out[target], network, self.recipe)
 
     def _judge(self, name: str, data: TargetData, left_out: str, trained: Trained) -> None:
         train, test = data.leave_out([left_out])
-        network = plan_target(train, self.recipe).network(trained)
+        network = self._plan(train, left_out).network(trained)
         self._left_out_errors[name] = subject_errors(train, test, network, self.recipe)
 
 

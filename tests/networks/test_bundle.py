@@ -154,7 +154,7 @@ def _set(header, *keys_and_value):
             lambda t, h: _set(h, "condition", "One-Half"),
             "unknown condition 'One-Half'; allowed: One-Quarter, One-Entire",
         ),
-        (lambda t, h: _set(h, "format_version", FORMAT_VERSION + 1), "format version 2.*Update the package"),
+        (lambda t, h: _set(h, "format_version", FORMAT_VERSION + 1), "format version 3.*Update the package"),
         (lambda t, h: h.pop("format_version"), "does not say its format_version"),
         (lambda t, h: _set(h, "samples", 0), "'samples' must be"),
         (lambda t, h: _set(h, "networks", []), "list no networks"),
