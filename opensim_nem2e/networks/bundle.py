@@ -508,7 +508,9 @@ def _expected_shapes(entry: _Entry, condition: Condition, samples: int) -> dict[
         "input_scale": (count,),
         "output_offset": (samples,),
         "output_scale": (1,),
-        **({"linear.activation": (count, samples, samples), "linear.shape": (samples, samples)} if entry.linear else {}),
+        **(
+            {"linear.activation": (count, samples, samples), "linear.shape": (samples, samples)} if entry.linear else {}
+        ),
     }
 
 

@@ -54,6 +54,22 @@ class LinearPart:
             found += shape_of(windows[:, :, self.own]) @ self.shape.astype(np.float64)
         return found
 
+    def scaled(self, factor: float) -> LinearPart:
+        """Multiply the prediction.
+
+        Parameters
+        ----------
+        factor : float
+            By what.
+
+        Returns
+        -------
+        LinearPart
+            A copy.
+        """
+        scale = np.float32(factor)
+        return LinearPart(scale * self.activation, scale * self.shape, self.own)
+
 
 def shape_of(own: NDArray[np.floating]) -> NDArray[np.float64]:
     """Divide each window by its largest activation: what is left does not depend on the model's strength.

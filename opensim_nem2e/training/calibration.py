@@ -98,14 +98,17 @@ def shrink_to_person(network: Network, data: TargetData, condition: Condition, s
     Returns
     -------
     Network
-        The same weights with another offset and scale of the output.
+        The same weights with another offset and scale of the output, and of the linear part if there is one.
     """
     if windows_per_cycle(condition) > 1:
         return _add_residual(network, data, condition, samples)
     weight = len(data.y) / (len(data.y) + PRIOR_STRIDES)
     offset = weight * data.y.mean(axis=0) + (1 - weight) * network.output_offset
     scale = (1 - weight) * network.output_scale
-    return replace(network, output_offset=offset.astype(np.float32), output_scale=scale.astype(np.float32))
+    linear = None if network.linear is None else network.linear.scaled(1 - weight)
+    return replace(
+        network, output_offset=offset.astype(np.float32), output_scale=scale.astype(np.float32), linear=linear
+    )
 
 
 def _add_residual(network: Network, data: TargetData, condition: Condition, samples: int) -> Network:
@@ -227,6 +230,8 @@ class _FineTuning:
         def windows(cycles: TargetData) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             x = split_cycle((cycles.x - start.input_offset) / start.input_scale, self.condition, self.samples)
             y = split_cycle(cycles.y, self.condition, self.samples) - start.output_offset
+            if start.linear is not None:
+                y = y - start.linear.predict(split_cycle(cycles.x, self.condition, self.samples))
             return x.astype(np.float32), (y / start.output_scale).astype(np.float32)
 
         settings = replace(

@@ -32,7 +32,7 @@ LAG_REACH = 0.2
 
 #: Penalties of the three regressions per unit of window weight. Their common factor is chosen from FACTORS.
 LAG_PENALTY, OWN_PENALTY, ALL_PENALTY = 2.0, 0.1, 0.5
-FACTORS = (0.3, 1.0, 3.0, 10.0)
+FACTORS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -200,9 +200,7 @@ def _lag_matrices(samples: int, reach: int, periodic: bool) -> Array:
     return lags
 
 
-def _shared_filter(
-    muscles: Mapping[str, _Windows], features: Mapping[str, Array], lags: Array, factor: float
-) -> Array:
+def _shared_filter(muscles: Mapping[str, _Windows], features: Mapping[str, Array], lags: Array, factor: float) -> Array:
     """Fit the weights of the lags that all muscles share; a muscle counts as often as it has subjects."""
     gram = factor * LAG_PENALTY * np.eye(len(lags))
     right = np.zeros(len(lags))

@@ -314,9 +314,7 @@ class _Normalisation:
         # With one cycle, or cycles that are all alike, there is no deviation to scale by.
         return cls(offset, base, max(float((y - base).std()), 1e-3))
 
-    def windows(
-        self, data: TargetData, recipe: Recipe, base: Array
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def windows(self, data: TargetData, recipe: Recipe, base: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Cut cycles into the windows of a training."""
         x = split_cycle(data.x, recipe.condition, recipe.samples)
         y = split_cycle(data.y, recipe.condition, recipe.samples)
