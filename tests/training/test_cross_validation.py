@@ -115,9 +115,9 @@ def whole(monkeypatch):
     return lambda part: seen[id(part)][1]
 
 
-def study(settings=SETTINGS, data=None, seeds=(0,)):
+def study(settings=SETTINGS, data=None, seeds=(0,), output="deviation"):
     data = {"soleus": made() if data is None else data}
-    how = Recipe("One-Entire", settings, output="deviation")
+    how = Recipe("One-Entire", settings, output=output)
     return CrossValidation({"One-Entire": data}, {"One-Entire": how}, list(seeds))
 
 
@@ -127,12 +127,13 @@ def test_an_honest_study_passes():
     for condition in ("One-Quarter", "All-Entire"):
         how = {condition: replace(RECIPE, condition=condition)}
         CrossValidation({condition: {"soleus": made(condition)}}, how, [0]).check()
+    study(output="correction").check()
 
 
 def test_a_leak_into_the_scaler_is_caught(whole, monkeypatch):
     honest = recipe.plan_target
 
-    def leaky(data, how):
+    def leaky(data, how, linear):
         everyone = whole(data)
         plan = honest(data, how)
         return replace(plan, output_offset=everyone.y.mean(axis=0).astype(np.float32))
@@ -144,7 +145,7 @@ def test_a_leak_into_the_scaler_is_caught(whole, monkeypatch):
 
 def test_a_leak_into_the_training_data_is_caught(whole, monkeypatch):
     honest = recipe.plan_target
-    monkeypatch.setattr(cross_validation, "plan_target", lambda data, how: honest(whole(data), how))
+    monkeypatch.setattr(cross_validation, "plan_target", lambda data, how, linear: honest(whole(data), how))
     with pytest.raises(LeakError):
         study().check()
 
@@ -178,7 +179,7 @@ def test_a_leak_into_early_stopping_is_caught(whole, monkeypatch):
     """The cycles that decide when to stop are those of the person who is left out."""
     honest = recipe.plan_target
 
-    def leaky(data, how):
+    def leaky(data, how, linear):
         everyone, plan = whole(data), honest(data, how)
         out = everyone.select(~np.isin(everyone.subjects, data.subjects))
         windows = (out.x.astype(np.float32), out.y.astype(np.float32))
@@ -193,13 +194,26 @@ def test_a_leak_into_a_setting_is_caught(whole, monkeypatch):
     """A learning rate chosen by looking at the left-out EMG."""
     honest = recipe.plan_target
 
-    def leaky(data, how):
+    def leaky(data, how, linear):
         rate = float(whole(data).y.mean()) / 100
         return honest(data, replace(how, settings=replace(how.settings, learning_rate=rate)))
 
     monkeypatch.setattr(cross_validation, "plan_target", leaky)
     with pytest.raises(LeakError, match="the training settings changed"):
         study().check()
+
+
+def test_a_leak_into_the_linear_part_is_caught(whole, monkeypatch):
+    """Muscles share a part of it: the left-out person's other muscles must not be seen either."""
+    honest = recipe.fit_linear_parts
+
+    def leaky(sets, how):
+        own, peeked = honest(sets, how), honest({target: whole(data) for target, data in sets.items()}, how)
+        return {target: replace(fit, part=peeked[target].part) for target, fit in own.items()}
+
+    monkeypatch.setattr(cross_validation, "fit_linear_parts", leaky)
+    with pytest.raises(LeakError, match="soleus without a: the linear part changed"):
+        study(output="correction").check()
 
 
 def test_a_fold_that_overlaps_is_refused():
