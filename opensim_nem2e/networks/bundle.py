@@ -330,10 +330,8 @@ class Bundle:
             linear = None
             if entry.linear:
                 own = f"ipsi:{target}"
-                linear = LinearPart(
-                    *(arrays.pop(name) for name in _LINEAR),
-                    own=entry.inputs.index(own) if own in entry.inputs else None,
-                )
+                activation, shape = (arrays.pop(name) for name in _LINEAR)
+                linear = LinearPart(activation, shape, entry.inputs.index(own) if own in entry.inputs else None)
             network = Network(entry.inputs, entry.score, arrays, **normalisation, linear=linear)
             self._check_values(target, network)
             self._networks[target] = network

@@ -146,7 +146,7 @@ TRAINING_PROPERTIES: tuple[Property, ...] = (
         "double",
         "For <network_output> correction: the share of the network's correction that is added to the linear "
         "prediction. What is learned from few people holds for others only in part.",
-        bounds="[0, 1]",
+        bounds="(0, 1]",
     ),
     _decided_by_preset(
         "teacher_forcing",

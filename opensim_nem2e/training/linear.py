@@ -216,11 +216,11 @@ def _shared_filter(muscles: Mapping[str, _Windows], features: Mapping[str, Array
         weighted = lagged * np.repeat(weights, y.shape[1])
         gram += people * weighted @ lagged.T
         right += people * weighted @ y.ravel()
-    return np.linalg.solve(gram, right)
+    return np.asarray(np.linalg.solve(gram, right), dtype=np.float64)
 
 
 def _ridge(x: Array, y: Array, weights: Array, penalty: float) -> Array:
-    """Regress on all samples of all inputs; solved in the windows, which are fewer. Gives (inputs, samples, samples)."""
+    """Regress on all samples of all inputs, solved in the windows, which are fewer; (inputs, samples, samples)."""
     windows, samples, inputs = x.shape
     z = (x - np.tensordot(weights, x, axes=1)).reshape(windows, -1)
     dual = np.linalg.solve((z @ z.T) * weights + penalty * np.eye(windows), y)

@@ -207,8 +207,8 @@ def watch_left_out(plan: Plan, left_out: TargetData, recipe: Recipe) -> Task:
     if recipe.settings.patience:
         return plan.task
     weight = recipe.correction_weight if plan.linear is not None else 1.0
-    normal = _Normalisation(plan.output_offset, plan.output_offset, float(plan.output_scale[0]) / weight)
     base = plan.output_offset.astype(np.float64)
+    normal = _Normalisation(base, base, float(plan.output_scale[0]) / weight)
     if plan.linear is not None:
         base = base + plan.linear.predict(split_cycle(left_out.x, recipe.condition, recipe.samples))
     return replace(plan.task, held=normal.windows(left_out, recipe, base))
