@@ -241,6 +241,39 @@ def test_faults_of_the_manifest_do_not_hide_what_else_is_wrong(study):
     assert codes(study) == {"manifest": "error", "flat": "warning"}
 
 
+def test_headers_as_opensim_really_damaged_them(study, shared_fixtures):
+    damaged = sorted((shared_fixtures / "opensim46_headers" / "corrupted").glob("*.sto"))
+    assert len(damaged) >= 7
+    for path in damaged:
+        shutil.copy(path, study.folder / "cmc" / "walking_states.sto")
+        found = {f.code for f in examine(study.trials).findings if f.where.endswith("walking_states.sto")}
+        assert found & {"header", "file"}, path.name
+
+
+def test_the_ground_reactions_of_a_stock_example(study, shared_data):
+    """Hamner's file says 901 rows and has 601; and they are another person's."""
+    loads = shared_data / "opensim_pipelines" / "Hamner" / "External_Loads.xml"
+    study.edit("trials.csv", lambda row: row.update(external_loads_file=str(loads)))
+    findings = [f for f in examine(study.trials).findings if f.code == "header"]
+    assert [f.severity for f in findings] == ["warning", "note"]
+    assert "nRows=901, but there are 601 rows" in findings[0].what
+
+
+def test_degrees_in_a_stock_examples_rra_result(study, shared_data):
+    """gait10dof18musc: OpenSim's own RRA writes what its header says; said otherwise, it is found."""
+    folder = shared_data / "opensim_pipelines" / "Gait10dof18musc"
+    text = (folder / "OutputReference" / "RRA" / "subject_adjusted_Kinematics_q.sto").read_text()
+    motion = study.folder / "rra_Kinematics_q.sto"
+    for said in ("yes", "no"):
+        motion.write_text(re.sub(r"inDegrees=\w+", f"inDegrees={said}", text))
+        study.edit(
+            "trials.csv",
+            lambda row: row.update(coordinates_file=motion.name, model_file=str(folder / "subject01.osim")),
+        )
+        found = {f.where for f in examine(study.trials).findings if f.code == "degrees"}
+        assert bool([where for where in found if where.endswith(motion.name)]) == (said == "no")
+
+
 # --- model, forces, simulation -------------------------------------------------------------------------------------
 
 

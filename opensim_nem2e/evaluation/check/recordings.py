@@ -74,11 +74,12 @@ class Files:
             self.findings.add("error", "file", str(path), str(error), "correct the name, or bring the file back.")
             return None
         for note in series.notes:
+            severity, code, remedy = "warning", "header", f"opensim-nem2e repair {path.name}"
             if "same time" in note:
                 code, remedy = "time", "write the file again without repeated times."
-            else:
-                code, remedy = "header", f"opensim-nem2e repair {path.name}"
-            self.findings.add("warning", code, str(path), f"{note}.", remedy)
+            elif "unit of angles" in note:
+                severity, remedy = "note", "add the line inDegrees=yes or inDegrees=no; forces do not need it."
+            self.findings.add(severity, code, str(path), f"{note}.", remedy)
         return series
 
     def model(self, path: Path | None) -> OsimModel | None:
