@@ -6,9 +6,11 @@ screen, and a host program's own figures and back end are left alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,9 @@ MUSCLE_GROUPS = {
 _BEFORE = "#0072B2"
 _AFTER = "#D55E00"
 _UNREFINED = "#E8E8E8"
+_NEEDED = "0.6"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -131,25 +136,105 @@ def draw_before_after(
     caption : str
         One line under the panels.
     """
+    stems = [curve.muscle[: -len(curve.side) - 1] if curve.side else curve.muscle for curve in curves]
+    _draw_panels(
+        _rows_of(stems, curves),
+        lambda axis, curve: _draw_panel(axis, time, curve),
+        path,
+        title=title,
+        caption=caption,
+        ylabel="activation",
+        sharey=True,
+    )
+
+
+@dataclass(frozen=True)
+class TorqueCurves:
+    """One coordinate's curves for the figure of the torque check.
+
+    Parameters
+    ----------
+    coordinate : str
+        The panel's title.
+    needed, opensim, refined : numpy.ndarray, shape (rows,)
+        Torque by inverse dynamics, of OpenSim's activations and of the refined ones (Nm).
+    """
+
+    coordinate: str
+    needed: NDArray[np.float64]
+    opensim: NDArray[np.float64]
+    refined: NDArray[np.float64]
+
+
+def draw_torques(
+    time: NDArray[np.float64],
+    curves: Sequence[TorqueCurves],
+    compared: NDArray[np.bool_],
+    path: Path,
+    *,
+    title: str,
+    caption: str = "",
+) -> None:
+    """Draw each coordinate's torque: inverse dynamics, OpenSim's activations, refined activations.
+
+    Parameters
+    ----------
+    time : numpy.ndarray, shape (rows,)
+        Time (s).
+    curves : sequence of TorqueCurves
+        One panel each; a right coordinate and its left twin share a row.
+    compared : numpy.ndarray of bool, shape (rows,)
+        The rows that count; others are grey.
+    path : pathlib.Path
+        The figure's file; the suffix (``.png`` or ``.svg``) chooses the format.
+    title : str
+        Shown above the panels.
+    caption : str
+        One line under the panels.
+    """
+
+    def draw(axis: Any, curve: TorqueCurves) -> None:
+        _shade(axis, time, ~compared, "not compared")
+        axis.plot(time, curve.needed, color=_NEEDED, linewidth=2.4, label="inverse dynamics")
+        axis.plot(time, curve.opensim, color=_BEFORE, linewidth=1.1, label="OpenSim's activations")
+        shown = np.where(compared, curve.refined, np.nan)
+        axis.plot(time, shown, color=_AFTER, linewidth=1.6, label="refined activations")
+        axis.set_title(curve.coordinate, fontsize=9, loc="left")
+
+    stems = [re.sub("_[rl]$", "", curve.coordinate) for curve in curves]
+    _draw_panels(_rows_of(stems, curves), draw, path, title=title, caption=caption, ylabel="torque (Nm)", sharey=False)
+
+
+def _draw_panels(
+    rows: Sequence[Sequence[T]],
+    draw: Callable[[Any, T], None],
+    path: Path,
+    *,
+    title: str,
+    caption: str,
+    ylabel: str,
+    sharey: bool,
+) -> None:
+    """Draw panels over time, row by row, and write the figure."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = _panel_rows(curves)
     columns = max(len(row) for row in rows)
     with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 9}):
         figure = Figure(figsize=(4.6 * columns, 0.9 + 2.1 * len(rows)), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=True)
+        axes = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=sharey)
         for r, row in enumerate(rows):
             for c in range(columns):
                 axis = axes[r, c]
                 if c >= len(row):
                     axis.set_visible(False)
                     continue
-                _draw_panel(axis, time, row[c])
+                draw(axis, row[c])
+                axis.spines[["top", "right"]].set_visible(False)
                 if c == 0:
-                    axis.set_ylabel("activation")
+                    axis.set_ylabel(ylabel)
                 if r == len(rows) - 1:
                     axis.set_xlabel("time (s)")
         handles, labels = _legend(axes[0, 0])
@@ -162,33 +247,29 @@ def draw_before_after(
         figure.savefig(path, dpi=150, metadata=dict(metadata))
 
 
-def _panel_rows(curves: Sequence[BeforeAfter]) -> list[list[BeforeAfter]]:
-    rows: dict[str, list[BeforeAfter]] = {}
-    for curve in curves:
-        stem = curve.muscle[: -len(curve.side) - 1] if curve.side else curve.muscle
-        rows.setdefault(stem, []).append(curve)
+def _rows_of(stems: Sequence[str], panels: Sequence[T]) -> list[list[T]]:
+    """Put panels of the same stem (a right one and its left twin) side by side."""
+    rows: dict[str, list[T]] = {}
+    for stem, panel in zip(stems, panels, strict=True):
+        rows.setdefault(stem, []).append(panel)
     return list(rows.values())
 
 
 def _draw_panel(axis, time, curve: BeforeAfter) -> None:  # type: ignore[no-untyped-def]
-    axis.fill_between(
-        time,
-        0,
-        1,
-        where=~curve.refined,
-        transform=axis.get_xaxis_transform(),
-        color=_UNREFINED,
-        linewidth=0,
-        label="outside complete cycles",
-    )
+    _shade(axis, time, ~curve.refined, "outside complete cycles")
     for boundary in curve.boundaries:
         axis.axvline(boundary, color="0.55", linewidth=0.7, linestyle=(0, (4, 3)), label="heel strike")
     axis.plot(time, curve.before, color=_BEFORE, linewidth=1.1, label="OpenSim")
     axis.plot(time, np.where(curve.refined, curve.after, np.nan), color=_AFTER, linewidth=1.6, label="refined")
     axis.set_title(curve.muscle, fontsize=9, loc="left")
     axis.set_ylim(0.0, 1.02)
+
+
+def _shade(axis: Any, time: NDArray[np.float64], where: NDArray[np.bool_], label: str) -> None:
+    """Grey out some rows over the whole height, and let the panel span the time."""
+    transform = axis.get_xaxis_transform()
+    axis.fill_between(time, 0, 1, where=where, transform=transform, color=_UNREFINED, linewidth=0, label=label)
     axis.set_xlim(time[0], time[-1])
-    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _legend(axis):  # type: ignore[no-untyped-def]

@@ -43,7 +43,7 @@ def evaluate_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
     import opensim
 
     model = opensim.Model(request["model_file"])
-    model.initSystem()
+    state = model.initSystem()
     storage = opensim.Storage(request["coordinates_file"])
     if request["lowpass"] >= 0.0:
         storage.pad(storage.getSize() // 2)
@@ -65,7 +65,9 @@ def evaluate_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
         qdot[:, column] = [spline.calcDerivative(first, point) for point in points]
     return {
         "names": np.array([coordinate.getName() for coordinate in coordinates]),
-        "rotational": np.array([_is_rotational(coordinate) for coordinate in coordinates]),
+        "rotational": np.array([c.getMotionType() == opensim.Coordinate.Rotational for c in coordinates]),
+        "movable": np.array([not (c.get_locked() or c.isDependent(state)) for c in coordinates]),
+        "limits": np.array([[c.getRangeMin(), c.getRangeMax()] for c in coordinates]),
         "q": q,
         "qdot": qdot,
     }
@@ -85,8 +87,9 @@ def fit_paths(request: dict[str, Any]) -> dict[str, np.ndarray]:
     -------
     dict
         ``muscles`` and ``coordinates`` (those that any muscle turns); per muscle ``m`` ``terms_<m>`` (coordinates'
-        numbers), ``order_<m>`` and ``coefficients_<m>``; ``q`` ``(frames, coordinates)``, ``lengths`` ``(frames,
-        muscles)`` and ``moment_arms`` ``(frames, muscles, coordinates)`` of the model itself in random postures.
+        numbers), ``order_<m>`` and ``coefficients_<m>``; ``q`` ``(frames, coordinates)``, ``lengths``
+        ``(frames, muscles)`` and ``moment_arms`` ``(frames, muscles, coordinates)`` of the model itself in random
+        postures; ``fit_q`` and ``fit_lengths``, the same in the postures of the fit.
     """
     import opensim
 
@@ -97,10 +100,12 @@ def fit_paths(request: dict[str, Any]) -> dict[str, np.ndarray]:
     q, lengths, moment_arms = poser.sample(rng, used, request["check_samples"])
     prepared = str(Path(request["folder"], "prepared.osim"))
     free = _prepare_model(request["model_file"], prepared, used)
-    paths = _run_fitter(prepared, free, request)
+    paths, fit_q, fit_lengths = _run_fitter(prepared, free, request)
 
     result = {"muscles": np.array(poser.muscle_names), "coordinates": np.array(used)}
     result.update(q=q, lengths=lengths, moment_arms=moment_arms)
+    result["fit_q"] = np.column_stack([fit_q[name] for name in used])
+    result["fit_lengths"] = np.column_stack([fit_lengths[muscle] for muscle in poser.muscle_names])
     for number, muscle in enumerate(poser.muscle_names):
         path = paths.get(muscle)
         if path is None:  # the fitter leaves out what no coordinate turns
@@ -225,8 +230,12 @@ def _prepare_model(model_file: str, prepared: str, used: list[str]) -> list[str]
     return [c.getAbsolutePathString() for c in _coordinates(model) if c.getName() not in dependent]
 
 
-def _run_fitter(prepared: str, free: list[str], request: dict[str, Any]) -> dict[str, Any]:
-    """Run PolynomialPathFitter on random postures from the box of all ranges; return its paths by muscle.
+def _run_fitter(
+    prepared: str, free: list[str], request: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Run PolynomialPathFitter on random postures from the box of all ranges.
+
+    Returns its paths by muscle, the postures by coordinate, and the model's lengths in them by muscle.
 
     The fitter adds random postures of its own around each that it is given, without a seed; here they are so near that
     they say nothing new, and it discards them itself, as they differ from "nominal" ones by more than five of their
@@ -239,8 +248,9 @@ def _run_fitter(prepared: str, free: list[str], request: dict[str, Any]) -> dict
     low, high = np.array(list(ranges.values())).T
     table = opensim.TimeSeriesTable()
     table.setColumnLabels([f"{path}/value" for path in free])
-    for time, point in enumerate(np.random.default_rng(1).uniform(size=(request["samples"], len(free)))):
-        table.appendRow(float(time), opensim.RowVector((low + point * (high - low)).tolist()))
+    postures = low + np.random.default_rng(1).uniform(size=(request["samples"], len(free))) * (high - low)
+    for time, posture in enumerate(postures):
+        table.appendRow(float(time), opensim.RowVector(posture.tolist()))
     table.addTableMetaDataString("inDegrees", "no")
     fitter = opensim.PolynomialPathFitter()
     fitter.setModel(opensim.ModelProcessor(prepared))
@@ -257,19 +267,21 @@ def _run_fitter(prepared: str, free: list[str], request: dict[str, Any]) -> dict
     fitter.run()
     (written,) = Path(folder).glob("*_FunctionBasedPathSet.xml")
     paths = opensim.SetFunctionBasedPaths(str(written))
-    # The set owns its members: they are copied out of it.
-    return {paths.get(i).getName().rpartition("/")[2]: paths.get(i).clone() for i in range(paths.getSize())}
+    (lengths,) = Path(folder).glob("*_path_lengths.sto")
+    measured = opensim.TimeSeriesTable(str(lengths))
+    matrix = measured.getMatrix()
+    names = [label.removesuffix("_length").rpartition("/")[2] for label in measured.getColumnLabels()]
+    return (
+        # The set owns its members: they are copied out of it.
+        {paths.get(i).getName().rpartition("/")[2]: paths.get(i).clone() for i in range(paths.getSize())},
+        {path.rpartition("/")[2]: postures[:, column] for column, path in enumerate(free)},
+        dict(zip(names, matrix.to_numpy().T.copy(), strict=True)),
+    )
 
 
 def _coordinates(model: Any) -> list[Any]:
     found = model.updCoordinateSet()
     return [found.get(i) for i in range(found.getSize())]
-
-
-def _is_rotational(coordinate: Any) -> bool:
-    import opensim
-
-    return bool(coordinate.getMotionType() == opensim.Coordinate.Rotational)
 
 
 JOBS = {"evaluate_motion": evaluate_motion, "fit_paths": fit_paths, "evaluate_paths": evaluate_paths}
@@ -280,4 +292,5 @@ if __name__ == "__main__":
 
     opensim.Logger.removeFileSink()
     job, request_file, result_file = sys.argv[1:4]
-    np.savez(result_file, **JOBS[job](json.loads(Path(request_file).read_text(encoding="utf-8"))))  # type: ignore[arg-type]
+    answer: dict[str, Any] = JOBS[job](json.loads(Path(request_file).read_text(encoding="utf-8")))
+    np.savez(result_file, **answer)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -67,8 +67,10 @@ class Motion:
         s.
     coordinates : tuple of str
         The model's coordinates.
-    rotational : tuple of bool
-        Which of them are rotations.
+    rotational, movable : tuple of bool
+        Which of them are rotations, and which are neither locked nor follow others.
+    limits : numpy.ndarray, shape (coordinates, 2)
+        The model's range of each coordinate (rad or m).
     q, qdot : numpy.ndarray, shape (rows, coordinates)
         Values and speeds (rad, rad/s; m, m/s), filtered as for inverse dynamics.
     torques : numpy.ndarray, shape (rows, coordinates)
@@ -78,6 +80,8 @@ class Motion:
     time: Array
     coordinates: tuple[str, ...]
     rotational: tuple[bool, ...]
+    movable: tuple[bool, ...]
+    limits: Array
     q: Array
     qdot: Array
     torques: Array
@@ -147,7 +151,9 @@ def analyse_motion(
     return Motion(
         time=forces.time,
         coordinates=names,
-        rotational=tuple(bool(turns) for turns in found["rotational"]),
+        rotational=tuple(found["rotational"].tolist()),
+        movable=tuple(found["movable"].tolist()),
+        limits=found["limits"],
         q=found["q"],
         qdot=found["qdot"],
         torques=forces.select([by_name[name] for name in names]),
@@ -268,7 +274,7 @@ def torque_terms(
     muscles : iterable of str, optional
         The muscles; all of the model by default.
     coordinates : sequence of str, optional
-        The coordinates; by default all rotations that a muscle turns.
+        The coordinates; by default all rotations that a muscle turns and that are not locked.
     cache_directory : str or os.PathLike, optional
         Where the fitted paths are kept (:func:`opensim_nem2e.musculoskeletal.paths.fit_paths`).
 
@@ -285,7 +291,7 @@ def torque_terms(
         OpenSim could not fit the paths.
     """
     hill = HillMuscles.from_model(read_model(model_file), muscles)
-    ranges = coordinate_ranges(motion.coordinates, motion.q, motion.rotational)
+    ranges = coordinate_ranges(motion.coordinates, motion.q, motion.rotational, motion.limits)
     paths = fit_paths(model_file, ranges, cache_directory=cache_directory).of(hill.names)
     chosen = _choose(paths, motion, coordinates)
     columns = [motion.coordinates.index(name) for name in paths.coordinates]
@@ -305,10 +311,11 @@ def torque_terms(
 
 
 def _choose(paths: MusclePaths, motion: Motion, wanted: Sequence[str]) -> list[str]:
-    turns: Mapping[str, bool] = dict(zip(motion.coordinates, motion.rotational, strict=True))
     for name in wanted:
         if name not in paths.coordinates:
-            why = "no muscle turns it" if name in turns else "there is none of that name"
+            why = "no muscle turns it" if name in motion.coordinates else "there is none of that name"
             hint = did_you_mean(name, paths.coordinates)
             raise ModelError(f"Torques of the coordinate '{name}' cannot be computed: {why}.{hint}")
-    return list(wanted) or [name for name in paths.coordinates if turns[name]]
+    both = zip(motion.coordinates, motion.rotational, motion.movable, strict=True)
+    free = {name for name, turns, moves in both if turns and moves}
+    return list(wanted) or [name for name in paths.coordinates if name in free]

@@ -4,7 +4,7 @@ OpenSim computes a path by wrapping it around surfaces, muscle by muscle and fra
 gradient. Its own ``PolynomialPathFitter`` fits a polynomial to the lengths and moment arms of each path (Van den Bogert
 et al. 2013; Falisse et al. 2019). Here it is run once per model and range of motion, in a process of its own; the
 result is cached, and evaluated for all muscles and frames at once in numpy or, differentiably, in torch. The moment arm
-is the negative derivative of the length, as in OpenSim's ``FunctionBasedPath``.
+is the negative derivative of the length, as in OpenSim's ``FunctionBasedPath`` (see ``_group`` for what has none).
 
 Every fit is compared with the model itself in random postures that had no part in it; the errors are kept per muscle.
 
@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ _TRANSLATION_MARGIN, _TRANSLATION_STEP = 0.005, 0.05
 
 #: What the fitter is asked for. Its tolerances are tighter than the promise: it raises the order until they are met.
 _FIT = {
-    "samples": 400,
+    "samples": 300,
     "check_samples": 100,
     "maximum_order": 6,
     "length_tolerance": 2e-4,
@@ -67,7 +68,8 @@ class _Group:
     coordinates: tuple[int, ...]
     members: tuple[int, ...]
     exponents: NDArray[np.int64]  # (terms, coordinates)
-    coefficients: Array  # (terms, members)
+    lengths: Array  # coefficients of the lengths, (terms, members)
+    slopes: Array  # coefficients whose negative derivative is the moment arm; nearly always the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,8 +183,9 @@ class MusclePaths:
         for group in self._groups:
             kept = [(new, group.members.index(number)) for new, number in enumerate(old) if number in group.members]
             if kept:
-                columns = group.coefficients[:, [column for _, column in kept]]
-                groups.append(_Group(group.coordinates, tuple(new for new, _ in kept), group.exponents, columns))
+                columns = [column for _, column in kept]
+                tables = group.lengths[:, columns], group.slopes[:, columns]
+                groups.append(_Group(group.coordinates, tuple(new for new, _ in kept), group.exponents, *tables))
         errors = self.length_error[old], self.moment_arm_error[old]
         return MusclePaths(wanted, self.coordinates, self.ranges, *errors, tuple(groups))
 
@@ -199,37 +202,32 @@ class MusclePaths:
 
 
 def _polynomial(q: Any, group: _Group) -> tuple[Any, Any]:
-    """Return values (..., members) and derivatives (..., members, coordinates of the group)."""
+    """Return lengths (..., members) and their derivatives (..., members, coordinates of the group)."""
     xp = namespace(q)
-    coefficients = like(group.coefficients, q)
+    if not group.coordinates:
+        lengths = q[..., :1] * 0.0 + like(group.lengths, q)[0]
+        return lengths, xp.zeros_like(lengths)[..., None][..., :0]
     highest = int(group.exponents.max(initial=0))
-    values, slopes = [], []
+    values, rates = [], []
     for place, coordinate in enumerate(group.coordinates):
         x = q[..., coordinate]
         powers = [xp.ones_like(x)]
         for _ in range(highest):
             powers.append(powers[-1] * x)
-        rates = [xp.zeros_like(x), *(exponent * power for exponent, power in enumerate(powers[:-1], start=1))]
+        derivatives = [xp.zeros_like(x), *(exponent * power for exponent, power in enumerate(powers[:-1], start=1))]
         exponents = group.exponents[:, place]
         values.append(xp.stack(powers, -1)[..., exponents])
-        slopes.append(xp.stack(rates, -1)[..., exponents])
-    if not values:
-        base = q[..., :1] * 0.0
-        return base + coefficients[0], xp.zeros_like(base + coefficients[0])[..., None][..., :0]
-
-    def times(factors: Sequence[Any]) -> Any:
-        result = factors[0]
-        for factor in factors[1:]:
-            result = result * factor
-        return result @ coefficients
-
+        rates.append(xp.stack(derivatives, -1)[..., exponents])
     count = len(values)
-    derivatives = [times([slopes[j] if i == j else values[j] for j in range(count)]) for i in range(count)]
-    return times(values), xp.stack(derivatives, -1)
+    slopes = [
+        math.prod([rates[j] if i == j else values[j] for j in range(count)]) @ like(group.slopes, q)
+        for i in range(count)
+    ]
+    return math.prod(values) @ like(group.lengths, q), xp.stack(slopes, -1)
 
 
 def coordinate_ranges(
-    names: Sequence[str], q: Array, rotational: Sequence[bool] | NDArray[np.bool_]
+    names: Sequence[str], q: Array, rotational: Sequence[bool] | NDArray[np.bool_], limits: Array
 ) -> dict[str, tuple[float, float]]:
     """Return the ranges over which paths should be fitted for a motion.
 
@@ -241,17 +239,22 @@ def coordinate_ranges(
         The motion (rad, m).
     rotational : sequence of bool
         Which coordinates are rotations.
+    limits : numpy.ndarray, shape (coordinates, 2)
+        The model's own range of each coordinate (rad, m): beyond it, as in a knee bent forward, paths slip off their
+        wrapping surfaces.
 
     Returns
     -------
     dict of str to (float, float)
         From the motion's lowest to its highest value, at least 2 degrees (5 mm) more, widened to full 10 degrees (50
-        mm): trials alike get equal ranges and share their fit.
+        mm): trials alike get equal ranges and share their fit. No further than the model's own range, unless the motion
+        itself leaves it.
     """
     ranges = {}
-    for name, values, turns in zip(names, q.T, rotational, strict=True):
+    for name, values, turns, (lowest, highest) in zip(names, q.T, rotational, limits, strict=True):
         margin, step = (_ROTATION_MARGIN, _ROTATION_STEP) if turns else (_TRANSLATION_MARGIN, _TRANSLATION_STEP)
         low, high = np.floor((values.min() - margin) / step) * step, np.ceil((values.max() + margin) / step) * step
+        low, high = max(low, min(lowest, values.min())), min(high, max(highest, values.max()))
         ranges[name] = (float(low), float(high))
     return ranges
 
@@ -368,26 +371,38 @@ def _assemble(answer: Mapping[str, np.ndarray], ranges: Mapping[str, tuple[float
     """Group muscles by their coordinates, and measure the errors."""
     muscles = tuple(str(name) for name in answer["muscles"])
     coordinates = tuple(str(name) for name in answer["coordinates"])
+    limits = np.array([ranges[name] for name in coordinates])
     by_coordinates: dict[tuple[int, ...], list[int]] = {}
     for number in range(len(muscles)):
         by_coordinates.setdefault(tuple(answer[f"terms_{number}"].tolist()), []).append(number)
-    groups = []
-    for columns, members in by_coordinates.items():
-        orders = [int(answer[f"order_{number}"]) for number in members]
-        exponents = _exponents(len(columns), max(orders))
-        place = {tuple(row): index for index, row in enumerate(exponents.tolist())}
-        coefficients = np.zeros((len(exponents), len(members)))
-        for column, (number, order) in enumerate(zip(members, orders, strict=True)):
-            rows = [place[tuple(row)] for row in _exponents(len(columns), order).tolist()]
-            coefficients[rows, column] = answer[f"coefficients_{number}"]
-        groups.append(_Group(columns, tuple(members), exponents, coefficients))
-    limits = np.array([ranges[name] for name in coordinates])
+    groups = tuple(_group(columns, members, answer) for columns, members in by_coordinates.items())
     nothing = np.zeros(len(muscles))
-    paths = MusclePaths(muscles, coordinates, limits, nothing, nothing, tuple(groups))
+    paths = MusclePaths(muscles, coordinates, limits, nothing, nothing, groups)
     lengths, arms = paths.evaluate(answer["q"])
     length_error = np.sqrt(np.mean((lengths - answer["lengths"]) ** 2, axis=0))
     arm_error = np.sqrt(np.mean((arms - answer["moment_arms"]) ** 2, axis=0)).max(axis=-1)
-    return MusclePaths(muscles, coordinates, limits, length_error, arm_error, tuple(groups))
+    return replace(paths, length_error=length_error, moment_arm_error=arm_error)
+
+
+def _group(columns: tuple[int, ...], members: Sequence[int], answer: Mapping[str, np.ndarray]) -> _Group:
+    """Put muscles that depend on the same coordinates together.
+
+    In a few muscles of real models OpenSim's moment arm is not the derivative of its length (the lateral gastrocnemius
+    of Rajagopal's model: 9 mm apart): no single polynomial can be both. Where the common fit misses the length for that
+    reason, a second polynomial, fitted to the lengths alone, gives the length.
+    """
+    orders = [int(answer[f"order_{number}"]) for number in members]
+    exponents = _exponents(len(columns), max(orders))
+    place = {tuple(row): index for index, row in enumerate(exponents.tolist())}
+    slopes = np.zeros((len(exponents), len(members)))
+    for column, (number, order) in enumerate(zip(members, orders, strict=True)):
+        rows = [place[tuple(row)] for row in _exponents(len(columns), order).tolist()]
+        slopes[rows, column] = answer[f"coefficients_{number}"]
+    terms = np.prod(answer["fit_q"][:, np.newaxis, list(columns)] ** exponents, axis=-1)
+    measured = answer["fit_lengths"][:, list(members)]
+    missed = np.sqrt(np.mean((terms @ slopes - measured) ** 2, axis=0)) > 0.5 * LENGTH_TOLERANCE
+    alone = np.linalg.lstsq(terms, measured, rcond=None)[0]
+    return _Group(columns, tuple(members), exponents, np.where(missed, alone, slopes), slopes)
 
 
 def _exponents(dimension: int, order: int) -> NDArray[np.int64]:

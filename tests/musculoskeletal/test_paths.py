@@ -17,7 +17,9 @@ opensim = pytest.importorskip("opensim")
 
 @pytest.fixture(scope="session")
 def ranges(walking_motion):
-    return coordinate_ranges(walking_motion.coordinates, walking_motion.q, walking_motion.rotational)
+    return coordinate_ranges(
+        walking_motion.coordinates, walking_motion.q, walking_motion.rotational, walking_motion.limits
+    )
 
 
 @pytest.fixture(scope="session")
@@ -34,15 +36,28 @@ def measured(walking, fitted):
     return q, run_model_job("evaluate_paths", walking / "walker.osim", request)
 
 
-def test_ranges_hold_the_motion_and_are_shared_by_trials_alike(walking_motion, ranges):
+def test_ranges_hold_the_motion(walking_motion, ranges):
     for name, values in zip(walking_motion.coordinates, walking_motion.q.T, strict=True):
         low, high = ranges[name]
-        assert low < values.min() < values.max() < high
-    turns = np.radians([[-3.1, 11.0], [-7.9, 17.0]])
-    assert coordinate_ranges(["knee", "hip"], turns.T @ np.eye(2), [True, True]).keys() == {"knee", "hip"}
-    one, other = (coordinate_ranges(["knee"], row[:, None], [True]) for row in turns)
-    assert one == other == {"knee": pytest.approx(np.radians([-10.0, 20.0]))}
-    assert coordinate_ranges(["tx"], np.array([[0.1], [0.32]]), [False])["tx"] == pytest.approx((0.05, 0.35))
+        assert low <= values.min() < values.max() <= high
+
+
+def one_range(low, high, turns, limits=(-9.0, 9.0)):
+    return coordinate_ranges(["c"], np.array([[low], [high]]), [turns], np.array([limits]))["c"]
+
+
+def test_ranges_are_shared_by_trials_alike():
+    knee, other_knee = np.radians([-3.1, 11.0]), np.radians([-7.9, 17.0])
+    assert one_range(*knee, True) == one_range(*other_knee, True) == pytest.approx(np.radians([-10.0, 20.0]))
+    assert one_range(0.1, 0.32, False) == pytest.approx((0.05, 0.35))
+
+
+def test_ranges_stay_within_the_models_own():
+    assert one_range(0.1, 0.5, True, (0.0, 2.0))[0] == 0.0
+    # What the motion itself does is part of the range, come what may.
+    assert one_range(-0.05, 0.5, True, (0.0, 2.0))[0] == -0.05
+    low, high = one_range(0.0, 0.0, True, (-1.0, 1.0))
+    assert low < 0.0 < high
 
 
 def test_paths_are_opensims(fitted, measured):
@@ -141,7 +156,7 @@ def test_a_damaged_cache_is_made_anew(walking, ranges, fitted, paths_cache, tmp_
 
 
 def test_a_muscle_that_nothing_turns_keeps_its_length(fitted):
-    group = module._Group((), (0,), module._exponents(0, 0), np.array([[0.3]]))
+    group = module._Group((), (0,), module._exponents(0, 0), np.array([[0.3]]), np.array([[0.3]]))
     still = module.MusclePaths(("m",), ("knee",), np.array([[0.0, 1.0]]), np.zeros(1), np.zeros(1), (group,))
     lengths, arms = still.evaluate(np.zeros((4, 1)))
     assert lengths.tolist() == [[0.3]] * 4
