@@ -56,6 +56,12 @@ def shared_fixtures() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def paths_cache(tmp_path_factory) -> Path:
+    """Return a folder for fitted paths that all tests of a session share: a fit takes ten seconds or more."""
+    return tmp_path_factory.mktemp("paths")
+
+
 #: Opens files with both of OpenSim's readers.
 _OPEN_ALL = """
 import json, sys

@@ -158,18 +158,20 @@ class TorqueCurves:
         The panel's title.
     needed, opensim, refined : numpy.ndarray, shape (rows,)
         Torque by inverse dynamics, of OpenSim's activations and of the refined ones (Nm).
+    compared : numpy.ndarray of bool, shape (rows,)
+        The rows that count; others are grey.
     """
 
     coordinate: str
     needed: NDArray[np.float64]
     opensim: NDArray[np.float64]
     refined: NDArray[np.float64]
+    compared: NDArray[np.bool_]
 
 
 def draw_torques(
     time: NDArray[np.float64],
     curves: Sequence[TorqueCurves],
-    compared: NDArray[np.bool_],
     path: Path,
     *,
     title: str,
@@ -183,8 +185,6 @@ def draw_torques(
         Time (s).
     curves : sequence of TorqueCurves
         One panel each; a right coordinate and its left twin share a row.
-    compared : numpy.ndarray of bool, shape (rows,)
-        The rows that count; others are grey.
     path : pathlib.Path
         The figure's file; the suffix (``.png`` or ``.svg``) chooses the format.
     title : str
@@ -194,10 +194,10 @@ def draw_torques(
     """
 
     def draw(axis: Any, curve: TorqueCurves) -> None:
-        _shade(axis, time, ~compared, "not compared")
+        _shade(axis, time, ~curve.compared, "not compared")
         axis.plot(time, curve.needed, color=_NEEDED, linewidth=2.4, label="inverse dynamics")
         axis.plot(time, curve.opensim, color=_BEFORE, linewidth=1.1, label="OpenSim's activations")
-        shown = np.where(compared, curve.refined, np.nan)
+        shown = np.where(curve.compared, curve.refined, np.nan)
         axis.plot(time, shown, color=_AFTER, linewidth=1.6, label="refined activations")
         axis.set_title(curve.coordinate, fontsize=9, loc="left")
 

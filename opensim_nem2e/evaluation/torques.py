@@ -57,8 +57,8 @@ def torque_changes(
         Inverse dynamics (Nm).
     opensim, refined : numpy.ndarray, shape (rows, coordinates)
         Torques of OpenSim's and of the refined activations, by the same method (Nm).
-    compared : numpy.ndarray of bool, shape (rows,)
-        Rows that count; at least one.
+    compared : numpy.ndarray of bool, shape (rows, coordinates)
+        Rows that count for each coordinate; at least one.
 
     Returns
     -------
@@ -66,18 +66,15 @@ def torque_changes(
         One per coordinate.
     """
 
-    def rms(values: Array) -> Array:
-        return np.asarray(np.sqrt(np.mean(values[compared] ** 2, axis=0)))
-
-    peak = np.abs(needed[compared]).max(axis=0)
-    errors = rms(opensim - needed), rms(refined - needed), rms(refined - opensim)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        percents = [100.0 * error / peak for error in errors]
-    rows = int(np.count_nonzero(compared))
-    return [
-        TorqueChange(name, rows, float(peak[k]), *(float(value[k]) for value in (*errors, *percents)))
-        for k, name in enumerate(coordinates)
-    ]
+    rows = []
+    for k, name in enumerate(coordinates):
+        chosen = compared[:, k]
+        goal, before, after = needed[chosen, k], opensim[chosen, k], refined[chosen, k]
+        peak = float(np.abs(goal).max())
+        errors = [float(np.sqrt(np.mean(error**2))) for error in (before - goal, after - goal, after - before)]
+        percents = [100.0 * error / peak if peak else float("nan") for error in errors]
+        rows.append(TorqueChange(name, int(chosen.sum()), peak, *errors, *percents))
+    return rows
 
 
 def write_torque_changes(path: Path, rows: Sequence[TorqueChange]) -> None:

@@ -26,6 +26,39 @@ _NEAR = 1e-9
 _SPLINE_DEGREE = 5
 
 
+def couple_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Give a motion in radians, with the coordinates that follow others where these make them be.
+
+    Files often hold something else for them (the patella of Rajagopal's model in degrees among radians), and
+    InverseDynamicsTool would believe it.
+
+    Parameters
+    ----------
+    request : dict
+        ``model_file`` and ``coordinates_file``.
+
+    Returns
+    -------
+    dict
+        ``time`` ``(rows,)``, ``names`` of the coordinates and their values ``q`` ``(rows, coordinates)`` (rad, m).
+    """
+    import opensim
+
+    model = opensim.Model(request["model_file"])
+    model.initSystem()
+    processor = opensim.TableProcessor(request["coordinates_file"])
+    processor.append(opensim.TabOpConvertDegreesToRadians())
+    processor.append(opensim.TabOpUseAbsoluteStateNames())
+    processor.append(opensim.TabOpAppendCoupledCoordinateValues())
+    table = processor.process(model)
+    matrix = table.getMatrix()
+    return {
+        "time": np.array(table.getIndependentColumn()),
+        "names": np.array([label.split("/")[-2] for label in table.getColumnLabels()]),
+        "q": matrix.to_numpy().copy(),
+    }
+
+
 def evaluate_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
     """Give coordinates and speeds exactly as InverseDynamicsTool takes them from the same file.
 
@@ -73,6 +106,27 @@ def evaluate_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
+def crossed_coordinates(request: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Find the coordinates that muscles turn.
+
+    Parameters
+    ----------
+    request : dict
+        ``model_file``.
+
+    Returns
+    -------
+    dict
+        ``coordinates``: their names.
+    """
+    poser = _Poser(request["model_file"])
+    names = list(poser.free)
+    limits = [(c.getRangeMin(), c.getRangeMax()) for c in poser.free.values()]
+    _, arms = poser.measure_all(_random_postures(2, limits, _PROBES), names)
+    largest = np.abs(arms).max(axis=(0, 1))
+    return {"coordinates": np.array([n for n, arm in zip(names, largest, strict=True) if arm > MOMENT_ARM_THRESHOLD])}
+
+
 def fit_paths(request: dict[str, Any]) -> dict[str, np.ndarray]:
     """Fit polynomials to the muscles' paths with OpenSim's PolynomialPathFitter, and sample the paths independently.
 
@@ -93,11 +147,10 @@ def fit_paths(request: dict[str, Any]) -> dict[str, np.ndarray]:
     """
     import opensim
 
-    # The check first: it also finds the coordinates that matter.
-    poser = _Poser(request["model_file"], request["ranges"])
-    rng = np.random.default_rng(0)
-    used = poser.coordinates_of_muscles(rng)
-    q, lengths, moment_arms = poser.sample(rng, used, request["check_samples"])
+    poser = _Poser(request["model_file"])
+    used = list(request["ranges"])
+    q = _random_postures(0, request["ranges"].values(), request["check_samples"])
+    lengths, moment_arms = poser.measure_all(q, used)
     prepared = str(Path(request["folder"], "prepared.osim"))
     free = _prepare_model(request["model_file"], prepared, used)
     paths, fit_q, fit_lengths = _run_fitter(prepared, free, request)
@@ -134,27 +187,21 @@ def evaluate_paths(request: dict[str, Any]) -> dict[str, np.ndarray]:
     dict
         ``muscles``, ``lengths`` ``(frames, muscles)``, ``moment_arms`` ``(frames, muscles, coordinates)``.
     """
-    names = request["coordinates"]
-    poser = _Poser(request["model_file"], {})
-    frames = [poser.measure(dict(zip(names, row, strict=True)), names) for row in request["q"]]
-    return {
-        "muscles": np.array(poser.muscle_names),
-        "lengths": np.array([frame[0] for frame in frames]),
-        "moment_arms": np.array([frame[1] for frame in frames]),
-    }
+    poser = _Poser(request["model_file"])
+    lengths, moment_arms = poser.measure_all(request["q"], request["coordinates"])
+    return {"muscles": np.array(poser.muscle_names), "lengths": lengths, "moment_arms": moment_arms}
 
 
 class _Poser:
     """A model that is put into postures and measured."""
 
-    def __init__(self, model_file: str, ranges: dict[str, list[float]]):
+    def __init__(self, model_file: str):
         import opensim
 
         self.model = opensim.Model(model_file)
         for coordinate in _coordinates(self.model):
             coordinate.set_locked(False)
         self.state = self.model.initSystem()
-        self.ranges = ranges
         self.free = {c.getName(): c for c in _coordinates(self.model) if not c.isDependent(self.state)}
         muscles = self.model.getMuscles()
         self.muscles = [muscles.get(i) for i in range(muscles.getSize())]
@@ -171,24 +218,17 @@ class _Poser:
         arms = [[m.computeMomentArm(self.state, coordinate) for coordinate in coordinates] for m in self.muscles]
         return lengths, arms
 
-    def coordinates_of_muscles(self, rng: np.random.Generator) -> list[str]:
-        """Return the coordinates that some muscle turns."""
-        names = [name for name in self.free if name in self.ranges]
-        largest = np.zeros(len(names))
-        for _ in range(_PROBES):
-            _, arms = self.measure(self._random(rng, names), names)
-            largest = np.maximum(largest, np.abs(arms).max(axis=0))
-        return [name for name, arm in zip(names, largest, strict=True) if arm > MOMENT_ARM_THRESHOLD]
+    def measure_all(self, postures: Any, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return lengths and moment arms in many postures of the named coordinates."""
+        measured = [self.measure(dict(zip(names, posture, strict=True)), names) for posture in postures]
+        return np.array([lengths for lengths, _ in measured]), np.array([arms for _, arms in measured])
 
-    def sample(self, rng: np.random.Generator, names: list[str], count: int) -> tuple[np.ndarray, ...]:
-        """Return random postures, lengths and moment arms."""
-        postures = [self._random(rng, names) for _ in range(count)]
-        measured = [self.measure(posture, names) for posture in postures]
-        q = np.array([list(posture.values()) for posture in postures])
-        return q, np.array([lengths for lengths, _ in measured]), np.array([arms for _, arms in measured])
 
-    def _random(self, rng: np.random.Generator, names: list[str]) -> dict[str, float]:
-        return {name: float(rng.uniform(low, high)) for name in names for low, high in [self.ranges[name]]}
+def _random_postures(seed: int, ranges: Any, count: int) -> np.ndarray:
+    """Return random postures within ranges; (count, coordinates)."""
+    low, high = np.array(list(ranges), dtype=float).reshape(-1, 2).T
+    postures: np.ndarray = low + np.random.default_rng(seed).uniform(size=(count, len(low))) * (high - low)
+    return postures
 
 
 def _prepare_model(model_file: str, prepared: str, used: list[str]) -> list[str]:
@@ -245,10 +285,9 @@ def _run_fitter(
 
     folder = str(Path(request["folder"], "fit"))
     ranges = {path: request["ranges"].get(path.rpartition("/")[2], [0.0, 0.0]) for path in free}
-    low, high = np.array(list(ranges.values())).T
     table = opensim.TimeSeriesTable()
     table.setColumnLabels([f"{path}/value" for path in free])
-    postures = low + np.random.default_rng(1).uniform(size=(request["samples"], len(free))) * (high - low)
+    postures = _random_postures(1, ranges.values(), request["samples"])
     for time, posture in enumerate(postures):
         table.appendRow(float(time), opensim.RowVector(posture.tolist()))
     table.addTableMetaDataString("inDegrees", "no")
@@ -284,7 +323,7 @@ def _coordinates(model: Any) -> list[Any]:
     return [found.get(i) for i in range(found.getSize())]
 
 
-JOBS = {"evaluate_motion": evaluate_motion, "fit_paths": fit_paths, "evaluate_paths": evaluate_paths}
+JOBS = {job.__name__: job for job in (couple_motion, evaluate_motion, crossed_coordinates, fit_paths, evaluate_paths)}
 
 
 if __name__ == "__main__":

@@ -133,6 +133,10 @@ def analyse_motion(
     with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
         coordinates = Path(scratch, "coordinates.sto")
         write_storage(coordinates, series, precision=_PRECISION)
+        coupled = run_model_job("couple_motion", model_file, {"coordinates_file": str(coordinates)})
+        names = tuple(str(name) for name in coupled["names"])
+        series = TimeSeries(coupled["time"], names, coupled["q"], name="coordinates")
+        write_storage(coordinates, series, precision=_PRECISION)
         texts = {
             "model": Path(model_file).absolute(),
             "loads": "" if external_loads_file is None else Path(external_loads_file).absolute(),
@@ -228,6 +232,23 @@ class TorqueTerms:
     moment_arms: Array
     inverse_dynamics: Array
     outside: NDArray[np.bool_]
+
+    def of(self, coordinates: Sequence[str]) -> TorqueTerms:
+        """Return the terms of some coordinates.
+
+        Parameters
+        ----------
+        coordinates : sequence of str
+            Some of :attr:`coordinates`.
+
+        Returns
+        -------
+        TorqueTerms
+            In the order asked for.
+        """
+        columns = [self.coordinates.index(name) for name in coordinates]
+        arms, needed = self.moment_arms[..., columns], self.inverse_dynamics[:, columns]
+        return replace(self, coordinates=tuple(coordinates), moment_arms=arms, inverse_dynamics=needed)
 
     @property
     def gain(self) -> Array:

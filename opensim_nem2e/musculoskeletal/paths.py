@@ -35,6 +35,7 @@ from ..errors import ModelError, did_you_mean
 from ..log import logger
 from ..storage.atomic import atomic_path
 from ..storage.safe_xml import read_bytes
+from ._model_process import MOMENT_ARM_THRESHOLD as MOMENT_ARM_THRESHOLD
 from .arrays import AnyArray, like, namespace
 from .processes import run_model_job
 
@@ -272,7 +273,7 @@ def fit_paths(
     model_file : str or os.PathLike
         The model.
     ranges : mapping of str to (float, float)
-        Range of every coordinate (rad, m); see :func:`coordinate_ranges`. Those that no muscle crosses do not matter.
+        Range of every coordinate that a muscle turns (rad, m); see :func:`coordinate_ranges`. Others do not matter.
     cache_directory : str or os.PathLike, optional
         Where fits are kept; the user's cache folder by default (:func:`default_cache`). A fit is found again by the
         content of the model file, the ranges and the settings of the fit.
@@ -286,27 +287,21 @@ def fit_paths(
     ------
     opensim_nem2e.errors.OpenSimRunError
         OpenSim could not fit the paths (for example, a muscle that crosses more than six coordinates).
+    opensim_nem2e.errors.ModelError
+        A range is missing.
     opensim_nem2e.errors.MissingFileError
         There is no such model.
     """
-    settings = {**_FIT, "ranges": {name: list(ranges[name]) for name in sorted(ranges)}, "format": _FORMAT}
-    digest = hashlib.sha256(read_bytes(model_file, "model"))
-    digest.update(json.dumps(settings, sort_keys=True).encode())
     folder = default_cache() if cache_directory is None else Path(cache_directory)
-    cached = folder / f"paths_{digest.hexdigest()}.npz"
-    answer = _read_cache(cached)
-    if answer is None:
-        logger.info(
-            "Fitting polynomials to the muscles' paths of '%s' (once per model and range of motion; minutes for large "
-            "models).",
-            model_file,
-        )
-        answer = run_model_job("fit_paths", model_file, {**settings, "threads": _processors()})
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(cached) as temporary:
-            np.savez_compressed(temporary, **answer)  # type: ignore[arg-type]
-    else:
-        logger.info("Polynomials of the muscles' paths were taken from '%s'.", cached)
+    model = hashlib.sha256(read_bytes(model_file, "model")).hexdigest()
+    # First which coordinates matter: how far the body as a whole has moved shall not part trials of the same gait.
+    crossed = _cached(folder / f"crossed_{model}_{_FORMAT}.npz", "crossed_coordinates", model_file, {})["coordinates"]
+    missing = sorted(set(crossed.tolist()) - set(ranges))
+    if missing:
+        raise ModelError(f"{os.fspath(model_file)}: muscles turn {', '.join(missing)}, but there is no range for them.")
+    settings = {**_FIT, "ranges": {name: list(ranges[name]) for name in sorted(crossed.tolist())}}
+    digest = hashlib.sha256(json.dumps([model, settings, _FORMAT], sort_keys=True).encode()).hexdigest()
+    answer = _cached(folder / f"paths_{digest}.npz", "fit_paths", model_file, settings)
     paths = _assemble(answer, ranges)
     logger.info(
         "They differ from the model's own paths, in %d postures outside the fit, by at most %.2f mm (%s) in length "
@@ -350,15 +345,30 @@ def default_cache() -> Path:
     return base / "opensim_nem2e"
 
 
-def _read_cache(path: Path) -> dict[str, np.ndarray] | None:
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        logger.warning("The cached fit '%s' cannot be read (%s) and is made anew.", path, error)
-        return None
+def _cached(
+    path: Path, job: str, model_file: str | os.PathLike[str], request: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Take a job's answer from a file, or do the job and keep the answer."""
+    if path.is_file():
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                answer = dict(arrays)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            logger.warning("'%s' cannot be read (%s) and is made anew.", path, error)
+        else:
+            logger.debug("'%s' holds the answer of an earlier run.", path)
+            return answer
+    if job == "fit_paths":
+        logger.info(
+            "Fitting polynomials to the muscles' paths of '%s' (once per model and range of motion; minutes for large "
+            "models).",
+            model_file,
+        )
+    answer = run_model_job(job, model_file, {**request, "threads": _processors()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, **answer)  # type: ignore[arg-type]
+    return answer
 
 
 def _processors() -> int:

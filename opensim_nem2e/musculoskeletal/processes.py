@@ -192,7 +192,7 @@ def run_model_job(
     Parameters
     ----------
     job : str
-        One of the child's jobs: ``evaluate_motion``, ``fit_paths`` or ``evaluate_paths``.
+        One of the child's jobs: ``couple_motion``, ``evaluate_motion``, ``fit_paths`` or ``evaluate_paths``.
     model_file : str or os.PathLike
         The model.
     request : mapping

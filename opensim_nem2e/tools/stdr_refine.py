@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..storage.osim import OsimModel
     from .refined_files import Refinement
     from .simulation import MuscleDefaults, Trial
+    from .torque_check import TorqueCheck
 
     Array = NDArray[np.float64]
 
@@ -39,7 +40,7 @@ _WORTH_WHILE = 0.98
 #: What a run may leave behind, after the tool's name.
 _RESULTS = (
     *("_states.sto", "_activation.sto", "_controls.sto", "_emg.sto", "_attention.sto", "_summary.csv"),
-    *("_effective_setup.xml", ".log"),
+    *("_torques.sto", "_torques.csv", "_effective_setup.xml", ".log"),
 )
 
 
@@ -311,6 +312,35 @@ class STDRRefineTool(Tool):
             "Format of the figures.",
             choices=("png", "svg"),
         ),
+        Property(
+            "check_torques",
+            "bool",
+            False,
+            "Compare the joint torques that the motion needs (inverse dynamics) with those of OpenSim's and of the "
+            "refined activations, by one method for both (muscles with rigid tendons)? Needs model_file and runs "
+            "OpenSim. The muscles' paths are fitted once per model, which takes minutes.",
+        ),
+        Property(
+            "coordinates_file",
+            "file",
+            "",
+            "Motion for check_torques: the kinematics that CMC tracked (.mot or .sto). Empty: the coordinates in "
+            "states_file.",
+        ),
+        Property(
+            "lowpass_cutoff_frequency_for_coordinates",
+            "double",
+            6.0,
+            "Low-pass cut-off frequency for filtering the coordinates in check_torques. A negative value results in no "
+            "filtering.",
+            unit="Hz",
+        ),
+        Property(
+            "torque_coordinates",
+            "strings",
+            (),
+            "Coordinates whose torques check_torques compares. Empty: all rotations that muscles turn.",
+        ),
     )
 
     # --- the run -----------------------------------------------------------------------------------------------
@@ -346,7 +376,19 @@ class STDRRefineTool(Tool):
             strikes = self.get(name)
             if any(later <= earlier for earlier, later in pairwise(strikes)):
                 faults.append(f"<{name}> must be increasing times, but '{_numbers(strikes)}' was found.")
-        return faults + self._check_cycle_source()
+        return faults + self._check_torque_inputs() + self._check_cycle_source()
+
+    def _check_torque_inputs(self) -> list[str]:
+        if not self.check_torques:
+            return []
+        faults = []
+        if not self.model_file:
+            faults.append("<check_torques> needs <model_file>, but it is empty.")
+        if not (self.coordinates_file or self.states_file):
+            faults.append(
+                "<check_torques> needs a motion: <coordinates_file> must be given where there is no <states_file>."
+            )
+        return faults
 
     def _check_cycle_source(self) -> list[str]:
         try:
@@ -386,10 +428,10 @@ class STDRRefineTool(Tool):
         recorder = Recorder()
         with recorder.listening():
             logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self.getName())
-            refinement = self._refine()
-            self._write(refinement, recorder)
+            refinement, model = self._refine()
+            self._write(refinement, self._check_torques(refinement, model), recorder)
 
-    def _refine(self) -> Refinement:
+    def _refine(self) -> tuple[Refinement, OsimModel | None]:
         """Compute everything; nothing is written yet."""
         from ..networks.refinement import plan_targets, refine_trial
         from ..storage.muscles import MuscleNames
@@ -419,7 +461,22 @@ class STDRRefineTool(Tool):
             tolerance=self.cycle_tolerance,
         )
         muscles = self._defaults.muscles(model, trial.activations)
-        return Refinement(name, trial, bundle, refined, muscles, self.output_precision)
+        return Refinement(name, trial, bundle, refined, muscles, self.output_precision), model
+
+    def _check_torques(self, refinement: Refinement, model: OsimModel | None) -> TorqueCheck | None:
+        if not self.check_torques:
+            return None
+        from .torque_check import check_torques
+
+        assert model is not None  # _check has seen to it
+        return check_torques(
+            refinement,
+            model,
+            self.resolve("coordinates_file"),
+            self.resolve("external_loads_file"),
+            self.lowpass_cutoff_frequency_for_coordinates,
+            self.torque_coordinates,
+        )
 
     def _load_bundle(self) -> Bundle:
         from ..networks.bundle import Bundle
@@ -568,7 +625,8 @@ class STDRRefineTool(Tool):
         if source != "times" and listed:
             logger.warning("%s: not used, as <cycle_source> is %s.", " and ".join(listed), source)
         for name, its_source in (("external_loads_file", "external_loads"), ("events_file", "events")):
-            if source != its_source and self.get(name):
+            used_elsewhere = name == "external_loads_file" and self.check_torques
+            if source != its_source and self.get(name) and not used_elsewhere:
                 logger.info("<%s>: not used, as <cycle_source> is %s.", name, source)
 
     def _heel_strikes(self, source: str) -> dict[str, Sequence[float]]:
@@ -614,7 +672,7 @@ class STDRRefineTool(Tool):
 
     # --- results -----------------------------------------------------------------------------------------------
 
-    def _write(self, refinement: Refinement, recorder: Recorder) -> None:
+    def _write(self, refinement: Refinement, torques: TorqueCheck | None, recorder: Recorder) -> None:
         """Write every result, or none."""
         from ..evaluation.summary import summary_table, write_summary
         from ..storage.atomic import ResultFiles
@@ -632,6 +690,8 @@ class STDRRefineTool(Tool):
             write_summary(files.path(f"{name}_summary.csv"), rows)
             for line in summary_table(rows):
                 logger.info("%s", line)
+            if torques is not None:
+                torques.write(files, name, self.figure_format, self.output_precision)
             _log_validation(refinement.bundle, refinement.refined)
             write_text(files.path(f"{name}_effective_setup.xml"), self._effective(directory, refinement.trial))
             for path in files.finals:

@@ -17,12 +17,6 @@ def walking(repository) -> Path:
 
 
 @pytest.fixture(scope="session")
-def paths_cache(tmp_path_factory) -> Path:
-    """Return a folder for fitted paths that all tests of a session share: a fit takes ten seconds or more."""
-    return tmp_path_factory.mktemp("paths")
-
-
-@pytest.fixture(scope="session")
 def walking_motion(walking):
     """Return the example's motion with its inverse dynamics."""
     kinematics = read_storage(walking / "walking_coordinates.mot")

@@ -137,6 +137,8 @@ def test_a_fit_is_found_again_by_content(walking, ranges, fitted, paths_cache, t
     again = fit_paths(elsewhere, ranges, cache_directory=paths_cache)
     q = fitted.ranges.mean(axis=1)
     assert again.evaluate(q)[0].tolist() == fitted.evaluate(q)[0].tolist()
+    # How far the body has walked is nothing to a muscle.
+    assert fit_paths(elsewhere, {**ranges, "pelvis_tx": (3.0, 4.0)}, cache_directory=paths_cache).muscles
     with pytest.raises(AssertionError, match="made again"):
         fit_paths(elsewhere, {**ranges, "knee_angle_r": (-1.0, 0.0)}, cache_directory=paths_cache)
     elsewhere.write_bytes(content + b"\n")
@@ -145,8 +147,10 @@ def test_a_fit_is_found_again_by_content(walking, ranges, fitted, paths_cache, t
 
 
 def test_a_damaged_cache_is_made_anew(walking, ranges, fitted, paths_cache, tmp_path, monkeypatch, caplog):
-    (kept,) = paths_cache.glob("paths_*.npz")
+    kept = min(paths_cache.glob("paths_*.npz"), key=lambda path: path.stat().st_mtime)
     (tmp_path / kept.name).write_bytes(kept.read_bytes()[:1000])
+    (crossed,) = paths_cache.glob("crossed_*.npz")
+    (tmp_path / crossed.name).write_bytes(crossed.read_bytes())
     with np.load(kept, allow_pickle=False) as arrays:
         answer = dict(arrays)
     monkeypatch.setattr(module, "run_model_job", lambda *_arguments, **_more: answer)
@@ -172,7 +176,9 @@ def test_the_cache_folder(monkeypatch, tmp_path):
     assert default_cache() == tmp_path / "xdg" / "opensim_nem2e"
 
 
-def test_errors_reach_the_user(walking, tmp_path):
+def test_errors_reach_the_user(walking, fitted, paths_cache, tmp_path):
+    with pytest.raises(ModelError, match=r"muscles turn ankle_angle_l, .* no range"):
+        fit_paths(walking / "walker.osim", {"pelvis_tx": (0.0, 1.0)}, cache_directory=paths_cache)
     with pytest.raises(MissingFileError, match=r"none\.osim"):
         fit_paths(tmp_path / "none.osim", {}, cache_directory=tmp_path)
     with pytest.raises(OpenSimRunError, match="evaluate_paths"):
