@@ -299,7 +299,7 @@ def fit_paths(
     missing = sorted(set(crossed.tolist()) - set(ranges))
     if missing:
         raise ModelError(f"{os.fspath(model_file)}: muscles turn {', '.join(missing)}, but there is no range for them.")
-    settings = {**_FIT, "ranges": {name: list(ranges[name]) for name in sorted(crossed.tolist())}}
+    settings = {**_FIT, "ranges": {name: list(ranges[name]) for name in crossed.tolist()}}
     digest = hashlib.sha256(json.dumps([model, settings, _FORMAT], sort_keys=True).encode()).hexdigest()
     answer = _cached(folder / f"paths_{digest}.npz", "fit_paths", model_file, settings)
     paths = _assemble(answer, ranges)
