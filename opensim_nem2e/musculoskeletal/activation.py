@@ -34,12 +34,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ModelError
 from ..signals.resample import interpolate
+from .arrays import AnyArray, namespace
 
 Array = NDArray[np.float64]
 
@@ -61,6 +63,46 @@ _BLENDED_ROUNDS = 3
 _ROUNDING = 1e-10
 
 
+def activation_rate(
+    excitation: AnyArray,
+    activation: AnyArray,
+    tau_act: float | AnyArray,
+    tau_deact: float | AnyArray,
+    smoothing: float | AnyArray | None = None,
+) -> AnyArray:
+    """Return da/dt, for numpy arrays or, differentiably, for torch tensors.
+
+    Parameters
+    ----------
+    excitation, activation : numpy.ndarray or torch.Tensor, shape (..., muscles)
+        Dimensionless; nothing is clamped.
+    tau_act, tau_deact : float or array, shape (muscles,)
+        Activation and deactivation time constants (s).
+    smoothing : float or array, shape (muscles,), optional
+        ``activation_dynamics_smoothing`` of ``degroote_fregly``; None: ``first_order``, whose derivative jumps where
+        the excitation crosses the activation.
+
+    Returns
+    -------
+    numpy.ndarray or torch.Tensor, shape (..., muscles)
+        1/s.
+    """
+    return (excitation - activation) * _relative_rate(excitation, activation, tau_act, tau_deact, smoothing)
+
+
+def _relative_rate(excitation: Any, activation: Any, tau_act: Any, tau_deact: Any, smoothing: Any) -> Any:
+    """Return da/dt divided by (e - a)."""
+    xp = namespace(excitation, activation)
+    z = 0.5 + 1.5 * activation
+    rise = 1.0 / (tau_act * z)
+    fall = z / tau_deact
+    difference = excitation - activation
+    if smoothing is None:
+        return xp.where(difference > 0.0, rise, fall)
+    f = 0.5 * xp.tanh(smoothing * difference)
+    return (0.5 + f) * rise + (0.5 - f) * fall
+
+
 @dataclass(frozen=True)
 class _Dynamics:
     """Parameters of all muscles, one row: (muscles,)."""
@@ -79,14 +121,10 @@ class _Dynamics:
 
     def rate(self, excitation: Array, activation: Array) -> Array:
         """Return da/dt divided by (e - a), 1/s; the activation is already clamped."""
-        z = 0.5 + 1.5 * activation
-        rise = 1.0 / (self.tau_act * z)
-        fall = z / self.tau_deact
-        difference = excitation - activation
-        rate = np.where(difference > 0.0, rise, fall)
+        rate: Array = _relative_rate(excitation, activation, self.tau_act, self.tau_deact, None)
         if self.blended is not None:
-            f = 0.5 * np.tanh(self.smoothing * difference)
-            rate = np.where(self.blended, (0.5 + f) * rise + (0.5 - f) * fall, rate)
+            blend = _relative_rate(excitation, activation, self.tau_act, self.tau_deact, self.smoothing)
+            rate = np.where(self.blended, blend, rate)
         return rate
 
     def middle_rate(self, state: Array, excitation: Array, step: float) -> Array:
