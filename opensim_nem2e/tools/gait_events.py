@@ -27,6 +27,35 @@ _NEEDS = {
 }
 
 
+#: When a foot is on the ground, for every tool that finds steps in ground reactions.
+CONTACT_PROPERTIES = (
+    Property(
+        "contact_threshold",
+        "double",
+        20.0,
+        "Vertical ground reaction above which a foot is on the ground.",
+        bounds="(0, Inf)",
+        unit="N",
+    ),
+    Property(
+        "minimum_contact_duration",
+        "double",
+        0.1,
+        "Shorter contacts are not a step (debounce).",
+        bounds="[0, Inf)",
+        unit="s",
+    ),
+    Property(
+        "minimum_swing_duration",
+        "double",
+        0.1,
+        "Shorter losses of contact do not end a step (debounce).",
+        bounds="[0, Inf)",
+        unit="s",
+    ),
+)
+
+
 class GaitEventsTool(Tool):
     """Find the heel strikes and toe-offs of a trial.
 
@@ -57,30 +86,7 @@ class GaitEventsTool(Tool):
             choices=("auto", *_NEEDS),
         ),
         Property("external_loads_file", "file", "", "XML file (.xml) with the ExternalLoads of the trial."),
-        Property(
-            "contact_threshold",
-            "double",
-            20.0,
-            "Vertical ground reaction above which a foot is on the ground.",
-            bounds="(0, Inf)",
-            unit="N",
-        ),
-        Property(
-            "minimum_contact_duration",
-            "double",
-            0.1,
-            "Shorter contacts are not a step (debounce).",
-            bounds="[0, Inf)",
-            unit="s",
-        ),
-        Property(
-            "minimum_swing_duration",
-            "double",
-            0.1,
-            "Shorter losses of contact do not end a step (debounce).",
-            bounds="[0, Inf)",
-            unit="s",
-        ),
+        *CONTACT_PROPERTIES,
         Property("markers_file", "file", "", "Marker paths (.trc) of the trial; y is up, as in OpenSim."),
         Property("heel_markers", "strings", (), "Markers on the right and the left heel.", list_size=2),
         Property("toe_markers", "strings", (), "Markers on the right and the left forefoot.", list_size=2),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..errors import CycleError, SetupError
 from ..log import Recorder, logger
+from .gait_events import CONTACT_PROPERTIES
 from .properties import Property
 from .tool import Tool, path_seen_from, write_text
 
@@ -159,30 +160,7 @@ class STDRRefineTool(Tool):
             "",
             "XML file (.xml) with the ExternalLoads of the simulation.",
         ),
-        Property(
-            "contact_threshold",
-            "double",
-            20.0,
-            "Vertical ground reaction above which a foot is on the ground.",
-            bounds="(0, Inf)",
-            unit="N",
-        ),
-        Property(
-            "minimum_contact_duration",
-            "double",
-            0.1,
-            "Shorter contacts are not a step (debounce).",
-            bounds="[0, Inf)",
-            unit="s",
-        ),
-        Property(
-            "minimum_swing_duration",
-            "double",
-            0.1,
-            "Shorter losses of contact do not end a step (debounce).",
-            bounds="[0, Inf)",
-            unit="s",
-        ),
+        *CONTACT_PROPERTIES,
         Property(
             "right_heel_strikes",
             "doubles",
