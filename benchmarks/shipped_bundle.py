@@ -56,11 +56,7 @@ def gait_tool(data: Path, results: Path) -> STDRTrainTool:
     tool.muscles = MUSCLES
     tool.condition = "One-Entire"
     tool.emg_normalization = "trial_max"
-    tool.network_output = "deviation"
-    tool.hidden_units = 64
-    tool.epochs = 30
-    tool.batch_size = 16
-    tool.learning_rate = 0.003
+    tool.preset = "fast"
     tool.validate = "leave_one_subject_out"
     tool.data_description = DESCRIPTION
     tool.data_licence = LICENCE
