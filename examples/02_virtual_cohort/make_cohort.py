@@ -30,7 +30,7 @@ from walking_motion import ground_reactions, walking_motion  # noqa: E402
 from opensim_nem2e.musculoskeletal.processes import run_opensim_tool  # noqa: E402
 from opensim_nem2e.storage import read_storage  # noqa: E402
 
-SEED, SUBJECTS, STRIDES = 1, 8, 2
+SEED, SUBJECTS, STRIDES = 1, 16, 1
 #: Where the stride starts in the files, s, and their step, s. The margins keep the ends of OpenSim's splines out.
 START, STEP = 0.2, 0.005
 #: Samples of a gait cycle in the table: every per cent, both ends.

@@ -3,7 +3,7 @@
 What varies, and how much (standard deviations between people):
 
 - height 0.09 m, body mass index 2.5 kg/m^2;
-- the strength of every single muscle by 30 %, and between the two legs of a person by 8 %. Muscles that share a joint
+- the strength of every single muscle by 25 %, and between the two legs of a person by 15 %. Muscles that share a joint
   share its moment in proportion to their strength, so this gives each person an own way of sharing effort, as people
   have ("muscle activation signatures": Aeles et al. 2021, doi:10.1098/rsif.2020.0770);
 - the style of walking (`STYLE`): joint angles, joint moments, ground reactions, cadence and trunk lean depart from the
@@ -29,7 +29,7 @@ SPEEDS = {"slow": 0.9, "comfortable": 1.2, "fast": 1.45}
 STYLE = {"angle_sd": 4.0, "force_sd": 0.10, "moment_sd": 0.15, "cadence_sd": 0.05, "trunk_sd": 2.0}
 STRIDE = {"angle_sd": 1.0, "force_sd": 0.04, "moment_sd": 0.04, "cadence_sd": 0.02, "trunk_sd": 0.5}
 #: Standard deviation of the logarithm of a muscle's strength: between people, and between the legs of one.
-STRENGTH_SD, LEG_SD = 0.3, 0.08
+STRENGTH_SD, LEG_SD = 0.25, 0.15
 #: Factor on the strength of everybody's muscles, so that the weakest person can walk fast; and another on the hip
 #: flexors, which in the planar model stand for sartorius and tensor fasciae latae, too.
 STRENGTH, HIP_FLEXORS = 1.8, 1.5
