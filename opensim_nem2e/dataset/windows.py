@@ -7,7 +7,7 @@ Names are side-neutral. The muscles of the side whose heel strikes bound a cycle
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -167,6 +167,7 @@ def build_dataset(
     use_emg_time_offset: bool = True,
     shared_channels: bool = True,
     names: MuscleNames | None = None,
+    logged: Collection[str] = (),
 ) -> Dataset:
     """Read the files of the manifest and cut them into cycles.
 
@@ -199,6 +200,8 @@ def build_dataset(
         unless that muscle has a channel of its own. Otherwise it serves its ``standard_name`` only.
     names : MuscleNames, optional
         The table of muscle names; the shipped one by default.
+    logged : collection of str, optional
+        Notes that the log has already, from other datasets of the same trials: not logged again.
 
     Returns
     -------
@@ -219,6 +222,7 @@ def build_dataset(
         use_emg_time_offset,
         shared_channels,
         names or MuscleNames.load(),
+        logged,
     ).build(trials, inputs)
 
 
@@ -241,6 +245,7 @@ class _Builder:
     use_emg_time_offset: bool
     shared_channels: bool
     names: MuscleNames
+    logged: Collection[str]
     notes: list[str] = field(default_factory=list)
     emg_files: dict[Path, TimeSeries] = field(default_factory=dict)
 
@@ -275,7 +280,8 @@ class _Builder:
     def _note(self, text: str, warning: bool = False) -> None:
         if text not in self.notes:
             self.notes.append(text)
-            (logger.warning if warning else logger.info)(text)
+            if text not in self.logged:
+                (logger.warning if warning else logger.info)(text)
 
     def _check_channels(self, trials: Sequence[Trial]) -> None:
         known = set(self.names.standard_names)

@@ -38,6 +38,7 @@ from .training_properties import (
 if TYPE_CHECKING:
     from ..dataset.windows import Dataset
     from ..evaluation.study_files import Skeleton
+    from ..networks.conditions import Condition
     from ..training.cross_validation import CrossValidation
     from .study_files import StudyTables
 
@@ -168,7 +169,11 @@ class STDRCrossValidateTool(Tool):
         begun = time.monotonic()
         skeleton = self._skeleton()
         trials = select_trials(self)
-        datasets = {condition: read_cycles(self, trials, condition) for condition in self.conditions}
+        datasets: dict[Condition, Dataset] = {}
+        for condition in self.conditions:
+            # Every condition reads the same files: what is to be said of them is logged once.
+            logged = {note for dataset in datasets.values() for note in dataset.notes}
+            datasets[condition] = read_cycles(self, trials, condition, logged)
         seeds = [int(seed) for seed in self.seeds]
         study = CrossValidation(
             {condition: dataset.targets for condition, dataset in datasets.items()},
@@ -264,7 +269,7 @@ class STDRCrossValidateTool(Tool):
         return said
 
     def _description(
-        self, study: CrossValidation, datasets: dict[str, Dataset], tables: StudyTables, said: list[str]
+        self, study: CrossValidation, datasets: dict[Condition, Dataset], tables: StudyTables, said: list[str]
     ) -> dict[str, Any]:
         """Say all that the tables do not: settings, data, and what is to be read with the numbers."""
         from ..evaluation.statistics import WHY_PAIRED

@@ -6,7 +6,7 @@ trials, cycles, a recipe and a pool of processes. A function takes the tool whos
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -383,7 +383,7 @@ def select_trials(tool: Tool, also: Mapping[str, str] | None = None) -> list[Tri
     return kept
 
 
-def read_cycles(tool: Tool, trials: Sequence[Trial], condition: Condition) -> Dataset:
+def read_cycles(tool: Tool, trials: Sequence[Trial], condition: Condition, logged: Collection[str] = ()) -> Dataset:
     """Cut the trials into cycles.
 
     Parameters
@@ -394,6 +394,8 @@ def read_cycles(tool: Tool, trials: Sequence[Trial], condition: Condition) -> Da
         From :func:`select_trials`.
     condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
         The input condition.
+    logged : collection of str, optional
+        Notes on the data that the log has already, from another condition.
 
     Returns
     -------
@@ -425,6 +427,7 @@ def read_cycles(tool: Tool, trials: Sequence[Trial], condition: Condition) -> Da
         use_emg_time_offset=tool.use_emg_time_offset,
         shared_channels=tool.share_emg_channels,
         names=MuscleNames.load(tool.resolve("muscle_names_file")),
+        logged=logged,
     )
     missing = [muscle for muscle in tool.muscles if muscle not in dataset.targets]
     if missing:

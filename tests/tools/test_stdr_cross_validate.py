@@ -228,6 +228,17 @@ def test_the_log_ends_with_what_it_is_worth(study):
         assert f"beats OpenSim on {wins} of 2 muscles ({sure} significantly" in text
 
 
+def test_a_note_on_the_data_is_logged_once(study):
+    """All conditions read the same files, and each has the notes on its own."""
+    conditions = json.loads((study / "walk_study.json").read_text())["data"]["conditions"]
+    assert len(conditions) == 3
+    said = [line.split("[info] ")[-1] for line in (study / "walk.log").read_text().splitlines()]
+    common = set.intersection(*(set(about["notes"]) for about in conditions.values()))
+    assert any("left out for this muscle" in note for note in common)
+    for about in conditions.values():
+        assert [said.count(note) for note in about["notes"]] == [1] * len(about["notes"])
+
+
 def contents(results):
     return {what: (results / f"walk_{what}.csv").read_bytes() for what in TABLES}
 

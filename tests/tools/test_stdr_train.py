@@ -280,7 +280,8 @@ def bundle_of_two(tmp_path_factory, lab):
     folder = tmp_path_factory.mktemp("bundles")
     found = {}
     for condition in ("One-Quarter", "One-Entire", "All-Entire"):
-        setup = write_setup(folder, lab, name=condition, condition=condition, subjects="anna ben", score_function="dot")
+        own = {"condition": condition, "score_function": "dot", "network_output": "correction"}
+        setup = write_setup(folder, lab, name=condition, subjects="anna ben", **own)
         assert STDRTrainTool(setup).run()
         found[condition] = folder / "results" / f"{condition}.safetensors"
     return found
@@ -353,7 +354,7 @@ def test_calibration_of_the_shipped_bundle(tmp_path, lab):
         ({"window_samples": 30}, SetupError, r"<window_samples> must be the initial bundle's \(20\)"),
         ({"hidden_units": 7}, SetupError, r"<hidden_units> must be the initial bundle's \(6\) .*, but 7 was found"),
         ({"score_function": "general"}, SetupError, r"<score_function> must be the initial bundle's \(dot\)"),
-        ({"network_output": "emg"}, SetupError, r"<network_output> must be the initial bundle's \(deviation\)"),
+        ({"network_output": "emg"}, SetupError, r"<network_output> must be the initial bundle's \(correction\)"),
         ({"input_muscles": "ipsi:tib"}, SetupError, "<input_muscles> are for the condition All-Entire"),
         ({"muscles": "soleus tib"}, SetupError, "<muscles> names 'tib', for which the initial bundle has no network"),
         ({"validate": "leave_one_subject_out"}, SetupError, "<validate> must be none with <initial_bundle>"),
