@@ -15,6 +15,7 @@ from scipy import stats
 
 from opensim_nem2e.errors import CycleError, SetupError, TrainingError
 from opensim_nem2e.tools.stdr_cross_validate import STDRCrossValidateTool
+from opensim_nem2e.training.presets import DEFAULT_PRESET, PRESETS
 
 SUBJECTS = ("anna", "ben", "carl", "dora")
 FILES = (
@@ -195,7 +196,7 @@ def test_attention(study):
 def test_description(study, lab):
     about = json.loads((study / "walk_study.json").read_text())
     assert about["settings"]["hidden_units"] == 5
-    assert about["settings"]["network_output"] == "deviation"
+    assert about["settings"]["network_output"] == PRESETS[DEFAULT_PRESET].settings["network_output"]
     assert about["seeds"] == [0, 7]
     assert about["splitting"]["easier"] is False
     assert about["data"]["conditions"]["All-Entire"]["cycles"] == {"soleus": 16, "tib": 12}
