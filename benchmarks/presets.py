@@ -1,0 +1,160 @@
+"""Compare the presets ``fast`` and ``paper``: error on people left out, in the same folds, and the time they take.
+
+    python benchmarks/presets.py [--muscles soleus rect bi vaslat] [--results presets.jsonl] [--time-only]
+
+The environment variable OPENSIM_NEM2E_DATA names the folder with the recordings (their ``trials.csv`` and
+``emg_channels.csv``). A network of the paper's size takes minutes, so the comparison is made on 17 strides of five
+people (condition One-Entire), one network per muscle and person left out. Results are kept, line by line, in a file
+from which an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from opensim_nem2e.dataset.manifest import Trial, read_channels, read_trials
+from opensim_nem2e.dataset.windows import TargetData, build_dataset
+from opensim_nem2e.tools.stdr_train import STDRTrainTool
+from opensim_nem2e.tools.training_properties import recipe_of
+from opensim_nem2e.training.engine import train_task
+from opensim_nem2e.training.linear import LinearFit
+from opensim_nem2e.training.recipe import Plan, Recipe, fit_linear_parts, plan_target, subject_errors
+
+DATA = Path(os.environ.get("OPENSIM_NEM2E_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+#: Strides by trial: at most four of a person, spread over the recording.
+STRIDES = {
+    "walk45": "3 9",
+    "walk36": "3 9",
+    "walking_baseline1": "3 8 13 18",
+    "walk": "1",
+    **{f"gait_cycle{k:02d}": "1" for k in (1, 3, 5, 7)},
+    **{f"gait_{side}_cycle{k:02d}": "1" for side in "rl" for k in (1, 2)},
+}
+
+#: Steps of ``paper`` that are timed.
+STEPS = 40
+
+
+def subset() -> list[Trial]:
+    """Choose the strides."""
+    return [
+        trial
+        for trial in read_trials(DATA / "trials.csv")
+        if trial.activation_source == "so" and trial.stride in STRIDES.get(trial.trial, "").split()
+    ]
+
+
+def recipe(preset: str) -> Recipe:
+    """Take a preset's settings as the tools do."""
+    tool = STDRTrainTool()
+    tool.preset = preset
+    return recipe_of(tool, "One-Entire", 0)
+
+
+class Folds:
+    """People left out in turn, and what is fitted without them."""
+
+    def __init__(self, sets: dict[str, TargetData], how: Recipe):
+        self.sets, self.how = sets, how
+        self._linear: dict[str, dict[str, LinearFit]] = {}
+
+    def plan(self, target: str, subject: str) -> Plan:
+        """Prepare a training without a subject."""
+        if subject not in self._linear:
+            rest = {name: data.leave_out([subject])[0] for name, data in self.sets.items()}
+            self._linear[subject] = dict(fit_linear_parts(rest, self.how))
+        train = self.sets[target].leave_out([subject])[0]
+        return plan_target(train, self.how, self._linear[subject].get(target))
+
+
+def compare(sets: dict[str, TargetData], muscles: list[str], results: Path) -> Iterator[dict]:
+    """Train every network of both presets that the file does not have yet."""
+    done = {}
+    if results.exists():
+        done = {(row["preset"], row["target"], row["subject"]): row for row in map(json.loads, results.open())}
+    folds = {preset: Folds(sets, recipe(preset)) for preset in ("fast", "paper")}
+    for target in muscles:
+        for subject in dict.fromkeys(sets[target].subjects.tolist()):
+            for preset, made in folds.items():
+                key = (preset, target, subject)
+                if key not in done:
+                    start = time.process_time()
+                    plan = made.plan(target, subject)
+                    network = plan.network(train_task(plan.task))
+                    seconds = time.process_time() - start
+                    train, test = sets[target].leave_out([subject])
+                    (errors,) = subject_errors(train, test, network, made.how)
+                    done[key] = {"preset": preset, **asdict(errors), "seconds": seconds}
+                    with results.open("a") as stream:
+                        stream.write(json.dumps(done[key]) + "\n")
+            pair = {preset: done[preset, target, subject] for preset in folds}
+            yield {"muscle": target, "person": subject, **pair["fast"], "paper": pair["paper"]["refined"]}
+
+
+def report(rows: list[dict]) -> None:
+    """Print the paired comparison."""
+    print(f"{'muscle':8} {'person':24} {'E_opensim':>9} {'mean':>7} {'ridge':>7} {'paper':>7} {'fast':>7}")
+    for row in rows:
+        figures = "  ".join(f"{row[name]:.3f}" for name in ("mean", "ridge", "paper", "refined"))
+        print(f"{row['muscle']:8} {row['person']:24} {row['opensim']:9.3f}   {figures}")
+    difference = np.array([(row["refined"] - row["paper"]) / row["opensim"] for row in rows])
+    people = sorted({row["person"] for row in rows})
+    means = [difference[[row["person"] == person for row in rows]].mean() for person in people]
+    for what, values in ((f"{len(rows)} networks", difference), (f"{len(people)} people", np.array(means))):
+        low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+        print(f"Er(fast) - Er(paper), mean over {what}: {values.mean():+.3f}, 95 % CI {low:+.3f} to {high:+.3f}")
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Measure processor time."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def times(sets: dict[str, TargetData]) -> None:
+    """Print what a network of each preset takes, on one thread; ``paper`` from its first steps."""
+    target, subject = "soleus", sets["soleus"].subjects[0]
+    fast, paper = (Folds(sets, recipe(preset)) for preset in ("fast", "paper"))
+    plan = paper.plan(target, subject).task
+    few = replace(plan, x=plan.x[:1], y=plan.y[:1])
+    some = [replace(few, settings=replace(few.settings, epochs=count)) for count in (5, 5 + STEPS)]
+    train_task(fast.plan(target, subject).task)  # PyTorch warms up.
+    short, long = (timed(lambda task=task: train_task(task)) for task in some)
+    step = (long - short) / STEPS
+    steps = plan.settings.epochs * len(plan.y)
+    seconds = timed(lambda: train_task(fast.plan(target, subject).task))
+    print(
+        f"One network on {len(plan.y)} strides: fast {seconds:.2f} s; paper {steps} steps of {1e3 * step:.0f} ms, "
+        f"{steps * step:.0f} s: {steps * step / seconds:.0f} x."
+    )
+    rest = {name: data.leave_out([subject])[0] for name, data in sets.items()}
+    shared = timed(lambda: fit_linear_parts(rest, fast.how))
+    print(f"fast also fits the linear part, once for all {len(rest)} muscles of a fold: {shared:.2f} s.")
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--muscles", nargs="+", default=["soleus", "rect", "bi", "vaslat"])
+    parser.add_argument("--results", type=Path, default=Path("presets.jsonl"))
+    parser.add_argument("--time-only", action="store_true", help="do not train networks of the paper's size")
+    options = parser.parse_args()
+    sets = build_dataset(subset(), read_channels(DATA / "emg_channels.csv"), shared_channels=False).targets
+    times(sets)
+    if not options.time_only:
+        report(list(compare(sets, options.muscles, options.results)))
+
+
+if __name__ == "__main__":
+    main()
