@@ -26,9 +26,6 @@ from opensim_nem2e import STDRCrossValidateTool  # noqa: E402
 #: The muscle of the README's table: among the plantarflexors, the one that people differ most in using.
 MUSCLES = ("gaslat",)
 CONDITIONS = ("One-Entire", "All-Entire")
-#: The 30 epochs of the preset `fast` suit few people's real EMG; here there is an exact relation to learn, which takes
-#: longer.
-EPOCHS = 200
 #: Input of All-Entire: the muscles of the cycle's own leg. The other leg's, too, would double what has to be told apart
 #: from few people.
 INPUTS = tuple(
@@ -72,7 +69,6 @@ def run_case(
     tool.muscles, tool.conditions = tuple(muscles), tuple(conditions)
     if "All-Entire" in conditions:
         tool.input_muscles = INPUTS
-    tool.epochs = EPOCHS
     tool.data_description = f"virtual cohort, case {case}"
     tool.data_licence, tool.data_attribution = "Apache-2.0", "opensim_nem2e, examples/02_virtual_cohort"
     tool.run()
