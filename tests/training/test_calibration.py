@@ -17,7 +17,7 @@ from opensim_nem2e.training.recipe import Recipe, cycle_errors, train_target
 from opensim_nem2e.training.settings import Task, TrainingSettings
 from opensim_nem2e.training.stacked import train_stacked
 
-SETTINGS = TrainingSettings(epochs=150, batch_size=16, learning_rate=0.01)
+SETTINGS = TrainingSettings(epochs=60, batch_size=16, learning_rate=0.01)
 
 
 def strides_of(condition="One-Entire", count=6, shift=0.0, seed=0, who="p", noise=0.01):
