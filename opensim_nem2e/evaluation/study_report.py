@@ -59,7 +59,14 @@ _SPLITTINGS = {
     "leave_one_trial_out": "In cross-validation within subjects, all cycles of one trial at a time were left out of "
     "training and used for evaluation.",
 }
-_OUTPUTS = {"deviation": " They put out the deviation from the mean EMG cycle of the training data."}
+_OUTPUTS = {
+    "deviation": " They put out the deviation from the mean EMG cycle of the training data.",
+    "correction": " They put out a correction, weighted by {weight:g}, of a linear prediction from the same "
+    "input: a lag filter common to all muscles, and ridge regression on the samples of the activation, as it is and "
+    "divided by its maximum in the cycle (where there are several input muscles, on theirs, too). It was fitted to the "
+    "training subjects only, with penalties chosen by leaving out each of them in turn; networks were trained on the "
+    "errors it made for the training subject left out.",
+}
 
 
 @dataclass(frozen=True)
@@ -402,7 +409,7 @@ def methods_paragraph(results: StudyResults) -> str:
     sentences.append(
         f"One network per target muscle ({len(results.muscles)} muscles) was trained for each input: {inputs}. "
         f"Networks were trained with the Adam algorithm and the squared error ({', '.join(training)})."
-        + _OUTPUTS.get(settings.get("network_output", ""), "")
+        + _OUTPUTS.get(settings.get("network_output", ""), "").format(weight=settings.get("correction_weight", 1))
     )
     seeds = len(study.get("seeds", ())) or 1
     splitting = _splitting(results)

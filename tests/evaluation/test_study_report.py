@@ -139,6 +139,9 @@ def test_methods_come_from_the_settings(results):
     other = methods_paragraph(replace(results, study={**results.study, "settings": settings}))
     assert "early stopping on one training subject, patience 12" in other
     assert "EMG was not scaled" in other
+    settings = {**results.study["settings"], "network_output": "correction", "correction_weight": 0.25}
+    linear = methods_paragraph(replace(results, study={**results.study, "settings": settings}))
+    assert "a correction, weighted by 0.25, of a linear prediction" in linear
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
