@@ -10,14 +10,13 @@ over people of the mean over muscles of Er = E / E_opensim - 1, and the mean E.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from recordings import DATA
 
 from opensim_nem2e.dataset.manifest import read_channels, read_trials
 from opensim_nem2e.dataset.windows import TargetData, build_dataset
@@ -29,8 +28,6 @@ from opensim_nem2e.training.baselines import BASELINES
 from opensim_nem2e.training.linear import fit_linear
 from opensim_nem2e.training.recipe import Recipe, estimate, fit_linear_parts, plan_target
 from opensim_nem2e.training.stacked import train_stacked
-
-DATA = Path(os.environ.get("OPENSIM_NEM2E_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 Sets = Mapping[str, TargetData]
 #: Estimates by muscle and person.

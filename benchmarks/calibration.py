@@ -19,16 +19,15 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from recordings import DATA
 
 from opensim_nem2e.dataset.manifest import read_channels, read_trials
 from opensim_nem2e.dataset.windows import TargetData, build_dataset
@@ -40,8 +39,6 @@ from opensim_nem2e.tools.training_properties import recipe_of
 from opensim_nem2e.training.calibration import PRIOR_STRIDES, calibrate, shrink_to_person
 from opensim_nem2e.training.recipe import plan_target
 from opensim_nem2e.training.stacked import train_stacked
-
-DATA = Path(os.environ.get("OPENSIM_NEM2E_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 #: The child with cerebral palsy is no training subject, as in the shipped bundle.
 NOT_TRAINED_ON = ("cp_subject1",)

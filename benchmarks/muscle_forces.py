@@ -15,13 +15,13 @@ The model is that of walk_3d_example (80 muscles) in the folder named by OPENSIM
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from recordings import DATA
 
 from opensim_nem2e.musculoskeletal.hill import HillMuscles
 from opensim_nem2e.musculoskeletal.paths import MusclePaths, fit_paths
@@ -35,8 +35,7 @@ RANGES = {"hip_flexion": (-30, 40), "hip_": (-20, 20), "ankle": (-30, 30), "lumb
 
 def default_model() -> Path:
     """Return the model with 80 muscles if it is there, otherwise the shipped one."""
-    data = Path(os.environ.get("OPENSIM_NEM2E_DATA", ROOT.parent / "shared" / "data"))
-    real = data / "walk_3d_example" / "subject_walk_scaled.osim"
+    real = DATA / "walk_3d_example" / "subject_walk_scaled.osim"
     return real if real.is_file() else ROOT / "examples" / "01_refine_walking" / "walker.osim"
 
 

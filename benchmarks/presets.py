@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from recordings import DATA
 from scipy import stats
 
 from opensim_nem2e.dataset.manifest import Trial, read_channels, read_trials
@@ -28,8 +28,6 @@ from opensim_nem2e.tools.training_properties import recipe_of
 from opensim_nem2e.training.engine import train_task
 from opensim_nem2e.training.linear import LinearFit
 from opensim_nem2e.training.recipe import Plan, Recipe, fit_linear_parts, plan_target, subject_errors
-
-DATA = Path(os.environ.get("OPENSIM_NEM2E_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 #: Strides by trial: at most four of a person, spread over the recording.
 STRIDES = {

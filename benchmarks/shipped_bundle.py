@@ -11,11 +11,11 @@ that holds them (their ``trials.csv`` and ``emg_channels.csv``). Their sources a
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from recordings import DATA
 
 from opensim_nem2e.networks.bundle import SHIPPED, Bundle
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
@@ -86,9 +86,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="replace the bundle in the package")
     write = parser.parse_args().write
-    data = Path(os.environ.get("OPENSIM_NEM2E_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
     with tempfile.TemporaryDirectory() as folder:
-        tool = gait_tool(data, Path(folder))
+        tool = gait_tool(DATA, Path(folder))
         tool.run()
         found = sensitivity(Bundle.load(Path(folder) / "gait.safetensors"))
         print("Standard deviation of the output among five very different inputs (0: the input does not matter):")

@@ -10,12 +10,11 @@ activations of OpenSim's static optimisation; every EMG channel serves the one m
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
-from opensim_nem2e import STDRCrossValidateTool
+from recordings import DATA
 
-DATA = Path(os.environ.get("OPENSIM_NEM2E_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+from opensim_nem2e import STDRCrossValidateTool
 
 
 def main() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,23 +98,6 @@ def muscle_change(
         clipped_samples=clipped_samples,
         largest_excess=largest_excess,
     )
-
-
-def write_summary(path: Path, rows: Sequence[MuscleChange]) -> None:
-    """Write the summary as CSV, one row per muscle.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    rows : sequence of MuscleChange
-        One per refined muscle.
-    """
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [field.name for field in fields(MuscleChange)], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
 
 
 def summary_table(rows: Sequence[MuscleChange]) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,23 +73,6 @@ def torque_changes(
         percents = [100.0 * error / peak if peak else float("nan") for error in errors]
         rows.append(TorqueChange(name, int(chosen.sum()), peak, *errors, *percents))
     return rows
-
-
-def write_torque_changes(path: Path, rows: Sequence[TorqueChange]) -> None:
-    """Write the torque check as CSV, one row per coordinate.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    rows : sequence of TorqueChange
-        One per coordinate.
-    """
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [field.name for field in fields(TorqueChange)], lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
 
 
 def torque_table(rows: Sequence[TorqueChange]) -> list[str]:

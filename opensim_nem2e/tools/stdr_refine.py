@@ -652,7 +652,8 @@ class STDRRefineTool(Tool):
 
     def _write(self, refinement: Refinement, torques: TorqueCheck | None, recorder: Recorder) -> None:
         """Write every result, or none."""
-        from ..evaluation.summary import summary_table, write_summary
+        from ..evaluation.summary import MuscleChange, summary_table
+        from ..evaluation.tables import write_rows
         from ..storage.atomic import ResultFiles
 
         directory = self.resolve("results_directory")
@@ -665,7 +666,7 @@ class STDRRefineTool(Tool):
             if self.write_figures:
                 refinement.draw(files, self.figure_format)
             rows = refinement.changes()
-            write_summary(files.path(f"{name}_summary.csv"), rows)
+            write_rows(files.path(f"{name}_summary.csv"), MuscleChange, rows)
             for line in summary_table(rows):
                 logger.info("%s", line)
             if torques is not None:

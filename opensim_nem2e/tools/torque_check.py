@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..evaluation.torques import TorqueChange, torque_changes, torque_table, write_torque_changes
+from ..evaluation.tables import write_rows
+from ..evaluation.torques import TorqueChange, torque_changes, torque_table
 from ..log import logger
 from ..musculoskeletal.dynamics import TorqueTerms, analyse_motion, torque_terms
 from ..musculoskeletal.paths import MOMENT_ARM_THRESHOLD
@@ -93,7 +94,7 @@ class TorqueCheck:
         series = TimeSeries(terms.time, tuple(columns), table, name=f"{title}_torques")
         write_storage(files.path(f"{title}_torques.sto"), series, precision=precision)
         rows = self.changes()
-        write_torque_changes(files.path(f"{title}_torques.csv"), rows)
+        write_rows(files.path(f"{title}_torques.csv"), TorqueChange, rows)
         logger.info("Joint torques, of muscles with rigid tendons, against inverse dynamics (refined cycles only):")
         for line in torque_table(rows):
             logger.info("%s", line)

@@ -19,8 +19,8 @@ from ..dataset.windows import TargetData
 from ..errors import TrainingError
 from ..networks.bundle import Network, refine_cycles
 from ..networks.conditions import Condition, split_cycle, variant_of, windows_per_cycle
+from ..signals.compare import cycle_errors
 from .presets import Setting
-from .recipe import cycle_errors
 from .settings import Task, Trained, TrainingSettings
 
 Array = NDArray[np.float64]

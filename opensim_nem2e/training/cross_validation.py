@@ -183,6 +183,7 @@ class CrossValidation:
     #: Muscles, by condition, whose cycles cannot be split.
     unsplit: dict[Condition, list[str]] = field(init=False, default_factory=dict)
     _work: list[tuple[Recipe, Fold]] = field(init=False, default_factory=list)
+    _ordered: dict[Condition, dict[str, TargetData]] = field(init=False, default_factory=dict)
     _fitted: dict[tuple[str, ...], Mapping[str, Baseline]] = field(init=False, default_factory=dict)
     _linear: dict[tuple[Condition, str], Mapping[str, LinearFit]] = field(init=False, default_factory=dict)
     _outcomes: dict[str, Outcome] = field(init=False, default_factory=dict)
@@ -191,9 +192,10 @@ class CrossValidation:
         folds: dict[Condition, list[Fold]] = {}
         for condition, targets in self.datasets.items():
             folds[condition] = []
-            for target, data in targets.items():
-                # In an order of their own, so that no result depends on that of the manifest or of a file's columns.
-                found = list(split_folds(data.ordered(), self.splitting))
+            # In an order of their own, so that no result depends on that of the manifest or of a file's columns.
+            self._ordered[condition] = {target: data.ordered() for target, data in targets.items()}
+            for target, data in self._ordered[condition].items():
+                found = list(split_folds(data, self.splitting))
                 folds[condition] += found
                 if not found:
                     self.unsplit.setdefault(condition, []).append(target)
@@ -232,8 +234,9 @@ class CrossValidation:
             if first or recipe.settings.patience:
                 linear = self._linear_part(fold, recipe)
                 check_blind(partial(_evidence, recipe, self.baselines if first else (), linear), fold)
-        for condition, held_out in self._linear:
-            self._check_linear_blind(condition, held_out)
+        for (condition, held_out), fits in self._linear.items():
+            if fits:
+                self._check_linear_blind(condition, held_out, fits)
 
     @property
     def weights(self) -> int:
@@ -256,25 +259,25 @@ class CrossValidation:
         """Fit what all networks of a fold correct, once: it is the same for every seed, and muscles share a part."""
         key = (recipe.condition, fold.held_out)
         if key not in self._linear:
-            self._linear[key] = self._fit_linear(*key, self.datasets[recipe.condition])
+            self._linear[key] = self._fit_linear(*key, self._ordered[recipe.condition])
         return self._linear[key].get(fold.data.target)
 
     def _fit_linear(
         self, condition: Condition, held_out: str, datasets: Mapping[str, TargetData]
     ) -> Mapping[str, LinearFit]:
-        sets = {}
-        for target in sorted(datasets):
-            data = datasets[target].ordered()
-            sets[target] = data.select(training_rows(data, held_out, self.splitting))
+        sets = {
+            target: data.select(training_rows(data, held_out, self.splitting))
+            for target, data in sorted(datasets.items())
+        }
         return fit_linear_parts(sets, self.recipes[condition])
 
-    def _check_linear_blind(self, condition: Condition, held_out: str) -> None:
+    def _check_linear_blind(self, condition: Condition, held_out: str, fits: Mapping[str, LinearFit]) -> None:
         changed = {
             target: scramble(data, ~training_rows(data, held_out, self.splitting))
-            for target, data in self.datasets[condition].items()
+            for target, data in self._ordered[condition].items()
         }
         after = self._fit_linear(condition, held_out, changed)
-        for target, fit in self._linear[condition, held_out].items():
+        for target, fit in fits.items():
             compare_blind(fit.evidence(), after[target].evidence(), f"{target} without {held_out}")
 
     def _judge(self, name: str, fold: Fold, recipe: Recipe, trained: Trained) -> None:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ..dataset.windows import TargetData
 from ..networks.conditions import Condition, split_cycle
 from ..networks.linear import LinearPart, shape_of
+from ..signals.compare import cycle_errors
 
 Array = NDArray[np.float64]
 
@@ -149,7 +150,7 @@ def _mean_error(muscles: Mapping[str, _Windows], predicted: Mapping[str, Array])
     """RMS error, averaged over the windows of a subject, then over subjects and muscles."""
     errors = []
     for target, data in muscles.items():
-        error = np.sqrt(np.mean((np.maximum(predicted[target], 0) - data.y) ** 2, axis=1))
+        error = cycle_errors(np.maximum(predicted[target], 0), data.y)
         errors += [error[data.subjects == subject].mean() for subject in np.unique(data.subjects)]
     return float(np.nanmean(errors))
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...dataset.discovery import listed
 from ...dataset.manifest import Trial
 from ...errors import NEM2EError, did_you_mean
 from ...storage import TimeSeries, parse_label
@@ -86,7 +87,7 @@ def _muscles(recording: Recording, files: Files, findings: Findings) -> None:
                 continue
             none_left = len(absent) == len(channel.muscles)
             hint = did_you_mean(absent[0], model.muscles)
-            what = f"the model '{model.path.name}' has no muscle {_listed(absent)}.{hint}"
+            what = f"the model '{model.path.name}' has no muscle {listed(absent, _LISTED)}.{hint}"
             severity = "error" if none_left and channel.standard_name else "note"
             where = f"{recording.trials[0].dataset}: {channel.column}"
             findings.add(severity, "muscle", where, what, "correct the names in emg_channels.csv.")
@@ -110,7 +111,7 @@ def _saturation(recording: Recording, files: Files, findings: Findings) -> None:
     if reached:
         names = sorted(reached, key=lambda name: (-reached[name], name))
         many = f"{len(names)} muscles" if len(names) > 1 else "1 muscle"
-        counts = _listed([f"{name} ({reached[name]} of {len(recording.trials)})" for name in names])
+        counts = listed([f"{name} ({reached[name]} of {len(recording.trials)})" for name in names], _LISTED)
         what = f"{many} at the limit for {SATURATED_SHARE:.0%} of a cycle or more: {counts}."
         remedy = "the model may be too weak for this motion (max_isometric_force), or a coordinate or load is wrong."
         findings.add("note", "saturated", recording.name, what, remedy)
@@ -139,7 +140,7 @@ def _reserves(trial: Trial, recording: str, files: Files, findings: Findings) ->
             if peak > limit:
                 over.setdefault(f"{kind} above {limit:.3g}", []).append(f"{label} {peak:.3g}")
     for kind, names in over.items():
-        what = f"{kind}: {_listed(names)}."
+        what = f"{kind}: {listed(names, _LISTED)}."
         remedy = "run RRA, check the loads and the model's mass, or let CMC pay more for them (lower optimal_force)."
         findings.add("warning", "reserves", trial.name, what, remedy, same=f"{recording}: {kind}")
 
@@ -214,7 +215,7 @@ def _angles(path: Path, trial: Trial, files: Files, findings: Findings) -> None:
         # Where the others never come near a degree's size, it is these columns alone that are wrong.
         others = [size for size in largest if size <= ONE_TURN]
         if others and len(far) < 0.2 * len(labels) and max(others) < LEAST_DEGREES:
-            what = f"it is in radians, but {_listed(far)} reach {peak}: these columns are in degrees."
+            what = f"it is in radians, but {listed(far, _LISTED)} reach {peak}: these columns are in degrees."
             remedy = "convert these columns; if they follow other coordinates (patella), OpenSim ignores them."
             findings.add("warning", "degrees", str(path), what, remedy)
         else:
@@ -223,8 +224,3 @@ def _angles(path: Path, trial: Trial, files: Files, findings: Findings) -> None:
     elif series.in_degrees and largest.max() < LEAST_DEGREES and np.nanmax(np.ptp(series.data[:, columns], 0)) > 0.1:
         what = f"it says inDegrees=yes, but no angle is larger than {peak}: these are radians."
         findings.add("error", "degrees", str(path), what, "write inDegrees=no into its header.")
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
