@@ -144,7 +144,7 @@ def run(
     Parameters
     ----------
     works : iterable of Work
-        Each is asked for when there is room for it.
+        Each is asked for when there is room for it. One that had no more is asked again when a piece of work has ended.
     workers : LocalWorkers or ClusterWorkers
         Who does them. They are closed at the end, however it comes.
     on_event : callable
@@ -182,6 +182,8 @@ def run(
                 ended = under_way.pop(event.key)
             if event.kind != "died":
                 on_event(event)
+                # What was heard may make more work possible.
+                exhausted = exhausted and event.kind == "report"
             elif attempts[event.key] < ATTEMPTS:
                 logger.warning(
                     "%s: its process %s It goes on from its last checkpoint in a new one.", event.key, event.content

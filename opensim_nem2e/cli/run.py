@@ -6,6 +6,7 @@ exit status is then 1. Relative paths in a setup file are relative to that file'
 Examples:
   opensim-nem2e run setup_refine.xml
   opensim-nem2e run subject*/setup_refine.xml
+  opensim-nem2e run setup_pipeline.xml --jobs 4
   opensim-nem2e run setup_train.xml --scheduler tcp://10.0.0.1:8786
   opensim-nem2e run-tool setup_refine.xml -o debug
 """
@@ -35,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     parser.add_argument("setup_files", metavar="SETUP", nargs="+", help="a setup file (.xml)")
     parser.add_argument(
+        "--jobs",
+        metavar="N",
+        type=int,
+        help="how many networks are trained, or steps of a pipeline run, at once; replaces the setup file's <jobs>",
+    )
+    parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
         help="have the work done by the workers of this Dask scheduler, or of a 'local' one; replaces the setup file's "
@@ -62,13 +69,15 @@ def execute(options: argparse.Namespace) -> int:
     for setup_file in options.setup_files:
         try:
             tool = load_tool(setup_file)
-            if options.scheduler is not None:
-                if all(prop.name != "scheduler" for prop in tool.properties):
+            for name in ("jobs", "scheduler"):
+                value = getattr(options, name)
+                if value is None:
+                    continue
+                if all(prop.name != name for prop in tool.properties):
                     raise SetupError(
-                        [f"--scheduler is for tools with the property <scheduler>; {tool.tool_name} has none."],
-                        setup_file,
+                        [f"--{name} is for tools with the property <{name}>; {tool.tool_name} has none."], setup_file
                     )
-                tool.scheduler = options.scheduler
+                tool.set(name, value)
             logger.info("Preparing to run %s.", tool.tool_name)
             tool.run()
         except Exception as error:

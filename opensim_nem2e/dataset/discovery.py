@@ -94,7 +94,9 @@ class Layout:
             raise ManifestError("\n".join(["The layout cannot be used:", *(f"  - {fault}" for fault in faults)]))
 
 
-def find_files(root: Path, pattern: str, known: Mapping[str, str] | None = None) -> list[tuple[Path, dict[str, str]]]:
+def find_files(
+    root: Path, pattern: str, known: Mapping[str, str] | None = None, folders: bool = False
+) -> list[tuple[Path, dict[str, str]]]:
     """Find the files that fit a pattern.
 
     Parameters
@@ -105,6 +107,8 @@ def find_files(root: Path, pattern: str, known: Mapping[str, str] | None = None)
         The pattern.
     known : mapping of str to str, optional
         Names that have their text already.
+    folders : bool
+        Find folders instead.
 
     Returns
     -------
@@ -132,7 +136,7 @@ def find_files(root: Path, pattern: str, known: Mapping[str, str] | None = None)
     # Two stars side by side would mean any depth.
     for path in sorted(root.glob(re.sub(r"\*+", "*", wildcard))):
         match = fits.fullmatch(path.relative_to(root).as_posix())
-        if match is not None and path.is_file():
+        if match is not None and (path.is_dir() if folders else path.is_file()):
             found.append((path, match.groupdict()))
     return found
 

@@ -34,6 +34,7 @@ def run(tool_class: str, setup: str, folder: str) -> int:
     int
         The exit code.
     """
+    die_with_parent()
     import opensim
 
     # OpenSim has opened its log file in the directory where the process started; all it says is on stdout, too.
@@ -42,6 +43,9 @@ def run(tool_class: str, setup: str, folder: str) -> int:
     try:
         tool = getattr(opensim, tool_class)(setup)
         done = tool.run()
+        if tool_class == "ScaleTool":
+            # False also where its MarkerPlacer is not to be applied, though nothing failed.
+            done = done or not tool.getMarkerPlacer().getApply()
     except Exception as error:  # whatever it is, the parent must learn of it
         print(f"[error] {type(error).__name__}: {error}", flush=True)
         return RAISED
@@ -53,6 +57,22 @@ def run(tool_class: str, setup: str, folder: str) -> int:
         sys.stdout.flush()
         os._exit(code)
     return code
+
+
+def die_with_parent() -> None:
+    """Have the system end this process when the one that waits for it was killed (Linux only).
+
+    Elsewhere an abandoned run goes on to its end; its results have a folder of their own and do no harm.
+    """
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        # PR_SET_PDEATHSIG of prctl(2). It concerns deaths from now on, so look whether it was too late.
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(RAISED)
 
 
 def keep_header_whole(tool: Any, folder: Path) -> bool:

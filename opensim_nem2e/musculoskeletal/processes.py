@@ -17,16 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lxml import etree
-
-from ..errors import MissingFileError, OpenSimRunError, SetupError, did_you_mean
+from ..errors import MissingFileError, OpenSimRunError
 from ..log import logger
-from ..storage.safe_xml import parse_xml
+from ..storage.opensim_setup import read_opensim_setup
 from . import _model_process, _tool_process
 
 if TYPE_CHECKING:
@@ -45,6 +43,12 @@ TOOLS = (
 
 _TAIL_LINES = 30
 _TAIL_BYTES = 64 * 1024
+# Between two questions whether to stop (s).
+_LOOK = 0.2
+
+
+class RunStoppedError(OpenSimRunError):
+    """A run was stopped because its caller asked for it."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def run_opensim_tool(
     log_file: str | os.PathLike[str] | None = None,
     timeout: float | None = None,
     cwd: str | os.PathLike[str] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> ToolRun:
     """Run an OpenSim tool from its setup file, in a process of its own.
 
@@ -98,6 +103,8 @@ def run_opensim_tool(
     cwd : str or os.PathLike, optional
         Working directory. The setup file's folder by default: inverse kinematics and inverse dynamics look for the
         model from there, all other tools from the setup file's folder anyway.
+    stop : callable, optional
+        Asked a few times in a second whether to kill the run.
 
     Returns
     -------
@@ -110,24 +117,24 @@ def run_opensim_tool(
         The setup file is not one of a known tool.
     opensim_nem2e.errors.OpenSimRunError
         The tool raised an error, returned false, crashed or was killed at the time limit; with the tail of its log.
+        A :class:`RunStoppedError` if ``stop`` said so.
     opensim_nem2e.errors.MissingFileError
         The setup file or the working directory does not exist.
     """
     setup = Path(setup_file).absolute()
-    tool, results = _read_setup(setup)
+    wanted = read_opensim_setup(setup, TOOLS)
+    tool, results = wanted.tool, wanted.results_directory
     folder = setup.parent if cwd is None else Path(cwd).absolute()
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: there is no such folder to run {tool} in.")
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout must be a positive number of seconds; found {timeout!r}")
     watched = {results, setup.parent}
-    before = _snapshot(watched)
+    before = snapshot(watched)
     logger.info("Running %s from '%s' in a process of its own.", tool, setup)
-    seconds, tail = run_script(_tool_process.__file__, (tool, setup, folder), tool, setup, log_file, timeout)
+    seconds, tail = run_script(_tool_process.__file__, (tool, setup, folder), tool, setup, log_file, timeout, stop)
     logger.info("%s took %.1f s.", tool, seconds)
-    after = _snapshot(watched)
-    outputs = sorted(path for path, stamp in after.items() if before.get(path) != stamp)
-    return ToolRun(tool, setup, 0, seconds, tail, results, tuple(outputs))
+    return ToolRun(tool, setup, 0, seconds, tail, results, changed(before, snapshot(watched)))
 
 
 def run_script(
@@ -137,6 +144,7 @@ def run_script(
     subject: Path,
     log_file: str | os.PathLike[str] | None = None,
     timeout: float | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> tuple[float, str]:
     """Run a Python script that uses OpenSim, in a process of its own.
 
@@ -154,6 +162,8 @@ def run_script(
         Where everything that it prints is kept. By default only the tail is.
     timeout : float, optional
         Kill it after so many seconds. By default it may take any time.
+    stop : callable, optional
+        Asked a few times in a second whether to kill it.
 
     Returns
     -------
@@ -165,7 +175,7 @@ def run_script(
     Raises
     ------
     opensim_nem2e.errors.OpenSimRunError
-        It did not end with status 0, with the tail of what it wrote.
+        It did not end with status 0, with the tail of what it wrote; a :class:`RunStoppedError` if ``stop`` said so.
     """
     if not sys.executable:
         raise OpenSimRunError(f"{what} needs a Python interpreter of its own, and this program does not name one.")
@@ -176,7 +186,7 @@ def run_script(
         start = time.monotonic()
         with log.open("wb") as stream:
             # The child starts in the scratch folder, where importing opensim drops its opensim.log.
-            returncode = _wait(command, stream, scratch, timeout)
+            returncode = _wait(command, stream, scratch, timeout, stop)
         seconds = time.monotonic() - start
         tail = _tail(log)
     if returncode != 0:
@@ -225,25 +235,11 @@ def run_model_job(
             return dict(arrays)
 
 
-def _read_setup(setup: Path) -> tuple[str, Path]:
-    root = parse_xml(setup).getroot()
-    elements = [child for child in root if isinstance(child.tag, str) and child.tag != "defaults"]
-    found = [str(element.tag) for element in elements]
-    known = next((element for element in elements if element.tag in TOOLS), None)
-    if known is None:
-        what = f"holds '{found[0]}'" if found else "holds no tool"
-        hint = did_you_mean(found[0], TOOLS) if found else ""
-        raise SetupError(f"An OpenSim tool is needed ({', '.join(TOOLS)}), but the file {what}.{hint}", setup)
-    return str(known.tag), _results_directory(known, setup)
-
-
-def _results_directory(tool: etree._Element, setup: Path) -> Path:
-    text = (tool.findtext("results_directory") or "").strip()
-    return Path(os.path.normpath(setup.parent / (text or ".")))
-
-
-def _wait(command: list[str], stream: object, scratch: str, timeout: float | None) -> int | None:
+def _wait(
+    command: list[str], stream: object, scratch: str, timeout: float | None, stop: Callable[[], bool] | None
+) -> int | None:
     """Run the command; None if it had to be killed at the time limit."""
+    deadline = None if timeout is None else time.monotonic() + timeout
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -252,9 +248,16 @@ def _wait(command: list[str], stream: object, scratch: str, timeout: float | Non
         cwd=scratch,
     )
     try:
-        return process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        return None
+        while True:
+            rest = None if deadline is None else max(0.0, deadline - time.monotonic())
+            look = rest if stop is None else min(_LOOK, _LOOK if rest is None else rest)
+            try:
+                return process.wait(look)
+            except subprocess.TimeoutExpired:
+                if stop is not None and stop():
+                    raise RunStoppedError("The run was stopped.") from None
+                if deadline is not None and time.monotonic() >= deadline:
+                    return None
     finally:
         # Also when the wait was interrupted from the keyboard: no run is left behind.
         if process.poll() is None:
@@ -262,7 +265,19 @@ def _wait(command: list[str], stream: object, scratch: str, timeout: float | Non
             process.wait()
 
 
-def _snapshot(folders: set[Path]) -> dict[Path, tuple[int, int, int]]:
+def snapshot(folders: Iterable[Path]) -> dict[Path, tuple[int, int, int]]:
+    """Note which files are in folders, and as of when.
+
+    Parameters
+    ----------
+    folders : iterable of pathlib.Path
+        Those that do not exist hold no files.
+
+    Returns
+    -------
+    dict of pathlib.Path to tuple of int
+        Time of the last change (ns), size (bytes) and number of each file.
+    """
     stamps = {}
     for folder in folders:
         if not folder.is_dir():
@@ -272,6 +287,24 @@ def _snapshot(folders: set[Path]) -> dict[Path, tuple[int, int, int]]:
                 stat = entry.stat()
                 stamps[Path(entry.path)] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
     return stamps
+
+
+def changed(
+    before: Mapping[Path, tuple[int, int, int]], after: Mapping[Path, tuple[int, int, int]]
+) -> tuple[Path, ...]:
+    """Name the files that are new or not what they were.
+
+    Parameters
+    ----------
+    before, after : mapping
+        Of :func:`snapshot`.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        In order.
+    """
+    return tuple(sorted(path for path, stamp in after.items() if before.get(path) != stamp))
 
 
 def _tail(log: Path) -> str:

@@ -87,6 +87,11 @@ register(
     "Find heel strikes and toe-offs in ground reactions, marker paths or a model's motion, and write them as a table.",
 )
 register(
+    "NEM2EPipelineTool",
+    "opensim_nem2e.tools.nem2e_pipeline",
+    "Run setup files from Scale and IK over CMC to the refinement, for one trial or a whole study.",
+)
+register(
     "STDRRefineTool",
     "opensim_nem2e.tools.stdr_refine",
     "Refine the muscle activations of a CMC, StaticOptimization or Moco result with an EMG-trained network.",

@@ -7,74 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import opensim
 import pytest
+from arm_maker import build_arm, write_cmc, write_inverse_dynamics
 
 from opensim_nem2e.errors import MissingFileError, OpenSimRunError, SetupError
 from opensim_nem2e.musculoskeletal.processes import run_opensim_tool
 from opensim_nem2e.storage import read_storage
-
-TASKS = """<?xml version="1.0" encoding="UTF-8" ?>
-<OpenSimDocument Version="40600">
-    <CMC_TaskSet name="arm">
-        <objects>
-            <CMC_Joint name="elbow">
-                <on>true</on>
-                <weight>1 1 1</weight>
-                <wrt_body>-1</wrt_body>
-                <express_body>-1</express_body>
-                <active>true false false</active>
-                <kp>100 1 1</kp>
-                <kv>20 1 1</kv>
-                <ka>1 1 1</ka>
-                <coordinate>elbow</coordinate>
-            </CMC_Joint>
-        </objects>
-    </CMC_TaskSet>
-</OpenSimDocument>
-"""
-
-CMC = """<?xml version="1.0" encoding="UTF-8" ?>
-<OpenSimDocument Version="40600">
-    <CMCTool name="{name}">
-        <model_file>arm.osim</model_file>
-        <results_directory>results</results_directory>
-        <initial_time>0.1</initial_time>
-        <final_time>{end}</final_time>
-        <solve_for_equilibrium_for_auxiliary_states>true</solve_for_equilibrium_for_auxiliary_states>
-        <desired_kinematics_file>{motion}</desired_kinematics_file>
-        <task_set_file>tasks.xml</task_set_file>
-        <cmc_time_window>0.01</cmc_time_window>
-        <use_fast_optimization_target>true</use_fast_optimization_target>
-    </CMCTool>
-</OpenSimDocument>
-"""
-
-
-def build_arm(folder: Path, strength: float = 600.0) -> None:
-    """Write a forearm that one flexor and one extensor swing about a pin, and a motion for it."""
-    model = opensim.Model()
-    model.setName("arm")
-    forearm = opensim.Body("forearm", 1.5, opensim.Vec3(0, -0.15, 0), opensim.Inertia(0.01, 0.01, 0.01))
-    model.addBody(forearm)
-    joint = opensim.PinJoint(
-        "elbow_joint", model.getGround(), opensim.Vec3(0), opensim.Vec3(0), forearm, opensim.Vec3(0), opensim.Vec3(0)
-    )
-    joint.upd_coordinates(0).setName("elbow")
-    model.addJoint(joint)
-    for name, side in (("flexor", 1), ("extensor", -1)):
-        muscle = opensim.Millard2012EquilibriumMuscle(name, strength, 0.12, 0.16, 0.0)
-        muscle.addNewPathPoint("origin", model.getGround(), opensim.Vec3(0.03 * side, 0.2, 0))
-        muscle.addNewPathPoint("insertion", forearm, opensim.Vec3(0.03 * side, -0.08, 0))
-        model.addForce(muscle)
-    model.finalizeConnections()
-    model.printToXML(str(folder / "arm.osim"))
-    time = np.linspace(0, 1, 101)
-    rows = "".join(f"{t:.2f}\t{10 * np.sin(2 * np.pi * t):.8f}\n" for t in time)
-    head = "motion\nversion=1\nnRows=101\nnColumns=2\ninDegrees=yes\nendheader\ntime\telbow\n"
-    (folder / "motion.mot").write_text(head + rows)
-    (folder / "tasks.xml").write_text(TASKS)
 
 
 @pytest.fixture(scope="module")
@@ -83,31 +22,6 @@ def arm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("Gelenk ä & co")
     build_arm(folder)
     return folder
-
-
-def write_cmc(folder: Path, name: str, end: float = 0.2, motion: str = "motion.mot") -> Path:
-    setup = folder / f"setup_{name}.xml"
-    setup.write_text(CMC.format(name=name, end=end, motion=motion))
-    return setup
-
-
-def write_inverse_dynamics(folder: Path, model: str = "arm.osim") -> Path:
-    setup = folder / "setup_id.xml"
-    setup.write_text(
-        f"""<?xml version="1.0" encoding="UTF-8" ?>
-<OpenSimDocument Version="40600">
-    <InverseDynamicsTool name="arm">
-        <results_directory>id</results_directory>
-        <model_file>{model}</model_file>
-        <time_range>0 1</time_range>
-        <forces_to_exclude>Muscles</forces_to_exclude>
-        <coordinates_file>motion.mot</coordinates_file>
-        <output_gen_force_file>moments.sto</output_gen_force_file>
-    </InverseDynamicsTool>
-</OpenSimDocument>
-"""
-    )
-    return setup
 
 
 @pytest.mark.parametrize("name", ["arm", "a_rather_long_name_of_a_tool", "x"])

@@ -21,6 +21,7 @@ from ...dataset.manifest import Trial
 from ...errors import NEM2EError, did_you_mean
 from ...storage import TimeSeries, parse_label
 from ...storage.safe_xml import parse_xml
+from ..run_quality import RESERVE_NAME, RESIDUAL_FORCE_NAME, RESIDUAL_MOMENT_NAME
 from .findings import Findings
 from .forces import GRAVITY
 from .recordings import Files, Recording, activation_columns
@@ -41,14 +42,6 @@ SATURATED, SATURATED_SHARE = 0.99, 0.05
 RESERVE = 0.05 * 1.5
 RESIDUAL_FORCE = 0.05 * 1.2 * GRAVITY
 RESIDUAL_MOMENT = 0.01 * 1.0 * 1.2 * GRAVITY
-
-_RESERVE = re.compile(r"reserve|_res$|^res_", re.IGNORECASE)
-_RESIDUAL_FORCE = re.compile(
-    r"(^|_)F[XYZ]$|(residual|reserve|res).*pelvis_t[xyz]|pelvis_t[xyz].*(residual|reserve|res)"
-)
-_RESIDUAL_MOMENT = re.compile(
-    r"(^|_)M[XYZ]$|(residual|reserve|res).*pelvis_(tilt|list|rot)|pelvis_(tilt|list|rot).*(residual|reserve|res)"
-)
 
 #: How many names a finding lists.
 _LISTED = 6
@@ -148,11 +141,11 @@ def _reserves(trial: Trial, recording: str, files: Files, findings: Findings) ->
 def _limit(label: str, mass: float) -> tuple[str, float]:
     """Return what an actuator is, and its limit (N, Nm): 0 for a muscle, or a motor that stands for muscles."""
     name = parse_label(label).name
-    if _RESIDUAL_FORCE.search(name):
+    if RESIDUAL_FORCE_NAME.search(name):
         return "residual forces (N)", RESIDUAL_FORCE * mass
-    if _RESIDUAL_MOMENT.search(name):
+    if RESIDUAL_MOMENT_NAME.search(name):
         return "residual moments (Nm)", RESIDUAL_MOMENT * mass
-    if _RESERVE.search(name):
+    if RESERVE_NAME.search(name):
         return "reserves (Nm)", RESERVE * mass
     return "", 0.0
 
