@@ -28,6 +28,9 @@ RESIDUAL_MOMENT_NAME = re.compile(
     r"(^|_)M[XYZ]$|(residual|reserve|res).*pelvis_(tilt|list|rot)|pelvis_(tilt|list|rot).*(residual|reserve|res)"
 )
 
+#: A simulation of CMC starts with muscles in a state that does not fit the motion; reserves help out until they do (s).
+START_UP = 0.1
+
 _TRANSLATION = re.compile(r"_t[xyz]$")
 _PELVIS_FORCE = re.compile(r"^pelvis_t[xyz]_force$")
 _MARKER = re.compile(r"marker error: RMS = \S+, max = (\S+) \(([^)]*)\)")
@@ -65,7 +68,8 @@ class RunQuality:
         Largest distance from what is tracked: a marker (m) of Scale, in the pose that it places, and IK; an angle
         (deg), or else a position (m), of RRA and CMC.
     reserve : Peak, optional
-        Largest moment of a reserve actuator (Nm; for a translation, N); RRA has nothing but such.
+        Largest moment of a reserve actuator (Nm; for a translation, N), of CMC after its first 0.1 s, unless it is
+        shorter than three times that; RRA has nothing but such, and none is shown.
     residual : Peak, optional
         Largest residual force at the pelvis (N).
     """
@@ -102,7 +106,8 @@ def judge_run(tool: str, outputs: Sequence[Path], log: str = "") -> RunQuality:
         return RunQuality(residual=_peak({n: v for n, v in forces.items() if _PELVIS_FORCE.search(n)}, "N"))
     if tool not in ("CMCTool", "RRATool", "AnalyzeTool"):
         return RunQuality()
-    forces = _columns(outputs, "_Actuation_force.sto") or _columns(outputs, "_StaticOptimization_force.sto")
+    start_up = START_UP if tool == "CMCTool" else 0.0
+    forces = _columns(outputs, "_Actuation_force.sto", start_up) or _columns(outputs, "_StaticOptimization_force.sto")
     residuals = {name: values for name, values in forces.items() if RESIDUAL_FORCE_NAME.search(name)}
     reserves = {
         name: values
@@ -124,7 +129,7 @@ def _tracking(errors: dict[str, NDArray[np.float64]]) -> Peak | None:
     return _peak(angles, "deg") or _peak(errors, "m")
 
 
-def _columns(outputs: Sequence[Path], ending: str) -> dict[str, NDArray[np.float64]]:
+def _columns(outputs: Sequence[Path], ending: str, start_up: float = 0.0) -> dict[str, NDArray[np.float64]]:
     path = next((path for path in outputs if path.name.endswith(ending)), None)
     if path is None:
         return {}
@@ -132,7 +137,9 @@ def _columns(outputs: Sequence[Path], ending: str) -> dict[str, NDArray[np.float
         series = read_storage(path)
     except NEM2EError:
         return {}
-    return {parse_label(label).name: series.data[:, k] for k, label in enumerate(series.labels)}
+    time = series.time
+    rows = time >= (time[0] + start_up if time[-1] - time[0] > 3.0 * start_up else time[0])
+    return {parse_label(label).name: series.data[rows, k] for k, label in enumerate(series.labels)}
 
 
 def _peak(columns: dict[str, NDArray[np.float64]], unit: str) -> Peak | None:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: What a process with an OpenSim tool needs (bytes; CMC of an 80-muscle model: 400 MB).
 _MEMORY = 500e6
 
+#: What is in the results directory: logs of the steps, records of what is done, setup files of refinements.
+_FOLDERS = ("logs", "records", "setups")
+
 
 class NEM2EPipelineTool(Tool):
     """Run setup files of OpenSim's tools and of the refinement, one after the other, for one or many trials.
@@ -132,7 +135,7 @@ class NEM2EPipelineTool(Tool):
             logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self.name or "without a name")
             results = self.resolve("results_directory") or self.base_directory
             try:
-                for folder in ("logs", "records"):
+                for folder in _FOLDERS:
                     (results / folder).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise NEM2EError(f"The folder '{results}' cannot be made: {error.strerror or error}.") from error
@@ -151,8 +154,9 @@ class NEM2EPipelineTool(Tool):
                 study.write(results / f"{name}_summary.csv")
                 write_text(results / f"{name}_effective_setup.xml", self.effective_setup(results))
                 study.tell()
+                logger.info("The summary is '%s'.", results / f"{name}_summary.csv")
                 write_text(results / f"{name}.log", recorder.text)
-        study.judge(results / f"{name}_summary.csv")
+        study.judge()
 
     def _workers(self) -> LocalWorkers | ClusterWorkers:
         from ..training.pool import default_jobs
@@ -169,7 +173,13 @@ class NEM2EPipelineTool(Tool):
 
         from .pipeline_plan import find_trials
 
-        trials = find_trials(self.base_directory, self.trial_folders, self.setup_files, self.resolve("trials_file"))
+        trials = find_trials(
+            self.base_directory,
+            self.trial_folders,
+            self.setup_files,
+            self.resolve("trials_file"),
+            [results / folder for folder in _FOLDERS],
+        )
         template_file = self.resolve("refine_setup_file")
         if template_file is None:
             return trials
@@ -203,7 +213,7 @@ def _refine_setup(template: STDRRefineTool, trial: Trial, folder: Path) -> Path:
     source = found.get("CMCTool") or found.get("AnalyzeTool")
     if source is None:
         raise SetupError(
-            f"{trial.name}: <refine_setup_file> needs a CMCTool or StaticOptimization among <setup_files>."
+            "<refine_setup_file> needs a CMCTool or StaticOptimization among <setup_files> that can be read."
         )
     named = {item.element: item.path for item in reversed(source.inputs)}
     values: dict[str, str] = {}
@@ -217,7 +227,6 @@ def _refine_setup(template: STDRRefineTool, trial: Trial, folder: Path) -> Path:
         values["activations_file" if so else "states_file"] = result.as_posix()
     given = template.results_directory
     values["results_directory"] = f"{(source.path.parent / given).as_posix()}/"
-    folder.mkdir(exist_ok=True)
     note = f"The refinement of {trial.name}, made from '{template.setup_file}' and '{source.path}'."
     path = folder / f"{_file_name(trial.name)}_refine.xml"
     text = template.effective_setup(folder, values, note)
@@ -245,7 +254,7 @@ class StepRow:
     tracking_error, tracking_unit, tracking_of : float or str, str, str
         The largest, of a marker or a coordinate.
     reserve_Nm, reserve_of : float or str, str
-        The largest moment of a reserve actuator.
+        The largest moment of a reserve actuator, of CMC after its first 0.1 s.
     residual_N, residual_of : float or str, str
         The largest residual force at the pelvis.
     message : str
@@ -319,8 +328,9 @@ class _Study:
                     self._fail(self._number[key], f"its process {how}")
         finally:
             self._bar.close()
-        for number in self._waiting:
-            self._give_up(number)
+            for number, row in enumerate(self.rows):
+                if row.status == "waiting":
+                    self._give_up(number)
 
     def _release(self) -> None:
         for number in [number for number, needs in self._waiting.items() if not needs]:
@@ -441,15 +451,14 @@ class _Study:
         for line in shown:
             logger.info("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
-    def judge(self, summary: Path) -> None:
+    def judge(self) -> None:
         """Raise an error if not everything is done."""
         counts = Counter(row.status for row in [*self.rows, *self._faults])
-        logger.info("The summary is '%s'.", summary)
         if counts["failed"] or counts["not run"]:
             total = sum(counts.values())
             rest = f", and {counts['not run']} that need them were not run" if counts["not run"] else ""
             raise NEM2EError(
-                f"{counts['failed']} of {total} steps failed{rest}. Why is said above and in '{summary}'; their logs "
+                f"{counts['failed']} of {total} steps failed{rest}. Why is said above and in the summary; their logs "
                 f"are in '{self._results / 'logs'}'. When the same setup is run again, what is done is not done again."
             )
 

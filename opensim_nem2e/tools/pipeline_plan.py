@@ -78,7 +78,11 @@ class Step:
 
 
 def find_trials(
-    base: Path, folder_patterns: Sequence[str], setup_patterns: Sequence[str], trials_file: Path | None
+    base: Path,
+    folder_patterns: Sequence[str],
+    setup_patterns: Sequence[str],
+    trials_file: Path | None = None,
+    excluded: Collection[Path] = (),
 ) -> list[Trial]:
     """Find the trials and their setup files.
 
@@ -87,12 +91,14 @@ def find_trials(
     base : pathlib.Path
         Where relative names start.
     folder_patterns : sequence of str
-        Folders of trials; they may hold ``*``, and names in braces (:mod:`opensim_nem2e.dataset.discovery`). None:
-        ``base`` is the one trial.
+        Folders of trials; they may hold ``*``, and names in braces (:mod:`opensim_nem2e.dataset.discovery`): of the
+        folders that fit, those that hold one of the setup files are trials. None: ``base`` is the one trial.
     setup_patterns : sequence of str
         Setup files, relative to a trial's folder; ``*`` stands for what differs between trials.
     trials_file : pathlib.Path, optional
         A trials manifest: only its trials are taken, by the names in braces.
+    excluded : collection of pathlib.Path
+        Folders that are none of trials, whatever fits.
 
     Returns
     -------
@@ -111,10 +117,18 @@ def find_trials(
             found = [path] if (path := _tidy(base / pattern)).is_dir() else []
         else:
             found = [path for row in rows for path, _ in find_files(base, pattern, row, folders=True)]
+            if trials_file is None:
+                found = [path for path in found if path not in excluded and _holds_one_of(path, setup_patterns)]
         if not found:
-            raise SetupError(f"<trial_folders>: no folder fits '{pattern}' in '{base}'.")
+            raise SetupError(f"<trial_folders>: no folder in '{base}' fits '{pattern}' and holds a setup file.")
         folders.update((path, _seen_from(base, path)) for path in found)
     return [_trial(name if name != "." else folder.name, folder, setup_patterns) for folder, name in folders.items()]
+
+
+def _holds_one_of(folder: Path, patterns: Sequence[str]) -> bool:
+    """Tell a trial from folders of results, which the same pattern may fit."""
+    own = [pattern for pattern in patterns if not pattern.startswith("..")]
+    return not own or any(any(folder.glob(pattern)) for pattern in own)
 
 
 def _named(trials_file: Path, folder_patterns: Sequence[str]) -> list[Mapping[str, str] | None]:
