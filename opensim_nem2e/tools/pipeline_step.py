@@ -62,7 +62,13 @@ class Outcome:
     reused: bool
 
     def to_json(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
+        """Turn it into what JSON can hold.
+
+        Returns
+        -------
+        dict of str to object
+            For :meth:`from_json`.
+        """
         return asdict(self)
 
     @classmethod

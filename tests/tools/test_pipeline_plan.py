@@ -6,6 +6,7 @@ import pytest
 
 from opensim_nem2e.errors import NEM2EError, SetupError
 from opensim_nem2e.tools.pipeline_plan import find_trials, plan_steps
+from opensim_nem2e.tools.registry import load_tool
 
 SETUP = (
     '<OpenSimDocument Version="40600"><{tool} name="{name}"><model_file>{model}</model_file>{rest}</{tool}>'
@@ -154,3 +155,11 @@ def test_steps_that_need_each_other(tmp_path):
     ]
     with pytest.raises(SetupError, match=r"need each other's results.*p\.xml"):
         plan_steps(trials, tmp_path)
+
+
+def test_the_shipped_example(repository):
+    example = repository / "examples" / "01_refine_walking"
+    tool = load_tool(example / "setup_pipeline.xml")
+    cmc, refine = plan_steps(find_trials(example, tool.trial_folders, tool.setup_files), example)
+    assert (cmc.tool, cmc.faults, cmc.needs) == ("CMCTool", (), ())
+    assert (refine.tool, refine.faults, refine.needs) == ("STDRRefineTool", (), ("setup_cmc.xml",))
