@@ -107,7 +107,8 @@ def judge_run(tool: str, outputs: Sequence[Path], log: str = "") -> RunQuality:
     if tool not in ("CMCTool", "RRATool", "AnalyzeTool"):
         return RunQuality()
     start_up = START_UP if tool == "CMCTool" else 0.0
-    forces = _columns(outputs, "_Actuation_force.sto", start_up) or _columns(outputs, "_StaticOptimization_force.sto")
+    # That of StaticOptimization bears the analysis's own name.
+    forces = _columns(outputs, "_Actuation_force.sto", start_up) or _columns(outputs, "_force.sto")
     residuals = {name: values for name, values in forces.items() if RESIDUAL_FORCE_NAME.search(name)}
     reserves = {
         name: values

@@ -72,8 +72,9 @@ class OpenSimSetup:
         Files that it reads, those that its external loads name included, whether they exist or not.
     outputs : tuple of NamedFile
         Files that it writes under names of their own, such as a scaled model.
-    analyses : tuple of str
-        Classes of the analyses that it makes on the way, such as ``StaticOptimization``.
+    analyses : tuple of tuple of str
+        Class and name of the analyses that it makes on the way, such as ``StaticOptimization``; both the tool's and
+        the analysis's name are in the names of their results.
     traps : tuple of str
         What is in it, or lacks, with which OpenSim 4.6 is known to fail without saying why.
     """
@@ -84,7 +85,7 @@ class OpenSimSetup:
     results_directory: Path
     inputs: tuple[NamedFile, ...]
     outputs: tuple[NamedFile, ...]
-    analyses: tuple[str, ...] = ()
+    analyses: tuple[tuple[str, str], ...] = ()
     traps: tuple[str, ...] = ()
 
     def writes(self, path: Path) -> bool:
@@ -166,7 +167,11 @@ def read_opensim_setup(path: str | os.PathLike[str], known: Collection[str]) -> 
                 inputs += [named, *_nested(named)]
     unique = {(item.path, item.element): item for item in inputs}
     name = (tool.get("name") or "").strip()
-    analyses = tuple(str(element.tag) for element in tool.iterfind("AnalysisSet/objects/*") if _is_on(element))
+    analyses = tuple(
+        (str(element.tag), (element.get("name") or "").strip())
+        for element in tool.iterfind("AnalysisSet/objects/*")
+        if _is_on(element)
+    )
     return OpenSimSetup(
         setup, str(tool.tag), name, results, tuple(unique.values()), tuple(outputs), analyses, tuple(_traps(tool))
     )

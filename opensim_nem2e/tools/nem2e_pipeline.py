@@ -77,8 +77,9 @@ class NEM2EPipelineTool(Tool):
             "trial_folders",
             "strings",
             (),
-            "Folders of the trials. They may hold '*' and names in braces, which stand for any text without a slash: "
-            "data/{subject}/{trial}. Empty: this setup file's folder is the only trial.",
+            "Folders of the trials. They may hold '*' and names in braces, which stand for any text without a slash "
+            "(also for a space): data/{subject}/{trial}. Of the folders that fit, those are trials that hold one of "
+            "the setup files. Empty: this setup file's folder is the only trial.",
         ),
         Property(
             "trials_file",
@@ -208,7 +209,7 @@ def _refine_setup(template: STDRRefineTool, trial: Trial, folder: Path) -> Path:
         except NEM2EError:
             # The plan says so.
             continue
-        if setup.tool == "CMCTool" or "StaticOptimization" in setup.analyses:
+        if setup.tool == "CMCTool" or "StaticOptimization" in dict(setup.analyses):
             found[setup.tool] = setup
     source = found.get("CMCTool") or found.get("AnalyzeTool")
     if source is None:
@@ -222,7 +223,7 @@ def _refine_setup(template: STDRRefineTool, trial: Trial, folder: Path) -> Path:
             values[element] = named[element].as_posix()
     if not any(template.get(name) for name in ("states_file", "controls_file", "activations_file")):
         so = source.tool == "AnalyzeTool"
-        ending = "StaticOptimization_activation" if so else "states"
+        ending = f"{dict(source.analyses)['StaticOptimization']}_activation" if so else "states"
         result = source.results_directory / f"{source.name}_{ending}.sto"
         values["activations_file" if so else "states_file"] = result.as_posix()
     given = template.results_directory

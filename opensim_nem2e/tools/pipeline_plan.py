@@ -113,10 +113,12 @@ def find_trials(
     folders: dict[Path, str] = {}
     rows = [None] if trials_file is None else _named(trials_file, folder_patterns)
     for pattern in folder_patterns or ["."]:
-        if Path(pattern).is_absolute() or not re.search(r"[*{]", pattern):
+        if not re.search(r"[*{]", pattern):
             found = [path] if (path := _tidy(base / pattern)).is_dir() else []
         else:
-            found = [path for row in rows for path, _ in find_files(base, pattern, row, folders=True)]
+            root = Path(Path(pattern).anchor or base)
+            below = pattern[len(Path(pattern).anchor) :].removeprefix("./").removesuffix("/")
+            found = [path for row in rows for path, _ in find_files(root, below, row, folders=True)]
             if trials_file is None:
                 found = [path for path in found if path not in excluded and _holds_one_of(path, setup_patterns)]
         if not found:

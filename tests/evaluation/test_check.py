@@ -372,6 +372,14 @@ def test_reserves_that_are_too_large(study, torque, found):
     assert codes(study) == ({"reserves": "warning"} if found else {})
 
 
+@pytest.mark.parametrize(("error", "found"), [(4.9, False), (5.1, True)])
+def test_a_motion_that_was_not_followed(study, error, found):
+    angles = np.full((3, 2), [0.01, -np.radians(error)])
+    errors = TimeSeries(np.arange(3.0), ("hip_flexion_r", "knee_angle_r"), angles)
+    write_storage(study.folder / "cmc" / "walking_pErr.sto", errors)
+    assert codes(study) == ({"tracking": "warning"} if found else {})
+
+
 def test_controls_that_are_missing(study):
     (study.folder / "cmc" / "walking_controls.sto").unlink()
     assert codes(study) == {"controls": "note"}

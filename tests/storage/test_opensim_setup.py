@@ -59,7 +59,7 @@ def test_names_of_files(tmp_path):
     data = next(item for item in setup.inputs if item.element == "datafile")
     assert data.source == tmp_path / "loads.xml"
     assert next(item.line for item in setup.inputs if item.element == "model_file") == 5
-    assert setup.analyses == ("MuscleAnalysis",)
+    assert setup.analyses == (("MuscleAnalysis", "m"),)
     assert setup.outputs == setup.traps == ()
     assert setup.writes(tmp_path / "Results" / "CMC" / "walk_states.sto")
     assert not setup.writes(tmp_path / "Results" / "CMC" / "walker.osim")

@@ -348,3 +348,30 @@ def test_gait2354_up_to_rra(shared_data: Path, tmp_path: Path) -> None:
     reference = read_storage(shared_data / "opensim_pipelines" / "Gait2354_Simbody" / "subject01_walk1_ik.mot")
     made = read_storage(folder / "subject01_walk1_ik.mot")
     assert abs(made.column("knee_angle_r")[:5] - reference.column("knee_angle_r")[:5]).max() < 2.0
+
+
+SO = """<OpenSimDocument Version="40600"><AnalyzeTool name="so">
+    <model_file>arm.osim</model_file><results_directory>so results</results_directory>
+    <initial_time>0.1</initial_time><final_time>0.6</final_time>
+    <AnalysisSet><objects><StaticOptimization name="optimum"><use_model_force_set>true</use_model_force_set>
+        <activation_exponent>2</activation_exponent></StaticOptimization></objects></AnalysisSet>
+    <coordinates_file>motion.mot</coordinates_file></AnalyzeTool></OpenSimDocument>"""
+
+
+def test_static_optimisation_and_its_refinement(tmp_path: Path) -> None:
+    """In folders whose names have a space, and from another working directory; the analysis has a name of its own."""
+    folder = tmp_path / "my arm"
+    folder.mkdir()
+    build_arm(folder, muscles=("soleus_r", "tib_ant_r"))
+    (folder / "my so.xml").write_text(SO)
+    (folder / "refine.xml").write_text(REFINE)
+    tool = NEM2EPipelineTool()
+    tool.setup_files = ["my?so.xml"]
+    tool.trial_folders = [f"{tmp_path}/my*arm"]
+    tool.refine_setup_file = str(folder / "refine.xml")
+    tool.setResultsDir(str(tmp_path / "out"))
+    tool.run()
+    refined = read_storage(folder / "refined" / "so_optimum_refined_activation.sto")
+    plain = read_storage(folder / "so results" / "so_optimum_activation.sto")
+    assert refined.n_rows == plain.n_rows > 40
+    assert abs(refined.column("soleus_r") - plain.column("soleus_r")).max() > 0.01

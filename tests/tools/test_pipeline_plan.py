@@ -83,6 +83,9 @@ def test_trials_of_a_manifest(study):
 def test_folders_as_they_are_named(study):
     assert [trial.name for trial in find_trials(study, ["s2/b", "s1/*"], SETUPS, None)] == ["s2/b", "s1/a", "s1/b"]
     assert [trial.name for trial in find_trials(study / "s1" / "a", [], ["a_ik.xml"], None)] == ["a"]
+    assert [trial.name for trial in find_trials(study, [f"{study}/s1/{{trial}}/"], SETUPS)] == ["s1/a", "s1/b"]
+    elsewhere = find_trials(study / "s2", [f"{study}/s1/*", "./{trial}"], SETUPS)
+    assert [trial.name for trial in elsewhere] == [f"{study}/s1/a", f"{study}/s1/b", "a", "b"]
     with pytest.raises(SetupError, match=r"no folder in '.*' fits 's3/\*'"):
         find_trials(study, ["s3/*"], SETUPS, None)
     # Folders of results are no trials, even if they fit.

@@ -21,7 +21,7 @@ from ...dataset.manifest import Trial
 from ...errors import NEM2EError, did_you_mean
 from ...storage import TimeSeries, parse_label
 from ...storage.safe_xml import parse_xml
-from ..run_quality import RESERVE_NAME, RESIDUAL_FORCE_NAME, RESIDUAL_MOMENT_NAME
+from ..run_quality import RESERVE_NAME, RESIDUAL_FORCE_NAME, RESIDUAL_MOMENT_NAME, judge_run
 from .findings import Findings
 from .forces import GRAVITY
 from .recordings import Files, Recording, activation_columns
@@ -42,6 +42,10 @@ SATURATED, SATURATED_SHARE = 0.99, 0.05
 RESERVE = 0.05 * 1.5
 RESIDUAL_FORCE = 0.05 * 1.2 * GRAVITY
 RESIDUAL_MOMENT = 0.01 * 1.0 * 1.2 * GRAVITY
+
+#: OpenSim's guide ("Simulation with OpenSim - Best Practices") calls largest tracking errors up to 2 degrees good, and
+#: above 5 degrees bad.
+TRACKING = 5.0
 
 #: How many names a finding lists.
 _LISTED = 6
@@ -64,6 +68,7 @@ def check_simulation(recordings: Sequence[Recording], files: Files, findings: Fi
         _saturation(recording, files, findings)
         for trial in recording.trials:
             _reserves(trial, recording.name, files, findings)
+            _tracking(trial, recording.name, findings)
             if trial.coordinates_file is not None:
                 _angles(trial.coordinates_file, trial, files, findings)
             _angles(trial.activation_file, trial, files, findings)
@@ -136,6 +141,17 @@ def _reserves(trial: Trial, recording: str, files: Files, findings: Findings) ->
         what = f"{kind}: {listed(names, _LISTED)}."
         remedy = "run RRA, check the loads and the model's mass, or let CMC pay more for them (lower optimal_force)."
         findings.add("warning", "reserves", trial.name, what, remedy, same=f"{recording}: {kind}")
+
+
+def _tracking(trial: Trial, recording: str, findings: Findings) -> None:
+    """Look at how far CMC was from the motion, if its own file of that is beside its states."""
+    path = trial.activation_file
+    errors = path.with_name(f"{path.stem.removesuffix('_states')}_pErr.sto")
+    worst = judge_run("CMCTool", [errors]).tracking if errors.is_file() else None
+    if worst is not None and worst.unit == "deg" and worst.value > TRACKING:
+        what = f"CMC was up to {worst.value:.1f} degrees from the motion it tracked ({worst.name})."
+        remedy = "look for a muscle or reserve at its limit there, weigh the task more, or run RRA first."
+        findings.add("warning", "tracking", trial.name, what, remedy, same=recording)
 
 
 def _limit(label: str, mass: float) -> tuple[str, float]:
