@@ -30,11 +30,12 @@ if ~ischar(labels) || isempty(strtrim(labels))
     error('nem2e:read_sto:header', 'The file ''%s'' has no ''endheader'' with column labels below it.', path);
 end
 labels = regexp(strtrim(labels), '\s+', 'split');
-values = textscan(stream, repmat('%f', 1, numel(labels)), 'CollectOutput', true);
-values = values{1};
+[values, count] = fscanf(stream, '%f', [numel(labels), Inf]);
+values = values';
 rest = fread(stream, [1, Inf], '*char');
-if ~strcmpi(labels{1}, 'time') || isempty(values) || ~isempty(strtrim(rest))
-    error('nem2e:read_sto:data', ['The file ''%s'' is not a table of numbers with the first column ''time''. ', ...
+whole = count > 0 && mod(count, numel(labels)) == 0 && isempty(strtrim(rest));
+if ~strcmpi(labels{1}, 'time') || ~whole
+    error('nem2e:read_sto:data', ['The file ''%s'' is not a whole table of numbers with the first column ''time''. ', ...
         'A header damaged by OpenSim 4.6 is mended by ''opensim-nem2e repair''.'], path);
 end
 table = struct('time', values(:, 1), 'labels', {labels(2:end)}, 'data', values(:, 2:end));

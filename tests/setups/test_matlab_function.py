@@ -201,14 +201,15 @@ def test_program_of_the_same_environment_is_found(run_octave, talkative_program,
 
 def test_files_that_are_no_tables_are_refused(run_octave, tmp_path):
     good = "a\nversion=1\nnRows=2\nnColumns=3\ninDegrees=no\nendheader\ntime\ta\tb\n0.1\t1\tNaN\n0.2\t3\t-4e-3\n"
-    texts = {"good": good, "text": good.replace("0.2", "x"), "no_time": good.replace("time", ""), "header": good[:30]}
+    texts = {"good": good, "text": good.replace("0.2", "x"), "cut": good[:-6], "header": good[:30]}
+    texts["no_time"] = good.replace("time", "")
     for name, text in texts.items():
         (tmp_path / f"{name}.sto").write_text(text)
     _, said = run_octave(
         f"cd('{tmp_path}'); said = {{}};\n"
-        "for name = {'good', 'text', 'no_time', 'header', 'none'}\n"
+        "for name = {'good', 'text', 'cut', 'no_time', 'header', 'none'}\n"
         "  try\n    table = nem2e_read_sto([name{1}, '.sto']);\n    said{end + 1} = table;\n"
         "  catch problem\n    said{end + 1} = problem.identifier;\n  end\nend\nreport(said)"
     )
     assert said[0] == {"time": [0.1, 0.2], "labels": ["a", "b"], "data": [[1, None], [3, -0.004]]}
-    assert said[1:] == [f"nem2e:read_sto:{what}" for what in ("data", "data", "header", "file")]
+    assert said[1:] == [f"nem2e:read_sto:{what}" for what in ("data", "data", "data", "header", "file")]
