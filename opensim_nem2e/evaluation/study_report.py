@@ -6,17 +6,16 @@ any time.
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib.resources import files
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..log import logger
 from ..storage.atomic import ResultFiles
+from .html_page import Cell, Picture, Row, Table, data_url, render_page
 from .statistics import NETWORK, WHY_PAIRED, verdicts
 from .study_figures import StudyFigure, is_spatial, significance, study_figures
 from .study_files import METHODS, StudyResults
@@ -69,89 +68,6 @@ _OUTPUTS = {
 }
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table.
-
-    Parameters
-    ----------
-    text : str
-        What it says.
-    strong : bool
-        Whether it stands out.
-    words : bool
-        Whether it may be broken over lines.
-    """
-
-    text: str
-    strong: bool = False
-    words: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of a table.
-
-    Parameters
-    ----------
-    cells : tuple of Cell
-        The first one is the row's heading.
-    total : bool
-        Whether it sums up the rows above.
-    """
-
-    cells: tuple[Cell, ...]
-    total: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the report.
-
-    Parameters
-    ----------
-    caption : str
-        What it shows.
-    head : tuple of str
-        The columns' headings.
-    rows : tuple of Row
-        The rows.
-    """
-
-    caption: str
-    head: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure as it stands in the page.
-
-    Parameters
-    ----------
-    key, title, caption, alt : str
-        As in :class:`StudyFigure`.
-    source : str
-        The image, as a ``data:`` address.
-    width, height : int
-        CSS pixels.
-    narrow : bool
-        Whether it needs less room on a phone.
-    folded : bool
-        Whether it is unfolded on demand.
-    """
-
-    key: str
-    title: str
-    caption: str
-    alt: str
-    source: str
-    width: int
-    height: int
-    narrow: bool
-    folded: bool = False
-
-
 def write_report(results: StudyResults) -> Path:
     """Draw all figures of a study and write its report.
 
@@ -195,41 +111,21 @@ def report_html(results: StudyResults, pictures: Sequence[Picture]) -> str:
     str
         A whole page.
     """
-    import jinja2
-
-    folder = files(__package__).joinpath("report")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    return environment.get_template("study.html").render(
-        _content(results, pictures), style=_Raw(folder.joinpath("style.css").read_text(encoding="utf-8"))
-    )
-
-
-class _Raw(str):
-    """Text that is put into the page as it is."""
-
-    def __html__(self) -> str:
-        return self
+    return render_page("study.html", _content(results, pictures))
 
 
 def _save_and_embed(drawn: StudyFigure, name: str, out: ResultFiles) -> Picture:
     svg, png = (out.path(f"{name}_{drawn.key}{suffix}") for suffix in (".svg", ".png"))
     drawn.save(svg)
     drawn.save(png)
-    kind, content = "svg+xml", svg.read_bytes()
-    if len(content) > LARGEST_SVG:
-        kind, content = "png", png.read_bytes()
+    image = svg if svg.stat().st_size <= LARGEST_SVG else png
     width, height = drawn.figure.get_size_inches()
     return Picture(
         drawn.key,
         drawn.title,
         drawn.caption,
         drawn.alt,
-        f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}",
+        data_url(image.read_bytes(), "svg" if image is svg else "png"),
         round(96 * width),
         round(96 * height),
         width < _NARROW,

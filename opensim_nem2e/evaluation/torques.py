@@ -1,4 +1,4 @@
-"""Do the refined activations still make the torques that the motion needs? Numbers per coordinate."""
+"""Do the activations still make the torques that the motion needs? Numbers per coordinate."""
 
 from __future__ import annotations
 
@@ -42,6 +42,30 @@ class TorqueChange:
     rms_change_percent: float
 
 
+@dataclass(frozen=True)
+class TorqueBalance(TorqueChange):
+    """One row of the torque check with consistent activations.
+
+    Parameters
+    ----------
+    rmse_consistent : float
+        Root mean square of (muscles' torque - inverse dynamics) with the consistent activations as they are written:
+        what is left for reserve actuators (Nm).
+    largest_reserve : float
+        Its largest magnitude (Nm).
+    rmse_consistent_percent, largest_reserve_percent : float
+        The same in percent of the peak.
+    rows_exceeded : int
+        Rows in which no activations of the muscles could keep the reserve within its bound.
+    """
+
+    rmse_consistent: float
+    largest_reserve: float
+    rmse_consistent_percent: float
+    largest_reserve_percent: float
+    rows_exceeded: int
+
+
 def torque_changes(
     coordinates: Sequence[str], needed: Array, opensim: Array, refined: Array, compared: NDArray[np.bool_]
 ) -> list[TorqueChange]:
@@ -75,6 +99,49 @@ def torque_changes(
     return rows
 
 
+def torque_balances(
+    changes: Sequence[TorqueChange],
+    needed: Array,
+    consistent: Array,
+    compared: NDArray[np.bool_],
+    exceeded: NDArray[np.bool_],
+) -> list[TorqueBalance]:
+    """Add the torques of consistent activations.
+
+    Parameters
+    ----------
+    changes : sequence of TorqueChange
+        One per coordinate.
+    needed, consistent : numpy.ndarray, shape (rows, coordinates)
+        Inverse dynamics, and torques of the consistent activations (Nm).
+    compared, exceeded : numpy.ndarray of bool, shape (rows, coordinates)
+        Rows that count; where a reserve could not be kept within its bound.
+
+    Returns
+    -------
+    list of TorqueBalance
+        One per coordinate.
+    """
+    rows = []
+    for k, change in enumerate(changes):
+        chosen = compared[:, k]
+        error = (consistent - needed)[chosen, k]
+        rmse, largest = float(np.sqrt(np.mean(error**2))), float(np.abs(error).max())
+        percent = 100.0 / change.peak if change.peak else float("nan")
+        count = int((exceeded & compared)[:, k].sum())
+        rows.append(
+            TorqueBalance(
+                **vars(change),
+                rmse_consistent=rmse,
+                largest_reserve=largest,
+                rmse_consistent_percent=percent * rmse,
+                largest_reserve_percent=percent * largest,
+                rows_exceeded=count,
+            )
+        )
+    return rows
+
+
 def torque_table(rows: Sequence[TorqueChange]) -> list[str]:
     """Lay the torque check out as lines for the log.
 
@@ -89,14 +156,23 @@ def torque_table(rows: Sequence[TorqueChange]) -> list[str]:
         A header and one line per coordinate.
     """
     width = max(len(name) for name in ("coordinate", *(row.coordinate for row in rows)))
-    head = f"{'coordinate':<{width}}  peak (Nm)  RMSE OpenSim     RMSE refined     RMS change (Nm, % of peak)"
-    lines = [head]
+    columns = {
+        "RMSE OpenSim": ("rmse_opensim", "rmse_opensim_percent"),
+        "RMSE refined": ("rmse_refined", "rmse_refined_percent"),
+    }
+    if isinstance(rows[0], TorqueBalance):
+        columns["RMSE consistent"] = ("rmse_consistent", "rmse_consistent_percent")
+        columns["largest reserve (Nm, % of peak)"] = ("largest_reserve", "largest_reserve_percent")
+    else:
+        columns["RMS change (Nm, % of peak)"] = ("rms_change", "rms_change_percent")
+    lines = [f"{'coordinate':<{width}}  peak (Nm)  " + "  ".join(f"{head:<15}" for head in columns).rstrip()]
     for row in rows:
-        pairs = (
-            (row.rmse_opensim, row.rmse_opensim_percent),
-            (row.rmse_refined, row.rmse_refined_percent),
-            (row.rms_change, row.rms_change_percent),
+        pairs = [(getattr(row, value), getattr(row, percent)) for value, percent in columns.values()]
+        # Of what a redistribution leaves the first decimal is usually 0.
+        digits = [2 if "consistent" in value or "reserve" in value else 1 for value, _ in columns.values()]
+        cells = "  ".join(
+            f"{value:6.{count}f} ({percent:4.{count - 1}f} %)"
+            for (value, percent), count in zip(pairs, digits, strict=True)
         )
-        cells = "  ".join(f"{value:6.1f} ({percent:4.0f} %)" for value, percent in pairs)
         lines.append(f"{row.coordinate:<{width}}  {row.peak:9.1f}  {cells}")
     return lines

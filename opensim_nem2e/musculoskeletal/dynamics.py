@@ -69,6 +69,8 @@ class Motion:
         The model's coordinates.
     rotational, movable : tuple of bool
         Which of them are rotations, and which are neither locked nor follow others.
+    given : tuple of bool
+        Which of them the kinematics tell; others are at the model's default, and what they need means nothing.
     limits : numpy.ndarray, shape (coordinates, 2)
         The model's range of each coordinate (rad or m).
     q, qdot : numpy.ndarray, shape (rows, coordinates)
@@ -81,6 +83,7 @@ class Motion:
     coordinates: tuple[str, ...]
     rotational: tuple[bool, ...]
     movable: tuple[bool, ...]
+    given: tuple[bool, ...]
     limits: Array
     q: Array
     qdot: Array
@@ -124,6 +127,7 @@ def analyse_motion(
         The kinematics have no column for any coordinate or no rows in the time wanted, or OpenSim failed.
     """
     series = _even(_coordinates_of(kinematics, read_model(model_file)))
+    told = set(series.labels)
     start, end = max(start, float(series.time[0])), min(end, float(series.time[-1]))
     if not start < end:
         raise StorageError(
@@ -157,6 +161,7 @@ def analyse_motion(
         coordinates=names,
         rotational=tuple(found["rotational"].tolist()),
         movable=tuple(found["movable"].tolist()),
+        given=tuple(name in told for name in names),
         limits=found["limits"],
         q=found["q"],
         qdot=found["qdot"],
@@ -295,7 +300,8 @@ def torque_terms(
     muscles : iterable of str, optional
         The muscles; all of the model by default.
     coordinates : sequence of str, optional
-        The coordinates; by default all rotations that a muscle turns and that are not locked.
+        The coordinates; by default all rotations that a muscle turns, that the motion tells and
+        that are not locked.
     cache_directory : str or os.PathLike, optional
         Where the fitted paths are kept (:func:`opensim_nem2e.musculoskeletal.paths.fit_paths`).
 
@@ -337,6 +343,6 @@ def _choose(paths: MusclePaths, motion: Motion, wanted: Sequence[str]) -> list[s
             why = "no muscle turns it" if name in motion.coordinates else "there is none of that name"
             hint = did_you_mean(name, paths.coordinates)
             raise ModelError(f"Torques of the coordinate '{name}' cannot be computed: {why}.{hint}")
-    both = zip(motion.coordinates, motion.rotational, motion.movable, strict=True)
-    free = {name for name, turns, moves in both if turns and moves}
+    each = zip(motion.coordinates, motion.rotational, motion.movable, motion.given, strict=True)
+    free = {name for name, turns, moves, told in each if turns and moves and told}
     return list(wanted) or [name for name in paths.coordinates if name in free]

@@ -26,6 +26,29 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
+Masked = np.ma.MaskedArray[tuple[int], np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class NewActivations:
+    """Activations that take the place of the simulation's.
+
+    Parameters
+    ----------
+    kind : str
+        What they are called: ``'refined'``, ``'consistent'``.
+    values : mapping of str to numpy.ma.MaskedArray, each (rows,)
+        New activations by muscle, within the muscle's bounds; rows that keep the simulation's value are masked, with
+        that value below the mask.
+    cycles : mapping of str to sequence of Cycle
+        The gait cycles in which each muscle is new.
+    """
+
+    kind: str
+    values: Mapping[str, Masked]
+    cycles: Mapping[str, Sequence[Cycle]]
+
+
 @dataclass(frozen=True)
 class Refinement:
     """A refined trial, ready to be written.
@@ -53,7 +76,7 @@ class Refinement:
     muscles: Mapping[str, Muscle]
     precision: int
 
-    def bounded(self, item: RefinedMuscle) -> np.ma.MaskedArray[tuple[int], np.dtype[np.float64]]:
+    def bounded(self, item: RefinedMuscle) -> Masked:
         """Return a muscle's refined activation within its bounds.
 
         Parameters
@@ -70,6 +93,15 @@ class Refinement:
         clipped = np.clip(item.estimate, muscle.low, muscle.high)
         return np.ma.array(np.where(item.refined, clipped, item.estimate), mask=~item.refined)
 
+    @property
+    def new(self) -> NewActivations:
+        """The refined activations."""
+        return NewActivations(
+            "refined",
+            {item.target.muscle: self.bounded(item) for item in self.refined},
+            {item.target.muscle: item.cycles for item in self.refined},
+        )
+
     def write_series(self, files: ResultFiles) -> None:
         """Write states, activations, controls and the EMG estimate.
 
@@ -78,21 +110,34 @@ class Refinement:
         files : ResultFiles
             Where to.
         """
+        self.write_activations(files, self.new)
+        self._write(files, "emg", self.trial.time, {item.target.muscle: item.estimate for item in self.refined})
+
+    def write_activations(self, files: ResultFiles, new: NewActivations, prefix: str = "") -> None:
+        """Write states, activations and controls with new activations.
+
+        Parameters
+        ----------
+        files : ResultFiles
+            Where to.
+        new : NewActivations
+            The activations.
+        prefix : str, optional
+            What the results' endings begin with: ``'consistent_'`` gives ``<name>_consistent_states.sto``.
+        """
         trial = self.trial
-        bounded = {item.target.muscle: self.bounded(item) for item in self.refined}
-        controls = self._write_controls(files, {muscle: values.data for muscle, values in bounded.items()})
-        replacements = {label: bounded[muscle] for muscle, label in trial.labels.items() if muscle in bounded}
+        controls = self._write_controls(files, new, f"{prefix}controls")
+        replacements = {label: new.values[muscle] for muscle, label in trial.labels.items() if muscle in new.values}
         if trial.has_states:
             # A Moco solution holds the controls beside the states: they must not be left behind.
             both = {**replacements, **(controls if trial.controls_are_source else {})}
-            self._rewrite(files, "states", trial.source, both)
+            self._rewrite(files, f"{prefix}states", trial.source, both)
         if trial.labels:
             names = {label: muscle for muscle, label in trial.labels.items() if trial.source.labels.count(label) == 1}
-            self._rewrite(files, "activation", trial.source, replacements, names)
+            self._rewrite(files, f"{prefix}activation", trial.source, replacements, names)
         else:
-            activations = {**trial.activations, **{muscle: values.data for muscle, values in bounded.items()}}
-            self._write(files, "activation", trial.time, activations)
-        self._write(files, "emg", trial.time, {item.target.muscle: item.estimate for item in self.refined})
+            activations = {**trial.activations, **{muscle: values.data for muscle, values in new.values.items()}}
+            self._write(files, f"{prefix}activation", trial.time, activations)
 
     def write_attention(self, files: ResultFiles) -> None:
         """Write the attention weights over time.
@@ -168,14 +213,14 @@ class Refinement:
             )
         return rows
 
-    def _write_controls(self, files: ResultFiles, bounded: Mapping[str, Array]) -> Mapping[str, Array]:
-        """Write excitations that reproduce the refined activations, beside all other actuators' controls.
+    def _write_controls(self, files: ResultFiles, new: NewActivations, ending: str) -> Mapping[str, Array]:
+        """Write excitations that reproduce the new activations, beside all other actuators' controls.
 
         Returns what was replaced, by label; only the rows inside the cycles are not masked.
         """
         trial = self.trial
         # Without a file to carry other columns over from, every muscle gets its excitation here.
-        wanted = dict(bounded)
+        wanted = {name: values.data for name, values in new.values.items()}
         if trial.controls is None:
             wanted = {name: wanted.get(name, values) for name, values in trial.activations.items()}
             gaps = [name for name, values in wanted.items() if not np.isfinite(values).all()]
@@ -195,40 +240,41 @@ class Refinement:
         )
         if trial.controls is None:
             logger.warning(
-                "The controls file of the simulation is not at hand, so the refined controls hold the muscles only. "
-                "ForwardTool also needs the reserve and residual actuators: give <controls_file>."
+                "The controls file of the simulation is not at hand, so the %s controls hold the muscles only. "
+                "ForwardTool also needs the reserve and residual actuators: give <controls_file>.",
+                new.kind,
             )
             columns = dict(zip(wanted, excitation.T, strict=True))
-            self._write(files, "controls", trial.time, columns)
-            self._check_reproduction(trial.time, columns, bounded)
+            self._write(files, ending, trial.time, columns)
+            self._check_reproduction(trial.time, columns, new)
             return {}
         controls = trial.controls
         replacements = {
-            trial.control_labels[item.target.muscle]: np.ma.array(
+            trial.control_labels[muscle]: np.ma.array(
                 interpolate(trial.time, excitation[:, k], controls.time),
-                mask=~inside_cycles(controls.time, item.cycles),
+                mask=~inside_cycles(controls.time, new.cycles[muscle]),
             )
-            for k, item in enumerate(self.refined)
+            for k, muscle in enumerate(wanted)
         }
         names = self._control_names(controls)
         if controls.path is None or controls.path.suffix.lower() == ".xml":
             columns = {bare: _merged(controls, label, replacements) for label, bare in names.items()}
-            self._write(files, "controls", controls.time, columns)
+            self._write(files, ending, controls.time, columns)
         else:
-            self._rewrite(files, "controls", controls, replacements, names)
+            self._rewrite(files, ending, controls, replacements, names)
         written = {
             muscle: _merged(controls, label, replacements)
             for muscle, label in trial.control_labels.items()
-            if muscle in bounded
+            if muscle in new.values
         }
-        self._check_reproduction(controls.time, written, bounded)
+        self._check_reproduction(controls.time, written, new)
         return replacements
 
-    def _check_reproduction(self, time: Array, written: Mapping[str, Array], bounded: Mapping[str, Array]) -> None:
-        """Integrate the controls as they were written and say how near they come to the refined activations."""
-        names = [item.target.muscle for item in self.refined]
+    def _check_reproduction(self, time: Array, written: Mapping[str, Array], new: NewActivations) -> None:
+        """Integrate the controls as they were written and say how near they come to the new activations."""
+        names = list(new.values)
         muscles = [self.muscles[name] for name in names]
-        wanted = np.column_stack([interpolate(self.trial.time, bounded[name], time) for name in names])
+        wanted = np.column_stack([interpolate(self.trial.time, new.values[name].data, time) for name in names])
         reached = activation_from_excitation(
             time,
             np.column_stack([written[name] for name in names]),
@@ -239,15 +285,17 @@ class Refinement:
             min_activation=[muscle.min_activation for muscle in muscles],
             max_step=CONTROL_STEP,  # this excitation does not jump: 1e-4 from OpenSim's own integration
         )
-        inside = np.column_stack([inside_cycles(time, item.cycles) for item in self.refined])
+        inside = np.column_stack([inside_cycles(time, new.cycles[name]) for name in names])
         if not inside.any():
-            logger.warning("The controls hold no time within the refined cycles: nothing in them was refined.")
+            logger.warning("The controls hold no time within the refined cycles: nothing in them is %s.", new.kind)
             return
         squares = np.where(inside, (reached - wanted) ** 2, 0.0).sum(axis=0) / np.maximum(inside.sum(axis=0), 1)
         worst = int(np.argmax(squares))
         logger.info(
-            "The refined controls reproduce the refined activations within %.4f RMS (worst muscle: %s). Where the "
-            "estimate falls faster than a muscle can deactivate, its control is at the lower bound.",
+            "The %s controls reproduce the %s activations within %.4f RMS (worst muscle: %s). Where an activation "
+            "falls faster than a muscle can deactivate, its control is at the lower bound.",
+            new.kind,
+            new.kind,
             float(np.sqrt(squares[worst])),
             names[worst],
         )

@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import CycleError, SetupError
 from ..log import Recorder, logger
 from .gait_events import CONTACT_PROPERTIES
+from .mechanics import MECHANICS_PROPERTIES, MECHANICS_RESULTS, examine_mechanics, mechanics_faults
 from .properties import Property
 from .tool import Tool, path_seen_from, write_text
 
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from ..networks.refinement import Plan, RefinedMuscle
     from ..signals.cycles import Cycle
     from ..storage.osim import OsimModel
+    from .mechanics import Mechanics
     from .refined_files import Refinement
     from .simulation import MuscleDefaults, Trial
-    from .torque_check import TorqueCheck
 
     Array = NDArray[np.float64]
 
@@ -41,7 +42,8 @@ _WORTH_WHILE = 0.98
 #: What a run may leave behind, after the tool's name.
 _RESULTS = (
     *("_states.sto", "_activation.sto", "_controls.sto", "_emg.sto", "_attention.sto", "_summary.csv"),
-    *("_torques.sto", "_torques.csv", "_effective_setup.xml", ".log"),
+    *MECHANICS_RESULTS,
+    *("_effective_setup.xml", ".log"),
 )
 
 
@@ -184,6 +186,15 @@ class STDRRefineTool(Tool):
             choices=("right", "left"),
         ),
         Property(
+            "whole_file_heel_strike",
+            "double",
+            float("-inf"),
+            "For cycle_source whole_file: when the leading limb strikes the ground, if not at the beginning of the "
+            "file (a simulation from mid-stance to mid-stance). Its cycle is then rolled to begin there: this assumes "
+            "that the motion repeats itself.",
+            unit="s",
+        ),
+        Property(
             "roll_incomplete_cycles",
             "bool",
             False,
@@ -290,35 +301,7 @@ class STDRRefineTool(Tool):
             "Format of the figures.",
             choices=("png", "svg"),
         ),
-        Property(
-            "check_torques",
-            "bool",
-            False,
-            "Compare the joint torques that the motion needs (inverse dynamics) with those of OpenSim's and of the "
-            "refined activations, by one method for both (muscles with rigid tendons)? Needs model_file and runs "
-            "OpenSim. The muscles' paths are fitted once per model, which takes minutes.",
-        ),
-        Property(
-            "coordinates_file",
-            "file",
-            "",
-            "Motion for check_torques: the kinematics that CMC tracked (.mot or .sto). Empty: the coordinates in "
-            "states_file.",
-        ),
-        Property(
-            "lowpass_cutoff_frequency_for_coordinates",
-            "double",
-            6.0,
-            "Low-pass cut-off frequency for filtering the coordinates in check_torques. A negative value results in no "
-            "filtering.",
-            unit="Hz",
-        ),
-        Property(
-            "torque_coordinates",
-            "strings",
-            (),
-            "Coordinates whose torques check_torques compares. Empty: all rotations that muscles turn.",
-        ),
+        *MECHANICS_PROPERTIES,
     )
 
     # --- the run -----------------------------------------------------------------------------------------------
@@ -354,19 +337,7 @@ class STDRRefineTool(Tool):
             strikes = self.get(name)
             if any(later <= earlier for earlier, later in pairwise(strikes)):
                 faults.append(f"<{name}> must be increasing times, but '{_numbers(strikes)}' was found.")
-        return faults + self._check_torque_inputs() + self._check_cycle_source()
-
-    def _check_torque_inputs(self) -> list[str]:
-        if not self.check_torques:
-            return []
-        faults = []
-        if not self.model_file:
-            faults.append("<check_torques> needs <model_file>, but it is empty.")
-        if not (self.coordinates_file or self.states_file):
-            faults.append(
-                "<check_torques> needs a motion: <coordinates_file> must be given where there is no <states_file>."
-            )
-        return faults
+        return faults + mechanics_faults(self) + self._check_cycle_source()
 
     def _check_cycle_source(self) -> list[str]:
         try:
@@ -407,7 +378,7 @@ class STDRRefineTool(Tool):
         with recorder.listening():
             logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self.getName())
             refinement, model = self._refine()
-            self._write(refinement, self._check_torques(refinement, model), recorder)
+            self._write(refinement, examine_mechanics(self, refinement, model), recorder)
 
     def _refine(self) -> tuple[Refinement, OsimModel | None]:
         """Compute everything; nothing is written yet."""
@@ -440,21 +411,6 @@ class STDRRefineTool(Tool):
         )
         muscles = self._defaults.muscles(model, trial.activations)
         return Refinement(name, trial, bundle, refined, muscles, self.output_precision), model
-
-    def _check_torques(self, refinement: Refinement, model: OsimModel | None) -> TorqueCheck | None:
-        if not self.check_torques:
-            return None
-        from .torque_check import check_torques
-
-        assert model is not None  # _check has seen to it
-        return check_torques(
-            refinement,
-            model,
-            self.resolve("coordinates_file"),
-            self.resolve("external_loads_file"),
-            self.lowpass_cutoff_frequency_for_coordinates,
-            self.torque_coordinates,
-        )
 
     def _load_bundle(self) -> Bundle:
         from ..networks.bundle import Bundle
@@ -546,12 +502,15 @@ class STDRRefineTool(Tool):
         self._warn_of_unused(source)
         if source == "whole_file":
             leading = self.whole_file_leading_limb
+            given = self.whole_file_heel_strike
+            strike = given if given > float("-inf") else None
             logger.info(
-                "Gait cycles: all of %.4f to %.4f s is taken as one cycle that begins with the %s heel strike; the "
+                "Gait cycles: all of %.4f to %.4f s is taken as one cycle that begins with the %s heel strike%s; the "
                 "other limb's cycle is the same stretch rolled by half.",
                 start,
                 end,
                 leading,
+                "" if strike is None else f" at {strike:.4f} s (rolled)",
             )
             if not self.minimum_cycle_duration <= end - start <= self.maximum_cycle_duration:
                 logger.warning(
@@ -560,7 +519,7 @@ class STDRRefineTool(Tool):
                     self.minimum_cycle_duration,
                     self.maximum_cycle_duration,
                 )
-            return {side: [cycle] for side, cycle in whole_file_cycles(start, end, leading[0]).items()}
+            return {side: [cycle] for side, cycle in whole_file_cycles(start, end, leading[0], strike).items()}
         strikes = self._heel_strikes(source)
         # A cycle may reach a little beyond the file, but not beyond the times that the user sets.
         low = max(float(time[0]) - self.cycle_tolerance, self.initial_time)
@@ -603,7 +562,7 @@ class STDRRefineTool(Tool):
         if source != "times" and listed:
             logger.warning("%s: not used, as <cycle_source> is %s.", " and ".join(listed), source)
         for name, its_source in (("external_loads_file", "external_loads"), ("events_file", "events")):
-            used_elsewhere = name == "external_loads_file" and self.check_torques
+            used_elsewhere = name == "external_loads_file" and (self.check_torques or self.redistribute)
             if source != its_source and self.get(name) and not used_elsewhere:
                 logger.info("<%s>: not used, as <cycle_source> is %s.", name, source)
 
@@ -650,7 +609,7 @@ class STDRRefineTool(Tool):
 
     # --- results -----------------------------------------------------------------------------------------------
 
-    def _write(self, refinement: Refinement, torques: TorqueCheck | None, recorder: Recorder) -> None:
+    def _write(self, refinement: Refinement, mechanics: Mechanics, recorder: Recorder) -> None:
         """Write every result, or none."""
         from ..evaluation.summary import MuscleChange, summary_table
         from ..evaluation.tables import write_rows
@@ -669,8 +628,7 @@ class STDRRefineTool(Tool):
             write_rows(files.path(f"{name}_summary.csv"), MuscleChange, rows)
             for line in summary_table(rows):
                 logger.info("%s", line)
-            if torques is not None:
-                torques.write(files, name, self.figure_format, self.output_precision)
+            mechanics.write(files, self.figure_format, self.output_precision)
             _log_validation(refinement.bundle, refinement.refined)
             write_text(files.path(f"{name}_effective_setup.xml"), self._effective(directory, refinement.trial))
             for path in files.finals:
