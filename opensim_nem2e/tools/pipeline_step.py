@@ -34,6 +34,9 @@ from .simulation import sibling_controls
 #: The function that does a step, as :class:`opensim_nem2e.workers.Work` names it.
 DO_STEP = f"{__name__}:do_step"
 
+#: Of the records; those of another format are not read.
+_FORMAT = 1
+
 _CHUNK = 1 << 20
 
 
@@ -139,7 +142,7 @@ def do_step(argument: dict[str, Any], report: Report, stop: Stop) -> None:
     # OpenSim warns of much that concerns nobody; it is in the log.
     warnings = () if setup.tool in TOOLS else tuple(re.findall(r"\[warn\] (.*)", printed))
     outcome = Outcome(seconds, judge_run(setup.tool, outputs, printed), tuple(written), warnings, False).to_json()
-    content = {"program": program, "inputs": inputs, "written": written, "outcome": outcome}
+    content = {"format": _FORMAT, "program": program, "inputs": inputs, "written": written, "outcome": outcome}
     with atomic_path(record) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
     report(outcome)
@@ -200,4 +203,4 @@ def _read_record(path: Path) -> dict[str, Any] | None:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return content
+    return content if isinstance(content, dict) and content.get("format") == _FORMAT else None

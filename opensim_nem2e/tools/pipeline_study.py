@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from .pipeline_step import DO_STEP, Outcome
 
 if TYPE_CHECKING:
     from ..workers import ClusterWorkers, LocalWorkers
+
+
+#: The bar is drawn anew so often; without one, a line says so often what is under way (s).
+_REFRESH, _LINE = 1.0, 60.0
 
 
 @dataclass
@@ -106,6 +111,8 @@ class Study:
         self._ready = _Ready(self._work)
         self._ended = 0
         self._bar: Any = None
+        self._begun: dict[int, float] = {}
+        self._told = time.monotonic()
 
     def add_fault(self, trial: str, fault: str) -> None:
         """Count something that could not even be planned.
@@ -138,10 +145,12 @@ class Study:
                 self._waiting.pop(number)
                 self._fail(number, "\n".join(step.faults))
         self._release()
-        self._bar = tqdm(total=len(self.steps), unit="step", disable=None, dynamic_ncols=True, leave=False)
+        # Steps are too different for a rate, or a remaining time, to mean anything.
+        shape = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+        self._bar = tqdm(total=len(self.steps), bar_format=shape, disable=None, dynamic_ncols=True, leave=False)
         try:
             if self._ready.numbers:
-                lost = run(self._ready, workers(), self._heard)
+                lost = run(self._ready, workers(), self._heard, self._idle)
                 for key, how in lost.items():
                     self._fail(self._number[key], f"its process {how}")
         finally:
@@ -158,6 +167,7 @@ class Study:
     def _work(self, number: int) -> Work:
         step = self.steps[number]
         logger.debug("%s begins.", self._title(number))
+        self._begun[number] = time.monotonic()
         name = file_name(step.key)
         argument = {
             "setup_file": str(step.path),
@@ -173,6 +183,21 @@ class Study:
             self._done(number, Outcome.from_json(event.content))
         elif event.kind in ("failed", "broken"):
             self._fail(number, event.content)
+
+    def _idle(self) -> None:
+        """Show what is under way, and for how long."""
+        now = time.monotonic()
+        if now - self._told < (_LINE if self._bar.disable else _REFRESH) or not self._begun:
+            return
+        self._told = now
+        what = [
+            f"{self.rows[number].trial}: {self.rows[number].step} ({now - begun:.0f} s)"
+            for number, begun in self._begun.items()
+        ]
+        if self._bar.disable:
+            logger.info("Under way: %s.", ", ".join(what))
+        else:
+            self._bar.set_postfix_str(", ".join(what))
 
     def _done(self, number: int, outcome: Outcome) -> None:
         row, quality = self.rows[number], outcome.quality
@@ -227,6 +252,7 @@ class Study:
 
     def _say(self, number: int, level: str, text: str) -> None:
         self._ended += 1
+        self._begun.pop(number, None)
         if self._bar is not None:
             self._bar.clear()
         getattr(logger, level)("[%d/%d] %s %s", self._ended, len(self.steps), self._title(number), text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from arm_maker import build_arm, write_cmc, write_inverse_dynamics, write_motion
 
 from opensim_nem2e.errors import NEM2EError, SetupError
 from opensim_nem2e.storage import read_storage
+from opensim_nem2e.tools import pipeline_study
 from opensim_nem2e.tools.nem2e_pipeline import NEM2EPipelineTool
 
 REFINE = """<OpenSimDocument Version="40600"><STDRRefineTool>
@@ -130,14 +132,19 @@ def test_what_is_done_is_not_done_again(study: Path) -> None:
 
 def test_a_change_is_followed(study: Path) -> None:
     run(study)
-    # A trial's motion; a person's model; a result that somebody edited; one that somebody removed.
+    # A trial's motion; a result that somebody edited; one that somebody removed; records that cannot be read, or are of
+    # another format.
     write_motion(study / "s1" / "t2" / "motion.mot", swing=12.0)
     edited = study / "s2" / "id" / "moments.sto"
     edited.write_text(edited.read_text() + "\n")
     (study / "s2" / "t1" / "refined" / "s2t1_cmc_refined_emg.sto").unlink()
+    for trial, text in (("s1_t1", "{"), ("s1_t3", '{"format": 0}')):
+        (record,) = (study / "pipeline" / "records").glob(f"{trial}_setup*")
+        record.write_text(text)
     run(study)
     done = {key for key, row in summary(study).items() if row["status"] == "done"}
-    assert {key for key in done if "_refine" not in key} == {"s1/t2/setup_s1t2_cmc.xml", "s2/setup_id.xml"}
+    changed = {f"s1/t{k}/setup_s1t{k}_cmc.xml" for k in (1, 2, 3)} | {"s2/setup_id.xml"}
+    assert {key for key in done if "_refine" not in key} == changed
     assert sorted(summary(study)[key]["trial"] for key in done if "_refine" in key) == ["s1/t2", "s2/t1"]
 
 
@@ -163,11 +170,14 @@ def test_what_fails_does_not_stop_the_others(study: Path, caplog: pytest.LogCapt
     assert read_storage(study / "s1" / "t1" / "results" / "s1t1_cmc_states.sto").notes == ()
 
 
-def test_a_time_limit(study: Path) -> None:
+def test_a_time_limit(study: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(pipeline_study, "_LINE", 0.5)
+    caplog.set_level("INFO")
     setup = study / "s1" / "t1" / "setup_s1t1_cmc.xml"
     setup.write_text(setup.read_text().replace("<final_time>0.2<", "<final_time>0.95<"))
     with pytest.raises(NEM2EError, match=r"1 of 14 steps failed, and 1"):
         run(study, time_limit=2.0)
+    assert re.search(r"Under way: .*s1/t1: CMCTool \(\d+ s\)", caplog.text)
     assert "killed at the time limit of 2 s" in summary(study)["s1/t1/setup_s1t1_cmc.xml"]["message"]
 
 
