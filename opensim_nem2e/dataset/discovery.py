@@ -28,6 +28,9 @@ from .manifest import CHANNEL_COLUMNS, SOURCES, TRIAL_COLUMNS
 FILES = ("activation_file", "emg_file", "model_file", "external_loads_file", "coordinates_file", "events_file")
 _REQUIRED_FILES = FILES[:2]
 
+#: Where the gait cycles come from, the first that a trial has; each of them may be missing where the other is there.
+_CYCLE_FILES = ("events_file", "external_loads_file")
+
 #: Columns that may be set for all rows.
 SETTABLE = ("dataset", "subject", "trial", "motion", "speed_m_s", "side", "activation_source", "emg_time_offset_s")
 
@@ -85,7 +88,7 @@ class Layout:
             for name in ("subject", "trial", "motion", *(["side"] if self.whole_file else []))
             if name not in named
         ]
-        if not self.whole_file and not {"external_loads_file", "events_file"} & set(self.patterns):
+        if not self.whole_file and not set(_CYCLE_FILES) & set(self.patterns):
             faults.append(
                 "the gait cycles are not known: a pattern for events_file or external_loads_file is needed, unless "
                 "each file is exactly one cycle (whole file)."
@@ -181,7 +184,8 @@ class Discovery:
             }
             for row in self.trials
         ]
-        columns = [name for name in TRIAL_COLUMNS if any(row.get(name) for row in rows)]
+        # Offsets are what 'check' will propose: their column is there to be filled.
+        columns = [name for name in TRIAL_COLUMNS if name == "emg_time_offset_s" or any(row.get(name) for row in rows)]
         with ResultFiles(folder) as files, files.own_names():
             for name, header, content in (
                 ("trials.csv", columns, rows),
@@ -209,7 +213,8 @@ def discover(root: str | os.PathLike[str], layout: Layout, names: MuscleNames | 
     Returns
     -------
     Discovery
-        Rows for both tables. A trial that lacks a file, or has no complete cycle, is left out with a warning.
+        Rows for both tables. A trial that lacks a file, or has no complete cycle, is left out with a warning. Where a
+        trial has events, its ground reactions may be missing, and the other way round.
 
     Raises
     ------
@@ -225,6 +230,7 @@ def discover(root: str | os.PathLike[str], layout: Layout, names: MuscleNames | 
     builder = _Builder(folder, layout, names or MuscleNames.load())
     for path, texts in matches:
         builder.add(path, texts)
+    builder.finish()
     if not builder.found.trials:
         raise ManifestError(f"None of the {len(matches)} files of activations is a complete trial; see the warnings.")
     return builder.found
@@ -236,9 +242,11 @@ class _Builder:
         self.layout = layout
         self.names = names
         self.found = Discovery([], [], {})
-        self.sides: dict[str, set[str]] = {}
+        self.sides: dict[tuple[str, str], str] = {}
         self.emg: dict[Path, TimeSeries] = {}
         self.events: dict[Path, GaitEvents] = {}
+        self.left_out: dict[str, list[Path]] = {}
+        self.seen: set[tuple[str, str, str]] = set()
 
     def add(self, path: Path, texts: Mapping[str, str]) -> None:
         """Add the rows of one file of activations."""
@@ -247,13 +255,13 @@ class _Builder:
             row["activation_source"] = "so" if "StaticOptimization" in path.name else "cmc"
         try:
             for name, pattern in self.layout.patterns.items():
-                if name != "activation_file":
-                    row[name] = str(self._one(name, pattern, texts))
+                if name != "activation_file" and (found := self._one(name, pattern, texts)) is not None:
+                    row[name] = str(found)
             activations = read_storage(path, model=row.get("model_file"))
             self._channels(row, activations)
             cycles = self._cycles(row, activations)
         except NEM2EError as error:
-            logger.warning("%s: left out: %s", path, error)
+            self.left_out.setdefault(str(error), []).append(path)
             return
         for side in ("r", "l"):
             own = [cycle for cycle in cycles if cycle.side == side]
@@ -264,8 +272,23 @@ class _Builder:
                 span = {"t_start": f"{cycle.start:.4f}", "t_end": f"{cycle.end:.4f}"}
                 self.found.trials.append({**row, **span, "stride": stride, "side": side})
 
-    def _one(self, name: str, pattern: str, texts: Mapping[str, str]) -> Path:
+    def finish(self) -> None:
+        """Keep the channels of the trials that were kept, and say what was left out, each reason once."""
+        kept = {
+            (row["dataset"], label) for row in self.found.trials for label in self.emg[Path(row["emg_file"])].labels
+        }
+        self.found.channels = [row for row in self.found.channels if (row["dataset"], row["emg_column"]) in kept]
+        for reason, paths in self.left_out.items():
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            logger.warning("%s%s: left out: %s", paths[0], more, reason)
+
+    def _one(self, name: str, pattern: str, texts: Mapping[str, str]) -> Path | None:
+        """Find the file of a column; None where there is none and none is needed."""
         found = find_files(self.root, pattern, texts)
+        if not found and name in _CYCLE_FILES:
+            others = {other for other in _CYCLE_FILES if other != name} & set(self.layout.patterns)
+            if self.layout.whole_file or any(find_files(self.root, self.layout.patterns[o], texts) for o in others):
+                return None
         if len(found) != 1:
             listed = f" ({', '.join(str(path.relative_to(self.root)) for path, _ in found[:3])}, ...)" if found else ""
             raise ManifestError(
@@ -277,12 +300,18 @@ class _Builder:
         start, end = float(activations.time[0]), float(activations.time[-1])
         if self.layout.whole_file:
             return [Cycle(row["side"], start, end)]
-        source = Path(row.get("events_file") or row["external_loads_file"])
+        labels = self.emg[Path(row["emg_file"])].labels
+        measured = {self.sides[row["dataset"], label] for label in labels if (row["dataset"], label) in self.sides}
+        if not measured:
+            raise ManifestError(
+                f"no channel of its EMG ({listed(labels)}) says muscle and side. Name "
+                "them as the muscles of the model (channels_file of EMGEnvelopeTool)."
+            )
+        source = Path(next(row[name] for name in _CYCLE_FILES if name in row))
         if source not in self.events:
             read = GaitEvents.read if "events_file" in row else events_from_external_loads
             self.events[source] = read(source)
         events = self.events[source]
-        measured = self.sides[row["dataset"]]
         cycles: list[Cycle] = []
         for side, strikes in (("r", events.right), ("l", events.left)):
             if row.get("side", side) != side or side not in measured:
@@ -302,33 +331,44 @@ class _Builder:
                     pair.reason,
                 )
         if not cycles:
+            near = {
+                word: ", ".join(f"{time:.3f}" for time in strikes if start - 1.0 < time < end + 1.0) or "none"
+                for side, word, strikes in (("r", "right", events.right), ("l", "left", events.left))
+                if side in measured
+            }
             raise ManifestError(
-                f"there is no complete gait cycle in {start:.3f} to {end:.3f} s of a leg with EMG ({source.name})."
+                f"there is no complete gait cycle in {start:.3f} to {end:.3f} s of a leg with EMG; {source.name} has "
+                f"heel strikes at (s): {'; '.join(f'{word}: {times}' for word, times in near.items())}."
             )
         return cycles
 
     def _channels(self, row: Mapping[str, str], activations: TimeSeries) -> None:
-        """Name the EMG channels of a file that are new."""
+        """Name the EMG channels of a file, for each model that the dataset has."""
         path = Path(row["emg_file"])
         if path not in self.emg:
             self.emg[path] = read_storage(path)
-        dataset = row["dataset"]
-        sides = self.sides.setdefault(dataset, set())
-        known = {channel["emg_column"] for channel in self.found.channels if channel["dataset"] == dataset}
+        dataset, model = row["dataset"], row.get("model_file") or " ".join(activations.labels)
         unknown = self.found.unknown.setdefault(dataset, [])
-        fresh = [label for label in self.emg[path].labels if label not in known and label not in unknown]
+        fresh = [label for label in self.emg[path].labels if (dataset, model, label) not in self.seen]
         if not fresh:
             return
+        self.seen.update((dataset, model, label) for label in fresh)
         muscles = self._muscles(row, activations)
+        rows = {channel["emg_column"]: channel for channel in self.found.channels if channel["dataset"] == dataset}
         for label in fresh:
             standard = channel_muscle(label, self.names)
             stands_for = [name for name, found in muscles.items() if found == standard] if standard else []
-            if standard is None or not stands_for:
-                unknown.append(label)
-                continue
-            sides.add(standard.side)
-            cells = (dataset, label, ";".join(stands_for), standard.name)
-            self.found.channels.append(dict(zip(CHANNEL_COLUMNS, cells, strict=True)))
+            if label in rows:
+                # People of one dataset may have different models.
+                known = rows[label]["muscles"].split(";")
+                rows[label]["muscles"] = ";".join([*known, *(name for name in stands_for if name not in known)])
+            elif standard is None or not stands_for:
+                unknown += [label] if label not in unknown else []
+            else:
+                self.sides[dataset, label] = standard.side
+                unknown[:] = [name for name in unknown if name != label]
+                cells = (dataset, label, ";".join(stands_for), standard.name)
+                self.found.channels.append(dict(zip(CHANNEL_COLUMNS, cells, strict=True)))
 
     def _muscles(self, row: Mapping[str, str], activations: TimeSeries) -> dict[str, StandardMuscle | None]:
         if row.get("model_file"):

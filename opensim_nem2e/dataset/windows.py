@@ -357,8 +357,13 @@ class _Builder:
         return pairs
 
     def _channel(self, target: str, trial: Trial) -> Channel | None:
-        """Find the channel that measures the target on the trial's side; its own channel before a shared one."""
-        shared = None
+        """Find the channel that measures the target on the trial's side; its own channel before a shared one.
+
+        People of one dataset may have different channels: one that the trial's EMG file has comes before one that it
+        has not.
+        """
+        own: list[Channel] = []
+        shared: list[Channel] = []
         for channel in self.channels:
             if channel.dataset != trial.dataset or not channel.standard_name:
                 continue
@@ -367,13 +372,13 @@ class _Builder:
                 for standard in map(self.names.standard, channel.muscles)
                 if standard is not None and standard.side in (trial.side, "")
             }
-            if not served:
-                continue
-            if channel.standard_name == target:
-                return channel
-            if target in served and shared is None:
-                shared = channel
-        return shared if self.shared_channels else None
+            if served and channel.standard_name == target:
+                own.append(channel)
+            elif target in served and self.shared_channels:
+                shared.append(channel)
+        series = self._emg_series(trial.emg_file)
+        found = [*own, *shared]
+        return next((channel for channel in found if series.has(channel.column)), found[0] if found else None)
 
     def _emg(self, trial: Trial, channel: Channel) -> Array | None:
         """Cut one channel over one cycle, on the EMG's own clock; None where it was not recorded."""

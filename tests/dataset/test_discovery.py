@@ -77,7 +77,60 @@ def test_a_trial_that_lacks_a_file_is_left_out(lab, caplog):
     found = discover(lab, Layout(PATTERNS, CONSTANTS))
     assert {row["subject"] for row in found.trials} == {"ben 2"}
     assert "of emg_file must fit one file, but it fits 0" in caplog.text
-    assert "there is no complete gait cycle in 0.000 to 4.990 s" in caplog.text
+    assert "there is no complete gait cycle in 0.000 to 4.990 s of a leg with EMG" in caplog.text
+    assert "events.csv has heel strikes at (s): right: 1.000." in caplog.text
+
+
+def test_one_reason_is_told_once(lab, caplog):
+    for trial in ("walk1", "walk2"):
+        (lab / "anna" / trial / f"{trial}_emg.sto").unlink()
+        emg = TimeSeries(TIME, ("EMG1", "EMG2"), np.full((TIME.size, 2), 0.1))
+        write_storage(lab / "ben 2" / trial / f"{trial}_emg.sto", emg)
+    with pytest.raises(ManifestError, match="None of the 4 files"):
+        discover(lab, Layout(PATTERNS, CONSTANTS))
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 2
+    assert "walk1_states.sto and 1 more: left out: the pattern" in warnings[0]
+    # The cycles are there; it is the channels that have no muscle.
+    assert "no channel of its EMG (EMG1, EMG2) says muscle and side" in warnings[1]
+
+
+def test_events_or_ground_reactions_are_enough(lab, repository):
+    example = repository / "examples" / "01_refine_walking"
+    for name in ("external_loads.xml", "walking_grf.mot"):
+        shutil.copy(example / name, lab / "anna" / "walk1")
+    (lab / "anna" / "walk1" / "events.csv").unlink()
+    patterns = {**PATTERNS, "external_loads_file": "{subject}/{trial}/external_loads.xml"}
+    found = discover(lab, Layout(patterns, CONSTANTS))
+    trials = {(row["subject"], row["trial"]) for row in found.trials}
+    assert trials == {("anna", "walk1"), ("anna", "walk2"), ("ben 2", "walk1"), ("ben 2", "walk2")}
+    found.write(lab)
+    forces, events = read_trials(lab / "trials.csv")[0], read_trials(lab / "trials.csv")[-1]
+    assert (forces.events_file, events.external_loads_file) == (None, None)
+    assert forces.external_loads_file.name == "external_loads.xml"
+    # The column for what the check proposes is there to be filled.
+    assert "emg_time_offset_s" in (lab / "trials.csv").read_text().splitlines()[0]
+
+
+def test_people_with_different_models_and_legs(lab):
+    """Rows and channels are each person's own, and one channel may stand for a muscle of two names."""
+    for trial in ("walk1", "walk2"):
+        folder = lab / "ben 2" / trial
+        names = [f"/forceset/{label}/activation" for label in ("soleus_r", "tibant_r", "soleus_l")]
+        values = np.full((TIME.size, 3), 0.1)
+        write_storage(folder / "results" / f"{trial}_states.sto", TimeSeries(TIME, tuple(names), values))
+        write_storage(folder / f"{trial}_emg.sto", TimeSeries(TIME, ("tib_ant_r", "soleus_l"), values[:, :2]))
+    found = discover(lab, Layout(PATTERNS, CONSTANTS))
+    sides = {(row["subject"], row["side"]) for row in found.trials}
+    # Anna's left leg has no EMG.
+    assert sides == {("anna", "r"), ("ben 2", "r"), ("ben 2", "l")}
+    muscles = {row["emg_column"]: row["muscles"] for row in found.channels}
+    assert muscles == {"R Soleus EMG": "soleus_r", "tib_ant_r": "tib_ant_r;tibant_r", "soleus_l": "soleus_l"}
+    # A person none of whose trials is usable brings no channels.
+    for trial in ("walk1", "walk2"):
+        (lab / "ben 2" / trial / "events.csv").write_text("time,event,side\n1.0,heel_strike,r\n")
+    found = discover(lab, Layout(PATTERNS, CONSTANTS))
+    assert [row["emg_column"] for row in found.channels] == ["R Soleus EMG", "tib_ant_r"]
 
 
 def test_whole_files(lab):

@@ -300,3 +300,14 @@ def test_an_order_that_does_not_depend_on_the_manifest(lab):
     for name in ("x", "own", "y"):
         assert np.array_equal(getattr(one, name), getattr(two, name))
     np.testing.assert_array_equal(one.x[:, :, 2], forth.x[[2, 1, 0], :, 0])
+
+
+def test_people_of_one_dataset_with_channels_of_their_own(lab, tmp_path):
+    t = np.linspace(0, 4, 2001)
+    other = write_sto(tmp_path / "other.sto", t, {"left_over": wave(t), "EMG 3": wave(t + 0.1)})
+    channels = [*CHANNELS, Channel("lab", "EMG 3", ("soleus_r",), "soleus", 5)]
+    trials = [trial(lab), trial(lab, line=3, subject="s2", emg_file=other)]
+    for order in (channels, channels[::-1]):
+        data = build_dataset(trials, order, targets=["soleus"]).targets["soleus"]
+        assert list(data.subjects) == ["s1", "s2"]
+        np.testing.assert_allclose(data.y[0], data.y[1], atol=1e-8)
