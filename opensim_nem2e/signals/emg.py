@@ -42,6 +42,10 @@ RAW_ABOVE = 20.0
 #: 15 Hz low-pass) have at most 0.01 there, raw EMG with strong movement artefacts still more than a half.
 RAW_SHARE = 0.2
 
+#: Mains frequencies (Hz), and the share of the variance above :data:`RAW_ABOVE` within 1 Hz of one from which on it is
+#: hum. EMG alone has about 0.02 there.
+MAINS, HUM_SHARE = (50.0, 60.0), 0.2
+
 #: By how much a sample may lie off the even grid of its recording, as a fraction of a step: more is a gap or a rate
 #: that changes, which a filter must not pass over.
 _GRID_TOLERANCE = 0.5
@@ -120,8 +124,8 @@ def sampling_rate(time: ArrayLike) -> float:
     return float(1.0 / step)
 
 
-def share_above(values: ArrayLike, rate: float, frequency: float = RAW_ABOVE) -> Array:
-    """Return which share of each channel's variance lies above a frequency.
+def share_above(values: ArrayLike, rate: float, frequency: float = RAW_ABOVE, end: float = np.inf) -> Array:
+    """Return which share of each channel's variance lies above a frequency, and up to another.
 
     Parameters
     ----------
@@ -129,8 +133,8 @@ def share_above(values: ArrayLike, rate: float, frequency: float = RAW_ABOVE) ->
         The signals.
     rate : float
         Sampling rate (Hz).
-    frequency : float
-        The frequency (Hz).
+    frequency, end : float
+        The frequencies (Hz).
 
     Returns
     -------
@@ -143,7 +147,7 @@ def share_above(values: ArrayLike, rate: float, frequency: float = RAW_ABOVE) ->
     power = np.abs(np.fft.rfft(tapered, axis=0)) ** 2
     frequencies = np.fft.rfftfreq(table.shape[0], 1.0 / rate)
     total = power[1:].sum(axis=0)
-    above = power[1:][frequencies[1:] > frequency].sum(axis=0)
+    above = power[1:][(frequencies[1:] > frequency) & (frequencies[1:] <= end)].sum(axis=0)
     return np.where(total > 0.0, above / np.where(total > 0.0, total, 1.0), 0.0)
 
 
@@ -165,6 +169,26 @@ def looks_raw(values: ArrayLike, rate: float) -> bool:
     if rate <= 2.0 * RAW_ABOVE:
         return False
     return bool(np.median(share_above(values, rate)) >= RAW_SHARE)
+
+
+def mains_hum(values: ArrayLike, rate: float) -> dict[float, Array]:
+    """Return how much of raw EMG is mains hum.
+
+    Parameters
+    ----------
+    values : array_like, shape (rows, channels)
+        Raw EMG, without missing values.
+    rate : float
+        Sampling rate (Hz).
+
+    Returns
+    -------
+    dict of float to numpy.ndarray, shape (channels,)
+        For each of :data:`MAINS`: the share within 1 Hz of it of each channel's variance above :data:`RAW_ABOVE`, 0..1.
+    """
+    above = share_above(values, rate)
+    shares = {mains: share_above(values, rate, mains - 1.0, mains + 1.0) for mains in MAINS}
+    return {mains: share / np.where(above > 0.0, above, 1.0) for mains, share in shares.items()}
 
 
 def envelope(values: ArrayLike, rate: float, settings: EnvelopeFilter | None = None) -> Array:

@@ -281,11 +281,27 @@ class EMGEnvelopeTool(Tool):
                 source.time[-1],
                 f"{'taken for ' if self.input_type == 'auto' else ''}{'raw EMG' if raw else 'envelopes'}",
             )
+            if raw:
+                self._warn_of_hum(values, rate, source)
             time = source.time
             if self.output_rate is not None:
                 time, result = resample(time, result, self.output_rate)
             found.append(_Recording(source, raw, time, result))
         return found
+
+    def _warn_of_hum(self, values: Array, rate: float, source: TimeSeries) -> None:
+        from ..signals.emg import HUM_SHARE, mains_hum
+
+        for mains, shares in mains_hum(values, rate).items():
+            if any(abs(mains - notch) <= 1.0 for notch in self.notch_frequencies):
+                continue
+            hum = [f"{label} ({s:.0%})" for label, s in zip(source.labels, shares, strict=True) if s >= HUM_SHARE]
+            if hum:
+                logger.warning(
+                    "%s: mains hum of %g Hz, as a share of the signal above 20 Hz: %s. Set <notch_frequencies> to %g, "
+                    "and leave out channels that hold nothing else.",
+                    *(source.path, mains, ", ".join(hum), mains),
+                )
 
     def _filter(self) -> EnvelopeFilter:
         from ..signals.emg import EnvelopeFilter

@@ -143,6 +143,8 @@ class GaitEventsTool(Tool):
             gaps = [later - earlier for earlier, later in pairwise(strikes.tolist())]
             spread = f", {min(gaps):.3f} to {max(gaps):.3f} s apart" if gaps else ""
             logger.info("%d %s heel strikes%s; %d toe-offs.", strikes.size, side, spread, leaves.size)
+        if max(events.right.size, events.left.size) < 2:
+            logger.warning("There is no gait cycle: no foot strikes the ground twice.")
         path = self._table_file()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

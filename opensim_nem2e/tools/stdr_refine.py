@@ -552,7 +552,8 @@ class STDRRefineTool(Tool):
             listed = "; ".join(f"{word}: {_times(near[side])}" for side, word in _SIDES.items())
             raise CycleError(
                 f"There is no complete gait cycle between {start:.4f} and {end:.4f} s. A cycle lies between two heel "
-                f"strikes of one foot; heel strikes around it (s): {listed}."
+                f"strikes of one foot; heel strikes around it (s): {listed}. Simulate from before one of them "
+                "to beyond the next of the same foot."
             )
         return cycles
 

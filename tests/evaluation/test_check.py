@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 from dataclasses import replace
@@ -419,7 +420,7 @@ def test_a_stride_that_is_not_one(running):
     def found():
         return {f.code for f in examine(running / "trials.csv").findings}
 
-    assert found() == {"saturated"}
+    assert found() == {"saturated", "delay"}
     text = (running / "trials.csv").read_text().splitlines()
     cells = text[5].split(",")
     # Half a stride later.
@@ -456,8 +457,71 @@ def test_another_persons_generic_model(running, shared_data):
     text = "\n".join([f"{head},external_loads_file", *(f"{row},{loads}" for row in rows)]) + "\n"
     (running / "trials.csv").write_text(text)
     findings = {f.code: f for f in examine(running / "trials.csv").findings}
-    assert set(findings) == {"mass", "contacts", "saturated"}
+    assert set(findings) == {"mass", "contacts", "saturated", "delay"}
     assert "weighs 75.2 kg, the ground carries 58." in findings["mass"].what
+
+
+# --- several people ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_people(shared_data, tmp_path):
+    """Strides of two people with models and channels of other names, as one dataset, and of two trials of the first."""
+    with (shared_data / "trials.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["activation_source"] == "so"]
+    chosen = [row for row in rows if row["trial"] in ("walk45", "walk36")]
+    chosen += [row for row in rows if row["dataset"] == "walk_sub1"][:4]
+    for row in chosen:
+        row["dataset"] = "lab"
+        for column in ("model_file", "activation_file", "emg_file"):
+            row[column] = str(shared_data / row[column])
+        if row["trial"] == "walk45":
+            row["emg_file"] = "walk45_emg.sto"
+    shutil.copy(shared_data / "ceinms_lower_limb" / "walk45_emg.sto", tmp_path)
+    with (shared_data / "emg_channels.csv").open() as stream:
+        channels = [row for row in csv.DictReader(stream) if row["dataset"] in ("ceinms_lower_limb", "walk_sub1")]
+    for name, table in (("trials.csv", chosen), ("emg_channels.csv", channels)):
+        with (tmp_path / name).open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(table[0]))
+            writer.writeheader()
+            writer.writerows({**row, "dataset": "lab"} for row in table)
+    return tmp_path
+
+
+def test_people_with_models_of_their_own_are_no_defect(two_people):
+    found = examine(two_people / "trials.csv").findings
+    assert not [f.line for f in found if f.code in ("muscle", "delay")]
+    # Each was measured on one leg: the channels of the other person's leg are not missing.
+    assert not [f.line for f in found if f.code == "channel"]
+    # A muscle of the own leg that only the other trial's file has is told, but needs nothing.
+    series = read_storage(two_people / "walk45_emg.sto")
+    labels = tuple("other" if label == "soleus_r" else label for label in series.labels)
+    write_storage(two_people / "walk45_emg.sto", replace(series, labels=labels))
+    missing = [f for f in examine(two_people / "trials.csv").findings if f.code == "channel"]
+    assert [(f.severity, f.where) for f in missing] == [("note", "lab/ceinms_S06/walk45 (so)")]
+    assert "missing in 1 of 1 EMG files: soleus_r." in missing[0].what
+
+
+def test_a_muscle_that_the_own_model_lacks(two_people):
+    text = (two_people / "emg_channels.csv").read_text()
+    # That the other person's model has it helps no-one whose EMG has the channel.
+    (two_people / "emg_channels.csv").write_text(text.replace(",soleus_l,soleus\n", ",tib_ant_l,soleus\n"))
+    errors = [f for f in examine(two_people / "trials.csv").findings if f.severity == "error"]
+    assert [(f.code, f.where) for f in errors] == [("muscle", "lab: soleus_l_activation")]
+    assert "has no muscle tib_ant_l. Did you mean 'tibant_l'?" in errors[0].what
+
+
+@pytest.mark.parametrize(("column", "shift"), [("tib_ant_r", 0.1), ("bifemlh_r", 0.12), ("med_gas_r", -0.09)])
+def test_one_channel_that_is_delayed(two_people, column, shift):
+    path = two_people / "walk45_emg.sto"
+    series = read_storage(path)
+    data = series.data.copy()
+    number = series.index(column)
+    data[:, number] = np.interp(series.time - shift, series.time, data[:, number])
+    write_storage(path, replace(series, data=data))
+    found = [f for f in examine(two_people / "trials.csv").findings if f.code in ("delay", "lag")]
+    assert [(f.severity, f.where) for f in found] == [("warning", f"lab/ceinms_S06/walk45 (so): {column}")]
+    assert "in the subject's other recordings" in found[0].what
 
 
 # --- all of the public recordings -----------------------------------------------------------------------------------
@@ -491,7 +555,7 @@ def everything(shared_data, tmp_path_factory):
 
 
 def test_the_known_defects_of_public_recordings_are_found_and_nothing_else(everything):
-    """What the recordings' own description lists, as far as files show it; measured: 37, none of them false."""
+    """What the recordings' own description lists, as far as files show it; measured: 38, none of them false."""
     findings = examine(everything / "trials.csv").findings
     assert not [f for f in findings if f.severity == "error"]
     found = {(f.code, f.where.replace("\\", "/").rsplit("/", 1)[-1]) for f in findings}
@@ -521,6 +585,8 @@ def test_the_known_defects_of_public_recordings_are_found_and_nothing_else(every
         ("unlike", "walk (so): biceps_femoris"),
         ("unlike", "11 cycles (so): Rectus-femoris"),
         ("unlike", "7 cycles (so): LREF"),
+        # ... or only at another time than the other muscles.
+        ("delay", "run81 (so): tib_ant_r"),
         # Muscles at their limit, residuals that no RRA has made smaller, a CMC run that was aborted.
         ("saturated", "run81 (so)"),
         ("saturated", "walking_baseline1 (so)"),

@@ -172,3 +172,21 @@ def test_files(lab, tmp_path):
     (tmp_path / "walk1.csv").write_text("time,a\n0,1\n")
     with pytest.raises(SetupError, match="two are called 'walk1'"):
         tool_of(lab, tmp_path, ["walk1.sto", str(tmp_path / "walk1.csv")]).run()
+
+
+def test_mains_hum_is_warned_of_until_it_is_notched(lab, tmp_path, caplog):
+    series = read_storage(lab / "walk1.sto")
+    data = series.data.copy()
+    data[:, 1] += 0.2 * np.sin(2.0 * np.pi * 50.0 * TIME)
+    write_storage(tmp_path / "hum.sto", TimeSeries(TIME, series.labels, data))
+    tool = tool_of(lab, tmp_path, [tmp_path / "hum.sto"], write_figures=False)
+    tool.run()
+    warning = next(record.getMessage() for record in caplog.records if "mains hum" in record.getMessage())
+    assert "mains hum of 50 Hz" in warning
+    assert "tib_ant_r (" in warning
+    # The other channel has none, and after the notch there is nothing to say.
+    assert "soleus_r" not in warning
+    caplog.clear()
+    tool.notch_frequencies = [50.0]
+    tool.run()
+    assert "mains hum" not in caplog.text

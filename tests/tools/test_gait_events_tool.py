@@ -148,3 +148,12 @@ def test_what_is_missing_is_named(tmp_path, values, message):
 def test_missing_file(tmp_path):
     with pytest.raises(MissingFileError):
         run(tmp_path, external_loads_file=tmp_path / "none.xml")
+
+
+def test_a_recording_without_a_cycle_is_warned_of(shared_data, tmp_path, caplog):
+    folder = shared_data / "predictsim_subject1"
+    run(tmp_path, model_file=folder / "subject1.osim", coordinates_file=folder / "gait_cycle01_ik.mot")
+    assert "There is no gait cycle" in caplog.text
+    caplog.clear()
+    run(tmp_path, external_loads_file=shared_data / "walk_sub1" / "walking_baseline1_external_loads.xml")
+    assert "There is no gait cycle" not in caplog.text

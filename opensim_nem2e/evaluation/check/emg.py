@@ -16,7 +16,7 @@ from ...dataset.manifest import Channel
 from ...errors import StorageError
 from ...signals.emg import looks_raw, sampling_rate
 from ...signals.quality import copies, levels, plateaus
-from ...storage import TimeSeries
+from ...storage import MuscleNames, TimeSeries
 from .findings import Findings
 from .recordings import Files, Recording
 
@@ -183,19 +183,35 @@ class _Examined:
 
 
 def _missing_channels(recordings: Sequence[Recording], files: Files, findings: Findings) -> None:
-    """Tell of channels that some of a recording's files lack; of those that all lack, more loudly."""
-    for recording in recordings:
-        read = [series for series in map(files.series, recording.emg_files) if series is not None]
-        if not recording.channels and read:
+    """Tell of channels that files lack: loudly if all of the dataset do, not if the file has the muscle elsewhere."""
+    read = [[series for series in map(files.series, item.emg_files) if series is not None] for item in recordings]
+    names = MuscleNames.load()
+    somewhere: dict[str, set[str]] = {}
+    for recording, series in zip(recordings, read, strict=True):
+        somewhere.setdefault(recording.trials[0].dataset, set()).update(*(item.labels for item in series))
+    for recording, every in zip(recordings, read, strict=True):
+        if not recording.channels and every:
             where, remedy = recording.name, "add its rows to emg_channels.csv."
             findings.add("error", "channel", where, "its dataset has no EMG channels.", remedy)
-        lacking: dict[int, list[str]] = {}
+        first, limbs = recording.trials[0], {trial.side for trial in recording.trials}
+        lacking: dict[tuple[bool, int], list[str]] = {}
         for channel in recording.channels:
-            count = sum(not series.has(channel.column) for series in read)
-            if channel.standard_name and count:
-                lacking.setdefault(count, []).append(channel.column)
-        for count, columns in lacking.items():
-            everywhere = count == len(read)
-            what = f"missing in {count} of {len(read)} EMG files: {', '.join(columns)}."
-            remedy = "correct the name in emg_channels.csv." if everywhere else "these cycles go without it."
-            findings.add("warning" if everywhere else "note", "channel", recording.name, what, remedy)
+            served = {name for muscle in channel.muscles if (name := names.standard(muscle)) is not None}
+            nowhere = channel.column not in somewhere[first.dataset]
+            other_limb = bool(served) and not {name.side for name in served} & {"", *limbs}
+            if not channel.standard_name or (other_limb and not nowhere):
+                continue
+            alike = [
+                other
+                for other in recording.channels
+                if other is channel or not served.isdisjoint(map(names.standard, other.muscles))
+            ]
+            wanted = [channel] if nowhere else alike
+            count = sum(not any(series.has(other.column) for other in wanted) for series in every)
+            if count:
+                lacking.setdefault((nowhere, count), []).append(channel.column)
+        for (nowhere, count), columns in lacking.items():
+            what = f"missing in {count} of {len(every)} EMG files: {', '.join(columns)}."
+            remedy = "correct the name in emg_channels.csv." if nowhere else "these cycles go without it."
+            same = f"{first.dataset}/{'' if nowhere else first.subject}: {', '.join(columns)}"
+            findings.add("warning" if nowhere else "note", "channel", recording.name, what, remedy, same=same)

@@ -63,8 +63,12 @@ def check_simulation(recordings: Sequence[Recording], files: Files, findings: Fi
     findings : Findings
         Takes what is found.
     """
+    known: dict[str, set[str]] = {}
     for recording in recordings:
-        _muscles(recording, files, findings)
+        models = filter(None, (files.model(trial.model_file) for trial in recording.trials))
+        known.setdefault(recording.trials[0].dataset, set()).update(*(model.muscles for model in models))
+    for recording in recordings:
+        _muscles(recording, known[recording.trials[0].dataset], files, findings)
         _saturation(recording, files, findings)
         for trial in recording.trials:
             _reserves(trial, recording.name, files, findings)
@@ -74,16 +78,21 @@ def check_simulation(recordings: Sequence[Recording], files: Files, findings: Fi
             _angles(trial.activation_file, trial, files, findings)
 
 
-def _muscles(recording: Recording, files: Files, findings: Findings) -> None:
+def _muscles(recording: Recording, others: set[str], files: Files, findings: Findings) -> None:
+    """Look for the channels' muscles in the recording's models; ``others`` are those of the dataset's other models."""
+    measured = {label for series in map(files.series, recording.emg_files) if series for label in series.labels}
     for trial in {trial.model_file: trial for trial in recording.trials}.values():
         model = files.model(trial.model_file)
         if model is None:
             continue
         for channel in recording.channels:
-            absent = [name for name in channel.muscles if name not in model.muscles]
-            if not absent:
+            # What this person was not measured with may be another's channel.
+            if channel.column not in measured and set(channel.muscles) & others:
                 continue
+            absent = [name for name in channel.muscles if name not in model.muscles]
             none_left = len(absent) == len(channel.muscles)
+            if not absent or (not none_left and others.issuperset(absent)):
+                continue
             hint = did_you_mean(absent[0], model.muscles)
             what = f"the model '{model.path.name}' has no muscle {listed(absent, _LISTED)}.{hint}"
             severity = "error" if none_left and channel.standard_name else "note"
