@@ -82,7 +82,8 @@ def consistency_html(results: ConsistencyResults) -> str:
         "torques": _torque_table(results.torques),
         "torques_text": "Torques that the motion needs (inverse dynamics) and those that the muscles make with "
         "OpenSim's activations, the refined ones, and the consistent ones, all by one method: muscles with rigid "
-        "tendons. What the consistent activations leave is the reserve.",
+        "tendons. What the consistent activations leave is the reserve. Through the controls: with the activations "
+        "that the written excitations lead to, since a muscle cannot follow everything.",
         "emg": _emg_table(results.emg) if results.emg else None,
         "emg_text": "E is the root mean square error over the samples of a gait cycle, r Pearson's correlation; each "
         "channel is divided by its maximum over these cycles. They judge the refinement only if the networks were not "
@@ -141,6 +142,7 @@ def _torque_table(rows: Sequence[TorqueBalance]) -> Table:
         "RMSE OpenSim",
         "RMSE refined",
         "RMSE consistent",
+        "through the controls",
         "largest reserve",
         "rows above the bound",
     )
@@ -152,6 +154,7 @@ def _torque_table(rows: Sequence[TorqueBalance]) -> Table:
             _share(row.rmse_refined, row.rmse_refined_percent),
         ]
         cells += [_share(row.rmse_consistent, row.rmse_consistent_percent, strong=True)]
+        cells += [_share(row.rmse_controls, row.rmse_controls_percent)]
         cells += [_share(row.largest_reserve, row.largest_reserve_percent), Cell(f"{row.rows_exceeded} of {row.rows}")]
         body.append(Row(tuple(cells)))
     return Table(

@@ -53,7 +53,10 @@ class TorqueBalance(TorqueChange):
         what is left for reserve actuators (Nm).
     largest_reserve : float
         Its largest magnitude (Nm).
-    rmse_consistent_percent, largest_reserve_percent : float
+    rmse_controls : float
+        The same as ``rmse_consistent`` with the activations that the written controls lead to through the activation
+        dynamics (Nm).
+    rmse_consistent_percent, largest_reserve_percent, rmse_controls_percent : float
         The same in percent of the peak.
     rows_exceeded : int
         Rows in which no activations of the muscles could keep the reserve within its bound.
@@ -61,8 +64,10 @@ class TorqueBalance(TorqueChange):
 
     rmse_consistent: float
     largest_reserve: float
+    rmse_controls: float
     rmse_consistent_percent: float
     largest_reserve_percent: float
+    rmse_controls_percent: float
     rows_exceeded: int
 
 
@@ -93,7 +98,7 @@ def torque_changes(
         chosen = compared[:, k]
         goal, before, after = needed[chosen, k], opensim[chosen, k], refined[chosen, k]
         peak = float(np.abs(goal).max())
-        errors = [float(np.sqrt(np.mean(error**2))) for error in (before - goal, after - goal, after - before)]
+        errors = [_rms(error) for error in (before - goal, after - goal, after - before)]
         percents = [100.0 * error / peak if peak else float("nan") for error in errors]
         rows.append(TorqueChange(name, int(chosen.sum()), peak, *errors, *percents))
     return rows
@@ -103,6 +108,7 @@ def torque_balances(
     changes: Sequence[TorqueChange],
     needed: Array,
     consistent: Array,
+    controls: Array,
     compared: NDArray[np.bool_],
     exceeded: NDArray[np.bool_],
 ) -> list[TorqueBalance]:
@@ -112,8 +118,8 @@ def torque_balances(
     ----------
     changes : sequence of TorqueChange
         One per coordinate.
-    needed, consistent : numpy.ndarray, shape (rows, coordinates)
-        Inverse dynamics, and torques of the consistent activations (Nm).
+    needed, consistent, controls : numpy.ndarray, shape (rows, coordinates)
+        Inverse dynamics, and torques of the consistent activations and of those that their controls lead to (Nm).
     compared, exceeded : numpy.ndarray of bool, shape (rows, coordinates)
         Rows that count; where a reserve could not be kept within its bound.
 
@@ -125,21 +131,26 @@ def torque_balances(
     rows = []
     for k, change in enumerate(changes):
         chosen = compared[:, k]
-        error = (consistent - needed)[chosen, k]
-        rmse, largest = float(np.sqrt(np.mean(error**2))), float(np.abs(error).max())
+        error, led = (consistent - needed)[chosen, k], (controls - needed)[chosen, k]
+        rmse, largest, by_controls = _rms(error), float(np.abs(error).max()), _rms(led)
         percent = 100.0 / change.peak if change.peak else float("nan")
-        count = int((exceeded & compared)[:, k].sum())
         rows.append(
             TorqueBalance(
                 **vars(change),
                 rmse_consistent=rmse,
                 largest_reserve=largest,
+                rmse_controls=by_controls,
                 rmse_consistent_percent=percent * rmse,
                 largest_reserve_percent=percent * largest,
-                rows_exceeded=count,
+                rmse_controls_percent=percent * by_controls,
+                rows_exceeded=int((exceeded[:, k] & chosen).sum()),
             )
         )
     return rows
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def torque_table(rows: Sequence[TorqueChange]) -> list[str]:
@@ -162,6 +173,7 @@ def torque_table(rows: Sequence[TorqueChange]) -> list[str]:
     }
     if isinstance(rows[0], TorqueBalance):
         columns["RMSE consistent"] = ("rmse_consistent", "rmse_consistent_percent")
+        columns["by controls"] = ("rmse_controls", "rmse_controls_percent")
         columns["largest reserve (Nm, % of peak)"] = ("largest_reserve", "largest_reserve_percent")
     else:
         columns["RMS change (Nm, % of peak)"] = ("rms_change", "rms_change_percent")
@@ -169,7 +181,10 @@ def torque_table(rows: Sequence[TorqueChange]) -> list[str]:
     for row in rows:
         pairs = [(getattr(row, value), getattr(row, percent)) for value, percent in columns.values()]
         # Of what a redistribution leaves the first decimal is usually 0.
-        digits = [2 if "consistent" in value or "reserve" in value else 1 for value, _ in columns.values()]
+        digits = [
+            2 if value in ("rmse_consistent", "rmse_controls", "largest_reserve") else 1
+            for value, _ in columns.values()
+        ]
         cells = "  ".join(
             f"{value:6.{count}f} ({percent:4.{count - 1}f} %)"
             for (value, percent), count in zip(pairs, digits, strict=True)

@@ -16,12 +16,13 @@ from ..evaluation.torques import TorqueBalance
 if TYPE_CHECKING:
     from ..storage.atomic import ResultFiles
     from .mechanics import Mechanics
+    from .torque_check import TorqueCheck
 
 #: How many muscles without a network the figure shows: those that moved most.
 _MOST_OTHERS = 8
 
 
-def write_consistency_report(files: ResultFiles, mechanics: Mechanics, figure_format: str, bound: float) -> None:
+def write_consistency_report(files: ResultFiles, mechanics: Mechanics, check: TorqueCheck, figure_format: str) -> None:
     """Draw a redistribution and write its report.
 
     Parameters
@@ -30,10 +31,10 @@ def write_consistency_report(files: ResultFiles, mechanics: Mechanics, figure_fo
         Where to; the torque check's figure is there already.
     mechanics : Mechanics
         What was found; with consistent activations.
+    check : TorqueCheck
+        The torques, those of the controls included.
     figure_format : {'png', 'svg'}
         Format of the figures.
-    bound : float
-        Largest reserve allowed (Nm).
     """
     refinement, consistent = mechanics.refinement, mechanics.consistent
     assert consistent is not None
@@ -53,7 +54,7 @@ def write_consistency_report(files: ResultFiles, mechanics: Mechanics, figure_fo
         title=f"{name}: what consistency costs",
         caption="Numbers: reserve (Nm) that costs as much as a refined activation moved by 1; circle: chosen.",
     )
-    balances = [row for row in consistent.check.changes() if isinstance(row, TorqueBalance)]
+    balances = [row for row in check.changes() if isinstance(row, TorqueBalance)]
     networks = refinement.bundle.path.name if refinement.bundle.path else "a bundle"
     page = consistency_html(
         ConsistencyResults(
@@ -62,7 +63,7 @@ def write_consistency_report(files: ResultFiles, mechanics: Mechanics, figure_fo
             torques=balances,
             emg=mechanics.emg_errors,
             curve=consistent.curve,
-            bound=bound,
+            bound=consistent.bound,
             torques_figure=_picture(
                 files.path(f"{name}_torques.{figure_format}"),
                 "torques-figure",

@@ -194,11 +194,13 @@ class Mechanics:
         from ..evaluation.tables import write_rows
 
         name = self.refinement.name
-        if self.check is not None:
-            self.check.write(files, name, figure_format, precision)
+        check = self.check
         if self.consistent is not None:
-            self.refinement.write_activations(files, self.consistent.new, "consistent_")
+            reached = self.refinement.write_activations(files, self.consistent.new, "consistent_")
+            check = self.consistent.led(self.refinement, reached)
             write_rows(files.path(f"{name}_tradeoff.csv"), TradeOff, self.consistent.curve)
+        if check is not None:
+            check.write(files, name, figure_format, precision)
         if self.emg_errors:
             write_rows(files.path(f"{name}_emg_errors.csv"), EmgError, self.emg_errors)
             logger.info("Errors against measured EMG (each channel divided by its maximum over the cycles):")
@@ -207,7 +209,8 @@ class Mechanics:
         if self.consistent is not None:
             from .consistency_report import write_consistency_report
 
-            write_consistency_report(files, self, figure_format, self.consistent.bound)
+            assert check is not None
+            write_consistency_report(files, self, check, figure_format)
 
 
 def examine_mechanics(tool: Tool, refinement: Refinement, model: OsimModel | None) -> Mechanics:

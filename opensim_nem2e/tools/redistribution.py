@@ -12,7 +12,7 @@ muscles; all other rows and muscles keep the simulation's values, from which the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +31,7 @@ from .torque_check import ActivationRows, TorqueCheck
 
 if TYPE_CHECKING:
     from ..musculoskeletal.dynamics import TorqueTerms
+    from ..storage import TimeSeries
     from .measured_emg import MeasuredEMG
     from .refined_files import Refinement
     from .simulation import Muscle
@@ -110,6 +111,32 @@ class Consistent:
     exceeded: Mask
     curve: Sequence[TradeOff]
     bound: float
+
+    def led(self, refinement: Refinement, reached: TimeSeries) -> TorqueCheck:
+        """Add the torques of the activations that the written controls lead to.
+
+        Parameters
+        ----------
+        refinement : Refinement
+            The refined trial.
+        reached : TimeSeries
+            These activations, of the muscles that were made consistent.
+
+        Returns
+        -------
+        TorqueCheck
+            With :attr:`TorqueCheck.controls`.
+        """
+        terms, trial = self.check.terms, refinement.trial
+        activations = np.column_stack(
+            [
+                interpolate(reached.time, reached.column(name), terms.time)
+                if reached.has(name)
+                else interpolate(trial.time, trial.activations[name], terms.time)
+                for name in terms.muscles
+            ]
+        )
+        return replace(self.check, controls=terms.torques(activations))
 
 
 def make_consistent(
@@ -195,7 +222,7 @@ class _Solver:
                     [muscle.high for muscle in own],
                     reserve=reserve,
                     bound=bound,
-                    reach=_reach(own, float(terms.time[run[1]] - terms.time[run[0]])),
+                    reach=reach_of(own, float(terms.time[run[1]] - terms.time[run[0]])),
                 )
                 activations[where] = found.activations
                 exceeded[np.ix_(run, part.coordinates)] = found.exceeded
@@ -296,8 +323,22 @@ def _aims(given: ActivationRows, terms: TorqueTerms, lowpass: float) -> Array:
     return aims
 
 
-def _reach(muscles: Sequence[Muscle], step: float) -> Callable[[Array], tuple[Array, Array]]:
-    """Return how far activations can fall and rise within a step: with the least and the greatest excitation."""
+def reach_of(muscles: Sequence[Muscle], step: float) -> Callable[[Array], tuple[Array, Array]]:
+    """Tell how far activations can fall and rise within a step: with the least and the greatest excitation.
+
+    Parameters
+    ----------
+    muscles : sequence of Muscle
+        Bounds and dynamics of the muscles.
+    step : float
+        The step (s).
+
+    Returns
+    -------
+    callable
+        Gives the lowest and the highest activations (muscles,) from those at the start of the step, as
+        :func:`opensim_nem2e.musculoskeletal.redistribution.redistribute` asks for them.
+    """
     bounds = [muscle.min_control for muscle in muscles] + [muscle.max_control for muscle in muscles]
     twice = [*muscles, *muscles]
 

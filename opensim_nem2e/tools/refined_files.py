@@ -113,7 +113,7 @@ class Refinement:
         self.write_activations(files, self.new)
         self._write(files, "emg", self.trial.time, {item.target.muscle: item.estimate for item in self.refined})
 
-    def write_activations(self, files: ResultFiles, new: NewActivations, prefix: str = "") -> None:
+    def write_activations(self, files: ResultFiles, new: NewActivations, prefix: str = "") -> TimeSeries:
         """Write states, activations and controls with new activations.
 
         Parameters
@@ -124,9 +124,14 @@ class Refinement:
             The activations.
         prefix : str, optional
             What the results' endings begin with: ``'consistent_'`` gives ``<name>_consistent_states.sto``.
+
+        Returns
+        -------
+        TimeSeries
+            The activations of these muscles that the controls lead to through the activation dynamics.
         """
         trial = self.trial
-        controls = self._write_controls(files, new, f"{prefix}controls")
+        controls, reached = self._write_controls(files, new, f"{prefix}controls")
         replacements = {label: new.values[muscle] for muscle, label in trial.labels.items() if muscle in new.values}
         if trial.has_states:
             # A Moco solution holds the controls beside the states: they must not be left behind.
@@ -138,6 +143,7 @@ class Refinement:
         else:
             activations = {**trial.activations, **{muscle: values.data for muscle, values in new.values.items()}}
             self._write(files, f"{prefix}activation", trial.time, activations)
+        return reached
 
     def write_attention(self, files: ResultFiles) -> None:
         """Write the attention weights over time.
@@ -213,10 +219,13 @@ class Refinement:
             )
         return rows
 
-    def _write_controls(self, files: ResultFiles, new: NewActivations, ending: str) -> Mapping[str, Array]:
+    def _write_controls(
+        self, files: ResultFiles, new: NewActivations, ending: str
+    ) -> tuple[Mapping[str, Array], TimeSeries]:
         """Write excitations that reproduce the new activations, beside all other actuators' controls.
 
-        Returns what was replaced, by label; only the rows inside the cycles are not masked.
+        Returns what was replaced, by label (only the rows inside the cycles are not masked), and the activations that
+        the controls lead to.
         """
         trial = self.trial
         # Without a file to carry other columns over from, every muscle gets its excitation here.
@@ -246,8 +255,7 @@ class Refinement:
             )
             columns = dict(zip(wanted, excitation.T, strict=True))
             self._write(files, ending, trial.time, columns)
-            self._check_reproduction(trial.time, columns, new)
-            return {}
+            return {}, self._check_reproduction(trial.time, columns, new)
         controls = trial.controls
         replacements = {
             trial.control_labels[muscle]: np.ma.array(
@@ -267,10 +275,9 @@ class Refinement:
             for muscle, label in trial.control_labels.items()
             if muscle in new.values
         }
-        self._check_reproduction(controls.time, written, new)
-        return replacements
+        return replacements, self._check_reproduction(controls.time, written, new)
 
-    def _check_reproduction(self, time: Array, written: Mapping[str, Array], new: NewActivations) -> None:
+    def _check_reproduction(self, time: Array, written: Mapping[str, Array], new: NewActivations) -> TimeSeries:
         """Integrate the controls as they were written and say how near they come to the new activations."""
         names = list(new.values)
         muscles = [self.muscles[name] for name in names]
@@ -285,10 +292,11 @@ class Refinement:
             min_activation=[muscle.min_activation for muscle in muscles],
             max_step=CONTROL_STEP,  # this excitation does not jump: 1e-4 from OpenSim's own integration
         )
+        series = TimeSeries(time, tuple(names), reached)
         inside = np.column_stack([inside_cycles(time, new.cycles[name]) for name in names])
         if not inside.any():
             logger.warning("The controls hold no time within the refined cycles: nothing in them is %s.", new.kind)
-            return
+            return series
         squares = np.where(inside, (reached - wanted) ** 2, 0.0).sum(axis=0) / np.maximum(inside.sum(axis=0), 1)
         worst = int(np.argmax(squares))
         logger.info(
@@ -299,6 +307,7 @@ class Refinement:
             float(np.sqrt(squares[worst])),
             names[worst],
         )
+        return series
 
     def _control_names(self, controls: TimeSeries) -> dict[str, str]:
         """Name the controls as ForwardTool knows them: it refuses paths such as /forceset/soleus_r."""

@@ -45,6 +45,8 @@ class TorqueCheck:
         Torques of the activations that a redistribution made consistent (Nm).
     exceeded : numpy.ndarray of bool, shape (rows, coordinates), optional
         Where it could not keep a reserve within its bound.
+    controls : numpy.ndarray, shape (rows, coordinates), optional
+        Torques of the activations that the consistent controls lead to (Nm).
     """
 
     terms: TorqueTerms
@@ -53,6 +55,7 @@ class TorqueCheck:
     compared: NDArray[np.bool_]
     consistent: Array | None = None
     exceeded: NDArray[np.bool_] | None = None
+    controls: Array | None = None
 
     def changes(self) -> Sequence[TorqueChange]:
         """Measure the torques' errors and changes.
@@ -65,9 +68,9 @@ class TorqueCheck:
         terms = self.terms
         needed = terms.inverse_dynamics
         changes = torque_changes(terms.coordinates, needed, self.opensim, self.refined, self.compared)
-        if self.consistent is None or self.exceeded is None:
+        if self.consistent is None or self.exceeded is None or self.controls is None:
             return changes
-        return torque_balances(changes, needed, self.consistent, self.compared, self.exceeded)
+        return torque_balances(changes, needed, self.consistent, self.controls, self.compared, self.exceeded)
 
     def write(self, files: ResultFiles, title: str, figure_format: str, precision: int) -> None:
         """Write the torques, their summary and a figure, and say it in the log.
