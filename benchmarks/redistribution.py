@@ -33,6 +33,7 @@ import numpy as np
 from muscle_forces import opensim_moments
 from recordings import DATA
 
+from opensim_nem2e.evaluation.torques import overall_percent
 from opensim_nem2e.log import logger
 from opensim_nem2e.musculoskeletal.dynamics import Motion, TorqueTerms, analyse_motion
 from opensim_nem2e.signals.resample import interpolate
@@ -171,6 +172,13 @@ def run_trial(name: str, folder: Path, with_opensim: bool) -> None:
         numbers += [by_opensim.get(coordinate, float("nan")), float(row["largest_reserve"])]
         cells = "".join(f"{number:9.2f} ({100 * number / peak:5.1f} %)" for number in numbers)
         print(f"{coordinate:<18}{peak:8.1f}{cells}")
+    peaks = [float(row["peak"]) for row in table]
+    overall = [
+        [float(row[f"rmse_{kind}"]) for row in table] for kind in ("opensim", "refined", "consistent", "controls")
+    ]
+    overall += [[by_opensim.get(row["coordinate"], float("nan")) for row in table]]
+    said = "".join(f"{max(one):9.2f} ({overall_percent(one, peaks):5.1f} %)" for one in overall)
+    print(f"{'largest, overall':<18}{max(peaks):8.1f}{said}")
     errors = results / f"{name}_emg_errors.csv"
     if errors.is_file():
         rows = read_table(errors)

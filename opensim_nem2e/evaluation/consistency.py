@@ -48,7 +48,8 @@ class TradeOff:
     chosen : bool
         Whether the results were computed with it.
     torque_error : float
-        RMSE of the torques in percent of their peak, mean over the coordinates.
+        RMSE of the torques in percent of their peaks, over all coordinates
+        (:func:`opensim_nem2e.evaluation.torques.overall_percent`).
     largest_rmse : float
         The largest RMSE of a coordinate (Nm).
     distance_refined, distance_others : float

@@ -10,7 +10,7 @@ from statistics import fmean
 from .. import __version__
 from .consistency import EmgError, TradeOff
 from .html_page import Cell, Picture, Row, Table, render_page
-from .torques import TorqueBalance
+from .torques import TorqueBalance, overall_percent
 
 _KINDS = ("opensim", "refined", "consistent")
 
@@ -114,9 +114,10 @@ def consistency_summary(results: ConsistencyResults) -> str:
         A few sentences.
     """
     rows = results.torques
-    percents = [fmean(getattr(row, f"rmse_{kind}_percent") for row in rows) for kind in _KINDS]
+    peaks = [row.peak for row in rows]
+    percents = [overall_percent([getattr(row, f"rmse_{kind}") for row in rows], peaks) for kind in _KINDS]
     text = (
-        f"Over {len(rows)} joint coordinates, the torques' error is {percents[0]:.0f} % of their peak with OpenSim's "
+        f"Over {len(rows)} joint coordinates, the torques' error is {percents[0]:.0f} % of their peaks with OpenSim's "
         f"activations, {percents[1]:.0f} % with the refined ones and {percents[2]:.1f} % with the consistent ones; the "
         f"largest reserve is {max(row.largest_reserve for row in rows):.1f} Nm. "
     )

@@ -322,7 +322,7 @@ def draw_tradeoff(curve: Sequence[TradeOff], path: Path, *, title: str, caption:
             axis.set_yscale("log")
             axis.margins(x=0.12)
             axis.spines[["top", "right"]].set_visible(False)
-        axes[0].set_ylabel("RMSE of torques (% of peak, mean)")
+        axes[0].set_ylabel("RMSE of torques (% of peaks)")
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
         if caption:
             figure.supxlabel(caption, fontsize=7.5, color="0.35")

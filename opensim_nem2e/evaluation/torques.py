@@ -149,6 +149,23 @@ def torque_balances(
     return rows
 
 
+def overall_percent(errors: Sequence[float], peaks: Sequence[float]) -> float:
+    """Put the errors of several coordinates into one number.
+
+    Parameters
+    ----------
+    errors, peaks : sequence of float
+        Each coordinate's error and peak torque (Nm).
+
+    Returns
+    -------
+    float
+        Their sums' ratio in percent: the mean of the percentages, weighted by the peaks. A toe joint that needs 0.1 Nm
+        has no more weight than it should.
+    """
+    return 100.0 * sum(errors) / sum(peaks) if sum(peaks) else float("nan")
+
+
 def _rms(values: Array) -> float:
     return float(np.sqrt(np.mean(values**2)))
 

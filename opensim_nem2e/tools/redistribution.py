@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..evaluation.consistency import TradeOff
+from ..evaluation.torques import overall_percent
 from ..log import logger
 from ..musculoskeletal.activation import CONTROL_STEP, activation_from_excitation
 from ..musculoskeletal.paths import MOMENT_ARM_THRESHOLD
@@ -246,12 +247,12 @@ class _Solver:
         terms = self.terms
         error = terms.torques(activations) - terms.inverse_dynamics
         moved = activations - self.given.refined
-        rmse, percent = [], []
+        rmse, peaks = [], []
         refined, others = [], []
         for part in self.parts:
             for k in part.coordinates:
                 rmse.append(_rms(error[part.rows, k]))
-                percent.append(100.0 * rmse[-1] / np.abs(terms.inverse_dynamics[part.rows, k]).max())
+                peaks.append(float(np.abs(terms.inverse_dynamics[part.rows, k]).max()))
             refined.append(moved[np.ix_(part.rows, part.muscles[part.refined])].ravel())
             others.append(moved[np.ix_(part.rows, part.muscles[~part.refined])].ravel())
         e = float("nan")
@@ -262,7 +263,7 @@ class _Solver:
         return TradeOff(
             reserve,
             chosen,
-            float(np.nanmean(percent)),
+            overall_percent(rmse, peaks),
             max(rmse),
             _rms(np.concatenate(refined)),
             _rms(np.concatenate(others)),
