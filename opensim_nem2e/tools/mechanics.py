@@ -259,6 +259,11 @@ def examine_mechanics(tool: Tool, refinement: Refinement, model: OsimModel | Non
         if tool.get("redistribute"):
             from .redistribution import RedistributionSettings, make_consistent
 
+            if tool.get("torque_coordinates"):
+                logger.warning(
+                    "<torque_coordinates>: only the torques of these are made consistent. Their muscles may turn other "
+                    "joints, whose torques then change, too."
+                )
             settings = RedistributionSettings(
                 tool.get("unrefined_muscle_weight"),
                 tool.get("reserve_optimal_force"),

@@ -277,8 +277,8 @@ class _Solver:
             names = [terms.muscles[k] for k in part.muscles]
             count = int(part.refined.sum())
             logger.info(
-                "Redistribution: %d refined muscles (weight 1) and %d others (weight %g) make the torques of %s, in %d "
-                "rows of the motion; a reserve of %g Nm costs as much as a refined activation moved by 1, and %g Nm "
+                "Redistribution: refined muscles (%d, weight 1) and others (%d, weight %g) make the torques of %s, in "
+                "%d rows of the motion; a reserve of %g Nm costs as much as a refined activation moved by 1, and %g Nm "
                 "is the most.",
                 count,
                 len(names) - count,

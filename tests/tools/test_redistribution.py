@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from opensim_nem2e.signals.cycles import Cycle
 from opensim_nem2e.signals.resample import interpolate
 from opensim_nem2e.storage import TimeSeries, read_model, read_storage, write_storage
 from opensim_nem2e.tools.measured_emg import MeasuredEMG, read_measured_emg
+from opensim_nem2e.tools.redistribution import RedistributionSettings, make_consistent
 from opensim_nem2e.tools.simulation import MuscleDefaults
 from opensim_nem2e.tools.stdr_refine import STDRRefineTool
+from opensim_nem2e.tools.torque_check import joint_terms
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "01_refine_walking"
 
@@ -236,7 +239,7 @@ def test_report_tells_it(consistent):
     page = (consistent / "walking_report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 3
     log = (consistent / "walking.log").read_text()
-    assert "9 refined muscles (weight 1) and 3 others (weight 0.1) make the torques of hip_flexion_r" in log
+    assert "refined muscles (9, weight 1) and others (3, weight 0.1) make the torques of hip_flexion_r" in log
     assert "RMSE consistent" in log
     errors = rows_of(consistent / "walking_emg_errors.csv")
     assert [row["muscle"] for row in errors] == ["soleus_r"]
@@ -280,6 +283,31 @@ def test_a_real_trial(shared_data, tmp_path, paths_cache, monkeypatch, open_with
         assert int(row["rows_exceeded"]) == 0
     paths = [tmp_path / f"walk_consistent_{kind}.sto" for kind in ("states", "controls")]
     assert all(found[0] > 1000 for found in open_with_opensim(paths).values())
+
+
+def test_joints_that_are_too_weak_are_named(paths_cache, monkeypatch, caplog):
+    """The right ankle's muscles at a tenth of their strength: the reserve takes the rest, and the log says where."""
+    monkeypatch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
+    tool = STDRRefineTool(EXAMPLE / "setup_refine.xml")
+    tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
+    refinement, model = tool._refine()
+    files = tool.resolve("coordinates_file"), tool.resolve("external_loads_file")
+    terms = joint_terms(refinement.trial, model, *files, -1.0, ())
+    ankle = terms.coordinates.index("ankle_angle_r")
+    weak = np.where(np.abs(terms.moment_arms[..., ankle]).max(axis=0) > 1e-3, 0.1, 1.0)
+    settings = RedistributionSettings(0.1, 3.0, 2.0, 6.0, 0.05)
+    with caplog.at_level("WARNING", logger="opensim_nem2e"):
+        found = make_consistent(refinement, replace(terms, active=weak * terms.active), settings)
+    (said,) = [record.getMessage() for record in caplog.records if "no activations" in record.getMessage()]
+    assert said.startswith("ankle_angle_r: in ")
+    names = found.check.terms.coordinates
+    assert [name for name, bad in zip(names, found.exceeded.any(axis=0), strict=True) if bad] == ["ankle_angle_r"]
+    # At push-off the muscles give all they can, and the reserve the rest.
+    error = np.abs(found.check.consistent - found.check.terms.inverse_dynamics)[:, names.index("ankle_angle_r")]
+    row = int(np.argmax(np.where(found.check.compared[:, names.index("ankle_angle_r")], error, 0.0)))
+    soleus = interpolate(refinement.trial.time, found.new.values["soleus_r"].data, terms.time)
+    assert error[row] > 50.0
+    assert soleus[row] > 0.99
 
 
 def test_emg_is_found_by_channel_and_read_with_its_offset(tmp_path):
