@@ -231,12 +231,13 @@ def envelope(values: ArrayLike, rate: float, settings: EnvelopeFilter | None = N
                 f"a filter's frequency must lie below half the sampling rate ({0.5 * rate:g} Hz), found {corner:g} Hz"
             )
     table = table - table.mean(axis=0)
+    # First: at the ends of a recording, the other filters would smear the hum over all frequencies.
+    for frequency in chosen.notches:
+        table = _notch(table, rate, frequency, chosen.notch_width)
     if chosen.high_pass is not None:
         table = butterworth(table, rate, chosen.high_pass, "highpass", chosen.order)
     if chosen.band_end is not None:
         table = butterworth(table, rate, chosen.band_end, "lowpass", chosen.order)
-    for frequency in chosen.notches:
-        table = _notch(table, rate, frequency, chosen.notch_width)
     table = np.abs(table) if chosen.rectification == "full_wave" else table**2
     if chosen.low_pass is not None:
         # Mirrored, not rotated, at the ends: what was rectified stays positive there.
@@ -305,9 +306,26 @@ def _notch(values: Array, rate: float, frequency: float, width: float) -> Array:
     from scipy.signal import filtfilt, iirnotch
 
     b, a = iirnotch(frequency, frequency / width, fs=rate)
-    rows = min(values.shape[0] - 1, int(np.ceil(rate / width)))
-    filtered: Array = filtfilt(b, a, values, axis=0, padlen=rows)
-    return filtered
+    # Beyond its ends the hum goes on as it is there, or the filter's swing leaves it standing at both ends; the rest is
+    # rotated about the ends.
+    rows = min(values.shape[0] - 1, int(np.ceil(2.0 * rate / width)))
+    before, after = (
+        _continued(values[rows::-1], rate, frequency)[::-1],
+        _continued(values[-rows - 1 :], rate, frequency),
+    )
+    filtered: Array = filtfilt(b, a, np.concatenate([before, values, after]), axis=0, padlen=0)
+    return filtered[rows:-rows]
+
+
+def _continued(values: Array, rate: float, frequency: float) -> Array:
+    """Continue a piece of a recording by its own length less one row: its hum as a sine, what remains rotated."""
+    angle = 2.0 * np.pi * frequency / rate * np.arange(2 * len(values) - 1)[:, np.newaxis]
+    waves = np.hstack([np.cos(angle), np.sin(angle), np.ones_like(angle)])
+    near = slice(len(values) // 2, len(values))
+    weights = np.linalg.lstsq(waves[near], values[near], rcond=None)[0]
+    hum = waves[:, :2] @ weights[:2]
+    rest = values - hum[: len(values)]
+    return np.asarray(2.0 * rest[-1] - rest[-2::-1] + hum[len(values) :])
 
 
 def even_grid(time: ArrayLike, rate: float) -> Array:

@@ -488,6 +488,16 @@ def two_people(shared_data, tmp_path):
     return tmp_path
 
 
+def test_a_dead_channel_that_was_normalised(study):
+    """Divided by its own maximum, noise is as large as any channel; so it is in all recordings of the person."""
+    study.rewrite("walk_emg.sto", change(SOLEUS, lambda v: 0.4 + dead(0.2)(v)))
+    findings = examine(study.trials).findings
+    assert [(f.severity, f.code, f.where.rsplit(": ")[-1]) for f in findings if f.code == "flat"] == [
+        ("warning", "flat", SOLEUS)
+    ]
+    assert not [f for f in findings if f.code == "offset"]
+
+
 def test_people_with_models_of_their_own_are_no_defect(two_people):
     found = examine(two_people / "trials.csv").findings
     assert not [f.line for f in found if f.code in ("muscle", "delay")]

@@ -72,6 +72,12 @@ def test_artefacts_and_hum_are_removed(raw_emg):
     notched = envelope(hum[:, None], RATE, EnvelopeFilter(notches=(50.0,)))
     assert notched[rest] == pytest.approx(kept[rest], abs=0.15)
     assert notched[rest].min() < 0.1
+    # Neither end keeps a piece of it, whatever its phase.
+    for phase in (0.3, 1.2, 2.5):
+        hum = clean + 2.0 * np.sin(2 * np.pi * 50.0 * TIME + phase)
+        notched = envelope(hum[:, None], RATE, EnvelopeFilter(notches=(50.0,)))
+        for end in (slice(0, 400), slice(-400, None)):
+            assert notched[end] == pytest.approx(kept[end], abs=0.15)
 
 
 @pytest.mark.parametrize("kind", ["lowpass", "highpass"])

@@ -25,6 +25,10 @@ Array = NDArray[np.float64]
 #: A channel whose range is less than this share of the median channel's is dead. Dead: 0.004; weakest alive: 0.25.
 FLAT = 0.03
 
+#: A low level (1st percentile) of this share of the high level (99th) is no offset of EMG, but no EMG: the envelope of
+#: noise, which normalising makes as large as any. Noise of 480 Hz of bandwidth through 6 Hz: 0.6.
+NOISE = 0.45
+
 #: A low level (1st percentile) of this share of the high level (99th) is an offset. Known offset: 0.31; gluteus
 #: maximus, the most tonic of the healthy channels: 0.28.
 BASELINE = 0.3
@@ -149,6 +153,11 @@ class _Examined:
         self, channel: Channel, low: float, high: float, lows: dict[tuple[str, str], dict[Path, float]]
     ) -> None:
         share = low / high if high > 0.0 else 0.0
+        if share >= NOISE:
+            what = f"it hardly varies: its lowest level is {share:.0%} of its highest, as in noise or hum."
+            remedy = "filter again with a notch if it is hum; else leave its standard_name empty in emg_channels.csv."
+            self.add("warning", "flat", channel, what, remedy)
+            return
         others = [
             ratio
             for (_, column), ratios in lows.items()
