@@ -6,6 +6,7 @@ interpreted beyond that, so the file may be of any version.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -77,6 +78,8 @@ class OpenSimSetup:
         the analysis's name are in the names of their results.
     traps : tuple of str
         What is in it, or lacks, with which OpenSim 4.6 is known to fail without saying why.
+    initial_time, final_time : float
+        The time that it covers (s); infinite where it does not say.
     """
 
     path: Path
@@ -87,6 +90,8 @@ class OpenSimSetup:
     outputs: tuple[NamedFile, ...]
     analyses: tuple[tuple[str, str], ...] = ()
     traps: tuple[str, ...] = ()
+    initial_time: float = -math.inf
+    final_time: float = math.inf
 
     def writes(self, path: Path) -> bool:
         """Tell whether a file is one of this tool's results.
@@ -173,8 +178,24 @@ def read_opensim_setup(path: str | os.PathLike[str], known: Collection[str]) -> 
         if _is_on(element)
     )
     return OpenSimSetup(
-        setup, str(tool.tag), name, results, tuple(unique.values()), tuple(outputs), analyses, tuple(_traps(tool))
+        setup,
+        str(tool.tag),
+        name,
+        results,
+        tuple(unique.values()),
+        tuple(outputs),
+        analyses,
+        tuple(_traps(tool)),
+        _number(tool, "initial_time", -math.inf),
+        _number(tool, "final_time", math.inf),
     )
+
+
+def _number(tool: etree._Element, element: str, default: float) -> float:
+    try:
+        return float(tool.findtext(element) or default)
+    except ValueError:
+        return default
 
 
 def _is_on(element: etree._Element, flag: str = "on") -> bool:

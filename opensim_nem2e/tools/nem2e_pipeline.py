@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..errors import NEM2EError, SetupError
+from ..errors import CycleError, NEM2EError, SetupError
 from ..log import Recorder, logger
 from .properties import Property
 from .tool import Tool, write_text
 
 if TYPE_CHECKING:
+    from ..storage.opensim_setup import OpenSimSetup
     from ..workers import ClusterWorkers, LocalWorkers
     from .pipeline_plan import Trial
     from .stdr_refine import STDRRefineTool
 
 #: What a process with an OpenSim tool needs (bytes; CMC of an 80-muscle model: 400 MB).
 _MEMORY = 500e6
+
+#: CMC's results begin so long after its initial_time (s).
+_CMC_START = 0.03
 
 #: What is in the results directory: logs of the steps, records of what is done, setup files of refinements.
 _FOLDERS = ("logs", "records", "setups")
@@ -193,7 +197,7 @@ class NEM2EPipelineTool(Tool):
 
 def _refine_setup(template: STDRRefineTool, trial: Trial, folder: Path) -> Path:
     """Write the setup file of a trial's refinement."""
-    from ..storage.opensim_setup import OpenSimSetup, read_opensim_setup
+    from ..storage.opensim_setup import read_opensim_setup
     from .pipeline_plan import STEP_TOOLS
     from .pipeline_study import file_name
 
@@ -228,4 +232,25 @@ def _refine_setup(template: STDRRefineTool, trial: Trial, folder: Path) -> Path:
     text = template.effective_setup(folder, values, note)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
+    _warn_without_cycle(path, source, trial)
     return path
+
+
+def _warn_without_cycle(refinement: Path, source: OpenSimSetup, trial: Trial) -> None:
+    """Say beforehand, as CMC takes minutes, that what it simulates holds no gait cycle to be refined."""
+    import numpy as np
+
+    from ..evaluation.check.recordings import quiet
+    from .stdr_refine import STDRRefineTool
+
+    start = source.initial_time + (_CMC_START if source.tool == "CMCTool" else 0.0)
+    if not np.isfinite([start, source.final_time]).all():
+        return
+    try:
+        with quiet():
+            STDRRefineTool(refinement).find_cycles(np.array([start, source.final_time]))
+    except CycleError as error:
+        logger.warning("%s: with the times of '%s' the refinement will fail. %s", trial.name, source.path.name, error)
+    except NEM2EError:
+        # Files that are not there yet, or are wrong: the step itself says so.
+        return

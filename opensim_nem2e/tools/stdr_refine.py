@@ -394,7 +394,7 @@ class STDRRefineTool(Tool):
 
         names = MuscleNames.load(self.resolve("muscle_names_file"))
         plan = plan_targets(bundle, names.of_model(trial.activations), self.muscles)
-        cycles = self._find_cycles(trial.time)
+        cycles = self.find_cycles(trial.time)
         self._check_sides(plan, cycles)
         trial.require_finite(name for target in plan.targets if cycles.get(target.side) for name in target.inputs)
         _log_plan(plan, cycles)
@@ -485,8 +485,24 @@ class STDRRefineTool(Tool):
                     self.setup_file,
                 )
 
-    def _find_cycles(self, time: Array) -> dict[str, list[Cycle]]:
-        """Return the complete gait cycles of each limb, within the file and the time range."""
+    def find_cycles(self, time: Array) -> dict[str, list[Cycle]]:
+        """Find the complete gait cycles of each limb, within the file and the time range.
+
+        Parameters
+        ----------
+        time : numpy.ndarray, shape (rows,)
+            Times of the file's rows (s); its first and last one are what counts.
+
+        Returns
+        -------
+        dict of str to list of Cycle
+            By side, ``'r'`` and ``'l'``.
+
+        Raises
+        ------
+        opensim_nem2e.errors.CycleError
+            There is none.
+        """
         from ..signals.cycles import cycles_from_strikes, whole_file_cycles
 
         if len(time) < 2:

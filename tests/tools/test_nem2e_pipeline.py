@@ -360,6 +360,34 @@ def test_gait2354_up_to_rra(shared_data: Path, tmp_path: Path) -> None:
     assert abs(made.column("knee_angle_r")[:5] - reference.column("knee_angle_r")[:5]).max() < 2.0
 
 
+@pytest.mark.parametrize(("start", "end", "complete"), [("0.8", "1.2", False), ("0.58", "1.87", True)])
+def test_a_simulation_without_a_gait_cycle_is_named_before_it_is_run(
+    shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, start: str, end: str, complete: bool
+) -> None:
+    """CMC as OpenSim hands it out covers 0.4 s, which no refinement can use: that is known before its minutes."""
+    folder = tmp_path / "gait2354"
+    shutil.copytree(shared_data / "opensim_pipelines" / "Gait2354_Simbody", folder)
+    setup = folder / "subject01_Setup_CMC.xml"
+    text = re.sub(r"(<initial_time>) *[\d.]+", rf"\g<1> {start}", setup.read_text())
+    setup.write_text(re.sub(r"(<final_time>) *[\d.]+", rf"\g<1> {end}", text))
+    # The motion that CMC tracks is missing, so nothing runs.
+    (folder / "refine.xml").write_text('<OpenSimDocument Version="40600"><STDRRefineTool/></OpenSimDocument>')
+    tool = NEM2EPipelineTool()
+    tool.setup_files = [setup.name]
+    tool.trial_folders = [str(folder)]
+    tool.refine_setup_file = str(folder / "refine.xml")
+    tool.setResultsDir(str(tmp_path / "out"))
+    with pytest.raises(NEM2EError, match="of 2 steps failed"):
+        tool.run()
+    said = [record.getMessage() for record in caplog.records if "the refinement will fail" in record.getMessage()]
+    assert (said == []) == complete
+    if not complete:
+        assert "with the times of 'subject01_Setup_CMC.xml'" in said[0]
+        assert "right: 0.6182, 1.8522" in said[0]
+        first = next(k for k, record in enumerate(caplog.records) if record.getMessage() == said[0])
+        assert not any("failed" in record.getMessage() for record in caplog.records[:first])
+
+
 SO = """<OpenSimDocument Version="40600"><AnalyzeTool name="so">
     <model_file>arm.osim</model_file><results_directory>so results</results_directory>
     <initial_time>0.1</initial_time><final_time>0.6</final_time>

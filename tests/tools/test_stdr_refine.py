@@ -368,14 +368,14 @@ class TestCycles:
         tool.whole_file_leading_limb = "left"
         tool.whole_file_heel_strike = 1.0
         start, end = simulation.time[[0, -1]]
-        cycles = tool._find_cycles(simulation.time)
+        cycles = tool.find_cycles(simulation.time)
         assert [cycle.heel_strike for cycle in cycles["l"]] == pytest.approx([1.0])
         # The other limb strikes half a cycle later.
         half = start + (1.0 - start + 0.5 * (end - start)) % (end - start)
         assert [cycle.heel_strike for cycle in cycles["r"]] == pytest.approx([half])
         tool.whole_file_heel_strike = end + 0.1
         with pytest.raises(CycleError, match="must lie inside"):
-            tool._find_cycles(simulation.time)
+            tool.find_cycles(simulation.time)
 
     def test_whole_file(self, tool, simulation):
         tool.right_heel_strikes = tool.left_heel_strikes = ()
