@@ -44,6 +44,12 @@ NEGATIVE, VERY_NEGATIVE = 0.01, 0.1
 #: A maximum that is held for so long (s) and rows, or reached again and again, is a limit. No healthy channel does.
 PLATEAU, PLATEAU_ROWS, VISITS = 0.01, 3, 3
 
+#: What to do with a channel that is not EMG. A row of emg_channels.csv is for all people of the dataset.
+_LEAVE_OUT = (
+    "leave it out of this person's EMG (channels_file of EMGEnvelopeTool), or of the whole dataset (empty "
+    "standard_name in emg_channels.csv)."
+)
+
 #: A rate below this leaves fewer than ten samples in a period of 6 Hz, the usual end of an envelope's spectrum (Hz).
 COARSE = 60.0
 
@@ -136,7 +142,7 @@ class _Examined:
             if flat[number]:
                 own, usual = high[number] - low[number], float(np.median(high - low))
                 what = f"it is flat: its range is {own:.2g}, the median channel's {usual:.2g}."
-                self.add("warning", "flat", channel, what, "leave its standard_name empty in emg_channels.csv.")
+                self.add("warning", "flat", channel, what, _LEAVE_OUT)
                 continue
             self._offset(channel, float(low[number]), float(high[number]), lows)
             self._negative(channel, self.values[:, number], float(high[number]))
@@ -145,9 +151,7 @@ class _Examined:
         for first, second in copies(self.values[:, alive]):
             one, two = self.channels[alive[first]], self.channels[alive[second]]
             what = f"it is a copy of '{one.column}'."
-            self.add(
-                "warning", "copy", two, what, "leave the standard_name of the wrong one empty in emg_channels.csv."
-            )
+            self.add("warning", "copy", two, what, f"find out which one is wrong, and {_LEAVE_OUT}")
 
     def _offset(
         self, channel: Channel, low: float, high: float, lows: dict[tuple[str, str], dict[Path, float]]
@@ -155,8 +159,7 @@ class _Examined:
         share = low / high if high > 0.0 else 0.0
         if share >= NOISE:
             what = f"it hardly varies: its lowest level is {share:.0%} of its highest, as in noise or hum."
-            remedy = "filter again with a notch if it is hum; else leave its standard_name empty in emg_channels.csv."
-            self.add("warning", "flat", channel, what, remedy)
+            self.add("warning", "flat", channel, what, f"filter again with a notch if it is hum, or {_LEAVE_OUT}")
             return
         others = [
             ratio
