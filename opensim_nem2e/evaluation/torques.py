@@ -48,6 +48,14 @@ class TorqueBalance(TorqueChange):
 
     Parameters
     ----------
+    coordinate : str
+        The coordinate.
+    rows : int
+        Rows that were compared.
+    peak, rmse_opensim, rmse_refined, rms_change : float
+        As in :class:`TorqueChange` (Nm).
+    rmse_opensim_percent, rmse_refined_percent, rms_change_percent : float
+        The same in percent of the peak.
     rmse_consistent : float
         Root mean square of (muscles' torque - inverse dynamics) with the consistent activations as they are written:
         what is left for reserve actuators (Nm).
@@ -92,7 +100,6 @@ def torque_changes(
     list of TorqueChange
         One per coordinate.
     """
-
     rows = []
     for k, name in enumerate(coordinates):
         chosen = compared[:, k]

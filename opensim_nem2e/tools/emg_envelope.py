@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__
 from ..errors import MissingFileError, SetupError, StorageError, did_you_mean
 from ..log import Recorder, logger
 from .properties import Property
@@ -211,7 +210,7 @@ class EMGEnvelopeTool(Tool):
     def _run(self) -> None:
         recorder = Recorder()
         with recorder.listening():
-            logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self.name or "without a name")
+            self._announce()
             names = self._channel_names()
             recordings = self._process(self._files("emg_files"), names)
             divisors = self._divisors(recordings, self._process(self._files("mvc_files"), names))

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__
 from ..errors import MissingFileError
 from ..log import logger
 from .properties import Property
@@ -134,7 +133,7 @@ class GaitEventsTool(Tool):
     def _run(self) -> None:
         from ..storage.gait_events import write_gait_events
 
-        logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self.name or "without a name")
+        self._announce()
         events = self._find()
         for side, strikes, leaves in (
             ("right", events.right, events.right_toe_offs),

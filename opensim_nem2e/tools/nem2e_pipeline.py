@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import __version__
 from ..errors import CycleError, NEM2EError, SetupError
 from ..log import Recorder, logger
 from .properties import Property
@@ -131,7 +130,7 @@ class NEM2EPipelineTool(Tool):
 
         recorder = Recorder()
         with recorder.listening():
-            logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self.name or "without a name")
+            self._announce()
             results = self.resolve("results_directory") or self.base_directory
             try:
                 for folder in _FOLDERS:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
 from ..errors import OpenSimRunError
 from ..log import Recorder, logger
 from .properties import Property
@@ -158,7 +157,7 @@ class STDRCrossValidateTool(Tool):
     def _run(self) -> None:
         recorder = Recorder()
         with recorder.listening():
-            logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self.getName())
+            self._announce()
             self._study(recorder)
 
     def _study(self, recorder: Recorder) -> None:

@@ -12,7 +12,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
 from ..errors import CycleError, SetupError
 from ..log import Recorder, logger
 from .gait_events import CONTACT_PROPERTIES
@@ -376,7 +375,7 @@ class STDRRefineTool(Tool):
     def _run(self) -> None:
         recorder = Recorder()
         with recorder.listening():
-            logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self.getName())
+            self._announce()
             refinement, model = self._refine()
             self._write(refinement, examine_mechanics(self, refinement, model), recorder)
 

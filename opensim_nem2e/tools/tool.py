@@ -369,6 +369,10 @@ class Tool:
             self._run()
         return True
 
+    def _announce(self) -> None:
+        """Say in the log which version of which tool this is."""
+        logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self._name or "without a name")
+
     def _check(self) -> list[str]:
         """Return the faults that concern several properties together. For subclasses."""
         return []
