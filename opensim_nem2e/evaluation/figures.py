@@ -7,6 +7,7 @@ screen, and a host program's own figures and back end are left alone.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -297,7 +298,7 @@ def draw_tradeoff(curve: Sequence[TradeOff], path: Path, *, title: str, caption:
     title : str
         Shown above the panels.
     caption : str
-        One line under the panels.
+        A line or two under the panels.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -325,7 +326,8 @@ def draw_tradeoff(curve: Sequence[TradeOff], path: Path, *, title: str, caption:
         axes[0].set_ylabel("RMSE of torques (% of peaks)")
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
         if caption:
-            figure.supxlabel(caption, fontsize=7.5, color="0.35")
+            # One panel is narrower than the caption is long.
+            figure.supxlabel(textwrap.fill(caption, 70 * len(panels)), fontsize=7.5, color="0.35")
         metadata: Mapping[str, None] = {"Date": None} if path.suffix == ".svg" else {}
         figure.savefig(path, dpi=150, metadata=dict(metadata))
 
