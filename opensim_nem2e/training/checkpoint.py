@@ -354,7 +354,6 @@ class CheckpointStore:
 
     def enter(self) -> None:
         """Say that a run is at work here. Nothing is removed by others until it leaves."""
-        self.path.mkdir(parents=True, exist_ok=True)
         with self._alone():
             self._own = (self.path / f"run_{secrets.token_hex(8)}.lock").open("xb")
             _try_lock(self._own.fileno())
@@ -416,11 +415,16 @@ class CheckpointStore:
     def _alone(self) -> Iterator[None]:
         """Keep other runs from entering and from tidying for a moment."""
         while True:
-            self.path.mkdir(parents=True, exist_ok=True)
             try:
+                self.path.mkdir(parents=True, exist_ok=True)
                 opened = (self.path / _GATE).open("ab")
             except FileNotFoundError:
                 # A run that leaves has just removed the directory.
+                continue
+            except FileExistsError:
+                # It did so between two looks of mkdir's; or this is a file.
+                if self.path.is_file():
+                    raise
                 continue
             with opened as stream:
                 while _try_lock(stream.fileno()) is False:

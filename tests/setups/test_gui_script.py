@@ -41,8 +41,9 @@ for nem2e_answers in %s:
 
 
 @pytest.fixture(scope="module")
-def script(repository) -> Path:
-    return repository / "setups" / "gui" / "nem2e_refine.py"
+def script(repository, tmp_path_factory) -> Path:
+    """Return a copy of the script: in a clone it would find the program of the clone's own environment."""
+    return Path(shutil.copy(repository / "setups" / "gui" / "nem2e_refine.py", tmp_path_factory.mktemp("gui")))
 
 
 # --- the grammar ------------------------------------------------------------------------------------------------------

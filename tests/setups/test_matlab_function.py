@@ -94,7 +94,9 @@ def run_octave(octave, trial, tmp_path):
 
     def run(code: str, **environment: str) -> tuple[str, dict]:
         saved = tmp_path / "saved.json"
-        before = f"addpath('{ROOT / 'setups' / 'matlab'}');\n"
+        # A copy: in a clone it would find the program of the clone's own environment.
+        functions = shutil.copytree(ROOT / "setups" / "matlab", tmp_path / "matlab", dirs_exist_ok=True)
+        before = f"addpath('{functions}');\n"
         before += f"report = @(x) fputs(fopen('{saved}', 'w'), jsonencode(x));\n"
         (tmp_path / "code.m").write_text(before + code + "\nfclose('all');\n", encoding="utf-8")
         done = subprocess.run(
