@@ -238,9 +238,9 @@ def test_script_says_what_it_does(tmp_path: Path) -> None:
 def test_cmc_can_be_made_again(tmp_path: Path, example: SimpleNamespace, states: TimeSeries) -> None:
     """The first 0.1 s of the shipped CMC result, run again.
 
-    The motion is the same within a degree. How CMC's optimiser shares effort among synergists differs between processors
-    by up to 0.5 in one gastrocnemius for a few hundredths of a second, so activations are compared over all muscles and
-    rows.
+    The motion is the same within a degree. How CMC's optimiser shares effort among synergists differs between
+    processors by up to 0.5 in one gastrocnemius for a few hundredths of a second, so activations are compared over all
+    muscles and rows.
     """
     for path in EXAMPLE.iterdir():
         if path.suffix in (".xml", ".osim", ".mot"):
