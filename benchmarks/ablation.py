@@ -18,16 +18,16 @@ from unittest import mock
 import numpy as np
 from recordings import DATA
 
-from opensim_nem2e.dataset.manifest import read_channels, read_trials
-from opensim_nem2e.dataset.windows import TargetData, build_dataset
-from opensim_nem2e.networks.conditions import Condition
+from opensim_nem2e.data.gait_cycles import TargetData, build_dataset
+from opensim_nem2e.data.manifest import read_channels, read_trials
+from opensim_nem2e.methods.baselines import BASELINES
+from opensim_nem2e.methods.stdr.conditions import Condition
+from opensim_nem2e.methods.stdr.fit_linear import fit_linear
+from opensim_nem2e.methods.stdr.method import Recipe, estimate, fit_linear_parts, plan_target
 from opensim_nem2e.signals.compare import cycle_errors
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
 from opensim_nem2e.tools.training_properties import recipe_of
-from opensim_nem2e.training.baselines import BASELINES
-from opensim_nem2e.training.linear import fit_linear
-from opensim_nem2e.training.recipe import Recipe, estimate, fit_linear_parts, plan_target
-from opensim_nem2e.training.stacked import train_stacked
+from opensim_nem2e.training.trainer import train_task
 
 Sets = Mapping[str, TargetData]
 #: Estimates by muscle and person.
@@ -82,7 +82,7 @@ def networks(sets: Sets, how: Recipe, seeds: int) -> list[Estimates]:
     found = []
     for seed in range(seeds):
         tasks = [replace(plan.task, settings=replace(plan.task.settings, seed=seed)) for _, _, plan in plans]
-        trained = train_stacked(tasks)
+        trained = [train_task(task) for task in tasks]
         pairs = zip(plans, trained, strict=True)
         found.append({key: estimate(plan.network(one), data, how) for (key, data, plan), one in pairs})
     return found
@@ -91,7 +91,7 @@ def networks(sets: Sets, how: Recipe, seeds: int) -> list[Estimates]:
 @contextmanager
 def without(part: str) -> Iterator[None]:
     """Leave something out of the linear part."""
-    where = "opensim_nem2e.training.linear"
+    where = "opensim_nem2e.methods.stdr.fit_linear"
     if part == "sharing":
         with mock.patch(f"{where}.LAG_PENALTY", 1e12):
             yield
@@ -99,7 +99,7 @@ def without(part: str) -> Iterator[None]:
         # The shape is then the activation itself.
         with (
             mock.patch(f"{where}.shape_of", np.asarray),
-            mock.patch("opensim_nem2e.networks.linear.shape_of", np.asarray),
+            mock.patch("opensim_nem2e.methods.stdr.linear_part.shape_of", np.asarray),
         ):
             yield
 

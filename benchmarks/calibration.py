@@ -29,16 +29,16 @@ import numpy as np
 import pandas as pd
 from recordings import DATA
 
-from opensim_nem2e.dataset.manifest import read_channels, read_trials
-from opensim_nem2e.dataset.windows import TargetData, build_dataset
-from opensim_nem2e.networks.bundle import Network, refine_cycles
-from opensim_nem2e.networks.conditions import windows_per_cycle
-from opensim_nem2e.tools.calibration import fine_tuning_settings
+from opensim_nem2e.data.gait_cycles import TargetData, build_dataset
+from opensim_nem2e.data.manifest import read_channels, read_trials
+from opensim_nem2e.methods.bundle import Network, refine_cycles
+from opensim_nem2e.methods.stdr.calibrate import PRIOR_STRIDES, calibrate, shrink_to_person
+from opensim_nem2e.methods.stdr.conditions import windows_per_cycle
+from opensim_nem2e.methods.stdr.method import plan_target
+from opensim_nem2e.tools.stdr_calibrate import fine_tuning_settings
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
 from opensim_nem2e.tools.training_properties import recipe_of
-from opensim_nem2e.training.calibration import PRIOR_STRIDES, calibrate, shrink_to_person
-from opensim_nem2e.training.recipe import plan_target
-from opensim_nem2e.training.stacked import train_stacked
+from opensim_nem2e.training.trainer import train_task
 
 #: The child with cerebral palsy is no training subject, as in the shipped bundle.
 NOT_TRAINED_ON = ("cp_subject1",)
@@ -96,7 +96,7 @@ def networks_without(subject: str, cycles: dict[str, TargetData], condition: str
         rest, _ = in_units_of_the_maximum(data, windows_per_cycle(condition)).leave_out([subject, *NOT_TRAINED_ON])
         if subject in data.subjects and len(set(rest.subjects.tolist())) > 1:
             plans[target] = plan_target(rest, recipe)
-    trained = train_stacked([plan.task for plan in plans.values()])
+    trained = [train_task(plan.task) for plan in plans.values()]
     return {target: plan.network(one) for (target, plan), one in zip(plans.items(), trained, strict=True)}
 
 

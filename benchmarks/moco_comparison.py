@@ -32,14 +32,14 @@ import numpy as np
 from recordings import DATA
 from redistribution import opensim_torques
 
-from opensim_nem2e.dataset.manifest import read_channels
+from opensim_nem2e.data.manifest import read_channels
+from opensim_nem2e.data.simulation import Muscle
+from opensim_nem2e.estimates.torque_consistent import reach_of
 from opensim_nem2e.musculoskeletal.dynamics import Motion, TorqueTerms, analyse_motion, torque_terms
 from opensim_nem2e.musculoskeletal.redistribution import redistribute
 from opensim_nem2e.signals.compare import correlations, cycle_errors
 from opensim_nem2e.signals.resample import interpolate, pchip, to_window
 from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
-from opensim_nem2e.tools.redistribution import reach_of
-from opensim_nem2e.tools.simulation import Muscle
 
 FOLDER = DATA / "walk_3d_example"
 MODEL, MOTION, LOADS = (FOLDER / name for name in ("subject_walk_scaled.osim", "coordinates.sto", "grf_walk.xml"))

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from opensim_nem2e.networks.bundle import Bundle, Network
-from opensim_nem2e.networks.forward import weight_shapes
+from opensim_nem2e.methods.bundle import Bundle, Network
+from opensim_nem2e.methods.stdr.forward import weight_shapes
 
 START = "import numpy"
 WITH_NUMPY = """
 import sys, numpy as np
-from opensim_nem2e.networks.bundle import Bundle
+from opensim_nem2e.methods.bundle import Bundle
 bundle = Bundle.load(sys.argv[1])
 for target in bundle.targets:
     bundle.refine(target, np.full((int(sys.argv[2]), 20, 1), 0.3))
@@ -32,7 +32,7 @@ for target in bundle.targets:
 WITH_TORCH = """
 import sys, torch
 from safetensors.torch import load_file
-from opensim_nem2e.networks.stdr_net import STDRNet
+from opensim_nem2e.methods.stdr.net import STDRNet
 weights = load_file(sys.argv[1])
 x = torch.full((int(sys.argv[2]), 20, 1), 0.3)
 with torch.inference_mode():

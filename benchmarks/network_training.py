@@ -5,7 +5,7 @@
 The obvious loop calls the decoder LSTM and the attention once per sample and uses PyTorch's default Adam; the
 mathematics is the same (tests/training/test_engine.py compares the weights after 50 steps). Batch size 1, as in the
 paper. "fused Adam": what that alone gains. Free-running: autograd through the decoder's cells against gradients by
-hand (opensim_nem2e.networks.stacked_net), both with fused Adam.
+hand (opensim_nem2e.methods.stacked_net), both with fused Adam.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable
 
 import torch
+from opensim_nem2e.methods.stacked_net import Pass, StackedNet
 from torch import Tensor
 
-from opensim_nem2e.networks.stacked_net import Pass, StackedNet
-from opensim_nem2e.networks.stdr_net import STDRNet
-from opensim_nem2e.training.engine import adam_step
-from opensim_nem2e.training.settings import TrainingSettings
+from opensim_nem2e.methods.stdr.net import STDRNet
+from opensim_nem2e.training.task import TrainingSettings
+from opensim_nem2e.training.trainer import adam_step
 
 SAMPLES = 20
 

@@ -21,13 +21,13 @@ import numpy as np
 from recordings import DATA
 from scipy import stats
 
-from opensim_nem2e.dataset.manifest import Trial, read_channels, read_trials
-from opensim_nem2e.dataset.windows import TargetData, build_dataset
+from opensim_nem2e.data.gait_cycles import TargetData, build_dataset
+from opensim_nem2e.data.manifest import Trial, read_channels, read_trials
+from opensim_nem2e.methods.stdr.fit_linear import LinearFit
+from opensim_nem2e.methods.stdr.method import Plan, Recipe, fit_linear_parts, plan_target, subject_errors
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
 from opensim_nem2e.tools.training_properties import recipe_of
-from opensim_nem2e.training.engine import train_task
-from opensim_nem2e.training.linear import LinearFit
-from opensim_nem2e.training.recipe import Plan, Recipe, fit_linear_parts, plan_target, subject_errors
+from opensim_nem2e.training.trainer import train_task
 
 #: Strides by trial: at most four of a person, spread over the recording.
 STRIDES = {

@@ -33,15 +33,15 @@ import numpy as np
 from muscle_forces import opensim_moments
 from recordings import DATA
 
-from opensim_nem2e.evaluation.torques import overall_percent
+from opensim_nem2e.estimates.torque_consistent import RedistributionSettings, make_consistent
+from opensim_nem2e.estimates.torque_metrics import overall_percent
+from opensim_nem2e.estimates.torques import joint_terms
+from opensim_nem2e.estimates.write import Refinement
 from opensim_nem2e.log import logger
 from opensim_nem2e.musculoskeletal.dynamics import Motion, TorqueTerms, analyse_motion
 from opensim_nem2e.signals.resample import interpolate
 from opensim_nem2e.storage import find_activation_columns, read_storage
-from opensim_nem2e.tools.redistribution import RedistributionSettings, make_consistent
-from opensim_nem2e.tools.refined_files import Refinement
 from opensim_nem2e.tools.stdr_refine import STDRRefineTool
-from opensim_nem2e.tools.torque_check import joint_terms
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "01_refine_walking"
 PIPELINES, CEINMS, WALK3D = (DATA / name for name in ("opensim_pipelines", "ceinms_lower_limb", "walk_3d_example"))

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from opensim_nem2e.networks.bundle import Bundle, Network
-from opensim_nem2e.networks.forward import weight_shapes
+from opensim_nem2e.methods.bundle import Bundle, Network
+from opensim_nem2e.methods.stdr.forward import weight_shapes
 from opensim_nem2e.storage import TimeSeries, write_storage
 from opensim_nem2e.storage.muscles import MuscleNames
 from opensim_nem2e.tools.stdr_refine import STDRRefineTool

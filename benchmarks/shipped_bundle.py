@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from recordings import DATA
 
-from opensim_nem2e.networks.bundle import SHIPPED, Bundle
+from opensim_nem2e.methods.bundle import SHIPPED, Bundle
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
 
 #: The gluteus maximus is left out: one stride of one person has its EMG.

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from opensim_nem2e.training.checkpoint import NetworkFolder
-from opensim_nem2e.training.engine import train
-from opensim_nem2e.training.pool import Job, Pool
-from opensim_nem2e.training.settings import State, Task, TrainingSettings
+from opensim_nem2e.training.jobs import Job, Pool
+from opensim_nem2e.training.task import State, Task, TrainingSettings
+from opensim_nem2e.training.trainer import train
 
 # Few, so that the speed is known to a part of a second; a step costs the same.
 CYCLES = 4

@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["refine_fixtures"]
+
 # One thread each for the matrix libraries, also in the processes that tests start: on two cores that other work shares,
 # two threads that wait for each other make tiny networks many times slower. Set before numpy or torch is imported.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):

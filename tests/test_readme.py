@@ -7,7 +7,7 @@ import xml.etree.ElementTree
 
 import pytest
 
-from opensim_nem2e.networks.bundle import Bundle
+from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.tools import registry
 
 

@@ -36,7 +36,7 @@ from walking_motion import (
     walking_motion,
 )
 
-from opensim_nem2e.musculoskeletal.processes import run_opensim_tool
+from opensim_nem2e.musculoskeletal.opensim.processes import run_opensim_tool
 from opensim_nem2e.storage import TimeSeries, read_storage
 
 HERE = Path(__file__).resolve().parent

@@ -27,7 +27,7 @@ from virtual_subjects import Stride, Subject, draw_subject  # noqa: E402
 from walking_files import write_actuators, write_ground_reactions, write_motion, write_static_optimization_setup  # noqa: E402
 from walking_motion import ground_reactions, walking_motion  # noqa: E402
 
-from opensim_nem2e.musculoskeletal.processes import run_opensim_tool  # noqa: E402
+from opensim_nem2e.musculoskeletal.opensim.processes import run_opensim_tool  # noqa: E402
 from opensim_nem2e.storage import read_storage  # noqa: E402
 
 SEED, SUBJECTS, STRIDES = 1, 16, 1

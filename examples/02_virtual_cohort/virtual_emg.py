@@ -21,7 +21,7 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 
-from opensim_nem2e.dataset.manifest import CHANNEL_COLUMNS, TRIAL_COLUMNS
+from opensim_nem2e.data.manifest import CHANNEL_COLUMNS, TRIAL_COLUMNS
 from opensim_nem2e.storage import TimeSeries, write_storage
 
 #: Name of the cohort in the manifests.

@@ -31,8 +31,13 @@ from typing import Any, NoReturn, TextIO
 from .. import __version__
 from ..errors import did_you_mean
 from ..log import LEVELS, OpenSimFormatter, logger, start_console, start_file, stop
-from . import check, info, manifest, print_xml, repair, run
-from . import report as report_study
+from . import check_command as check
+from . import info_command as info
+from . import manifest_command as manifest
+from . import print_xml_command as print_xml
+from . import repair_command as repair
+from . import report_command as report_study
+from . import run_command as run
 from .reporting import report
 
 #: The commands; each module's docstring is its help text.

@@ -27,8 +27,8 @@ from ..storage.labels import find_state_label
 from ..storage.osim import OsimModel, read_model
 from ..storage.sto import TimeSeries, read_storage, write_storage
 from .hill import HillMuscles
+from .opensim.processes import run_model_job, run_opensim_tool
 from .paths import MusclePaths, coordinate_ranges, fit_paths
-from .processes import run_model_job, run_opensim_tool
 
 Array = NDArray[np.float64]
 

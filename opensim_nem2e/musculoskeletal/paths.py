@@ -35,9 +35,9 @@ from ..errors import ModelError, did_you_mean
 from ..log import logger
 from ..storage.atomic import atomic_path
 from ..storage.safe_xml import read_bytes
-from ._model_process import MOMENT_ARM_THRESHOLD as MOMENT_ARM_THRESHOLD
 from .arrays import AnyArray, like, namespace
-from .processes import run_model_job
+from .opensim._model_process import MOMENT_ARM_THRESHOLD as MOMENT_ARM_THRESHOLD
+from .opensim.processes import run_model_job
 
 Array = NDArray[np.float64]
 

@@ -27,7 +27,7 @@ from ..log import logger
 
 if TYPE_CHECKING:
     from ..storage import ExternalForce
-    from ..storage.gait_events import GaitEvent
+    from ..storage.events_table import GaitEvent
 
 Array = NDArray[np.float64]
 
@@ -85,7 +85,7 @@ class GaitEvents:
         Parameters
         ----------
         path : str or os.PathLike
-            The file; see :mod:`opensim_nem2e.storage.gait_events`.
+            The file; see :mod:`opensim_nem2e.storage.events_table`.
 
         Returns
         -------
@@ -97,7 +97,7 @@ class GaitEvents:
         opensim_nem2e.errors.NEM2EError
             The file is missing, or everything that is wrong with it.
         """
-        from ..storage.gait_events import read_gait_events
+        from ..storage.events_table import read_gait_events
 
         rows = read_gait_events(path)
 
@@ -117,10 +117,10 @@ class GaitEvents:
 
         Returns
         -------
-        list of opensim_nem2e.storage.gait_events.GaitEvent
+        list of opensim_nem2e.storage.events_table.GaitEvent
             In order of time.
         """
-        from ..storage.gait_events import GaitEvent
+        from ..storage.events_table import GaitEvent
 
         rows = [GaitEvent(float(time), "heel_strike", "r", self.source) for time in self.right]
         rows += [GaitEvent(float(time), "heel_strike", "l", self.source) for time in self.left]

@@ -197,7 +197,7 @@ def read_layout(
     opensim_nem2e.errors.StorageError
         The file has no header or no labels, or says something that is not allowed.
     """
-    from .healing import heal
+    from .header_recovery import heal
 
     healed = heal(content, path, model=model, sibling=sibling)
     if healed is not None:

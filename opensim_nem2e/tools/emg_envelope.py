@@ -344,7 +344,7 @@ class EMGEnvelopeTool(Tool):
     def _write(self, recordings: Sequence[_Recording], divisors: Mapping[str, float], recorder: Recorder) -> None:
         import numpy as np
 
-        from ..evaluation.emg_figures import draw_envelopes
+        from ..report.emg_figures import draw_envelopes
         from ..storage import TimeSeries, write_storage
         from ..storage.atomic import ResultFiles
 
@@ -444,7 +444,7 @@ def _chosen(source: TimeSeries, names: Mapping[str, str] | None) -> TimeSeries:
 def _panels(item: _Recording, series: TimeSeries, scale: Array) -> list:
     import numpy as np
 
-    from ..evaluation.emg_figures import ProcessedChannel
+    from ..report.emg_figures import ProcessedChannel
 
     nothing = np.empty(0)
     return [

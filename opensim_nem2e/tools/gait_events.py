@@ -131,7 +131,7 @@ class GaitEventsTool(Tool):
         return self.resolve("events_file") or directory / f"{self.name or 'gait'}_events.csv"
 
     def _run(self) -> None:
-        from ..storage.gait_events import write_gait_events
+        from ..storage.events_table import write_gait_events
 
         self._announce()
         events = self._find()
@@ -181,7 +181,7 @@ class GaitEventsTool(Tool):
             )
             pelvis = np.mean([markers.position(name) for name in self.pelvis_markers], axis=0)
             return kinematic_events(markers.time, heels, toes, pelvis)
-        from ..musculoskeletal.feet import read_foot_paths
+        from ..musculoskeletal.opensim.feet import read_foot_paths
 
         paths = read_foot_paths(str(self.resolve("model_file")), str(self.resolve("coordinates_file")))
         logger.info("Feet and pelvis: %s.", ", ".join(paths.bodies))

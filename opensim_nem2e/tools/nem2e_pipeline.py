@@ -17,7 +17,7 @@ from .tool import Tool, write_text
 if TYPE_CHECKING:
     from ..storage.opensim_setup import OpenSimSetup
     from ..workers import ClusterWorkers, LocalWorkers
-    from .pipeline_plan import Trial
+    from .pipeline.plan import Trial
     from .stdr_refine import STDRRefineTool
 
 #: What a process with an OpenSim tool needs (bytes; CMC of an 80-muscle model: 400 MB).
@@ -125,8 +125,8 @@ class NEM2EPipelineTool(Tool):
         return []
 
     def _run(self) -> None:
-        from .pipeline_plan import plan_steps
-        from .pipeline_study import Study
+        from .pipeline.execute import Study
+        from .pipeline.plan import plan_steps
 
         recorder = Recorder()
         with recorder.listening():
@@ -157,7 +157,7 @@ class NEM2EPipelineTool(Tool):
         study.judge()
 
     def _workers(self) -> LocalWorkers | ClusterWorkers:
-        from ..training.pool import default_jobs
+        from ..training.jobs import default_jobs
         from ..workers import ClusterWorkers, LocalWorkers
 
         if self.scheduler:
@@ -169,7 +169,7 @@ class NEM2EPipelineTool(Tool):
     def _find_trials(self, results: Path) -> list[Trial]:
         from dataclasses import replace
 
-        from .pipeline_plan import find_trials
+        from .pipeline.plan import find_trials
 
         trials = find_trials(
             self.base_directory,
@@ -197,8 +197,8 @@ class NEM2EPipelineTool(Tool):
 def _refine_setup(template: STDRRefineTool, trial: Trial, folder: Path) -> Path:
     """Write the setup file of a trial's refinement."""
     from ..storage.opensim_setup import read_opensim_setup
-    from .pipeline_plan import STEP_TOOLS
-    from .pipeline_study import file_name
+    from .pipeline.execute import file_name
+    from .pipeline.plan import STEP_TOOLS
 
     found: dict[str, OpenSimSetup] = {}
     for path in trial.setups:
@@ -239,7 +239,7 @@ def _warn_without_cycle(refinement: Path, source: OpenSimSetup, trial: Trial) ->
     """Say beforehand, as CMC takes minutes, that what it simulates holds no gait cycle to be refined."""
     import numpy as np
 
-    from ..evaluation.check.recordings import quiet
+    from ..data.check.recording_checks import quiet
     from .stdr_refine import STDRRefineTool
 
     start = source.initial_time + (_CMC_START if source.tool == "CMCTool" else 0.0)

@@ -3,7 +3,7 @@
 Trains networks without each subject in turn, for the input conditions of the paper, and judges them on the cycles that
 were left out, beside OpenSim itself and beside baselines that cost nothing (NEM2E paper, sections 3.2.2 and 4). Nothing
 that is learned sees the cycles that are left out; this is checked in every fold, by replacing them
-(:func:`opensim_nem2e.training.folds.check_blind`).
+(:func:`opensim_nem2e.evaluation.splits.check_blind`).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from .training_properties import (
 )
 
 if TYPE_CHECKING:
-    from ..dataset.windows import Dataset
-    from ..evaluation.study_files import Skeleton
-    from ..networks.conditions import Condition
-    from ..training.cross_validation import CrossValidation
-    from .study_files import StudyTables
+    from ..data.gait_cycles import Dataset
+    from ..evaluation.cross_validate import CrossValidation
+    from ..evaluation.study import Skeleton
+    from ..evaluation.study_tables import StudyTables
+    from ..methods.stdr.conditions import Condition
 
 _CONDITIONS = ("One-Quarter", "One-Entire", "All-Entire")
 _BASELINES = ("mean", "shift", "ridge")
@@ -161,9 +161,9 @@ class STDRCrossValidateTool(Tool):
             self._study(recorder)
 
     def _study(self, recorder: Recorder) -> None:
+        from ..evaluation.cross_validate import CrossValidation
+        from ..evaluation.study_tables import StudyTables, write_json
         from ..storage.atomic import ResultFiles
-        from ..training.cross_validation import CrossValidation
-        from .study_files import StudyTables, write_json
 
         begun = time.monotonic()
         skeleton = self._skeleton()
@@ -225,8 +225,8 @@ class STDRCrossValidateTool(Tool):
         # Only now: a run that is killed before its last file is written has them for the next.
         pool.remove_folders()
         if self.write_report:
-            from ..evaluation.study_files import read_study
-            from ..evaluation.study_report import write_report
+            from ..evaluation.study import read_study
+            from ..report.study_report import write_report
 
             write_report(read_study(folder, name))
 
@@ -235,8 +235,8 @@ class STDRCrossValidateTool(Tool):
         model, motion = self.resolve("skeleton_model_file"), self.resolve("skeleton_motion_file")
         if model is None or motion is None:
             return None
+        from ..evaluation.skeleton import read_skeleton
         from ..storage.muscles import MuscleNames
-        from .study_skeleton import read_skeleton
 
         names = MuscleNames.load(self.resolve("muscle_names_file"))
         try:
@@ -249,7 +249,7 @@ class STDRCrossValidateTool(Tool):
     def _say(self, tables: StudyTables, name: str) -> list[str]:
         """Tell the log what came out; the last lines say in words what it is worth."""
         from ..evaluation.statistics import NETWORK, listed, shortcut_verdicts, verdicts
-        from .study_files import SPLITTING_MEANINGS
+        from ..evaluation.study_tables import SPLITTING_MEANINGS
 
         network = tables.statistics[tables.statistics["method"] == NETWORK]
         columns = ("muscle", "subjects", "E_opensim", "E", "Er", "Er_low", "Er_high", "p", "d", "R2")
@@ -272,7 +272,7 @@ class STDRCrossValidateTool(Tool):
     ) -> dict[str, Any]:
         """Say all that the tables do not: settings, data, and what is to be read with the numbers."""
         from ..evaluation.statistics import WHY_PAIRED
-        from .study_files import METHODS, reproducibility, splitting_words
+        from ..evaluation.study_tables import METHODS, reproducibility, splitting_words
 
         settings = settings_in_use(self)
         cycles, subjects = tables.cycles, tables.subjects

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CycleError, SetupError
+from ..estimates.mechanics import MECHANICS_PROPERTIES, MECHANICS_RESULTS, examine_mechanics, mechanics_faults
 from ..log import Recorder, logger
 from .gait_events import CONTACT_PROPERTIES
-from .mechanics import MECHANICS_PROPERTIES, MECHANICS_RESULTS, examine_mechanics, mechanics_faults
 from .properties import Property
 from .tool import Tool, path_seen_from, write_text
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..networks.bundle import Bundle
-    from ..networks.refinement import Plan, RefinedMuscle
+    from ..data.simulation import MuscleDefaults, Trial
+    from ..estimates.apply import Plan, RefinedMuscle
+    from ..estimates.mechanics import Mechanics
+    from ..estimates.write import Refinement
+    from ..methods.bundle import Bundle
     from ..signals.cycles import Cycle
     from ..storage.osim import OsimModel
-    from .mechanics import Mechanics
-    from .refined_files import Refinement
-    from .simulation import MuscleDefaults, Trial
 
     Array = NDArray[np.float64]
 
@@ -381,9 +381,9 @@ class STDRRefineTool(Tool):
 
     def _refine(self) -> tuple[Refinement, OsimModel | None]:
         """Compute everything; nothing is written yet."""
-        from ..networks.refinement import plan_targets, refine_trial
+        from ..estimates.apply import plan_targets, refine_trial
+        from ..estimates.write import Refinement
         from ..storage.muscles import MuscleNames
-        from .refined_files import Refinement
 
         bundle = self._load_bundle()
         model = self._load_model()
@@ -412,7 +412,7 @@ class STDRRefineTool(Tool):
         return Refinement(name, trial, bundle, refined, muscles, self.output_precision), model
 
     def _load_bundle(self) -> Bundle:
-        from ..networks.bundle import Bundle
+        from ..methods.bundle import Bundle
 
         path = self.resolve("network_file")
         bundle = Bundle.load(path if path is not None else self.network_file)
@@ -443,12 +443,12 @@ class STDRRefineTool(Tool):
 
     @property
     def _defaults(self) -> MuscleDefaults:
-        from .simulation import MuscleDefaults
+        from ..data.simulation import MuscleDefaults
 
         return MuscleDefaults(self.minimum_activation, self.activation_time_constant, self.deactivation_time_constant)
 
     def _load_trial(self, model: OsimModel | None) -> Trial:
-        from .simulation import activations_trial, controls_trial, states_trial
+        from ..data.simulation import activations_trial, controls_trial, states_trial
 
         states, controls = self.resolve("states_file"), self.resolve("controls_file")
         activations = self.resolve("activations_file")
@@ -627,9 +627,9 @@ class STDRRefineTool(Tool):
 
     def _write(self, refinement: Refinement, mechanics: Mechanics, recorder: Recorder) -> None:
         """Write every result, or none."""
-        from ..evaluation.summary import MuscleChange, summary_table
-        from ..evaluation.tables import write_rows
+        from ..estimates.summary import MuscleChange, summary_table
         from ..storage.atomic import ResultFiles
+        from ..storage.tables import write_rows
 
         directory = self.resolve("results_directory")
         assert directory is not None

@@ -1,10 +1,10 @@
 """STDRTrainTool: train STDR-Net on simulated activations and measured EMG.
 
-Reads the trials manifest (see :mod:`opensim_nem2e.dataset.manifest`), trains one network per target muscle and writes
+Reads the trials manifest (see :mod:`opensim_nem2e.data.manifest`), trains one network per target muscle and writes
 them, with everything needed to use and to judge them, as one bundle for STDRRefineTool.
 
 The settings of the NEM2E paper (section 3.2.1: 700 hidden units, 700 epochs, batch size 1) are the preset ``paper``;
-the default is ``fast`` (:mod:`opensim_nem2e.training.presets`). What the paper leaves open says so in its comment.
+the default is ``fast`` (:mod:`opensim_nem2e.methods.stdr.presets`). What the paper leaves open says so in its comment.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from .training_properties import (
 )
 
 if TYPE_CHECKING:
-    from ..dataset.windows import Dataset, TargetData
-    from ..networks.bundle import Network
-    from ..training.recipe import Recipe, SubjectErrors
-    from ..training.settings import Trained
+    from ..data.gait_cycles import Dataset, TargetData
+    from ..methods.bundle import Network
+    from ..methods.stdr.method import Recipe, SubjectErrors
+    from ..training.task import Trained
 
 
 class STDRTrainTool(Tool):
@@ -141,12 +141,12 @@ class STDRTrainTool(Tool):
 
     def _run(self) -> None:
         if self.initial_bundle:
-            from .calibration import calibrate_bundle
+            from .stdr_calibrate import calibrate_bundle
 
             calibrate_bundle(self, self._bundle_file)
             return
+        from ..evaluation.bundle_training import Study
         from ..storage.atomic import ResultFiles
-        from ..training.study import Study
 
         trials = select_trials(self, also={"hold_out_subjects": "subject"})
         dataset = read_cycles(self, trials, self.condition)
@@ -219,7 +219,7 @@ class STDRTrainTool(Tool):
         validation: Mapping[str, Any],
         path: Path,
     ) -> None:
-        from ..networks.bundle import Bundle
+        from ..methods.bundle import Bundle
 
         for name in ("data_licence", "data_attribution"):
             if not self.get(name):
@@ -290,7 +290,7 @@ def _error_rows(errors: Mapping[str, Iterable[SubjectErrors]]) -> list[dict[str,
 
 
 def _validation(errors: Mapping[str, list[SubjectErrors]]) -> dict[str, Any]:
-    from ..training.recipe import summarise
+    from ..methods.stdr.method import summarise
 
     done = {method: items for method, items in errors.items() if items}
     rows = [{k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()} for row in _error_rows(done)]
@@ -304,7 +304,7 @@ def _validation(errors: Mapping[str, list[SubjectErrors]]) -> dict[str, Any]:
 
 
 def _log_validation(validation: Mapping[str, Any]) -> None:
-    from ..networks.bundle import VALIDATION_METHODS
+    from ..methods.bundle import VALIDATION_METHODS
 
     for method in VALIDATION_METHODS:
         if method not in validation:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SetupError, TrainingError, did_you_mean
 from ..log import logger
-from ..training.presets import DEFAULT_PRESET, PRESETS, Setting, in_words
+from ..methods.stdr.presets import DEFAULT_PRESET, PRESETS, Setting, in_words
 from .properties import Property, PropertyType
 from .tool import Tool
 
 if TYPE_CHECKING:
-    from ..dataset.manifest import Trial
-    from ..dataset.windows import Dataset, TargetData
-    from ..networks.conditions import Condition
-    from ..training.pool import Job, Pool
-    from ..training.recipe import Recipe
+    from ..data.gait_cycles import Dataset, TargetData
+    from ..data.manifest import Trial
+    from ..methods.stdr.conditions import Condition
+    from ..methods.stdr.method import Recipe
+    from ..training.jobs import Job, Pool
 
 
 def _decided_by_preset(name: str, kind: PropertyType, comment: str, **limits: Any) -> Property:
@@ -351,9 +351,9 @@ def select_trials(tool: Tool, also: Mapping[str, str] | None = None) -> list[Tri
     opensim_nem2e.errors.SetupError
         A filter's name is not in the manifest, or nothing is left.
     opensim_nem2e.errors.ManifestError
-        See :func:`opensim_nem2e.dataset.manifest.read_trials`.
+        See :func:`opensim_nem2e.data.manifest.read_trials`.
     """
-    from ..dataset.manifest import read_trials
+    from ..data.manifest import read_trials
 
     trials_file = tool.resolve("trials_file")
     assert trials_file is not None
@@ -407,11 +407,11 @@ def read_cycles(tool: Tool, trials: Sequence[Trial], condition: Condition, logge
     opensim_nem2e.errors.TrainingError
         A muscle that was asked for has no data.
     opensim_nem2e.errors.ManifestError
-        See :func:`opensim_nem2e.dataset.windows.build_dataset`.
+        See :func:`opensim_nem2e.data.gait_cycles.build_dataset`.
     """
-    from ..dataset.manifest import read_channels
-    from ..dataset.windows import build_dataset
-    from ..networks.conditions import windows_per_cycle
+    from ..data.gait_cycles import build_dataset
+    from ..data.manifest import read_channels
+    from ..methods.stdr.conditions import windows_per_cycle
     from ..storage.muscles import PAPER_MUSCLES, MuscleNames
 
     channels_file = tool.resolve("emg_channels_file")
@@ -500,8 +500,8 @@ def recipe_of(tool: Tool, condition: Condition, seed: int) -> Recipe:
     Recipe
         The recipe.
     """
-    from ..training.recipe import Recipe
-    from ..training.settings import TrainingSettings
+    from ..methods.stdr.method import Recipe
+    from ..training.task import TrainingSettings
 
     values: dict[str, Any] = settings_in_use(tool)
     output, weight = values.pop("network_output"), values.pop("correction_weight")
@@ -534,10 +534,10 @@ def train_networks(tool: Tool, jobs: Sequence[Job], weights: int, epochs: int, n
     Raises
     ------
     opensim_nem2e.errors.TrainingError
-        See :meth:`opensim_nem2e.training.pool.Pool.run`.
+        See :meth:`opensim_nem2e.training.jobs.Pool.run`.
     """
-    from ..training.pool import Pool
-    from ..training.watch import Watch
+    from ..training.jobs import Pool
+    from ..training.progress_display import Watch
 
     count = len(jobs)
     device = _device(tool, count)
@@ -593,7 +593,7 @@ def _device(tool: Tool, count: int) -> str:
 
 def _jobs(tool: Tool, count: int, weights: int) -> int:
     """Choose how many processes train networks, and say what they need."""
-    from ..training.pool import default_jobs, memory_of
+    from ..training.jobs import default_jobs, memory_of
     from ..workers import available_processors, free_memory
 
     memory = memory_of(weights)

@@ -1,4 +1,4 @@
-"""Training as a piece of work for :mod:`opensim_nem2e.workers`: one network, or many together.
+"""Training as a piece of work for :mod:`opensim_nem2e.workers`.
 
 What is reported is a mapping with ``network``, ``kind`` (started, epochs, note, finished) and what belongs to it.
 """
@@ -12,8 +12,7 @@ from typing import Any
 from ..workers import Report, Stop
 from .checkpoint import NetworkFolder
 from .resumable import train_folder
-from .settings import Epoch
-from .together import train_folders
+from .task import Epoch
 
 #: Reports of epochs are gathered for so long (s): small networks end hundreds in a second.
 _REPORT_EVERY = 0.1
@@ -69,13 +68,3 @@ def train_one(argument: Mapping[str, Any], report: Report, stop: Stop) -> None:
     finally:
         reporter.flush()
     reporter.finished(name)
-
-
-def train_many(argument: Mapping[str, Any], report: Report, stop: Stop) -> None:
-    """Train networks together: ``folders`` by name, ``device``, and ``interval`` (s) between checkpoints."""
-    reporter = _Reporter(report)
-    folders = {name: NetworkFolder(folder) for name, folder in argument["folders"].items()}
-    try:
-        train_folders(folders, argument["device"], argument["interval"], stop=stop, listener=reporter)
-    finally:
-        reporter.flush()

@@ -27,7 +27,7 @@ from safetensors.numpy import load, save
 
 from ..errors import TrainingError
 from ..storage.atomic import atomic_path
-from .settings import State, Task, Trained, TrainingSettings, epochs_of, losses_of
+from .task import State, Task, Trained, TrainingSettings, epochs_of, losses_of
 
 #: The one key of the safetensors metadata that holds our JSON text.
 METADATA_KEY = "opensim_nem2e_checkpoint"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from ..workers import WorkStopped
 from .checkpoint import DamagedFileError, NetworkFolder
-from .engine import train_task
-from .settings import Epoch, State, Trained, epochs_of
+from .task import Epoch, State, Trained, epochs_of
+from .trainer import train_task
 
 
 class TrainingStopped(WorkStopped):

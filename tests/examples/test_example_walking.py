@@ -14,7 +14,7 @@ import numpy as np
 import opensim
 import pytest
 
-from opensim_nem2e.musculoskeletal.processes import run_opensim_tool
+from opensim_nem2e.musculoskeletal.opensim.processes import run_opensim_tool
 from opensim_nem2e.signals.events import GaitEvents, events_from_external_loads
 from opensim_nem2e.storage import TimeSeries, read_storage
 

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from opensim_nem2e import TimeSeries, read_storage, write_storage
-from opensim_nem2e.networks.bundle import Bundle
+from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.signals.events import events_from_external_loads
 
 PEOPLE, TRIALS = ("v01", "v05", "v09", "v13"), ("slow", "fast")

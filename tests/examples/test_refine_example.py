@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from opensim_nem2e.musculoskeletal.processes import run_opensim_tool
-from opensim_nem2e.networks.bundle import Bundle
+from opensim_nem2e.methods.bundle import Bundle
+from opensim_nem2e.musculoskeletal.opensim.processes import run_opensim_tool
 from opensim_nem2e.storage import read_storage
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "01_refine_walking"

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from opensim_nem2e import STDRTrainTool
-from opensim_nem2e.dataset.manifest import read_channels, read_trials
-from opensim_nem2e.dataset.windows import build_dataset
+from opensim_nem2e.data.gait_cycles import build_dataset
+from opensim_nem2e.data.manifest import read_channels, read_trials
 from opensim_nem2e.storage import read_storage
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

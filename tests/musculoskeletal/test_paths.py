@@ -8,8 +8,8 @@ import torch
 
 from opensim_nem2e.errors import MissingFileError, ModelError, OpenSimRunError
 from opensim_nem2e.musculoskeletal import paths as module
+from opensim_nem2e.musculoskeletal.opensim.processes import run_model_job
 from opensim_nem2e.musculoskeletal.paths import coordinate_ranges, default_cache, fit_paths
-from opensim_nem2e.musculoskeletal.processes import run_model_job
 from opensim_nem2e.storage.osim import read_model
 
 opensim = pytest.importorskip("opensim")

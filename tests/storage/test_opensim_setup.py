@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from opensim_nem2e.errors import MissingFileError, SetupError
-from opensim_nem2e.musculoskeletal.processes import TOOLS
+from opensim_nem2e.musculoskeletal.opensim.processes import TOOLS
 from opensim_nem2e.storage.opensim_setup import read_opensim_setup
 
 CMC = """<?xml version="1.0" encoding="UTF-8" ?>

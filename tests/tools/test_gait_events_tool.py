@@ -9,7 +9,7 @@ from opensim_nem2e import GaitEventsTool, STDRRefineTool
 from opensim_nem2e.errors import MissingFileError, SetupError, StorageError
 from opensim_nem2e.signals.cycles import cycles_from_strikes
 from opensim_nem2e.signals.events import GaitEvents, events_from_external_loads
-from opensim_nem2e.storage.gait_events import read_gait_events
+from opensim_nem2e.storage.events_table import read_gait_events
 
 LOADS = (
     "ceinms_lower_limb/walk36_external_loads.xml",

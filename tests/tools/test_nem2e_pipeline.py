@@ -18,8 +18,8 @@ from arm_maker import build_arm, write_cmc, write_inverse_dynamics, write_motion
 
 from opensim_nem2e.errors import NEM2EError, SetupError
 from opensim_nem2e.storage import read_storage
-from opensim_nem2e.tools import pipeline_study
 from opensim_nem2e.tools.nem2e_pipeline import NEM2EPipelineTool
+from opensim_nem2e.tools.pipeline import execute as pipeline_study
 
 REFINE = """<OpenSimDocument Version="40600"><STDRRefineTool>
     <results_directory>refined</results_directory><cycle_source>whole_file</cycle_source>

@@ -14,8 +14,8 @@ import pytest
 from scipy import stats
 
 from opensim_nem2e.errors import CycleError, SetupError, TrainingError
+from opensim_nem2e.methods.stdr.presets import DEFAULT_PRESET, PRESETS
 from opensim_nem2e.tools.stdr_cross_validate import STDRCrossValidateTool
-from opensim_nem2e.training.presets import DEFAULT_PRESET, PRESETS
 
 SUBJECTS = ("anna", "ben", "carl", "dora")
 FILES = (

@@ -13,7 +13,7 @@ import pytest
 
 from opensim_nem2e.errors import BundleError, CycleError, LabelError, ModelError, NEM2EError, SetupError, StorageError
 from opensim_nem2e.log import logger
-from opensim_nem2e.networks.bundle import Bundle
+from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.storage import read_storage
 from opensim_nem2e.tools.stdr_refine import STDRRefineTool
 
@@ -793,7 +793,7 @@ class TestFaults:
         assert "refined_attention.sto' is of an earlier run: this one did not write such a file." in text
 
     def test_errors_speak_of_the_results_own_names(self, tool, simulation, monkeypatch):
-        from opensim_nem2e.tools import refined_files
+        from opensim_nem2e.estimates import write as refined_files
 
         def full_disk(path, series, *, precision=8):
             raise StorageError("The file cannot be written: No space left on device.", path)

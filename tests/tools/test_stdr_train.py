@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from opensim_nem2e.errors import BundleError, ManifestError, SetupError, TrainingError
-from opensim_nem2e.networks.bundle import Bundle
+from opensim_nem2e.methods.bundle import Bundle
+from opensim_nem2e.methods.stdr.calibrate import FINE_TUNING
+from opensim_nem2e.methods.stdr.presets import PRESETS
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
 from opensim_nem2e.tools.training_properties import TRAINING_PROPERTIES, recipe_of, select_trials, settings_in_use
-from opensim_nem2e.training.calibration import FINE_TUNING
-from opensim_nem2e.training.presets import PRESETS
-from opensim_nem2e.training.settings import TrainingSettings
+from opensim_nem2e.training.task import TrainingSettings
 
 SUBJECTS = ("anna", "ben", "carl")
 

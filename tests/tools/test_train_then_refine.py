@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from opensim_nem2e.networks.bundle import Bundle
+from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.storage import read_storage
 from opensim_nem2e.storage.muscles import MuscleNames
 

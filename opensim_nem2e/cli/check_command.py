@@ -1,0 +1,71 @@
+"""Examine the recordings and simulations of a manifest.
+
+Every file that trials.csv and emg_channels.csv name is read: time offsets between EMG and simulation, wrong sampling
+rates, strides that do not repeat, dead, copied, clipped or shifted channels, raw EMG, models of the wrong mass,
+degrees taken for radians, damaged files, cycles outside the data, reserves that are too large, and more. Each finding
+is one line: its severity, what was found where, and a remedy. With --report, the same is written as a web page with
+a figure of every recording. The exit status is 1 if there is an error, which cannot be used; warnings and notes are
+for you to judge.
+
+Ground reactions, motions and events tables are examined where trials.csv names them (external_loads_file,
+coordinates_file, events_file).
+
+Examples:
+  opensim-nem2e check trials.csv
+  opensim-nem2e check trials.csv --report check
+  opensim-nem2e check trials.csv --channels other_channels.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..log import logger
+
+NAME = "check"
+ALIASES = ()
+WRITES_LOG = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        The command's own parser.
+    """
+    parser.add_argument("trials", metavar="TRIALS", help="the manifest (trials.csv)")
+    parser.add_argument("--channels", metavar="FILE", help="the EMG channels (default: emg_channels.csv beside TRIALS)")
+    parser.add_argument("--report", metavar="DIR", help="write the findings as a web page into this folder")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Examine and tell.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        The parsed command line.
+
+    Returns
+    -------
+    int
+        0, or 1 if there is an error among the findings.
+    """
+    from ..data.check.quality_check import examine
+
+    examination = examine(options.trials, options.channels)
+    for finding in examination.findings:
+        print(finding.line)
+    cycles = sum(len(recording.trials) for recording in examination.recordings)
+    errors = sum(finding.severity == "error" for finding in examination.findings)
+    warnings = sum(finding.severity == "warning" for finding in examination.findings)
+    notes = len(examination.findings) - errors - warnings
+    print(f"{cycles} cycles examined: {errors} errors, {warnings} warnings, {notes} notes.")
+    if options.report:
+        from ..report.check_page import write_page
+
+        logger.info("Wrote '%s'.", write_page(examination, Path(options.report)))
+    return 1 if errors else 0

@@ -1,0 +1,86 @@
+"""The examination as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ..manifest import Channel, Trial, examine_channels, examine_trials
+from .emg_checks import check_emg
+from .findings import Finding, Findings
+from .force_checks import check_forces
+from .recording_checks import Files, Recording, quiet, recordings_of
+from .simulation_checks import check_simulation
+from .timing_checks import Alignment, check_timing
+
+Row = TypeVar("Row", Trial, Channel)
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """What was examined and found.
+
+    Parameters
+    ----------
+    trials_file : pathlib.Path
+        The manifest.
+    findings : tuple of Finding
+        The most severe first.
+    recordings : tuple of Recording
+        The recordings.
+    alignments : tuple of Alignment
+        How EMG and activations fit, for the figures.
+    """
+
+    trials_file: Path
+    findings: tuple[Finding, ...]
+    recordings: tuple[Recording, ...]
+    alignments: tuple[Alignment, ...]
+
+
+def examine(trials_file: str | os.PathLike[str], channels_file: str | os.PathLike[str] | None = None) -> Examination:
+    """Examine everything that a manifest names.
+
+    Parameters
+    ----------
+    trials_file : str or os.PathLike
+        ``trials.csv``.
+    channels_file : str or os.PathLike, optional
+        ``emg_channels.csv``; by default the one beside it.
+
+    Returns
+    -------
+    Examination
+        The findings.
+
+    Raises
+    ------
+    opensim_nem2e.errors.NEM2EError
+        A manifest file is missing or no text.
+    """
+    trials_path = Path(trials_file)
+    channels_path = Path(channels_file) if channels_file is not None else trials_path.with_name("emg_channels.csv")
+    findings = Findings()
+    files = Files(findings)
+    with quiet():
+        trials = _rows(trials_path, examine_trials, findings)
+        channels = _rows(channels_path, examine_channels, findings)
+        recordings = recordings_of(trials, channels, files)
+        check_emg(recordings, files, findings)
+        alignments = check_timing(recordings, files, findings)
+        check_forces(trials, files, findings)
+        check_simulation(recordings, files, findings)
+    return Examination(trials_path, tuple(findings), tuple(recordings), tuple(alignments))
+
+
+def _rows(path: Path, read: Callable[[Path], tuple[list[Row], list[str]]], findings: Findings) -> Sequence[Row]:
+    rows, faults = read(path)
+    for fault in faults:
+        code = "missing" if "does not exist" in fault else "manifest"
+        findings.add("error", code, str(path), fault, "correct the row, or bring the file back.")
+    if not rows and not faults:
+        findings.add("error", "manifest", str(path), "it has no rows.", "opensim-nem2e manifest makes one.")
+    return rows

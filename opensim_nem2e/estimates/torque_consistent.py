@@ -1,0 +1,437 @@
+"""Refined activations made consistent with the joint torques: the step after the torque check.
+
+On the rows of the motion (those at which the torques are known) activations are sought that are nearest to the refined
+ones and make the torques of inverse dynamics (:mod:`opensim_nem2e.musculoskeletal.redistribution`). The rows of the
+trial, which are denser and uneven, get the monotone curve through them.
+
+Muscles and coordinates that share a torque belong together: a gastrocnemius that turns the ankle turns the knee, too,
+and the knee's torque needs the hamstrings. Such a part (a leg) is solved as a whole, in the gait cycles of its refined
+muscles; all other rows and muscles keep the simulation's values, from which the curves fade within the cycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+from ..log import logger
+from ..musculoskeletal.activation import CONTROL_STEP, activation_from_excitation
+from ..musculoskeletal.paths import MOMENT_ARM_THRESHOLD
+from ..musculoskeletal.redistribution import redistribute
+from ..signals.emg import butterworth
+from ..signals.resample import interpolate, pchip
+from .consistency import TradeOff
+from .torque_metrics import overall_percent
+from .torques import ActivationRows, TorqueCheck
+from .write import NewActivations
+
+if TYPE_CHECKING:
+    from ..data.simulation import Muscle
+    from ..musculoskeletal.dynamics import TorqueTerms
+    from ..storage import TimeSeries
+    from .measured_emg import MeasuredEMG
+    from .write import Refinement
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+#: Reserves of the trade-off curve (Nm), beside the one that was chosen.
+_RESERVES = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
+
+
+@dataclass(frozen=True)
+class RedistributionSettings:
+    """What a redistribution is to weigh.
+
+    Parameters
+    ----------
+    others_weight : float
+        What moving a muscle that was not refined costs; a refined one costs 1.
+    reserve : float
+        The reserve torque that costs as much as a refined activation that moves by 1 (Nm).
+    bound : float
+        Largest reserve (Nm).
+    lowpass : float
+        Cut-off of the filter for the activations that were not refined (Hz); negative: none.
+    crossfade : float
+        Time over which consistent and the simulation's activations are blended (s).
+    """
+
+    others_weight: float
+    reserve: float
+    bound: float
+    lowpass: float
+    crossfade: float
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Muscles and coordinates that share torques, and where they are made consistent.
+
+    Parameters
+    ----------
+    muscles, coordinates : numpy.ndarray of int
+        Columns.
+    rows : numpy.ndarray of bool, shape (rows,)
+        The motion's rows within the cycles of the part's refined muscles.
+    refined : numpy.ndarray of bool, shape (muscles,)
+        Which of its muscles were refined.
+    """
+
+    muscles: NDArray[np.int64]
+    coordinates: NDArray[np.int64]
+    rows: Mask
+    refined: Mask
+
+
+@dataclass(frozen=True)
+class Consistent:
+    """Activations consistent with the torques.
+
+    Parameters
+    ----------
+    check : TorqueCheck
+        The torques of all three.
+    new : NewActivations
+        The activations on the trial's rows.
+    exceeded : numpy.ndarray of bool, shape (rows, coordinates)
+        Where a reserve could not be kept within its bound; coordinates as in ``check``.
+    curve : sequence of TradeOff
+        From the refined activations to the dearest reserves; the chosen one among them.
+    bound : float
+        Largest reserve allowed (Nm).
+    """
+
+    check: TorqueCheck
+    new: NewActivations
+    exceeded: Mask
+    curve: Sequence[TradeOff]
+    bound: float
+
+    def led(self, refinement: Refinement, reached: TimeSeries) -> TorqueCheck:
+        """Add the torques of the activations that the written controls lead to.
+
+        Parameters
+        ----------
+        refinement : Refinement
+            The refined trial.
+        reached : TimeSeries
+            These activations, of the muscles that were made consistent.
+
+        Returns
+        -------
+        TorqueCheck
+            With :attr:`TorqueCheck.controls`.
+        """
+        terms, trial = self.check.terms, refinement.trial
+        activations = np.column_stack(
+            [
+                interpolate(reached.time, reached.column(name), terms.time)
+                if reached.has(name)
+                else interpolate(trial.time, trial.activations[name], terms.time)
+                for name in terms.muscles
+            ]
+        )
+        return replace(self.check, controls=terms.torques(activations))
+
+
+def make_consistent(
+    refinement: Refinement, terms: TorqueTerms, settings: RedistributionSettings, emg: MeasuredEMG | None = None
+) -> Consistent:
+    """Redistribute a trial's activations such that they make the torques that the motion needs.
+
+    Parameters
+    ----------
+    refinement : Refinement
+        The refined trial.
+    terms : TorqueTerms
+        What the torques are made of.
+    settings : RedistributionSettings
+        What is weighed.
+    emg : MeasuredEMG, optional
+        Measured EMG, for the trade-off curve.
+
+    Returns
+    -------
+    Consistent
+        The activations and their torques.
+
+    Raises
+    ------
+    opensim_nem2e.errors.ModelError
+        No row of the motion lies within a refined cycle.
+    """
+    given = ActivationRows.of(refinement, terms)
+    parts = _parts(given, terms)
+    if not parts:
+        raise ModelError("The motion has no row within a refined gait cycle: nothing can be redistributed.")
+    solver = _Solver(refinement, terms, given, parts, _aims(given, terms, settings.lowpass), settings)
+    activations, exceeded = solver.solve(settings.reserve, settings.bound)
+    new, share = _on_the_trial(refinement, terms, activations, parts, settings.crossfade)
+
+    columns = np.sort(np.concatenate([part.coordinates for part in parts]))
+    solved = np.zeros((len(terms.time), len(terms.coordinates)), dtype=bool)
+    for part in parts:
+        solved[np.ix_(part.rows & (share[:, part.muscles[0]] >= 1.0), part.coordinates)] = True
+    trial = refinement.trial
+    written = np.column_stack(
+        [new.values[name].data if name in new.values else trial.activations[name] for name in terms.muscles]
+    )
+    check = TorqueCheck(
+        terms=terms.of([terms.coordinates[k] for k in columns]),
+        opensim=terms.torques(given.opensim)[:, columns],
+        refined=terms.torques(given.refined)[:, columns],
+        compared=solved[:, columns],
+        consistent=terms.torques(interpolate(trial.time, written, terms.time))[:, columns],
+        exceeded=exceeded[:, columns],
+    )
+    solver.log(new, exceeded, settings)
+    return Consistent(check, new, exceeded[:, columns], solver.curve(new, settings, emg), settings.bound)
+
+
+@dataclass(frozen=True)
+class _Solver:
+    """Solves all parts of a trial on the motion's rows."""
+
+    refinement: Refinement
+    terms: TorqueTerms
+    given: ActivationRows
+    parts: Sequence[_Part]
+    aims: Array
+    settings: RedistributionSettings
+
+    def solve(self, reserve: float, bound: float) -> tuple[Array, Mask]:
+        """Return activations (rows, muscles), those aimed at outside the parts, and where a bound was exceeded."""
+        terms, muscles = self.terms, self.refinement.muscles
+        gain, needed = terms.gain, terms.inverse_dynamics - terms.passive_torque
+        activations, exceeded = self.given.refined.copy(), np.zeros(needed.shape, dtype=bool)
+        for part in self.parts:
+            own = [muscles[terms.muscles[k]] for k in part.muscles]
+            for run in _runs(part.rows):
+                where = np.ix_(run, part.muscles)
+                found = redistribute(
+                    gain[np.ix_(run, part.coordinates, part.muscles)],
+                    needed[np.ix_(run, part.coordinates)],
+                    self.aims[where],
+                    np.where(part.refined, 1.0, self.settings.others_weight),
+                    [muscle.low for muscle in own],
+                    [muscle.high for muscle in own],
+                    reserve=reserve,
+                    bound=bound,
+                    reach=reach_of(own, float(terms.time[run[1]] - terms.time[run[0]])),
+                )
+                activations[where] = found.activations
+                exceeded[np.ix_(run, part.coordinates)] = found.exceeded
+        return activations, exceeded
+
+    def curve(self, new: NewActivations, settings: RedistributionSettings, emg: MeasuredEMG | None) -> list[TradeOff]:
+        """Trade the torques' error off against the distance from what was aimed at, over the price of reserves."""
+        reserves = sorted({*_RESERVES, settings.reserve}, reverse=True)
+        tries = [(float("inf"), self.given.refined)]
+        tries += [
+            (reserve, self.solve(reserve, settings.bound if reserve == settings.reserve else float("inf"))[0])
+            for reserve in reserves
+        ]
+        return [
+            self._point(reserve, activations, reserve == settings.reserve, new, emg) for reserve, activations in tries
+        ]
+
+    def _point(
+        self, reserve: float, activations: Array, chosen: bool, new: NewActivations, emg: MeasuredEMG | None
+    ) -> TradeOff:
+        terms = self.terms
+        error = terms.torques(activations) - terms.inverse_dynamics
+        moved = activations - self.given.refined
+        rmse, peaks = [], []
+        refined, others = [], []
+        for part in self.parts:
+            for k in part.coordinates:
+                rmse.append(_rms(error[part.rows, k]))
+                peaks.append(float(np.abs(terms.inverse_dynamics[part.rows, k]).max()))
+            refined.append(moved[np.ix_(part.rows, part.muscles[part.refined])].ravel())
+            others.append(moved[np.ix_(part.rows, part.muscles[~part.refined])].ravel())
+        e = float("nan")
+        if emg is not None:
+            columns = {name: activations[:, k] for k, name in enumerate(terms.muscles)}
+            rows = emg.errors({"consistent": (terms.time, columns)}, new.cycles, np.inf)
+            e = float(np.mean([row.E_consistent for row in rows])) if rows else e
+        return TradeOff(
+            reserve,
+            chosen,
+            overall_percent(rmse, peaks),
+            max(rmse),
+            _rms(np.concatenate(refined)),
+            _rms(np.concatenate(others)),
+            e,
+        )
+
+    def log(self, new: NewActivations, exceeded: Mask, settings: RedistributionSettings) -> None:
+        """Say what was done, and what could not be."""
+        terms = self.terms
+        for part in self.parts:
+            names = [terms.muscles[k] for k in part.muscles]
+            count = int(part.refined.sum())
+            logger.info(
+                "Redistribution: refined muscles (%d, weight 1) and others (%d, weight %g) make the torques of %s, in "
+                "%d rows of the motion; a reserve of %g Nm costs as much as a refined activation moved by 1, and %g Nm "
+                "is the most.",
+                count,
+                len(names) - count,
+                settings.others_weight,
+                ", ".join(terms.coordinates[k] for k in part.coordinates),
+                int(part.rows.sum()),
+                settings.reserve,
+                settings.bound,
+            )
+        logger.info(
+            "Rows outside the refined cycles keep OpenSim's values. Consistent activations fade from and to them over "
+            "%g s inside the cycle; rows within a fade are not compared.",
+            settings.crossfade,
+        )
+        for k in np.flatnonzero(exceeded.any(axis=0)):
+            rows = exceeded[:, k]
+            logger.warning(
+                "%s: in %d rows (%.4f to %.4f s) no activations of the muscles make the torque within the bound of the "
+                "reserve.",
+                terms.coordinates[k],
+                int(rows.sum()),
+                terms.time[rows][0],
+                terms.time[rows][-1],
+            )
+        alone = [
+            name for k, name in enumerate(terms.coordinates) if not any(k in part.coordinates for part in self.parts)
+        ]
+        if alone:
+            logger.info("No refined muscle shares a torque with %s: left as it was.", ", ".join(alone))
+
+
+def _aims(given: ActivationRows, terms: TorqueTerms, lowpass: float) -> Array:
+    """Return the activations aimed at: the refined ones, and of other muscles OpenSim's without their chatter.
+
+    CMC finds new excitations in every window of 10 ms, and its activations tremble from window to window. The motion,
+    low-passed, needs no such thing; aimed at as they are, they would make the refined muscles tremble against them.
+    """
+    others = ~given.within.any(axis=0)
+    aims = given.refined.copy()
+    rate = (len(terms.time) - 1) / (terms.time[-1] - terms.time[0])
+    if 0.0 < lowpass < 0.5 * rate and others.any():
+        aims[:, others] = butterworth(given.opensim[:, others], rate, lowpass, "lowpass", padding="even")
+    return aims
+
+
+def reach_of(muscles: Sequence[Muscle], step: float) -> Callable[[Array], tuple[Array, Array]]:
+    """Tell how far activations can fall and rise within a step: with the least and the greatest excitation.
+
+    Parameters
+    ----------
+    muscles : sequence of Muscle
+        Bounds and dynamics of the muscles.
+    step : float
+        The step (s).
+
+    Returns
+    -------
+    callable
+        Gives the lowest and the highest activations (muscles,) from those at the start of the step, as
+        :func:`opensim_nem2e.musculoskeletal.redistribution.redistribute` asks for them.
+    """
+    bounds = [muscle.min_control for muscle in muscles] + [muscle.max_control for muscle in muscles]
+    twice = [*muscles, *muscles]
+
+    def reach(activation: Array) -> tuple[Array, Array]:
+        reached = activation_from_excitation(
+            [0.0, step],
+            [bounds, bounds],
+            [muscle.tau_act for muscle in twice],
+            [muscle.tau_deact for muscle in twice],
+            np.tile(activation, 2),
+            [muscle.kind for muscle in twice],
+            min_activation=[muscle.min_activation for muscle in twice],
+            max_step=CONTROL_STEP,
+        )[1]
+        low, high = np.split(reached, 2)
+        return low, high
+
+    return reach
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(values**2))) if values.size else 0.0
+
+
+def _parts(given: ActivationRows, terms: TorqueTerms) -> list[_Part]:
+    """Find what belongs together, and where it is to be made consistent."""
+    from scipy.sparse import bmat, csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    turns = csr_array(np.abs(terms.moment_arms).max(axis=0) > MOMENT_ARM_THRESHOLD)
+    count, part_of = connected_components(bmat([[None, turns], [turns.T, None]]), directed=False)
+    of_muscle, of_coordinate = np.split(part_of, [len(terms.muscles)])
+    found = []
+    for number in range(count):
+        muscles, coordinates = np.flatnonzero(of_muscle == number), np.flatnonzero(of_coordinate == number)
+        within = given.within[:, muscles]
+        rows = within.any(axis=1) & ~terms.outside
+        if rows.any() and coordinates.size:
+            refined: Mask = np.any(within, axis=0)
+            found.append(_Part(muscles, coordinates, rows, refined))
+    return found
+
+
+def _on_the_trial(
+    refinement: Refinement, terms: TorqueTerms, activations: Array, parts: Sequence[_Part], crossfade: float
+) -> tuple[NewActivations, Array]:
+    """Bring activations on the motion's rows to the trial's rows.
+
+    Returns them and the share that they have in the blend with the simulation's, at the motion's rows (rows, muscles).
+    """
+    trial = refinement.trial
+    cycles_of = {item.target.muscle: item.cycles for item in refinement.refined}
+    values, cycles = {}, {}
+    share = np.zeros(activations.shape)
+    for part in parts:
+        weight = np.zeros(len(trial.time))
+        curves = np.zeros((len(trial.time), part.muscles.size))
+        for run in _runs(part.rows):
+            time = terms.time[run]
+            part_share = _share(trial.time, time, crossfade)
+            rows = part_share > 0.0
+            weight[rows] = part_share[rows]
+            curves[rows] = pchip(time, activations[np.ix_(run, part.muscles)], trial.time[rows])
+            share[np.ix_(run, part.muscles)] = _share(time, time, crossfade, trial.time)[:, np.newaxis]
+        own = dict.fromkeys(cycle for k in part.muscles[part.refined] for cycle in cycles_of.get(terms.muscles[k], ()))
+        for column, k in enumerate(part.muscles):
+            name = terms.muscles[k]
+            before = trial.activations[name]
+            blended = np.where(weight > 0.0, before + weight * (curves[:, column] - before), before)
+            values[name] = np.ma.array(blended, mask=weight == 0.0)
+            cycles[name] = tuple(own)
+    return NewActivations("consistent", values, cycles), share
+
+
+def _runs(rows: Mask) -> list[NDArray[np.int64]]:
+    """Return the indices of each stretch of rows that follow one another."""
+    numbers = np.flatnonzero(rows)
+    return [run for run in np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1) if run.size > 1]
+
+
+def _share(at: Array, run: Array, crossfade: float, file: Array | None = None) -> Array:
+    """Return the share of the consistent activations in the blend: 0 outside a run, rising smoothly to 1 inside.
+
+    Where the file ends no more than a row beyond the run there is nothing to fade from: the share is 1 to the end.
+    """
+    file = at if file is None else file
+    step = 1.5 * float(np.median(np.diff(run)))
+    length = min(crossfade, 0.25 * float(run[-1] - run[0]))
+    share = np.ones(at.shape)
+    for edge, way, end in ((run[0], 1.0, file[0]), (run[-1], -1.0, file[-1])):
+        depth = way * (at - edge)
+        if abs(end - edge) > step:
+            reach = np.clip(depth / length, 0.0, 1.0) if length > 0.0 else (depth >= 0.0).astype(float)
+            share *= reach * reach * (3.0 - 2.0 * reach)
+    return share

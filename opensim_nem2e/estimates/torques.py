@@ -1,0 +1,276 @@
+"""Do the refined activations still make the joint torques that the motion needs?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+from ..log import logger
+from ..musculoskeletal.dynamics import TorqueTerms, analyse_motion, torque_terms
+from ..musculoskeletal.paths import MOMENT_ARM_THRESHOLD
+from ..signals.resample import interpolate
+from ..storage import TimeSeries, read_storage, write_storage
+from ..storage.tables import write_rows
+from .torque_metrics import TorqueBalance, TorqueChange, torque_balances, torque_changes, torque_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ..data.simulation import Trial
+    from ..storage.atomic import ResultFiles
+    from ..storage.osim import OsimModel
+    from .write import Refinement
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TorqueCheck:
+    """Joint torques of a refined trial.
+
+    Parameters
+    ----------
+    terms : TorqueTerms
+        Inverse dynamics, and what the muscles' torques are made of.
+    opensim, refined : numpy.ndarray, shape (rows, coordinates)
+        Torques of OpenSim's and of the refined activations, by the same method (Nm).
+    compared : numpy.ndarray of bool, shape (rows, coordinates)
+        Rows that count.
+    consistent : numpy.ndarray, shape (rows, coordinates), optional
+        Torques of the activations that a redistribution made consistent (Nm).
+    exceeded : numpy.ndarray of bool, shape (rows, coordinates), optional
+        Where it could not keep a reserve within its bound.
+    controls : numpy.ndarray, shape (rows, coordinates), optional
+        Torques of the activations that the consistent controls lead to (Nm).
+    """
+
+    terms: TorqueTerms
+    opensim: Array
+    refined: Array
+    compared: NDArray[np.bool_]
+    consistent: Array | None = None
+    exceeded: NDArray[np.bool_] | None = None
+    controls: Array | None = None
+
+    def changes(self) -> Sequence[TorqueChange]:
+        """Measure the torques' errors and changes.
+
+        Returns
+        -------
+        sequence of TorqueChange
+            One per coordinate; TorqueBalance where there are consistent activations.
+        """
+        terms = self.terms
+        needed = terms.inverse_dynamics
+        changes = torque_changes(terms.coordinates, needed, self.opensim, self.refined, self.compared)
+        if self.consistent is None or self.exceeded is None or self.controls is None:
+            return changes
+        return torque_balances(changes, needed, self.consistent, self.controls, self.compared, self.exceeded)
+
+    def write(self, files: ResultFiles, title: str, figure_format: str, precision: int) -> None:
+        """Write the torques, their summary and a figure, and say it in the log.
+
+        Parameters
+        ----------
+        files : ResultFiles
+            Where to.
+        title : str
+            What the results' names begin with.
+        figure_format : {'png', 'svg'}
+            Format of the figure.
+        precision : int
+            Decimals.
+        """
+        from ..report.estimate_figures import TorqueCurves, draw_torques
+
+        terms = self.terms
+        curves = [
+            TorqueCurves(
+                name,
+                terms.inverse_dynamics[:, k],
+                self.opensim[:, k],
+                self.refined[:, k],
+                self.compared[:, k],
+                None if self.consistent is None else self.consistent[:, k],
+            )
+            for k, name in enumerate(terms.coordinates)
+        ]
+        columns = {
+            f"{curve.coordinate}_{kind}": values
+            for curve in curves
+            for kind, values in (
+                ("inverse_dynamics", curve.needed),
+                ("opensim", curve.opensim),
+                ("refined", curve.refined),
+                ("consistent", curve.consistent),
+            )
+            if values is not None
+        }
+        table = np.column_stack(list(columns.values()))
+        series = TimeSeries(terms.time, tuple(columns), table, name=f"{title}_torques")
+        write_storage(files.path(f"{title}_torques.sto"), series, precision=precision)
+        rows = self.changes()
+        write_rows(files.path(f"{title}_torques.csv"), TorqueChange if self.consistent is None else TorqueBalance, rows)
+        logger.info("Joint torques, of muscles with rigid tendons, against inverse dynamics (refined cycles only):")
+        for line in torque_table(rows):
+            logger.info("%s", line)
+        logger.info(
+            "Read the change, not the RMSE alone: the simulation had elastic tendons and reserve actuators, which this "
+            "method leaves out, so OpenSim's own activations do not meet inverse dynamics either."
+        )
+        draw_torques(
+            terms.time,
+            curves,
+            files.path(f"{title}_torques.{figure_format}"),
+            title=f"{title}: joint torques",
+            caption="Torques of activations: all muscles of the model with rigid tendons, the same method for all.",
+        )
+
+
+@dataclass(frozen=True)
+class ActivationRows:
+    """A trial's activations at the rows of its motion.
+
+    Parameters
+    ----------
+    opensim, refined : numpy.ndarray, shape (rows, muscles)
+        OpenSim's activations, and with the refined ones in their place.
+    within : numpy.ndarray of bool, shape (rows, muscles)
+        Rows in which a muscle was refined.
+    """
+
+    opensim: Array
+    refined: Array
+    within: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, refinement: Refinement, terms: TorqueTerms) -> ActivationRows:
+        """Interpolate a trial's activations.
+
+        Parameters
+        ----------
+        refinement : Refinement
+            The refined trial.
+        terms : TorqueTerms
+            The motion's rows, and the muscles wanted.
+
+        Returns
+        -------
+        ActivationRows
+            The activations.
+        """
+        trial, muscles = refinement.trial, terms.muscles
+        trial.require_finite(muscles)
+        refined = {item.target.muscle: refinement.bounded(item).data for item in refinement.refined}
+        rows = {item.target.muscle: item.refined for item in refinement.refined}
+        before = np.column_stack([trial.activations[name] for name in muscles])
+        after = np.column_stack([refined.get(name, trial.activations[name]) for name in muscles])
+        inside = np.column_stack([rows.get(name, np.zeros(len(trial.time), dtype=bool)) for name in muscles])
+        return cls(
+            interpolate(trial.time, before, terms.time),
+            interpolate(trial.time, after, terms.time),
+            interpolate(trial.time, inside.astype(float), terms.time) >= 1.0,
+        )
+
+
+def joint_terms(
+    trial: Trial,
+    model: OsimModel,
+    coordinates_file: Path | None,
+    external_loads_file: Path | None,
+    lowpass: float,
+    coordinates: Sequence[str],
+) -> TorqueTerms:
+    """Compute the torques that a trial's motion needs and what those of its muscles are made of.
+
+    Parameters
+    ----------
+    trial : Trial
+        The simulation.
+    model : OsimModel
+        Its model.
+    coordinates_file : pathlib.Path or None
+        The motion; None: the coordinates in the trial's own file.
+    external_loads_file : pathlib.Path or None
+        ExternalLoads.
+    lowpass : float
+        Cut-off of the filter for the coordinates (Hz); negative: none.
+    coordinates : sequence of str
+        The coordinates looked at; empty: all rotations that muscles turn.
+
+    Returns
+    -------
+    TorqueTerms
+        At the motion's rows within the trial.
+
+    Raises
+    ------
+    opensim_nem2e.errors.NEM2EError
+        The motion or the model cannot be used, or OpenSim failed.
+    """
+    motion_series = trial.source if coordinates_file is None else read_storage(coordinates_file, model=model.path)
+    if external_loads_file is None:
+        logger.warning("No <external_loads_file> was given: the torque check takes it that nothing touches the body.")
+    motion = analyse_motion(
+        model.path,
+        motion_series,
+        external_loads_file,
+        lowpass=lowpass,
+        start=float(trial.time[0]),
+        end=float(trial.time[-1]),
+    )
+    muscles = [name for name in model.muscles if name in trial.activations]
+    silent = [name for name in model.muscles if name not in trial.activations]
+    if silent:
+        logger.warning("The torque check leaves out muscles without activations: %s.", ", ".join(silent))
+    terms = torque_terms(model.path, motion, muscles=muscles, coordinates=coordinates)
+    if terms.outside.any():
+        logger.warning(
+            "In %d of %d rows the motion leaves the range of the fitted muscle paths: they are not compared.",
+            int(terms.outside.sum()),
+            len(terms.outside),
+        )
+    return terms
+
+
+def check_torques(refinement: Refinement, terms: TorqueTerms) -> TorqueCheck:
+    """Compare the torques that the motion needs with those that activations make, before and after refinement.
+
+    Parameters
+    ----------
+    refinement : Refinement
+        The refined trial.
+    terms : TorqueTerms
+        What its torques are made of.
+
+    Returns
+    -------
+    TorqueCheck
+        The torques of coordinates that a refined muscle turns; rows count in which it is within a refined cycle.
+
+    Raises
+    ------
+    opensim_nem2e.errors.ModelError
+        No row of the motion lies within a refined cycle.
+    """
+    given = ActivationRows.of(refinement, terms)
+    turns = np.abs(terms.moment_arms).max(axis=0) > MOMENT_ARM_THRESHOLD
+    compared = (given.within.astype(int) @ turns.astype(int) > 0) & ~terms.outside[:, np.newaxis]
+    touched = compared.any(axis=0)
+    if not touched.any():
+        raise ModelError("The motion has no row within a refined gait cycle: torques cannot be compared.")
+    untouched = [name for name, yes in zip(terms.coordinates, touched, strict=True) if not yes]
+    if untouched:
+        logger.info("No refined muscle turns %s: not in the torque check.", ", ".join(untouched))
+        terms = terms.of([name for name in terms.coordinates if name not in untouched])
+    return TorqueCheck(
+        terms=terms,
+        opensim=terms.torques(given.opensim),
+        refined=terms.torques(given.refined),
+        compared=compared[:, touched],
+    )

@@ -1,0 +1,353 @@
+"""What STDRCrossValidateTool writes: the outcomes of a study as tables, and what is said about them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from ..data.manifest import Trial
+    from ..storage.atomic import ResultFiles
+    from .cross_validate import Outcome
+
+#: Methods by their name in the tables, in the order in which they are shown.
+METHODS = {
+    "opensim": "OpenSim",
+    "stdr_net": "STDR-Net",
+    "mean": "mean training EMG profile",
+    "shift": "time shift learned on the training cycles",
+    "ridge": "ridge regression on the same input",
+}
+
+#: Splittings: what they are, where networks are judged, and whether that is easier than on new people.
+SPLITTING_MEANINGS = {
+    "leave_one_subject_out": (
+        "All cycles of one subject are left out at a time.",
+        "on people they have not seen",
+    ),
+    "leave_one_speed_out": (
+        "All cycles at one speed (rounded to 0.1 m/s) are left out at a time and judged for people who are also in the "
+        "training cycles. Easier than leaving subjects out: the person is seen in training.",
+        "on speeds they have not seen, of people they have (easier than new people)",
+    ),
+    "leave_one_trial_out": (
+        "All cycles of one trial are left out at a time and judged for people who are also in the training cycles. "
+        "Easier than leaving subjects out: the person is seen in training.",
+        "on trials they have not seen, of people they have (easier than new people)",
+    ),
+}
+
+_EMG_SCALES = {
+    "subject_max": "EMG is divided by the maximum of its channel over the subject's own cycles. The EMG of a person "
+    "who is left out is thus scaled by itself: for judging only, and by a number that nobody has who has no EMG of "
+    "this person. It changes no cycle of anyone else.",
+    "trial_max": "EMG is divided by the maximum of its channel over the cycles of the same trial: that of cycles that "
+    "are left out by a number that nobody has who has no EMG of them. It changes no other trial.",
+    "none": "EMG is taken as it is.",
+}
+_SHARED_SCALE = (
+    " With this splitting the cycles that are left out share their maximum with the training cycles of the same "
+    "person: one number per channel and person is known across the split."
+)
+
+
+@dataclass
+class StudyTables:
+    """The tables of a study.
+
+    Parameters
+    ----------
+    outcomes : sequence of Outcome
+        What came of every network.
+    """
+
+    outcomes: Sequence[Outcome] = field(repr=False)
+    cycles: pd.DataFrame = field(init=False, repr=False)
+    subjects: pd.DataFrame = field(init=False, repr=False)
+    statistics: pd.DataFrame = field(init=False, repr=False)
+    conditions: pd.DataFrame = field(init=False, repr=False)
+    checks: pd.DataFrame = field(init=False, repr=False)
+    shortcut: pd.DataFrame = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        import pandas as pd
+
+        from .statistics import (
+            compare_conditions,
+            muscle_statistics,
+            shortcut_statistics,
+            subject_means,
+        )
+
+        self.cycles = pd.concat([_cycle_rows(outcome) for outcome in self.outcomes], ignore_index=True)
+        self.subjects = subject_means(self.cycles)
+        self.statistics = muscle_statistics(self.subjects, self.cycles)
+        self.conditions = compare_conditions(self.subjects)
+        self.checks = pd.concat([_check_rows(outcome) for outcome in self.outcomes], ignore_index=True)
+        self.shortcut = shortcut_statistics(self.checks)
+
+    def write(self, files: ResultFiles, name: str) -> None:
+        """Write all tables.
+
+        Parameters
+        ----------
+        files : ResultFiles
+            The run's results.
+        name : str
+            What the files' names begin with.
+        """
+        import numpy as np
+        import pandas as pd
+
+        tables = {
+            "cycles": self.cycles,
+            "curves": pd.concat([_curve_rows(outcome) for outcome in self.outcomes], ignore_index=True),
+            "losses": pd.concat([_loss_rows(outcome) for outcome in self.outcomes], ignore_index=True),
+            "statistics": self.statistics,
+            "conditions": self.conditions,
+            "subjects": self.subjects,
+        }
+        for what, table in tables.items():
+            table.to_csv(files.path(f"{name}_{what}.csv"), index=False, float_format="%.9g", lineterminator="\n")
+        # The stream keeps NumPy from changing the temporary file's name.
+        with files.path(f"{name}_attention.npz").open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **_attention(self.outcomes))
+
+    def baseline_choices(self) -> list[dict[str, Any]]:
+        """List what the baselines chose on the training cycles of every fold.
+
+        Returns
+        -------
+        list of dict
+            ``condition, muscle, held_out`` and for each baseline what it chose.
+        """
+        found = {(outcome.condition, outcome.muscle, outcome.held_out): outcome.parameters for outcome in self.outcomes}
+        names = ("condition", "muscle", "held_out")
+        return [{**dict(zip(names, key, strict=True)), **chosen} for key, chosen in found.items()]
+
+    def shortcut_check(self) -> dict[str, Any]:
+        """Report the check for shortcut learning, muscle by muscle and fold by fold.
+
+        Returns
+        -------
+        dict of str to object
+            For the study's JSON file.
+        """
+        from .cross_validate import DRAWS, FREQUENCIES
+        from .statistics import shortcut_verdicts
+
+        keys = ["seed", "condition", "muscle", "held_out", "subject"]
+        folds = self.checks.groupby(keys, sort=False)[["E_opensim", "E", "E_changed"]].mean().reset_index()
+        return {
+            "meaning": "The trained networks are given inputs of randomly changed frequency and phase. Networks that "
+            "refine their input get worse (change = E_changed / E - 1 > 0); those that have learned the average "
+            "waveform do not notice. Er_changed is relative to OpenSim's error of the unchanged cycle.",
+            "verdicts": shortcut_verdicts(self.shortcut),
+            "draws_per_cycle": DRAWS,
+            "frequency_factors": list(FREQUENCIES),
+            "phases": [0.0, 1.0],
+            "muscles": self.shortcut.to_dict("records"),
+            "folds": folds.to_dict("records"),
+        }
+
+
+def splitting_words(splitting: str, emg_normalization: str) -> dict[str, Any]:
+    """Say what a splitting and the scale of EMG mean for what is found.
+
+    Parameters
+    ----------
+    splitting : {'leave_one_subject_out', 'leave_one_speed_out', 'leave_one_trial_out'}
+        What is left out.
+    emg_normalization : {'subject_max', 'trial_max', 'none'}
+        What EMG is divided by.
+
+    Returns
+    -------
+    dict of str to object
+        ``name, meaning, judged, easier, emg_scale``.
+    """
+    meaning, judged = SPLITTING_MEANINGS[splitting]
+    scale = _EMG_SCALES[emg_normalization]
+    easier = splitting != "leave_one_subject_out"
+    if easier and emg_normalization == "subject_max":
+        scale += _SHARED_SCALE
+    return {"name": splitting, "meaning": meaning, "judged": judged, "easier": easier, "emg_scale": scale}
+
+
+def reproducibility(threads: int) -> dict[str, Any]:
+    """State how far the results can be reproduced, and on what they were made.
+
+    Parameters
+    ----------
+    threads : int
+        Threads of each network's computation.
+
+    Returns
+    -------
+    dict of str to object
+        ``tier, meaning, system, machine, processor, threads``.
+    """
+    return {
+        "tier": "same bits on the same machine",
+        "meaning": "The same data, settings, package versions, processor and number of threads give the same tables to "
+        "the last digit, whatever the number of jobs and the order of trials and columns. On other processors or "
+        "versions rounding differs and trainings drift apart: compare statistics, not curves.",
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "threads": threads,
+    }
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file; what is not a finite number becomes null.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    content : mapping of str to object
+        What is written.
+    """
+    path.write_text(json.dumps(_plain(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def _network_columns(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "seed": outcome.seed,
+        "condition": outcome.condition,
+        "muscle": outcome.muscle,
+        "held_out": outcome.held_out,
+    }
+
+
+def _trial_columns(trials: Sequence[Trial]) -> dict[str, list[Any]]:
+    return {name: [getattr(trial, name) for trial in trials] for name in ("subject", "dataset", "trial", "stride")}
+
+
+def _cycle_rows(outcome: Outcome) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    from ..signals.compare import best_lags, correlations, cycle_errors, peak_errors
+
+    trials, emg = outcome.test.trials, outcome.emg
+    durations = np.array([trial.end - trial.start for trial in trials])
+    tables = []
+    for method, curves in outcome.curves.items():
+        peaks = peak_errors(curves, emg)
+        r, lags = best_lags(curves, emg)
+        columns = {
+            **_network_columns(outcome),
+            **_trial_columns(trials),
+            "motion": [trial.motion for trial in trials],
+            "speed_m_s": [math.nan if trial.speed is None else trial.speed for trial in trials],
+            "side": [trial.side for trial in trials],
+            "activation_source": [trial.activation_source for trial in trials],
+            "duration_s": durations,
+            "method": method,
+            "E": cycle_errors(curves, emg),
+            "R2": correlations(curves, emg) ** 2,
+            "peak_error_percent": 100 * peaks,
+            "peak_error_ms": 1e3 * peaks * durations,
+            "best_lag_r": r,
+            "best_lag_percent": 100 * lags,
+        }
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _curve_rows(outcome: Outcome) -> pd.DataFrame:
+    import pandas as pd
+
+    trials = outcome.test.trials
+    tables = []
+    for method, curves in {"emg": outcome.emg, **outcome.curves}.items():
+        columns = {
+            **_network_columns(outcome),
+            **_trial_columns(trials),
+            "side": [trial.side for trial in trials],
+            "activation_source": [trial.activation_source for trial in trials],
+            "method": method,
+        }
+        columns |= {f"y{k:02d}": curves[:, k] for k in range(curves.shape[1])}
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _loss_rows(outcome: Outcome) -> pd.DataFrame:
+    import pandas as pd
+
+    history = outcome.trained.history
+    columns = {
+        **_network_columns(outcome),
+        "epoch": [epoch.number for epoch in history],
+        "loss": [epoch.loss for epoch in history],
+        "validation_loss": [math.nan if epoch.validation_loss is None else epoch.validation_loss for epoch in history],
+    }
+    return pd.DataFrame(columns)
+
+
+def _check_rows(outcome: Outcome) -> pd.DataFrame:
+    import pandas as pd
+
+    from ..signals.compare import cycle_errors
+
+    columns = {
+        **_network_columns(outcome),
+        "subject": outcome.test.subjects,
+        "E_opensim": cycle_errors(outcome.curves["opensim"], outcome.emg),
+        "E": cycle_errors(outcome.curves["stdr_net"], outcome.emg),
+        "E_changed": outcome.changed_errors,
+    }
+    return pd.DataFrame(columns)
+
+
+def _attention(outcomes: Sequence[Outcome]) -> dict[str, NDArray[np.generic]]:
+    """Average attention over all cycles that were left out; name the inputs beside it."""
+    import numpy as np
+
+    groups: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault(f"{outcome.condition}/{outcome.muscle}", []).append(outcome)
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for key, members in groups.items():
+        counts = [len(outcome.emg) for outcome in members]
+        arrays[key] = np.average([outcome.attention for outcome in members], axis=0, weights=counts)
+        arrays[f"{key}/inputs"] = np.array(members[0].test.inputs)
+    return arrays

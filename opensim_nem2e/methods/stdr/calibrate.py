@@ -1,0 +1,251 @@
+"""Calibrate a network to one person on a few of this person's strides.
+
+What is unknown about a person is mostly a curve: how this person's mean EMG cycle differs from what the network,
+trained on others, says. It is estimated in closed form (:func:`shrink_to_person`). Fine-tuning the weights is tried
+beside it, and is kept only where strides that it has not seen say that it is better (:func:`calibrate`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...data.gait_cycles import TargetData
+from ...errors import TrainingError
+from ...signals.compare import cycle_errors
+from ...training.task import Task, Trained, TrainingSettings
+from ..bundle import Network, refine_cycles
+from .conditions import Condition, split_cycle, variant_of, windows_per_cycle
+from .presets import Setting
+
+Array = NDArray[np.float64]
+
+#: Strides that a network trained on other people counts for: the variance among one person's strides divided by the
+#: variance, among people, of the person's mean cycle about the network. Estimates with one person left out were 0.24 to
+#: 0.37 (``benchmarks/calibration.py`` prints them); between 0.1 and 0.3 the error on new strides changed by under 1 %.
+PRIOR_STRIDES = 0.25
+
+#: Inner folds at most, and the smallest number of strides with which fine-tuning is tried: with fewer, a fold is a
+#: single stride, which may be the only one of its motion, and says little about the choice.
+FOLDS = 5
+FEWEST_STRIDES = 6
+
+#: How weights are fine-tuned, by property name; ``epochs`` is the largest number.
+FINE_TUNING: Mapping[str, Setting] = MappingProxyType(
+    {
+        "teacher_forcing": 1.0,
+        "epochs": 120,
+        "batch_size": 16,
+        "learning_rate": 0.003,
+        "weight_decay": 0.0,
+        "gradient_clip": 0.0,
+        "early_stopping_patience": 0,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A network that was calibrated, and what strides that it has not seen say of it.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    strides : int
+        Strides it was calibrated on.
+    epochs : int
+        Epochs for which the weights were fine-tuned; 0: closed form.
+    trained : Trained or None
+        The fine-tuning.
+    errors : mapping of str to float
+        E on strides left out of the calibration (inner folds), mean over strides: ``opensim``, ``initial``,
+        ``calibrated`` and ``mean`` (the mean cycle of the other strides). Empty with a single stride. Where the number
+        of epochs was chosen on the same folds, ``calibrated`` is a little too good.
+    """
+
+    network: Network
+    strides: int
+    epochs: int
+    trained: Trained | None
+    errors: Mapping[str, float]
+
+
+def shrink_to_person(network: Network, data: TargetData, condition: Condition, samples: int) -> Network:
+    """Calibrate in closed form: the mean of the person's EMG and the network's output, weighted by what each is worth.
+
+    The person's mean cycle is taken as normally distributed about the network's output, and the strides about this mean
+    (Morris 1983, J Am Stat Assoc 78:47-55). With n strides the estimate is ``(n * mean + k * network) / (n + k)``, k
+    being :data:`PRIOR_STRIDES`. A One-Quarter network does not know which quarter it sees and has no place for a mean
+    cycle; there the mean of the residuals is added, with the same weight.
+
+    Parameters
+    ----------
+    network : Network
+        The network.
+    data : TargetData
+        The person's strides.
+    condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
+        The network's input condition.
+    samples : int
+        Samples of one network window.
+
+    Returns
+    -------
+    Network
+        The same weights with another offset and scale of the output, and of the linear part if there is one.
+    """
+    if windows_per_cycle(condition) > 1:
+        return _add_residual(network, data, condition, samples)
+    weight = len(data.y) / (len(data.y) + PRIOR_STRIDES)
+    offset = weight * data.y.mean(axis=0) + (1 - weight) * network.output_offset
+    scale = (1 - weight) * network.output_scale
+    linear = None if network.linear is None else network.linear.scaled(1 - weight)
+    return replace(
+        network, output_offset=offset.astype(np.float32), output_scale=scale.astype(np.float32), linear=linear
+    )
+
+
+def _add_residual(network: Network, data: TargetData, condition: Condition, samples: int) -> Network:
+    residual = data.y - refine_cycles(network, data.x, condition, samples)[0]
+    mean = split_cycle(residual, condition, samples).mean(axis=0)
+    weight = len(data.y) / (len(data.y) + PRIOR_STRIDES)
+    return replace(network, output_offset=(network.output_offset + weight * mean).astype(np.float32))
+
+
+def calibrate(
+    network: Network, data: TargetData, condition: Condition, samples: int, settings: TrainingSettings
+) -> Calibrated:
+    """Calibrate a network to a person.
+
+    The closed form is computed. With six strides or more the weights are fine-tuned, too, from the network with the
+    person's mean residual added: without each of up to five groups of strides in turn, to see on the strides left out
+    which number of epochs is best, and whether it is better than the closed form by more than the standard error of the
+    difference (the one-standard-error rule, Hastie, Tibshirani and Friedman 2009, section 7.10). If so, it is
+    fine-tuned on all strides for this number of epochs.
+
+    Parameters
+    ----------
+    network : Network
+        The network to start from.
+    data : TargetData
+        The person's strides, at ``cycle_samples(condition, samples)`` samples, with the network's inputs.
+    condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
+        The network's input condition.
+    samples : int
+        Samples of one network window.
+    settings : TrainingSettings
+        How weights are fine-tuned; ``epochs`` is the largest number. ``hidden`` and ``score`` are the network's.
+
+    Returns
+    -------
+    Calibrated
+        The calibrated network.
+
+    Raises
+    ------
+    opensim_nem2e.errors.TrainingError
+        There are no strides, they are of several people, or fine-tuning diverged.
+    """
+    people = sorted(set(data.subjects.tolist()))
+    if len(people) != 1:
+        raise TrainingError(
+            f"A network is calibrated to one person, but the cycles of '{data.target}' are of "
+            f"{', '.join(people) or 'nobody'}."
+        )
+    strides = len(data.y)
+    if strides == 1:
+        return Calibrated(shrink_to_person(network, data, condition, samples), 1, 0, None, {})
+    count = min(FOLDS, strides)
+    folds = [
+        (data.select(held), data.select(~held)) for held in (np.arange(strides) % count == k for k in range(count))
+    ]
+    step = windows_per_cycle(condition)
+
+    def left_out(found: Callable[[TargetData, TargetData], Array]) -> float:
+        """Average E over the strides left out."""
+        pairs = ((found(held, rest)[..., ::step], held.y[:, ::step]) for held, rest in folds)
+        return float(np.mean(np.concatenate([cycle_errors(estimate, y) for estimate, y in pairs])))
+
+    def refined(used: Network, held: TargetData) -> Array:
+        return refine_cycles(used, held.x, condition, samples)[0]
+
+    closed = [shrink_to_person(network, rest, condition, samples) for _, rest in folds]
+    squares = [float(np.mean((refined(one, held) - held.y) ** 2)) for one, (held, _) in zip(closed, folds, strict=True)]
+    tuning = _FineTuning(network, condition, samples, settings)
+    epochs = tuning.best_epochs(folds, squares) if strides >= FEWEST_STRIDES else 0
+    if epochs:
+        tuned = tuning.train([*(rest for _, rest in folds), data], epochs)
+        seen, (final, trained) = [one for one, _ in tuned[:-1]], tuned[-1]
+    else:
+        seen, final, trained = closed, shrink_to_person(network, data, condition, samples), None
+    networks = iter(seen)
+    errors = {
+        "opensim": left_out(lambda held, rest: held.own),
+        "initial": left_out(lambda held, rest: refined(network, held)),
+        "calibrated": left_out(lambda held, rest: refined(next(networks), held)),
+        "mean": left_out(lambda held, rest: rest.y.mean(axis=0)),
+    }
+    return Calibrated(final, strides, epochs, trained, errors)
+
+
+@dataclass(frozen=True)
+class _FineTuning:
+    """Trains all weights of a network on, from the network with a person's mean residual added."""
+
+    network: Network
+    condition: Condition
+    samples: int
+    settings: TrainingSettings
+
+    def best_epochs(self, folds: Sequence[tuple[TargetData, TargetData]], closed: Sequence[float]) -> int:
+        """Choose the number of epochs; 0 where fine-tuning is not clearly better than the closed form.
+
+        ``closed`` are the mean squared errors of the closed form on the strides that each fold leaves out.
+        """
+        starts = [self._start(rest) for _, rest in folds]
+        tasks = [self._task(start, rest, held) for start, (held, rest) in zip(starts, folds, strict=True)]
+        losses = [[epoch.validation_loss for epoch in trained.history] for trained in self._run(tasks)]
+        tuned = np.array(losses, dtype=np.float64) * float(self.network.output_scale[0]) ** 2
+        best = int(np.argmin(tuned.mean(axis=0)))
+        gain = np.array(closed) - tuned[:, best]
+        return best + 1 if gain.mean() > gain.std(ddof=1) / math.sqrt(len(folds)) else 0
+
+    def train(self, sets: Sequence[TargetData], epochs: int) -> list[tuple[Network, Trained]]:
+        """Train one network on each set of strides."""
+        starts = [self._start(data) for data in sets]
+        tasks = [self._task(start, data, None, epochs) for start, data in zip(starts, sets, strict=True)]
+        found = zip(starts, self._run(tasks), strict=True)
+        return [(replace(start, weights=trained.weights), trained) for start, trained in found]
+
+    def _start(self, data: TargetData) -> Network:
+        return _add_residual(self.network, data, self.condition, self.samples)
+
+    def _task(self, start: Network, data: TargetData, held: TargetData | None, epochs: int | None = None) -> Task:
+        def windows(cycles: TargetData) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            x = split_cycle((cycles.x - start.input_offset) / start.input_scale, self.condition, self.samples)
+            y = split_cycle(cycles.y, self.condition, self.samples) - start.output_offset
+            if start.linear is not None:
+                y = y - start.linear.predict(split_cycle(cycles.x, self.condition, self.samples))
+            return x.astype(np.float32), (y / start.output_scale).astype(np.float32)
+
+        settings = replace(
+            self.settings,
+            hidden=start.hidden,
+            score=start.score,
+            epochs=epochs or self.settings.epochs,
+            patience=0,
+        )
+        left_out = None if held is None else windows(held)
+        return Task(variant_of(self.condition), settings, *windows(data), left_out, initial=start.weights)
+
+    def _run(self, tasks: Sequence[Task]) -> list[Trained]:
+        # Here, not above: what plans and judges trainings does not need PyTorch.
+        from ...training.trainer import train_task
+
+        return [train_task(task) for task in tasks]

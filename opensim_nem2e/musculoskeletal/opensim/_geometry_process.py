@@ -1,0 +1,144 @@
+"""The child process of :func:`opensim_nem2e.musculoskeletal.opensim.geometry.read_geometry`.
+
+Run as a script: ``python -P _geometry_process.py REQUEST ANSWER``, two JSON files. It imports nothing of this package,
+so that it works wherever the parent runs. Importing it has no effect.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+#: A joint angle beyond this is taken for degrees, whatever the file says (rad): no joint turns more than once.
+_ONE_TURN = 2.0 * math.pi
+
+#: ``opensim.Coordinate.MotionType``
+_ROTATIONAL = 1
+
+
+def measure(request: dict[str, Any]) -> dict[str, Any]:
+    """Put the model into each posture and read the positions of its joints and muscles.
+
+    Parameters
+    ----------
+    request : dict
+        ``model`` (file), ``coordinates`` (names), ``values`` (one row per posture, one number per name), ``largest``
+        (the largest magnitude of each coordinate in the whole motion), ``in_degrees``, and whether ``muscles`` are
+        wanted.
+
+    Returns
+    -------
+    dict
+        ``joints`` (names), ``centres`` (postures x joints x 3, m), ``bones`` (``[body, start, end]``: what lies between
+        the joint that carries the body, by index, and another joint or -1 for the body's own mass centre), ``ends``
+        (postures x bones x 3, m: where each bone ends), ``muscles`` (per name: postures x points x 3, m), ``up``
+        (unit vector against gravity), ``defaults`` (coordinates that the request does not name), ``no_path`` (muscles
+        without path points) and ``taken_for_degrees`` (the coordinate that shows it, or none).
+    """
+    import opensim
+
+    opensim.Logger.setLevelString("error")
+    model = opensim.Model(request["model"])
+    coordinates = model.getCoordinateSet()
+    for i in range(coordinates.getSize()):
+        # The motion says where a joint is. Unlocked before there is a state: the assembly would lock it again.
+        coordinates.get(i).setDefaultLocked(False)
+    state = model.initSystem()
+    known = [coordinates.get(i).getName() for i in range(coordinates.getSize())]
+    columns = [i for i, name in enumerate(request["coordinates"]) if name in known]
+    given = [(coordinates.get(request["coordinates"][i]), i) for i in columns]
+    turning = [(c, i) for c, i in given if c.getMotionType() == _ROTATIONAL]
+    wide = next((c for c, i in turning if request["largest"][i] > _ONE_TURN), None)
+    factor = math.pi / 180.0 if request["in_degrees"] or wide is not None else 1.0
+
+    joints, bones = _tree(model, state)
+    muscles, no_path = _paths(model, opensim) if request["muscles"] else ({}, [])
+    answer: dict[str, Any] = {
+        "joints": [joint.getName() for joint in joints],
+        "bones": [[body.getName(), start, end] for body, start, end in bones],
+        "centres": [],
+        "ends": [],
+        "muscles": {name: [] for name in muscles},
+        "up": _up(model),
+        "defaults": sorted(set(known) - set(request["coordinates"])),
+        "no_path": no_path,
+        "taken_for_degrees": wide.getName() if wide is not None and not request["in_degrees"] else None,
+    }
+    for row in request["values"]:
+        for coordinate, i in given:
+            scale = factor if coordinate.getMotionType() == _ROTATIONAL else 1.0
+            coordinate.setValue(state, row[i] * scale, False)
+        if model.getConstraintSet().getSize():
+            # Coordinates that follow others, such as a patella's, are seldom in a motion.
+            model.assemble(state)
+        model.realizePosition(state)
+        centres = [_numbers(joint.getChildFrame().getPositionInGround(state)) for joint in joints]
+        answer["centres"].append(centres)
+        answer["ends"].append(
+            [
+                centres[end] if end >= 0 else _numbers(body.findStationLocationInGround(state, body.getMassCenter()))
+                for body, start, end in bones
+            ]
+        )
+        for name, path in muscles.items():
+            points = path.getCurrentPath(state)
+            found = [_numbers(points.get(k).getLocationInGround(state)) for k in range(points.getSize())]
+            answer["muscles"][name].append(found)
+    return answer
+
+
+def _numbers(vector: Any) -> list[float]:
+    return [float(vector.get(i)) for i in range(3)]
+
+
+def _up(model: Any) -> list[float]:
+    gravity = _numbers(model.getGravity())
+    size = math.hypot(*gravity)
+    # OpenSim's convention where a model has no gravity.
+    return [-g / size for g in gravity] if size else [0.0, 1.0, 0.0]
+
+
+def _tree(model: Any, state: Any) -> tuple[list[Any], list[tuple[Any, int, int]]]:
+    """Return the joints, and for each body the joint that carries it with each joint that it carries itself."""
+    found = model.getJointSet()
+    joints = [found.get(i) for i in range(found.getSize())]
+    parents = [joint.getParentFrame().findBaseFrame().getName() for joint in joints]
+    children = [joint.getChildFrame().findBaseFrame().getName() for joint in joints]
+    bodies = model.getBodySet()
+    bones = []
+    for start, body in enumerate(children):
+        ends = [k for k, parent in enumerate(parents) if parent == body and not _is_appendix(joints[k], parents, state)]
+        # The last body of a chain (a foot, the trunk) reaches at least to its mass centre.
+        bones += [(bodies.get(body), start, end) for end in ends or [-1]]
+    drawn = [bone for bone in bones if not _is_appendix(joints[bone[1]], parents, state)]
+    return joints, drawn
+
+
+def _is_appendix(joint: Any, parents: list[str], state: Any) -> bool:
+    """Tell whether a joint carries a last body that only follows other coordinates, such as a patella."""
+    if joint.getChildFrame().findBaseFrame().getName() in parents or not joint.numCoordinates():
+        return False
+    return all(joint.get_coordinates(i).isDependent(state) for i in range(joint.numCoordinates()))
+
+
+def _paths(model: Any, opensim: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the muscles' paths, and the names of those whose path has no points (a function instead)."""
+    muscles = model.getMuscles()
+    paths, without = {}, []
+    for i in range(muscles.getSize()):
+        muscle = muscles.get(i)
+        path = opensim.GeometryPath.safeDownCast(muscle.getPath())
+        if path is None:
+            without.append(muscle.getName())
+        else:
+            paths[muscle.getName()] = path
+    return paths, without
+
+
+if __name__ == "__main__":
+    request_file, answer_file = map(Path, sys.argv[1:3])
+    answer = measure(json.loads(request_file.read_text(encoding="utf-8")))
+    answer_file.write_text(json.dumps(answer), encoding="utf-8")

@@ -1,0 +1,182 @@
+"""Where a model's joints and muscles are at some times of a motion: a stick skeleton with muscle paths.
+
+OpenSim computes the positions, in a process of its own (`_geometry_process.py`), so that a model that crashes it costs
+a figure and not the program.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...errors import CycleError, LabelError, ModelError
+from ...log import logger
+from ...signals.resample import interpolate
+from ...storage import TimeSeries, parse_label, read_model, read_storage
+from . import _geometry_process
+from .processes import run_script
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A model's joints, bones and muscle paths at some times, in the ground frame.
+
+    Parameters
+    ----------
+    times : numpy.ndarray, shape (times,)
+        When (s).
+    joints : tuple of str
+        The joints' names.
+    centres : numpy.ndarray, shape (times, joints, 3)
+        Where each joint is: the origin of its frame on the body it carries (m).
+    bodies : tuple of str, length bones
+        The body that each bone belongs to; a body that carries several joints has a bone to each of them.
+    bones : numpy.ndarray, shape (times, bones, 2, 3)
+        Start and end of each bone (m): from the joint that carries the body to a joint that the body carries, or to the
+        body's mass centre if it is the last of its chain.
+    muscles : mapping of str to tuple of numpy.ndarray, each (points, 3)
+        For each muscle its path points at each time, from origin to insertion (m). Their number changes where a
+        muscle comes to lie on a wrapping surface.
+    up : numpy.ndarray, shape (3,)
+        Unit vector against gravity.
+    """
+
+    times: Array
+    joints: tuple[str, ...]
+    centres: Array
+    bodies: tuple[str, ...]
+    bones: Array
+    muscles: Mapping[str, tuple[Array, ...]]
+    up: Array
+
+
+def read_geometry(
+    model_file: str | os.PathLike[str],
+    motion_file: str | os.PathLike[str],
+    times: ArrayLike,
+    *,
+    muscles: bool = True,
+    timeout: float | None = 300.0,
+) -> Geometry:
+    """Find the positions of a model's joints and of its muscles' paths at some times of a motion.
+
+    Coordinates that the motion does not hold keep the model's default value, unless they follow others: then OpenSim's
+    assembly finds them. Locked coordinates are unlocked, since the motion says where they are.
+
+    Parameters
+    ----------
+    model_file : str or os.PathLike
+        The model (``.osim``).
+    motion_file : str or os.PathLike
+        Its coordinates over time: a motion (``.mot``, ``.sto``; degrees or radians, as its header says) or a states
+        file. A header that OpenSim damaged is healed. A file that says radians and holds a joint angle beyond a whole
+        turn is taken for degrees, with a warning: stock examples of OpenSim have such files.
+    times : array_like, shape (times,)
+        When (s). Rows are interpolated linearly.
+    muscles : bool
+        Whether muscle paths are wanted: without them it is several times faster.
+    timeout : float, optional
+        Give up after so many seconds.
+
+    Returns
+    -------
+    Geometry
+        The positions.
+
+    Raises
+    ------
+    opensim_nem2e.errors.MissingFileError
+        A file is missing.
+    opensim_nem2e.errors.StorageError
+        The motion cannot be read.
+    opensim_nem2e.errors.LabelError
+        The motion has no coordinate of the model.
+    opensim_nem2e.errors.CycleError
+        A time lies outside the motion.
+    opensim_nem2e.errors.ModelError
+        The file is no model, or its coordinates are no finite numbers at these times.
+    opensim_nem2e.errors.OpenSimRunError
+        OpenSim failed or crashed.
+    """
+    model = Path(model_file).absolute()
+    known = {coordinate.name for coordinate in read_model(model).coordinates}
+    motion = read_storage(motion_file, model=model)
+    at = np.atleast_1d(np.asarray(times, dtype=float))
+    if not (motion.n_rows and motion.time[0] <= at.min() and at.max() <= motion.time[-1]):
+        found = f"{motion.time[0]:g} to {motion.time[-1]:g} s" if motion.n_rows else "no rows"
+        raise CycleError(f"{motion_file}: the times {at.min():g} to {at.max():g} s must lie inside it, found {found}.")
+    columns = _coordinate_columns(motion, known)
+    if not columns:
+        raise LabelError(f"No column is a coordinate of the model '{model.name}'.", motion_file)
+    data = motion.data[:, list(columns.values())]
+    values = interpolate(motion.time, data, at)
+    if not np.isfinite(values).all():
+        raise ModelError(f"{motion_file}: coordinates must be numbers at {at.min():g} to {at.max():g} s, found 'nan'.")
+    answer = _ask(
+        model,
+        {
+            "model": str(model),
+            "coordinates": list(columns),
+            "values": values.tolist(),
+            "largest": np.nanmax(np.abs(data), axis=0).tolist(),
+            "in_degrees": motion.in_degrees,
+            "muscles": muscles,
+        },
+        timeout,
+    )
+    if answer["taken_for_degrees"]:
+        logger.warning(
+            "%s: its header says radians, but '%s' goes beyond a whole turn: the angles are taken for degrees.",
+            motion_file,
+            answer["taken_for_degrees"],
+        )
+    if answer["defaults"]:
+        logger.info(
+            "%s: not in the motion, so at their defaults unless others move them: %s.",
+            model.name,
+            ", ".join(answer["defaults"]),
+        )
+    if answer["no_path"]:
+        logger.warning("%s: no path points, so not drawn: %s.", model.name, ", ".join(answer["no_path"]))
+    centres = np.array(answer["centres"])
+    starts = [start for _, start, _ in answer["bones"]]
+    return Geometry(
+        times=at,
+        joints=tuple(answer["joints"]),
+        centres=centres,
+        bodies=tuple(body for body, _, _ in answer["bones"]),
+        bones=np.stack([centres[:, starts], np.array(answer["ends"])], axis=2),
+        muscles={name: tuple(np.array(points) for points in paths) for name, paths in answer["muscles"].items()},
+        up=np.array(answer["up"]),
+    )
+
+
+def _coordinate_columns(motion: TimeSeries, known: set[str]) -> dict[str, int]:
+    """Return the column of each coordinate, states before bare names of the same coordinate."""
+    found: dict[str, int] = {}
+    for column, label in enumerate(motion.labels):
+        kind, name, _ = parse_label(label)
+        # A coordinate whose own name ends as a speed's label does.
+        if kind == "speed" and label in known:
+            kind, name = "other", label
+        if name in known and (kind == "value" or (kind == "other" and name not in found)):
+            found[name] = column
+    return found
+
+
+def _ask(model: Path, request: Mapping[str, object], timeout: float | None) -> dict:
+    with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as folder:
+        question, answer = Path(folder, "request.json"), Path(folder, "answer.json")
+        question.write_text(json.dumps(request), encoding="utf-8")
+        run_script(_geometry_process.__file__, (question, answer), "Reading the geometry", model, timeout=timeout)
+        found: dict = json.loads(answer.read_text(encoding="utf-8"))
+        return found

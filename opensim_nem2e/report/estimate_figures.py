@@ -1,0 +1,411 @@
+"""Figures of refined activations, drawn without a display.
+
+matplotlib is imported inside the functions, and only its object-oriented half: nothing ever pops up on a
+screen, and a host program's own figures and back end are left alone.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..estimates.consistency import TradeOff
+
+#: Standard muscle names by functional group, in the order in which they are drawn.
+MUSCLE_GROUPS = {
+    "plantarflexors": ("soleus", "gasmed", "gaslat"),
+    "dorsiflexors": ("tib",),
+    "quadriceps": ("rect", "vaslat", "vasmed"),
+    "hamstrings": ("bi", "sem", "semit"),
+    "gluteals": ("glmax1", "glmax2", "glmax3", "glmed1", "glmed2", "glmed3"),
+}
+
+# Okabe & Ito's colours, which colour-blind readers can tell apart.
+_BEFORE = "#0072B2"
+_AFTER = "#D55E00"
+_CONSISTENT = "#007A5A"
+_UNREFINED = "#E8E8E8"
+_NEEDED = "0.6"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    """One muscle's curves for a before/after figure.
+
+    Parameters
+    ----------
+    muscle : str
+        The model's muscle name, the panel's title.
+    standard_name : str
+        The standard name, which chooses the group.
+    side : str
+        ``'r'``, ``'l'`` or ``''``.
+    before, after : numpy.ndarray, shape (rows,)
+        Activation, 0..1, as OpenSim gave it and as it was refined.
+    refined : numpy.ndarray of bool, shape (rows,)
+        The samples that belong to a complete cycle.
+    boundaries : tuple of float
+        Heel strikes (s) that start or end a refined cycle.
+    """
+
+    muscle: str
+    standard_name: str
+    side: str
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    refined: NDArray[np.bool_]
+    boundaries: tuple[float, ...]
+
+
+def group_of(standard_name: str) -> str:
+    """Return the functional group of a standard muscle name (``'other'`` when it has none).
+
+    Parameters
+    ----------
+    standard_name : str
+        Such as ``'soleus'``.
+
+    Returns
+    -------
+    str
+        A key of :data:`MUSCLE_GROUPS`, or ``'other'``.
+    """
+    for group, members in MUSCLE_GROUPS.items():
+        if standard_name in members:
+            return group
+    return "other"
+
+
+def grouped(curves: Sequence[BeforeAfter]) -> dict[str, list[BeforeAfter]]:
+    """Sort muscles into groups, right limb before left limb, in anatomical order.
+
+    Parameters
+    ----------
+    curves : sequence of BeforeAfter
+        All refined muscles of a trial.
+
+    Returns
+    -------
+    dict of str to list of BeforeAfter
+        Only groups that have members.
+    """
+    order = [name for members in MUSCLE_GROUPS.values() for name in members]
+    result: dict[str, list[BeforeAfter]] = {}
+    for group in [*MUSCLE_GROUPS, "other"]:
+        members = [curve for curve in curves if group_of(curve.standard_name) == group]
+        members.sort(
+            key=lambda c: (
+                order.index(c.standard_name) if c.standard_name in order else len(order),
+                c.standard_name,
+                {"r": 0, "l": 1}.get(c.side, 2),
+            )
+        )
+        if members:
+            result[group] = members
+    return result
+
+
+def draw_before_after(
+    time: NDArray[np.float64],
+    curves: Sequence[BeforeAfter],
+    path: Path,
+    *,
+    title: str,
+    caption: str = "",
+) -> None:
+    """Draw one muscle group's activations before and after refinement.
+
+    The layout follows figure 3 of the NEM2E paper (simulated and refined curve in one panel), over time
+    instead of over one cycle, so that every cycle of the trial and every sample that was left alone is seen.
+
+    Parameters
+    ----------
+    time : numpy.ndarray, shape (rows,)
+        Time (s).
+    curves : sequence of BeforeAfter
+        One panel each; a right muscle and its left twin share a row.
+    path : pathlib.Path
+        The figure's file; the suffix (``.png`` or ``.svg``) chooses the format.
+    title : str
+        Shown above the panels.
+    caption : str
+        One line under the panels.
+    """
+    stems = [curve.muscle[: -len(curve.side) - 1] if curve.side else curve.muscle for curve in curves]
+    _draw_panels(
+        _rows_of(stems, curves),
+        lambda axis, curve: _draw_panel(axis, time, curve),
+        path,
+        title=title,
+        caption=caption,
+        ylabel="activation",
+        sharey=True,
+    )
+
+
+@dataclass(frozen=True)
+class TorqueCurves:
+    """One coordinate's curves for the figure of the torque check.
+
+    Parameters
+    ----------
+    coordinate : str
+        The panel's title.
+    needed, opensim, refined : numpy.ndarray, shape (rows,)
+        Torque by inverse dynamics, of OpenSim's activations and of the refined ones (Nm).
+    compared : numpy.ndarray of bool, shape (rows,)
+        The rows that count; others are grey.
+    consistent : numpy.ndarray, shape (rows,), optional
+        Torque of the activations that a redistribution made consistent (Nm).
+    """
+
+    coordinate: str
+    needed: NDArray[np.float64]
+    opensim: NDArray[np.float64]
+    refined: NDArray[np.float64]
+    compared: NDArray[np.bool_]
+    consistent: NDArray[np.float64] | None = None
+
+
+def draw_torques(
+    time: NDArray[np.float64],
+    curves: Sequence[TorqueCurves],
+    path: Path,
+    *,
+    title: str,
+    caption: str = "",
+) -> None:
+    """Draw each coordinate's torque: inverse dynamics, OpenSim's activations, refined activations.
+
+    Parameters
+    ----------
+    time : numpy.ndarray, shape (rows,)
+        Time (s).
+    curves : sequence of TorqueCurves
+        One panel each; a right coordinate and its left twin share a row.
+    path : pathlib.Path
+        The figure's file; the suffix (``.png`` or ``.svg``) chooses the format.
+    title : str
+        Shown above the panels.
+    caption : str
+        One line under the panels.
+    """
+
+    def draw(axis: Any, curve: TorqueCurves) -> None:
+        _shade(axis, time, ~curve.compared, "not compared")
+        axis.plot(time, curve.needed, color=_NEEDED, linewidth=2.4, label="inverse dynamics")
+        axis.plot(time, curve.opensim, color=_BEFORE, linewidth=1.1, label="OpenSim's activations")
+        shown = np.where(curve.compared, curve.refined, np.nan)
+        axis.plot(time, shown, color=_AFTER, linewidth=1.6, label="refined activations")
+        if curve.consistent is not None:
+            shown = np.where(curve.compared, curve.consistent, np.nan)
+            axis.plot(time, shown, color=_CONSISTENT, linewidth=1.3, label="consistent activations")
+        axis.set_title(curve.coordinate, fontsize=9, loc="left")
+
+    stems = [re.sub("_[rl]$", "", curve.coordinate) for curve in curves]
+    _draw_panels(_rows_of(stems, curves), draw, path, title=title, caption=caption, ylabel="torque (Nm)", sharey=False)
+
+
+@dataclass(frozen=True)
+class ActivationCurves:
+    """One muscle's curves for the figure of a redistribution.
+
+    Parameters
+    ----------
+    muscle : str
+        The panel's title.
+    side : str
+        ``'r'``, ``'l'`` or ``''``.
+    opensim : numpy.ndarray, shape (rows,)
+        OpenSim's activation.
+    refined : numpy.ndarray, shape (rows,), or None
+        The refined activation; None for a muscle without a network.
+    consistent : numpy.ndarray, shape (rows,)
+        The activation that is consistent with the torques.
+    changed : numpy.ndarray of bool, shape (rows,)
+        Rows in which it differs from OpenSim's; others are grey.
+    emg : tuple of numpy.ndarray, or None
+        Time (s) and measured EMG, its maximum 1.
+    """
+
+    muscle: str
+    side: str
+    opensim: NDArray[np.float64]
+    refined: NDArray[np.float64] | None
+    consistent: NDArray[np.float64]
+    changed: NDArray[np.bool_]
+    emg: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+
+
+def draw_redistribution(
+    time: NDArray[np.float64], curves: Sequence[ActivationCurves], path: Path, *, title: str, caption: str = ""
+) -> None:
+    """Draw muscles' activations: OpenSim's, refined, consistent with the torques, and measured EMG.
+
+    Parameters
+    ----------
+    time : numpy.ndarray, shape (rows,)
+        Time (s).
+    curves : sequence of ActivationCurves
+        One panel each, four in a row; a right muscle and its left twin are neighbours.
+    path : pathlib.Path
+        The figure's file; the suffix (``.png`` or ``.svg``) chooses the format.
+    title : str
+        Shown above the panels.
+    caption : str
+        One line under the panels.
+    """
+
+    def draw(axis: Any, curve: ActivationCurves) -> None:
+        _shade(axis, time, ~curve.changed, "as OpenSim had it")
+        if curve.emg is not None:
+            axis.plot(*curve.emg, color=_NEEDED, linewidth=2.4, label="measured EMG")
+        axis.plot(time, curve.opensim, color=_BEFORE, linewidth=0.9, label="OpenSim")
+        if curve.refined is not None:
+            axis.plot(
+                time, np.where(curve.changed, curve.refined, np.nan), color=_AFTER, linewidth=1.4, label="refined"
+            )
+        shown = np.where(curve.changed, curve.consistent, np.nan)
+        axis.plot(time, shown, color=_CONSISTENT, linewidth=1.6, label="consistent")
+        axis.set_title(curve.muscle, fontsize=9, loc="left")
+        axis.set_ylim(0.0, 1.02)
+
+    stems = [curve.muscle[: -len(curve.side) - 1] if curve.side else curve.muscle for curve in curves]
+    panels = [curve for row in _rows_of(stems, curves) for curve in row]
+    rows = [panels[first : first + 4] for first in range(0, len(panels), 4)]
+    _draw_panels(rows, draw, path, title=title, caption=caption, ylabel="activation", sharey=True)
+
+
+def draw_tradeoff(curve: Sequence[TradeOff], path: Path, *, title: str, caption: str = "") -> None:
+    """Draw the torques' error against the distance from the refined activations, and against the error to EMG.
+
+    Parameters
+    ----------
+    curve : sequence of TradeOff
+        From the refined activations to the cheapest reserves.
+    path : pathlib.Path
+        The figure's file; the suffix (``.png`` or ``.svg``) chooses the format.
+    title : str
+        Shown above the panels.
+    caption : str
+        A line or two under the panels.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = [("distance_refined", "distance of refined muscles from the networks' output (RMS)")]
+    if np.isfinite(curve[0].E):
+        panels.append(("E", "E against measured EMG, mean"))
+    with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 9}):
+        figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        for axis, (name, label) in zip(axes, panels, strict=True):
+            x, y = [getattr(point, name) for point in curve], [point.torque_error for point in curve]
+            axis.plot(x, y, "o-", color=_CONSISTENT, markersize=4, linewidth=1.2)
+            for place, point in enumerate(curve):
+                if point.chosen:
+                    axis.plot(x[place], y[place], "o", color=_AFTER, markersize=9, fillstyle="none")
+                text = "refined" if np.isinf(point.reserve) else f"{point.reserve:g}"
+                axis.annotate(text, (x[place], y[place]), (4, 4), textcoords="offset points", fontsize=7.5)
+            axis.set_xlabel(label)
+            axis.set_yscale("log")
+            axis.margins(x=0.12)
+            axis.spines[["top", "right"]].set_visible(False)
+        axes[0].set_ylabel("RMSE of torques (% of peaks)")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        if caption:
+            # One panel is narrower than the caption is long.
+            figure.supxlabel(textwrap.fill(caption, 70 * len(panels)), fontsize=7.5, color="0.35")
+        metadata: Mapping[str, None] = {"Date": None} if path.suffix == ".svg" else {}
+        figure.savefig(path, dpi=150, metadata=dict(metadata))
+
+
+def _draw_panels(
+    rows: Sequence[Sequence[T]],
+    draw: Callable[[Any, T], None],
+    path: Path,
+    *,
+    title: str,
+    caption: str,
+    ylabel: str,
+    sharey: bool,
+) -> None:
+    """Draw panels over time, row by row, and write the figure."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = max(len(row) for row in rows)
+    with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 9}):
+        figure = Figure(figsize=(4.6 * columns, 0.9 + 2.1 * len(rows)), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=sharey)
+        for r, row in enumerate(rows):
+            for c in range(columns):
+                axis = axes[r, c]
+                if c >= len(row):
+                    axis.set_visible(False)
+                    continue
+                draw(axis, row[c])
+                axis.spines[["top", "right"]].set_visible(False)
+                if c == 0:
+                    axis.set_ylabel(ylabel)
+                if r == len(rows) - 1:
+                    axis.set_xlabel("time (s)")
+        handles, labels = _legend(axes[: len(rows)].flat)
+        # Two entries a column is what fits beside the title.
+        ncols = -(-len(labels) // 2) if len(labels) > 2 * columns else len(labels)
+        figure.legend(handles, labels, loc="outside upper right", ncols=ncols, frameon=False)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        if caption:
+            figure.supxlabel(caption, fontsize=7.5, color="0.35")
+        # Fixed metadata: the same results give the same bytes.
+        metadata: Mapping[str, None] = {"Date": None} if path.suffix == ".svg" else {}
+        figure.savefig(path, dpi=150, metadata=dict(metadata))
+
+
+def _rows_of(stems: Sequence[str], panels: Sequence[T]) -> list[list[T]]:
+    """Put panels of the same stem (a right one and its left twin) side by side."""
+    rows: dict[str, list[T]] = {}
+    for stem, panel in zip(stems, panels, strict=True):
+        rows.setdefault(stem, []).append(panel)
+    return list(rows.values())
+
+
+def _draw_panel(axis, time, curve: BeforeAfter) -> None:  # type: ignore[no-untyped-def]
+    _shade(axis, time, ~curve.refined, "outside complete cycles")
+    for boundary in curve.boundaries:
+        axis.axvline(boundary, color="0.55", linewidth=0.7, linestyle=(0, (4, 3)), label="heel strike")
+    axis.plot(time, curve.before, color=_BEFORE, linewidth=1.1, label="OpenSim")
+    axis.plot(time, np.where(curve.refined, curve.after, np.nan), color=_AFTER, linewidth=1.6, label="refined")
+    axis.set_title(curve.muscle, fontsize=9, loc="left")
+    axis.set_ylim(0.0, 1.02)
+
+
+def _shade(axis: Any, time: NDArray[np.float64], where: NDArray[np.bool_], label: str) -> None:
+    """Grey out some rows over the whole height, and let the panel span the time."""
+    transform = axis.get_xaxis_transform()
+    if where.any():
+        axis.fill_between(time, 0, 1, where=where, transform=transform, color=_UNREFINED, linewidth=0, label=label)
+    axis.set_xlim(time[0], time[-1])
+
+
+def _legend(axes: Iterable[Any]) -> tuple[list[Any], list[str]]:
+    """Return each label of any panel once, in the order of the first panel that has it."""
+    found: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return list(found.values()), list(found)

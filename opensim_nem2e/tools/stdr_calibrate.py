@@ -1,0 +1,258 @@
+"""STDRTrainTool with an initial bundle: calibrate its networks to one person, and write them as a bundle of their own.
+
+The method is in :mod:`opensim_nem2e.methods.stdr.calibrate`.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import NEM2EError, SetupError, TrainingError, did_you_mean
+from ..log import logger
+from .tool import Tool, write_text
+from .training_properties import (
+    packages,
+    provenance,
+    read_cycles,
+    results_directory,
+    select_trials,
+)
+
+if TYPE_CHECKING:
+    from ..data.gait_cycles import TargetData
+    from ..methods.bundle import Bundle
+    from ..methods.stdr.calibrate import Calibrated
+    from ..training.task import TrainingSettings
+
+
+def calibrate_bundle(tool: Tool, bundle_file: Path) -> None:
+    """Calibrate the networks of the tool's initial bundle to the person whose strides the tool selects.
+
+    Parameters
+    ----------
+    tool : Tool
+        An STDRTrainTool.
+    bundle_file : pathlib.Path
+        What is written.
+
+    Raises
+    ------
+    opensim_nem2e.errors.SetupError
+        The setup does not fit the bundle, or selects strides of several people.
+    opensim_nem2e.errors.TrainingError
+        None of the bundle's muscles has data.
+    opensim_nem2e.errors.BundleError
+        The initial bundle cannot be read.
+    """
+    from ..methods.bundle import Bundle
+    from ..methods.stdr.calibrate import FEWEST_STRIDES, calibrate
+    from ..storage.atomic import ResultFiles
+
+    initial = Bundle.load(tool.resolve("initial_bundle") or tool.initial_bundle)
+    assert initial.path is not None
+    logger.info("Initial bundle: %s (%s; %s).", initial.path, initial.condition, ", ".join(initial.targets))
+    tool = _with_values_of(tool, initial)
+    trials = select_trials(tool)
+    people = list(dict.fromkeys(trial.subject for trial in trials))
+    if len(people) > 1:
+        raise SetupError(
+            f"<initial_bundle> is calibrated to one person, but the strides used are of {', '.join(people)}. "
+            "Choose one by <subjects>.",
+            tool.setup_file,
+        )
+    motions = list(dict.fromkeys(trial.motion for trial in trials))
+    sets = _sets(tool, initial, read_cycles(tool, trials, initial.condition).targets)
+    settings = fine_tuning_settings(tool)
+
+    logger.info("Calibrating to %s: strides of %s.", people[0], " and ".join(motions))
+    found: dict[str, Calibrated] = {}
+    for target, data in sets.items():
+        found[target] = calibrate(initial.network(target), data, initial.condition, initial.samples, settings)
+        _log(target, found[target])
+    if initial.condition == "One-Quarter" and min(item.strides for item in found.values()) < FEWEST_STRIDES:
+        logger.warning(
+            "A One-Quarter network cannot hold a mean cycle: with fewer than %d strides little can be calibrated.",
+            FEWEST_STRIDES,
+        )
+    single = [target for target, item in found.items() if item.strides == 1]
+    if single:
+        logger.warning(
+            "There is a single stride for %s: how good the calibration is cannot be said.", ", ".join(single)
+        )
+
+    name = tool.name or "network"
+    folder = results_directory(tool)
+    with ResultFiles(folder) as files:
+        used = {"output_bundle": bundle_file, "muscles": tuple(found), **_numbers(settings)}
+        write_text(files.path(f"{name}_effective_setup.xml"), tool.effective_setup(folder, used))
+        networks = {target: item.network for target, item in found.items()}
+        metadata = _metadata(tool, initial, sets, found, settings, bundle_file)
+        try:
+            Bundle(initial.condition, networks, metadata, initial.samples).save(bundle_file)
+        except OSError as error:
+            raise NEM2EError(f"The bundle '{bundle_file}' cannot be written: {error.strerror or error}.") from error
+    logger.info("Wrote the calibrated bundle '%s' (%d muscles). It is for %s.", bundle_file, len(networks), people[0])
+    logger.info("Wrote the setup that was run to '%s'.", folder)
+
+
+def _with_values_of(tool: Tool, bundle: Bundle) -> Tool:
+    """Copy the tool with the values that are the bundle's; a value that was given and is another is a fault."""
+    networks = [bundle.network(target) for target in bundle.targets]
+    inputs = tuple(dict.fromkeys(name for network in networks for name in network.inputs))
+    own: dict[str, list[Any]] = {
+        "condition": [bundle.condition],
+        "window_samples": [bundle.samples],
+        "hidden_units": list(dict.fromkeys(network.hidden for network in networks)),
+        "score_function": list(dict.fromkeys(network.score for network in networks)),
+    }
+    output = bundle.metadata["normalization"].get("output")
+    if output is not None:
+        own["network_output"] = [output]
+    if bundle.condition == "All-Entire":
+        own["input_muscles"] = [inputs]
+    faults = []
+    for name, values in own.items():
+        given = tool.get(name)
+        if tool.is_set(name) and given not in (None, ()) and values != [given]:
+            listed = " and ".join(tool._property(name).show(value) for value in values)
+            faults.append(
+                f"<{name}> must be the initial bundle's ({listed}) or be left out, "
+                f"but {tool._property(name).show(given)} was found."
+            )
+    if tool.input_muscles and bundle.condition != "All-Entire":
+        faults.append(
+            f"<input_muscles> are for the condition All-Entire, but the initial bundle is {bundle.condition}."
+        )
+    faults += [
+        f"<muscles> names '{muscle}', for which the initial bundle has no network."
+        f"{did_you_mean(muscle, bundle.targets)} It has {', '.join(bundle.targets)}."
+        for muscle in tool.muscles
+        if muscle not in bundle.targets
+    ]
+    if faults:
+        raise SetupError(faults, tool.setup_file)
+    tool = copy.deepcopy(tool)
+    for name, values in own.items():
+        if len(values) == 1:
+            tool.set(name, values[0])
+    return tool
+
+
+def _sets(tool: Tool, bundle: Bundle, targets: Mapping[str, TargetData]) -> dict[str, TargetData]:
+    """Keep the muscles that the bundle has networks for, with each network's own inputs."""
+    sets = {}
+    for target in bundle.targets:
+        if target in targets:
+            data, inputs = targets[target], bundle.inputs(target)
+            columns = [data.inputs.index(name) for name in inputs]
+            sets[target] = replace(data, inputs=inputs, x=data.x[:, :, columns])
+    missing = [target for target in (tool.muscles or bundle.targets) if target not in sets]
+    if not sets:
+        raise TrainingError(
+            "None of the strides has EMG of a muscle that the initial bundle has a network for "
+            f"({', '.join(bundle.targets)})."
+        )
+    if missing:
+        logger.warning("No EMG of %s: their networks are left out of the calibrated bundle.", ", ".join(missing))
+    return sets
+
+
+#: Fields of the training settings by their property; the others are the network's.
+_FIELDS = ("teacher_forcing", "epochs", "batch_size", "learning_rate", "weight_decay", "gradient_clip")
+
+
+def fine_tuning_settings(tool: Tool) -> TrainingSettings:
+    """Take the settings of the fine-tuning that were given, and the others from its own table.
+
+    Parameters
+    ----------
+    tool : Tool
+        Has ``TRAINING_PROPERTIES`` and ``COMPUTING_PROPERTIES``.
+
+    Returns
+    -------
+    TrainingSettings
+        The settings.
+    """
+    from ..methods.stdr.calibrate import FINE_TUNING
+    from ..training.task import TrainingSettings
+
+    values: dict[str, Any] = {name: FINE_TUNING[name] if tool.get(name) is None else tool.get(name) for name in _FIELDS}
+    return TrainingSettings(**values, seed=tool.seed, threads=tool.threads)
+
+
+def _numbers(settings: TrainingSettings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in _FIELDS}
+
+
+def _log(target: str, item: Calibrated) -> None:
+    method = f"fine-tuned for {item.epochs} epochs" if item.epochs else "closed form"
+    strides = f"{item.strides} stride{'s' if item.strides > 1 else ''}"
+    if not item.errors:
+        logger.info("%-8s %s, %s.", target, strides, method)
+        return
+    logger.info(
+        "%-8s %s, %s. E on strides left out: OpenSim %.3f, before %.3f, calibrated %.3f (mean of the others %.3f).",
+        target,
+        strides,
+        method,
+        *(item.errors[name] for name in ("opensim", "initial", "calibrated", "mean")),
+    )
+
+
+def _metadata(
+    tool: Tool,
+    initial: Bundle,
+    sets: Mapping[str, TargetData],
+    found: Mapping[str, Calibrated],
+    settings: TrainingSettings,
+    bundle_file: Path,
+) -> dict[str, Any]:
+    from ..methods.stdr.calibrate import PRIOR_STRIDES
+
+    assert initial.path is not None
+    about = initial.metadata
+    person = {name: tool.get(f"data_{name}") or "not stated" for name in ("description", "licence", "attribution")}
+    strides = [f"{trial.trial}/{trial.stride}" for trial in next(iter(sets.values())).trials]
+    return {
+        "name": bundle_file.stem,
+        "cycle": about["cycle"],
+        "normalization": {
+            **about["normalization"],
+            "emg": tool.emg_normalization,
+            "emg_time_offset": tool.use_emg_time_offset,
+        },
+        "data": {
+            **about["data"],
+            **{name: f"{about['data'][name]} Calibration: {text}" for name, text in person.items()},
+        },
+        "training": about["training"],
+        "packages": packages(),
+        # The initial bundle's figures are those of networks that these no longer are.
+        "validation": {"method": "none"},
+        "calibration": {
+            "initial_bundle": {
+                "name": about.get("name", initial.path.stem),
+                "sha256": hashlib.sha256(initial.path.read_bytes()).hexdigest(),
+                "validation": about["validation"],
+                **({"calibration": about["calibration"]} if "calibration" in about else {}),
+            },
+            **provenance(sets),
+            "strides": strides,
+            "prior_strides": PRIOR_STRIDES,
+            "settings": {**_numbers(settings), "seed": settings.seed},
+            "muscles": {
+                target: {
+                    "strides": item.strides,
+                    "epochs": item.epochs,
+                    **{f"E_{name}": round(value, 6) for name, value in item.errors.items()},
+                }
+                for target, item in found.items()
+            },
+        },
+    }

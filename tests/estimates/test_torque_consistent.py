@@ -1,0 +1,354 @@
+"""The redistribution of STDRRefineTool, with real OpenSim runs; OpenSim's own muscles judge what it writes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from opensim_nem2e.data.simulation import MuscleDefaults
+from opensim_nem2e.errors import LabelError, SetupError
+from opensim_nem2e.estimates.measured_emg import MeasuredEMG, read_measured_emg
+from opensim_nem2e.estimates.torque_consistent import RedistributionSettings, make_consistent
+from opensim_nem2e.estimates.torques import joint_terms
+from opensim_nem2e.musculoskeletal.activation import activation_from_excitation
+from opensim_nem2e.signals.cycles import Cycle
+from opensim_nem2e.signals.resample import interpolate
+from opensim_nem2e.storage import TimeSeries, read_model, read_storage, write_storage
+from opensim_nem2e.tools.stdr_refine import STDRRefineTool
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "01_refine_walking"
+
+#: The example's complete cycles (s), and how far inside them its curves are blended.
+CYCLES = {"r": (0.2482, 1.3655), "l": (0.8068, 1.9240)}
+FADE = 0.05
+
+LEG = ("hip_flexion", "knee_angle", "ankle_angle")
+
+
+@pytest.fixture(scope="module")
+def consistent(tmp_path_factory, paths_cache):
+    """Refine the example and make it consistent; return the results' folder."""
+    folder = tmp_path_factory.mktemp("consistent")
+    # "Measured" EMG: the soleus's own activation, half a volt high and 40 ms late.
+    source = read_storage(EXAMPLE / "cmc" / "walking_states.sto")
+    emg = 0.5 * source.column("/forceset/soleus_r/activation")
+    write_storage(folder / "emg.sto", TimeSeries(source.time + 0.04, ("soleus_r", "x"), np.column_stack([emg, emg])))
+    tool = STDRRefineTool(EXAMPLE / "setup_refine.xml")
+    tool.setName("walking")
+    tool.setResultsDir(folder)
+    tool.write_figures = False
+    tool.redistribute = True
+    tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
+    tool.lowpass_cutoff_frequency_for_coordinates = -1.0
+    tool.emg_file = str(folder / "emg.sto")
+    tool.emg_time_offset = 0.04
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
+        assert tool.run()
+    return folder
+
+
+def rows_of(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def activations_of(series):
+    return {label.split("/")[-2]: series.column(label) for label in series.labels if label.endswith("/activation")}
+
+
+def test_torques_are_those_of_inverse_dynamics(consistent):
+    rows = {
+        row["coordinate"]: {k: float(v) for k, v in row.items() if k != "coordinate"}
+        for row in rows_of(consistent / "walking_torques.csv")
+    }
+    assert set(rows) == {f"{name}_{side}" for name in LEG for side in "rl"}
+    torques = read_storage(consistent / "walking_torques.sto")
+    for name, row in rows.items():
+        needed, made = torques.column(f"{name}_inverse_dynamics"), torques.column(f"{name}_consistent")
+        start, end = CYCLES[name[-1]]
+        own = (torques.time > start + FADE + 0.01) & (torques.time < end - FADE - 0.01)
+        peak = np.abs(needed[own]).max()
+        assert np.sqrt(np.mean((made - needed)[own] ** 2)) < max(2.0, 0.03 * peak)
+        assert row["rmse_consistent"] == pytest.approx(np.sqrt(np.mean((made - needed)[own] ** 2)), rel=0.1, abs=5e-3)
+        # No worse than OpenSim's own activations by far, where the refined ones are several times worse.
+        assert row["rmse_consistent"] < 0.05 * row["rmse_opensim"] < row["rmse_refined"]
+        assert row["largest_reserve"] < 0.3
+        assert row["rows_exceeded"] == 0
+        assert row["rows"] == pytest.approx(own.sum(), abs=6)
+
+
+#: Torques of a states file's activations by OpenSim's own muscles (DeGrooteFregly2016, rigid tendons), its own paths
+#: and its own moment arms. The motion's speeds are those of a spline.
+_JUDGE = """
+import json, sys
+import numpy as np, opensim
+from scipy.interpolate import make_interp_spline
+model_file, motion_file, request = sys.argv[1], sys.argv[2], json.load(open(sys.argv[3]))
+opensim.Logger.setLevelString("off")
+model = opensim.Model(model_file)
+model.initSystem()
+opensim.DeGrooteFregly2016Muscle.replaceMuscles(model)
+muscles = {n: opensim.DeGrooteFregly2016Muscle.safeDownCast(model.getMuscles().get(n)) for n in request["muscles"]}
+for muscle in muscles.values():
+    muscle.set_ignore_tendon_compliance(True)
+state = model.initSystem()
+table = opensim.TimeSeriesTable(motion_file)
+values = table.getMatrix()
+values = values.to_numpy().copy()
+curves = {}
+for k, name in enumerate(table.getColumnLabels()):
+    turns = model.getCoordinateSet().get(name).getMotionType() == 1
+    factor = np.pi / 180 if turns and table.getTableMetaDataString("inDegrees") == "yes" else 1.0
+    curves[name] = make_interp_spline(np.array(table.getIndependentColumn()), factor * values[:, k], k=5)
+found = []
+for time, activations in zip(request["times"], request["activations"]):
+    for name, curve in curves.items():
+        model.getCoordinateSet().get(name).setValue(state, float(curve(time)), False)
+        model.getCoordinateSet().get(name).setSpeedValue(state, float(curve.derivative()(time)))
+    model.assemble(state)
+    for muscle, activation in zip(muscles.values(), activations):
+        muscle.setActivation(state, activation)
+    model.realizeDynamics(state)
+    row = []
+    for name in request["coordinates"]:
+        coordinate = model.getCoordinateSet().get(name)
+        row.append(sum(m.getActuation(state) * m.computeMomentArm(state, coordinate) for m in muscles.values()))
+    found.append(row)
+json.dump(found, open(sys.argv[4], "w"))
+"""
+
+
+def test_opensims_own_muscles_make_these_torques(consistent, tmp_path):
+    """Between the rows at which they were solved, with OpenSim's own paths: what is left is the polynomials' error."""
+    torques = read_storage(consistent / "walking_torques.sto")
+    names = [f"{name}_r" for name in LEG]
+    times = np.arange(0.3125, 1.31, 0.05)
+    needed = interpolate(torques.time, torques.select([f"{name}_inverse_dynamics" for name in names]), times)
+    errors = {}
+    for kind in ("walking_consistent_states.sto", "walking_states.sto"):
+        states = read_storage(consistent / kind)
+        activations = activations_of(states)
+        request = {
+            "muscles": list(activations),
+            "coordinates": names,
+            "times": times.tolist(),
+            "activations": interpolate(states.time, np.column_stack(list(activations.values())), times).tolist(),
+        }
+        (tmp_path / "request.json").write_text(json.dumps(request))
+        command = [sys.executable, "-c", _JUDGE, EXAMPLE / "walker.osim", EXAMPLE / "walking_coordinates.mot"]
+        subprocess.run([*map(str, command), tmp_path / "request.json", tmp_path / "answer.json"], check=True)
+        made = np.array(json.loads((tmp_path / "answer.json").read_text()))
+        errors[kind] = np.sqrt(np.mean((made - needed) ** 2, axis=0))
+    peaks = np.abs(needed).max(axis=0)
+    assert (errors["walking_consistent_states.sto"] < np.maximum(2.0, 0.03 * peaks)).all()
+    assert (errors["walking_states.sto"] > 0.3 * peaks).all()
+
+
+#: Loads a states file as a user of OpenSim's API would.
+_LOAD = """
+import sys, opensim
+opensim.Logger.setLevelString("off")
+model = opensim.Model(sys.argv[1])
+model.initSystem()
+storage = opensim.Storage(sys.argv[2])
+states = opensim.StatesTrajectory.createFromStatesStorage(model, storage, True, True)
+assert states.getSize() == storage.getSize() > 1000, states.getSize()
+state = states.get(states.getSize() // 2)
+model.realizeVelocity(state)
+muscle = opensim.Muscle.safeDownCast(model.getMuscles().get("soleus_r"))
+print(state.getTime(), muscle.getActivation(state))
+"""
+
+
+def test_files_open_with_opensim(consistent, open_with_opensim):
+    paths = [consistent / f"walking_consistent_{kind}.sto" for kind in ("states", "activation", "controls")]
+    for path, (rows, columns, storage_rows, storage_columns) in open_with_opensim(paths).items():
+        assert (rows, columns) == (storage_rows, storage_columns) == read_storage(path).data.shape
+    command = [sys.executable, "-c", _LOAD, str(EXAMPLE / "walker.osim"), str(paths[0])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    time, activation = map(float, done.stdout.split())
+    states = read_storage(paths[0])
+    expected = interpolate(states.time, states.column("/forceset/soleus_r/activation"), [time])
+    assert activation == pytest.approx(expected[0], abs=1e-6)
+
+
+def test_only_the_legs_activations_change_and_only_in_their_cycles(consistent):
+    source = read_storage(EXAMPLE / "cmc" / "walking_states.sto")
+    states = read_storage(consistent / "walking_consistent_states.sto")
+    model = read_model(EXAMPLE / "walker.osim")
+    muscles = MuscleDefaults(0.01, 0.01, 0.04).muscles(model, model.muscles)
+    assert states.labels == source.labels
+    moved = []
+    for label in source.labels:
+        before, after = source.column(label), states.column(label)
+        if not label.endswith("/activation"):
+            np.testing.assert_array_equal(after, before)
+            continue
+        muscle = label.split("/")[-2]
+        start, end = CYCLES[muscle[-1]]
+        outside = (states.time < start) | (states.time > end)
+        np.testing.assert_array_equal(after[outside], before[outside])
+        inside = (states.time > start + FADE + 0.01) & (states.time < end - FADE - 0.01)
+        assert after[inside].min() >= muscles[muscle].low
+        assert after[inside].max() <= muscles[muscle].high
+        moved.append(np.abs(after - before).max())
+        # Nothing jumps where a curve fades (CMC's own curves move by up to 0.16 from row to row).
+        assert np.abs(np.diff(after[~outside])).max() < 0.1
+    assert len(moved) == 24
+    assert min(moved) > 0.01
+
+
+def test_controls_reproduce_the_activations(consistent):
+    controls = read_storage(consistent / "walking_consistent_controls.sto")
+    source = read_storage(EXAMPLE / "cmc" / "walking_controls.sto")
+    states = read_storage(consistent / "walking_consistent_states.sto")
+    assert controls.labels == source.labels
+    model = read_model(EXAMPLE / "walker.osim")
+    muscles = MuscleDefaults(0.01, 0.01, 0.04).muscles(model, model.muscles)
+    for label in source.labels:
+        if label not in model.muscles:
+            np.testing.assert_array_equal(controls.column(label), source.column(label))
+    names = [name for name in model.muscles if name.endswith("_r")]
+    wanted = interpolate(states.time, states.select([f"/forceset/{name}/activation" for name in names]), controls.time)
+    own = [muscles[name] for name in names]
+    reached = activation_from_excitation(
+        controls.time,
+        controls.select(names),
+        [muscle.tau_act for muscle in own],
+        [muscle.tau_deact for muscle in own],
+        wanted[0],
+        [muscle.kind for muscle in own],
+        min_activation=[muscle.min_activation for muscle in own],
+    )
+    start, end = CYCLES["r"]
+    inside = (controls.time > start + 2 * FADE) & (controls.time < end - FADE)
+    # Rows are solved such that muscles can follow: without that, the worst of them lags behind by 0.02.
+    assert np.sqrt(np.mean((reached - wanted)[inside] ** 2, axis=0)).max() < 0.003
+
+
+def test_report_tells_it(consistent):
+    page = (consistent / "walking_report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 3
+    log = (consistent / "walking.log").read_text()
+    assert "refined muscles (9, weight 1) and others (3, weight 0.1) make the torques of hip_flexion_r" in log
+    assert "RMSE consistent" in log
+    errors = rows_of(consistent / "walking_emg_errors.csv")
+    assert [row["muscle"] for row in errors] == ["soleus_r"]
+    # By hand: the EMG is this activation at half its height, so divided by the largest it is only scaled.
+    source = read_storage(EXAMPLE / "cmc" / "walking_states.sto")
+    cut = Cycle("r", *CYCLES["r"]).window(source.time, source.column("/forceset/soleus_r/activation"))[:, 0]
+    assert float(errors[0]["E_opensim"]) == pytest.approx(np.sqrt(np.mean((cut - cut / cut.max()) ** 2)), rel=0.02)
+    assert float(errors[0]["r_opensim"]) == pytest.approx(1.0, abs=1e-3)
+    assert f">{float(errors[0]['E_consistent']):.3f}<" in page
+    curve = rows_of(consistent / "walking_tradeoff.csv")
+    reserves = [float(row["reserve"]) for row in curve]
+    assert reserves[0] == np.inf
+    assert reserves == sorted(reserves, reverse=True)
+    assert [row["reserve"] for row in curve if row["chosen"] == "True"] == ["3"]
+    for column, sign in (("torque_error", -1.0), ("distance_refined", 1.0)):
+        values = np.array([float(row[column]) for row in curve])
+        assert (sign * np.diff(values) > -1e-6).all(), column
+    assert float(curve[0]["distance_refined"]) == 0.0
+
+
+def test_a_real_trial(shared_data, tmp_path, paths_cache, monkeypatch, open_with_opensim):
+    """Gait10dof18musc: real walking, one complete right cycle; the left leg's is rolled."""
+    monkeypatch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
+    folder = shared_data / "opensim_pipelines"
+    walk = folder / "Gait10dof18musc"
+    tool = STDRRefineTool()
+    tool.setName("walk")
+    tool.setModelFilename(walk / "subject01.osim")
+    tool.setStatesFileName(folder / "reference_cmc" / "gait10dof18musc_walk_states.sto")
+    tool.setExternalLoadsFileName(walk / "ExperimentalData" / "subject01_walk_grf.xml")
+    tool.coordinates_file = str(walk / "OutputReference" / "RRA" / "subject_adjusted_Kinematics_q.sto")
+    tool.roll_incomplete_cycles = True
+    tool.redistribute = True
+    tool.setResultsDir(tmp_path)
+    assert tool.run()
+    rows = rows_of(tmp_path / "walk_torques.csv")
+    assert len(rows) == 6
+    for row in rows:
+        assert float(row["rmse_consistent"]) < max(2.0, 0.03 * float(row["peak"]))
+        assert float(row["largest_reserve"]) < 2.0
+        assert int(row["rows_exceeded"]) == 0
+    paths = [tmp_path / f"walk_consistent_{kind}.sto" for kind in ("states", "controls")]
+    assert all(found[0] > 1000 for found in open_with_opensim(paths).values())
+
+
+def test_joints_that_are_too_weak_are_named(paths_cache, monkeypatch, caplog):
+    """The right ankle's muscles at a tenth of their strength: the reserve takes the rest, and the log says where."""
+    monkeypatch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
+    tool = STDRRefineTool(EXAMPLE / "setup_refine.xml")
+    tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
+    refinement, model = tool._refine()
+    files = tool.resolve("coordinates_file"), tool.resolve("external_loads_file")
+    terms = joint_terms(refinement.trial, model, *files, -1.0, ())
+    ankle = terms.coordinates.index("ankle_angle_r")
+    weak = np.where(np.abs(terms.moment_arms[..., ankle]).max(axis=0) > 1e-3, 0.1, 1.0)
+    settings = RedistributionSettings(0.1, 3.0, 2.0, 6.0, 0.05)
+    with caplog.at_level("WARNING", logger="opensim_nem2e"):
+        found = make_consistent(refinement, replace(terms, active=weak * terms.active), settings)
+    (said,) = [record.getMessage() for record in caplog.records if "no activations" in record.getMessage()]
+    assert said.startswith("ankle_angle_r: in ")
+    names = found.check.terms.coordinates
+    assert [name for name, bad in zip(names, found.exceeded.any(axis=0), strict=True) if bad] == ["ankle_angle_r"]
+    # At push-off the muscles give all they can, and the reserve the rest.
+    error = np.abs(found.check.consistent - found.check.terms.inverse_dynamics)[:, names.index("ankle_angle_r")]
+    row = int(np.argmax(np.where(found.check.compared[:, names.index("ankle_angle_r")], error, 0.0)))
+    soleus = interpolate(refinement.trial.time, found.new.values["soleus_r"].data, terms.time)
+    assert error[row] > 50.0
+    assert soleus[row] > 0.99
+
+
+def test_emg_is_found_by_channel_and_read_with_its_offset(tmp_path):
+    time = np.arange(0.0, 3.0, 0.01)
+    burst = np.exp(-(((time - 1.5) / 0.1) ** 2))
+    emg = TimeSeries(time, ("calf", "thigh"), np.column_stack([4.0 * burst, 0.0 * burst]))
+    write_storage(tmp_path / "emg.sto", emg)
+    table = tmp_path / "channels.csv"
+    table.write_text(
+        "dataset,emg_column,muscles,standard_name\nd,calf,gasmed_r;gaslat_r,gasmed\nd,thigh,recfem_r,\nd,other,x,bi\n"
+    )
+    found = read_measured_emg(tmp_path / "emg.sto", table, -0.2, ["gaslat_r", "gasmed_r", "recfem_r", "x"])
+    assert dict(found.channels) == {"gaslat_r": "calf", "gasmed_r": "calf"}
+    # The burst is 0.2 s later in the activations.
+    activation = np.exp(-(((time - 1.7) / 0.1) ** 2))
+    cycles = {"gaslat_r": [Cycle("r", 1.2, 2.15)]}
+    (row,) = found.errors({"refined": (time, {"gaslat_r": activation})}, cycles, 0.0)
+    assert (row.channel, row.cycles) == ("calf", 1)
+    assert row.E_refined < 1e-3
+    assert row.r_refined > 0.999
+    assert np.isnan(row.E_opensim)
+    (late,) = MeasuredEMG(emg, 0.0, found.channels).errors({"refined": (time, {"gaslat_r": activation})}, cycles, 0.0)
+    assert late.E_refined > 0.2
+    with pytest.raises(LabelError, match="must be listed in"):
+        read_measured_emg(tmp_path / "emg.sto", table, 0.0, ["soleus_r"])
+    with pytest.raises(LabelError, match="have the muscles' names"):
+        read_measured_emg(tmp_path / "emg.sto", None, 0.0, ["soleus_r"])
+    table.write_text("dataset,emg_column,muscles,standard_name\nd,calf,gasmed_r,gasmed\nd,thigh,gasmed_r,gasmed\n")
+    with pytest.raises(LabelError, match="'gasmed_r' has 'calf' and 'thigh'"):
+        read_measured_emg(tmp_path / "emg.sto", table, 0.0, ["gasmed_r"])
+
+
+def test_what_it_needs_is_said_at_once():
+    tool = STDRRefineTool()
+    tool.activations_file = "activations.sto"
+    tool.cycle_source = "whole_file"
+    tool.redistribute = True
+    tool.emg_channels_file = "channels.csv"
+    with pytest.raises(SetupError) as caught:
+        tool.run()
+    faults = "\n".join(caught.value.faults)
+    assert "<redistribute> needs <model_file>" in faults
+    assert "<redistribute> needs a motion" in faults
+    assert re.search("<emg_channels_file> goes with <emg_file>", faults)

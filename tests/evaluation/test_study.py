@@ -1,0 +1,121 @@
+"""Reading a study back: whole, or an error that says what is wrong and where."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from opensim_nem2e.errors import MissingFileError, StorageError
+from opensim_nem2e.evaluation.study import Skeleton, read_study
+
+
+@pytest.fixture
+def copy(study_folder, tmp_path):
+    """A study that a test may damage."""
+    return shutil.copytree(study_folder, tmp_path / "results")
+
+
+def test_reads_everything(study_folder):
+    results = read_study(study_folder)
+    assert results.name == "walking"
+    assert results.muscles == ["soleus", "tib", "rect"]
+    assert results.condition_names == ["One-Quarter", "One-Entire", "All-Entire"]
+    assert results.methods == ["opensim", "stdr_net", "mean", "shift", "ridge"]
+    assert results.skeleton is None
+    assert len(results.sample_columns) == 20
+    with np.load(study_folder / "walking_attention.npz") as arrays:
+        assert len(results.attention) == 9
+        for (condition, muscle), attention in results.attention.items():
+            np.testing.assert_array_equal(attention.weights, arrays[f"{condition}/{muscle}"])
+            assert list(attention.inputs) == list(arrays[f"{condition}/{muscle}/inputs"])
+    raw = pd.read_csv(study_folder / "walking_curves.csv")
+    chosen = raw.query("condition == 'One-Entire' and muscle == 'tib' and method == 'emg' and subject == 'person 2'")
+    assert len(chosen) == 12  # 2 seeds, 2 speeds, 3 strides
+    np.testing.assert_allclose(
+        results.subject_curves("One-Entire", "tib", "emg").loc["person 2"],
+        chosen[[f"y{k:02d}" for k in range(20)]].mean(),
+        rtol=1e-12,
+    )
+
+
+def test_a_person_may_be_called_na(copy):
+    for table in ("cycles", "curves", "subjects"):
+        path = copy / f"walking_{table}.csv"
+        path.write_text(path.read_text().replace("person 1", "NA"))
+    results = read_study(copy)
+    assert "NA" in set(results.subjects["subject"])
+    assert "NA" in results.subject_curves("One-Entire", "tib", "emg").index
+
+
+def test_missing_files_are_all_named(copy):
+    (copy / "walking_losses.csv").unlink()
+    (copy / "walking_attention.npz").unlink()
+    with pytest.raises(
+        MissingFileError, match=r"2 of its files are missing: walking_losses.csv, walking_attention.npz"
+    ):
+        read_study(copy)
+
+
+def test_no_study(tmp_path):
+    with pytest.raises(MissingFileError, match="there is no such directory"):
+        read_study(tmp_path / "absent")
+    with pytest.raises(MissingFileError, match=r"no '\*_study.json' was found"):
+        read_study(tmp_path)
+
+
+def test_several_studies(copy):
+    (copy / "running_study.json").write_text("{}")
+    with pytest.raises(MissingFileError, match=r"several studies were found \(running, walking\)"):
+        read_study(copy)
+    with pytest.raises(MissingFileError, match=r"no study 'wolking' in it\. Did you mean 'walking'"):
+        read_study(copy, "wolking")
+    assert read_study(copy, "walking").name == "walking"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("study.json", "{", "JSON was expected"),
+        ("study.json", "[]", "A JSON object was expected, but a list was found"),
+        ("subjects.csv", "", "A table was expected"),
+        ("subjects.csv", "condition,muscle,method,E\n", "columns subject, Er are missing; found condition, muscle"),
+        ("attention.npz", "text", "Arrays of attention weights were expected"),
+        ("skeleton.json", "{}", "A skeleton was expected"),
+    ],
+)
+def test_a_file_that_is_something_else(copy, file, content, message):
+    (copy / f"walking_{file}").write_text(content)
+    with pytest.raises(StorageError, match=message) as caught:
+        read_study(copy)
+    assert f"walking_{file}" in str(caught.value)
+
+
+def test_pickles_are_not_read(copy):
+    np.savez(copy / "walking_attention.npz", **{"All-Entire/soleus": np.array([{"a": 1}], dtype=object)})
+    with pytest.raises(StorageError, match="cannot be read"):
+        read_study(copy)
+
+
+def test_attention_without_its_names(copy):
+    np.savez(copy / "walking_attention.npz", **{"All-Entire/soleus": np.ones((20, 3))})
+    with pytest.raises(StorageError, match="with its names in 'All-Entire/soleus/inputs'"):
+        read_study(copy)
+
+
+def test_skeleton_comes_back(tmp_path):
+    random = np.random.default_rng(0)
+    paths = tuple(random.random((k, 3)) for k in (2, 3))
+    skeleton = Skeleton(
+        (0.0, 50.0), random.random((2, 4, 2, 3)), ("ipsi", "contra", "", ""), {"ipsi:soleus": (paths,)}, "x"
+    )
+    skeleton.write(tmp_path / "skeleton.json")
+    back = Skeleton.read(tmp_path / "skeleton.json")
+    np.testing.assert_allclose(back.bones, skeleton.bones, atol=5e-6)
+    assert (back.phases, back.sides, back.source) == (skeleton.phases, skeleton.sides, "x")
+    for there, here in zip(back.muscles["ipsi:soleus"][0], paths, strict=True):
+        np.testing.assert_allclose(there, here, atol=5e-6)
+    assert json.loads((tmp_path / "skeleton.json").read_text())["source"] == "x"

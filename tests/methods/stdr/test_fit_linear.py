@@ -1,0 +1,199 @@
+"""The linear part of the networks: what it must find, and what it must not see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from opensim_nem2e.data.gait_cycles import TargetData
+from opensim_nem2e.evaluation.bundle_training import Study
+from opensim_nem2e.methods.bundle import Bundle, refine_cycles
+from opensim_nem2e.methods.stdr import fit_linear as linear
+from opensim_nem2e.methods.stdr.conditions import CONDITIONS, cycle_samples, split_cycle
+from opensim_nem2e.methods.stdr.fit_linear import fit_linear
+from opensim_nem2e.methods.stdr.linear_part import SHAPE_FLOOR, LinearPart, shape_of
+from opensim_nem2e.methods.stdr.method import Recipe, plan_target, train_target
+from opensim_nem2e.training.task import TrainingSettings
+
+SETTINGS = TrainingSettings(hidden=4, epochs=1, batch_size=8)
+NAMES = ("soleus", "tib", "bi", "rect", "vaslat", "gasmed")
+
+
+def bursts(n, random, cycles):
+    """Smooth periodic activations with one burst at a time of its own."""
+    phase, centre = np.linspace(0, 1, n), random.random((cycles, 1))
+    return random.uniform(0.3, 0.9, (cycles, 1)) * np.exp(4 * (np.cos(2 * np.pi * (phase - centre)) - 1))
+
+
+def people(condition="One-Entire", subjects=5, cycles=6, lag=2, seed=0):
+    """EMG that is every muscle's activation two samples later; in All-Entire a third of it is the next muscle's."""
+    random = np.random.default_rng(seed)
+    n = cycle_samples(condition)
+    who = np.repeat([f"s{k}" for k in range(subjects)], cycles)
+    activations = {name: bursts(n, random, len(who)) for name in NAMES}
+    sets = {}
+    for k, name in enumerate(NAMES):
+        own = activations[name]
+        source = own
+        if condition == "All-Entire":
+            source = 0.7 * own + 0.3 * activations[NAMES[(k + 1) % len(NAMES)]]
+        # The last sample of a cycle is the first of the next.
+        y = np.roll(source[:, :-1], lag, axis=1)
+        y = np.concatenate([y, y[:, :1]], axis=1) + random.normal(0, 0.01, own.shape)
+        inputs = tuple(f"ipsi:{other}" for other in (NAMES if condition == "All-Entire" else (name,)))
+        x = np.stack([activations[item[5:]] for item in inputs], axis=2)
+        sets[name] = TargetData(name, inputs, x, own, y, who, tuple(range(len(who))))
+    return sets
+
+
+def error(fit, data, condition="One-Entire"):
+    x, y = split_cycle(data.x, condition, 20), split_cycle(data.y, condition, 20)
+    return float(np.sqrt(np.mean((fit.constant + fit.part.predict(x) - y) ** 2)))
+
+
+def test_finds_a_delay_for_people_it_has_not_seen():
+    train, new = people(), people(seed=1)
+    fits = fit_linear(train, "One-Entire", 20)
+    for name, data in new.items():
+        mean = np.sqrt(np.mean((train[name].y.mean(axis=0) - data.y) ** 2))
+        assert error(fits[name], data) < 0.3 * mean
+
+
+def test_muscles_share_the_delay():
+    """With a muscle's own few cycles alone the delay is found less well than with those of the other muscles."""
+    train, new = people(subjects=3, cycles=2), people(seed=1)
+    together = fit_linear(train, "One-Entire", 20)
+    alone = {name: fit_linear({name: data}, "One-Entire", 20)[name] for name, data in train.items()}
+    ratio = [error(together[name], new[name]) / error(alone[name], new[name]) for name in NAMES]
+    assert np.mean(ratio) < 0.9
+    assert max(ratio) < 1
+
+
+def test_other_muscles_count_where_they_are_inputs():
+    sets = people("All-Entire", subjects=8, cycles=10)
+    new = people("All-Entire", seed=1)
+    own = {name: replace(data, inputs=(f"ipsi:{name}",), x=data.own[:, :, None]) for name, data in sets.items()}
+    fits, without = fit_linear(sets, "All-Entire", 20), fit_linear(own, "One-Entire", 20)
+    for name, data in new.items():
+        alone = replace(data, inputs=(f"ipsi:{name}",), x=data.own[:, :, None])
+        assert error(fits[name], data) < 0.8 * error(without[name], alone)
+
+
+def test_ridge_is_scikit_learns():
+    random = np.random.default_rng(0)
+    x, y = random.random((12, 5, 3)), random.random((12, 5))
+    weights = random.random(12)
+    weights /= weights.sum()
+    found = linear._ridge(x, y - weights @ y, weights, 0.3)
+    z = (x - np.tensordot(weights, x, axes=1)).reshape(12, -1)
+    oracle = Ridge(alpha=0.3, fit_intercept=False).fit(z, y - weights @ y, sample_weight=weights)
+    np.testing.assert_allclose(found.transpose(1, 0, 2).reshape(15, 5), oracle.coef_.T, atol=1e-10)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_cross_fitted_predictions_do_not_see_their_subject(condition, monkeypatch):
+    monkeypatch.setattr(linear, "FACTORS", (1.0,))
+    sets = people(condition, subjects=3, cycles=3)
+    rows = sets["tib"].subjects == "s1"
+    changed = {name: replace(data, y=np.where(rows[:, None], 0.9, data.y)) for name, data in sets.items()}
+    before, after = (fit_linear(given, condition, 20) for given in (sets, changed))
+    windows = np.repeat(rows, len(before["tib"].cross_fitted) // len(rows))
+    for name in NAMES:
+        np.testing.assert_array_equal(before[name].cross_fitted[windows], after[name].cross_fitted[windows])
+        assert np.abs(before[name].cross_fitted[~windows] - after[name].cross_fitted[~windows]).max() > 0.01
+
+
+def test_penalty_grows_with_noise():
+    sets = people(subjects=4, cycles=2)
+    random = np.random.default_rng(1)
+    noisy = {name: replace(data, y=random.random(data.y.shape)) for name, data in sets.items()}
+    clean, rough = (fit_linear(given, "One-Entire", 20)["tib"].factor for given in (sets, noisy))
+    assert clean < rough == max(linear.FACTORS)
+
+
+def test_one_subject_and_a_muscle_of_one_subject():
+    sets = people(subjects=1)
+    fit = fit_linear(sets, "One-Entire", 20)["tib"]
+    assert fit.factor == 1
+    np.testing.assert_allclose(fit.cross_fitted, fit.constant + fit.part.predict(sets["tib"].x), atol=1e-12)
+    sets = people(subjects=3)
+    sets["tib"] = sets["tib"].leave_out(["s1", "s2"])[0]
+    fits = fit_linear(sets, "One-Entire", 20)
+    assert np.isfinite(fits["tib"].cross_fitted).all()
+
+
+def test_a_quarter_has_no_shape():
+    fit = fit_linear(people("One-Quarter", subjects=3), "One-Quarter", 20)["tib"]
+    assert fit.part.activation.any()
+    assert not fit.part.shape.any()
+
+
+def test_shape_does_not_depend_on_strength():
+    own = bursts(20, np.random.default_rng(0), 4)
+    np.testing.assert_allclose(shape_of(own), shape_of(0.5 * own))
+    quiet = np.full((1, 20), 0.01)
+    np.testing.assert_allclose(shape_of(quiet), 0.01 / SHAPE_FLOOR)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_network_is_linear_part_and_weighted_correction(condition, tmp_path):
+    sets = people(condition, subjects=3, cycles=3)
+    recipe = Recipe(condition, SETTINGS, output="correction", correction_weight=0.25)
+    fit = fit_linear(sets, condition, 20)["tib"]
+    plan = plan_target(sets["tib"], recipe, fit)
+    y = split_cycle(sets["tib"].y, condition, 20)
+    scale = (y - fit.cross_fitted).std()
+    np.testing.assert_allclose(plan.task.y, (y - fit.cross_fitted) / scale, atol=1e-5)
+    assert plan.output_scale[0] == pytest.approx(0.25 * scale)
+    # Without its correction the network is the linear part, through a file and back.
+    network, _ = train_target(sets["tib"], recipe)
+    silent = replace(network, weights={**network.weights, "output.weight": 0 * network.weights["output.weight"]})
+    file = tmp_path / "one.safetensors"
+    sections = {
+        "cycle": {"definition": "", "sampling": ""},
+        "normalization": {"activation": "none", "emg": "subject_max"},
+        "data": {"description": "", "licence": "", "attribution": ""},
+        "training": {"seed": 0},
+        "packages": {},
+        "validation": {"method": "none"},
+    }
+    Bundle(condition, {"tib": silent}, sections).save(file)
+    bundle = Bundle.load(file)
+    assert bundle.metadata["format_version"] == 2
+    found = bundle.refine("tib", sets["tib"].x)[0]
+    np.testing.assert_array_equal(found, refine_cycles(silent, sets["tib"].x, condition, 20)[0])
+    windows = split_cycle(sets["tib"].x, condition, 20)
+    expected = np.maximum(silent.output_offset + silent.linear.predict(windows), 0)
+    np.testing.assert_allclose(split_cycle(found, condition, 20)[0, 1:-1], expected[0, 1:-1], atol=1e-6)
+    assert (found >= 0).all()
+
+
+def test_no_own_input_leaves_shape_out():
+    """The target muscle need not be among the inputs."""
+    sets = {
+        name: replace(data, inputs=("ipsi:med",), x=data.x[:, :, :1]) for name, data in people("All-Entire").items()
+    }
+    fit = fit_linear(sets, "All-Entire", 20)["soleus"]
+    assert fit.part.own is None
+    assert not fit.part.shape.any()
+
+
+def test_a_study_fits_it_once_for_all_muscles():
+    sets = people(subjects=3, cycles=3)
+    nobody = {name: data.select(np.zeros(len(data.y), bool)) for name, data in sets.items()}
+    study = Study(sets, nobody, Recipe("One-Entire", SETTINGS, output="correction"), leave_one_out=True)
+    study.check()
+    whole = fit_linear(sets, "One-Entire", 20)
+    without = fit_linear({name: data.leave_out(["s1"])[0] for name, data in sets.items()}, "One-Entire", 20)
+    np.testing.assert_array_equal(study._plan(sets["bi"]).linear.activation, whole["bi"].part.activation)
+    left = study._plan(sets["bi"].leave_out(["s1"])[0], "s1")
+    np.testing.assert_array_equal(left.linear.activation, without["bi"].part.activation)
+
+
+def test_scaled_part_predicts_in_proportion():
+    part = LinearPart(np.ones((1, 20, 20), np.float32), np.ones((20, 20), np.float32), 0)
+    x = bursts(20, np.random.default_rng(0), 3)[:, :, None]
+    np.testing.assert_allclose(part.scaled(0.5).predict(x), 0.5 * part.predict(x), rtol=1e-6)

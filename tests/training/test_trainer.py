@@ -1,0 +1,141 @@
+"""The training engine against the obvious loop, and its promises: same bits, early stop, clear errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from opensim_nem2e.errors import TrainingError
+from opensim_nem2e.methods.stdr.forward import run_free
+from opensim_nem2e.methods.stdr.net import STDRNet
+from opensim_nem2e.training.trainer import TrainingSettings, train
+
+SMALL = TrainingSettings(hidden=12, epochs=4, batch_size=4, learning_rate=1e-2, seed=3)
+
+
+def waves(count=10, samples=20, inputs=1, seed=0):
+    random = np.random.default_rng(seed)
+    phase = random.random((count, 1, inputs))
+    x = 0.5 + 0.4 * np.sin(2 * np.pi * (np.linspace(0, 1, samples)[None, :, None] + phase))
+    return x, np.roll(x[:, :, 0], 2, axis=1) * 0.8
+
+
+def obvious_loop(variant, x, y, settings):
+    """Train as a first reading of the paper would: one window, one decoder step at a time, plain Adam."""
+    torch.manual_seed(settings.seed)
+    net = STDRNet(variant, x.shape[2], x.shape[1], settings.hidden, settings.score)
+    order = torch.Generator().manual_seed(settings.seed)
+    optimiser = torch.optim.Adam(net.parameters(), lr=settings.learning_rate)
+    inputs, targets = torch.from_numpy(x).float(), torch.from_numpy(y).float()
+    for _ in range(settings.epochs):
+        for row in torch.randperm(len(x), generator=order):
+            torch.rand((), generator=order)  # the engine draws here whether to force
+            sequence = inputs[row : row + 1]
+            memory, state = net.encoder(sequence.transpose(1, 2) if variant == "spatial" else sequence)
+            keys = memory if net.attention is None else net.attention(memory)
+            loss = 0.0
+            previous = torch.zeros(1, 1, 1)
+            for step in range(x.shape[1]):
+                hidden, state = net.decoder(previous, state)
+                weights = torch.softmax((keys @ hidden.transpose(1, 2)).transpose(1, 2), dim=2)
+                out = net.output(torch.tanh(net.combine(torch.cat((weights @ memory, hidden), dim=2))))
+                loss = loss + (out[0, 0, 0] - targets[row, step]) ** 2 / x.shape[1]
+                previous = targets[row, step].reshape(1, 1, 1)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return {name: value.detach().numpy() for name, value in net.state_dict().items()}
+
+
+@pytest.mark.parametrize(("variant", "inputs"), [("temporal", 1), ("spatial", 5)])
+def test_equals_the_obvious_loop_over_50_steps(variant, inputs):
+    x, y = waves(10, inputs=inputs)
+    settings = TrainingSettings(hidden=16, epochs=5, batch_size=1, learning_rate=1e-3, seed=1)
+    expected = obvious_loop(variant, x, y, settings)
+    trained = train(variant, x, y, settings)
+    for name, value in expected.items():
+        np.testing.assert_allclose(trained.weights[name], value, rtol=0, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("teacher_forcing", [0.0, 0.5, 1.0])
+def test_same_seed_same_bits(teacher_forcing):
+    x, y = waves()
+    settings = TrainingSettings(hidden=9, epochs=3, batch_size=4, teacher_forcing=teacher_forcing, seed=5)
+    first = train("temporal", x, y, settings)
+    torch.manual_seed(99)
+    torch.rand(1000)  # what else goes on in the process does not matter
+    state = torch.get_rng_state()
+    second = train("temporal", x, y, settings)
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, value in first.weights.items():
+        assert value.tobytes() == second.weights[name].tobytes()
+    assert first.history == second.history
+    other = train("temporal", x, y, TrainingSettings(**{**settings.__dict__, "seed": 6}))
+    assert any(value.tobytes() != other.weights[name].tobytes() for name, value in first.weights.items())
+
+
+def test_learns_a_time_shift():
+    x, y = waves(24)
+    settings = TrainingSettings(hidden=24, epochs=150, batch_size=8, learning_rate=1e-2, teacher_forcing=0.5)
+    trained = train("temporal", x, y, settings)
+    assert trained.history[-1].loss < 0.1 * trained.history[0].loss
+    estimate, _ = run_free(trained.weights, x, "temporal")
+    before = np.sqrt(np.mean((x[:, :, 0] - y) ** 2))
+    assert np.sqrt(np.mean((estimate - y) ** 2)) < 0.3 * before
+
+
+def test_early_stopping_keeps_the_best():
+    x, y = waves(6)
+    held = waves(6, seed=1)
+    # The held windows ask for something else, so that their loss soon rises.
+    settings = TrainingSettings(hidden=12, epochs=200, batch_size=2, learning_rate=1e-2, patience=5)
+    trained = train("temporal", x, y, settings, validation=(held[0], 1 - held[1]))
+    losses = [epoch.validation_loss for epoch in trained.history]
+    assert len(losses) < 200
+    assert trained.best_epoch == int(np.argmin(losses)) + 1
+    assert len(losses) == trained.best_epoch + 5
+    estimate, _ = run_free(trained.weights, held[0], "temporal")
+    assert np.mean((estimate - (1 - held[1])) ** 2) == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_settings_have_an_effect():
+    x, y = waves()
+    plain = train("temporal", x, y, SMALL)
+    for change in (
+        {"weight_decay": 0.1},
+        {"gradient_clip": 1e-3},
+        {"score": "dot"},
+        {"learning_rate": 1e-3},
+        {"batch_size": 1},
+    ):
+        other = train("temporal", x, y, TrainingSettings(**{**SMALL.__dict__, **change}))
+        assert other.history != plain.history, change
+    assert "attention.weight" in plain.weights
+
+
+def test_reports_every_epoch_and_can_be_stopped():
+    x, y = waves()
+    seen = []
+    train("temporal", x, y, SMALL, on_epoch=seen.append)
+    assert [epoch.number for epoch in seen] == [1, 2, 3, 4]
+
+    def stop(epoch):
+        raise KeyboardInterrupt
+
+    threads = torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt):
+        train("temporal", x, y, SMALL, on_epoch=stop)
+    assert torch.get_num_threads() == threads
+
+
+def test_faults():
+    x, y = waves()
+    with pytest.raises(TrainingError, match="at least one window"):
+        train("temporal", x[:0], y[:0], SMALL)
+    with pytest.raises(TrainingError, match=r"found \(10, 20, 1\) and \(10, 19\)"):
+        train("temporal", x, y[:, 1:], SMALL)
+    with pytest.raises(TrainingError, match="training data hold values that are not finite"):
+        train("temporal", x * np.nan, y, SMALL)
+    with pytest.raises(TrainingError, match="Lower the learning rate"):
+        train("temporal", x, y * 1e30, SMALL)
