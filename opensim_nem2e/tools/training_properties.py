@@ -18,7 +18,7 @@ from .tool import Tool
 
 if TYPE_CHECKING:
     from ..data.gait_cycles import Dataset, TargetData
-    from ..data.manifest import Trial
+    from ..data.manifest import CycleRecord
     from ..methods.stdr.conditions import Condition
     from ..methods.stdr.method import Recipe
     from ..training.jobs import Job, Pool
@@ -330,7 +330,7 @@ def results_directory(tool: Tool) -> Path:
     return tool.resolve("results_directory") or tool.base_directory
 
 
-def select_trials(tool: Tool, also: Mapping[str, str] | None = None) -> list[Trial]:
+def select_trials(tool: Tool, also: Mapping[str, str] | None = None) -> list[CycleRecord]:
     """Read the manifest and keep the trials that all filters name; a name that fits none is a fault.
 
     Parameters
@@ -343,7 +343,7 @@ def select_trials(tool: Tool, also: Mapping[str, str] | None = None) -> list[Tri
 
     Returns
     -------
-    list of Trial
+    list of CycleRecord
         In the manifest's order.
 
     Raises
@@ -383,14 +383,16 @@ def select_trials(tool: Tool, also: Mapping[str, str] | None = None) -> list[Tri
     return kept
 
 
-def read_cycles(tool: Tool, trials: Sequence[Trial], condition: Condition, logged: Collection[str] = ()) -> Dataset:
+def read_cycles(
+    tool: Tool, trials: Sequence[CycleRecord], condition: Condition, logged: Collection[str] = ()
+) -> Dataset:
     """Cut the trials into cycles.
 
     Parameters
     ----------
     tool : Tool
         Has ``TRIALS_PROPERTIES`` and ``CYCLES_PROPERTIES``.
-    trials : sequence of Trial
+    trials : sequence of CycleRecord
         From :func:`select_trials`.
     condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
         The input condition.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .conditions import Score, Variant
+from .forward import Score, Variant
 
 
 class STDRNet(nn.Module):
