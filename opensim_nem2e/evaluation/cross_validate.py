@@ -69,10 +69,10 @@ class Learned:
 
 #: What the arrays of a training are.
 _IN_WORDS = {
-    "x": "activations to train on",
-    "y": "EMG to train on",
-    "held_x": "activations that decide when to stop",
-    "held_y": "EMG that decides when to stop",
+    "data.x": "activations to train on",
+    "data.y": "EMG to train on",
+    "held.x": "activations that decide when to stop",
+    "held.y": "EMG that decides when to stop",
 }
 
 

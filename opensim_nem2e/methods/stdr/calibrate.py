@@ -21,6 +21,7 @@ from ...signals.compare import cycle_errors
 from ...training.task import Task, Trained, TrainingSettings
 from ..bundle import Network, refine_cycles
 from .conditions import Condition, split_cycle, variant_of, windows_per_cycle
+from .method import module_of
 from .presets import Setting
 
 Array = NDArray[np.float64]
@@ -119,7 +120,12 @@ def _add_residual(network: Network, data: TargetData, condition: Condition, samp
 
 
 def calibrate(
-    network: Network, data: TargetData, condition: Condition, samples: int, settings: TrainingSettings
+    network: Network,
+    data: TargetData,
+    condition: Condition,
+    samples: int,
+    settings: TrainingSettings,
+    teacher_forcing: float = 1.0,
 ) -> Calibrated:
     """Calibrate a network to a person.
 
@@ -140,7 +146,9 @@ def calibrate(
     samples : int
         Samples of one network window.
     settings : TrainingSettings
-        How weights are fine-tuned; ``epochs`` is the largest number. ``hidden`` and ``score`` are the network's.
+        How weights are fine-tuned; ``epochs`` is the largest number.
+    teacher_forcing : float
+        Share of the training steps in which the decoder is fed the measured EMG.
 
     Returns
     -------
@@ -177,7 +185,7 @@ def calibrate(
 
     closed = [shrink_to_person(network, rest, condition, samples) for _, rest in folds]
     squares = [float(np.mean((refined(one, held) - held.y) ** 2)) for one, (held, _) in zip(closed, folds, strict=True)]
-    tuning = _FineTuning(network, condition, samples, settings)
+    tuning = _FineTuning(network, condition, samples, settings, teacher_forcing)
     epochs = tuning.best_epochs(folds, squares) if strides >= FEWEST_STRIDES else 0
     if epochs:
         tuned = tuning.train([*(rest for _, rest in folds), data], epochs)
@@ -202,6 +210,7 @@ class _FineTuning:
     condition: Condition
     samples: int
     settings: TrainingSettings
+    teacher_forcing: float
 
     def best_epochs(self, folds: Sequence[tuple[TargetData, TargetData]], closed: Sequence[float]) -> int:
         """Choose the number of epochs; 0 where fine-tuning is not clearly better than the closed form.
@@ -227,22 +236,18 @@ class _FineTuning:
         return _add_residual(self.network, data, self.condition, self.samples)
 
     def _task(self, start: Network, data: TargetData, held: TargetData | None, epochs: int | None = None) -> Task:
-        def windows(cycles: TargetData) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        def windows(cycles: TargetData) -> dict[str, NDArray[np.float32]]:
             x = split_cycle((cycles.x - start.input_offset) / start.input_scale, self.condition, self.samples)
             y = split_cycle(cycles.y, self.condition, self.samples) - start.output_offset
             if start.linear is not None:
                 y = y - start.linear.predict(split_cycle(cycles.x, self.condition, self.samples))
-            return x.astype(np.float32), (y / start.output_scale).astype(np.float32)
+            return {"x": x.astype(np.float32), "y": (y / start.output_scale).astype(np.float32)}
 
-        settings = replace(
-            self.settings,
-            hidden=start.hidden,
-            score=start.score,
-            epochs=epochs or self.settings.epochs,
-            patience=0,
-        )
+        settings = replace(self.settings, epochs=epochs or self.settings.epochs, patience=0)
+        sizes = (len(start.inputs), self.samples, start.hidden)
+        module = module_of(variant_of(self.condition), *sizes, start.score, self.teacher_forcing)
         left_out = None if held is None else windows(held)
-        return Task(variant_of(self.condition), settings, *windows(data), left_out, initial=start.weights)
+        return Task(module, settings, windows(data), left_out, initial=start.weights)
 
     def _run(self, tasks: Sequence[Task]) -> list[Trained]:
         # Here, not above: what plans and judges trainings does not need PyTorch.

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from ...data.gait_cycles import TargetData
 from ...errors import TrainingError
 from ...signals.compare import cycle_errors
-from ...training.task import Epoch, Task, Trained, TrainingSettings
+from ...training.task import Epoch, ModuleSpec, Task, Trained, TrainingSettings
 from ..baselines import mean_profile, ridge
 from ..bundle import Network, refine_cycles
-from .conditions import Condition, split_cycle, variant_of, windows_per_cycle
+from .conditions import Condition, Score, Variant, split_cycle, variant_of, windows_per_cycle
 from .fit_linear import LinearFit, fit_linear
 from .forward import weight_shapes
 from .linear_part import LinearPart
@@ -46,6 +46,12 @@ class Recipe:
     correction_weight : float
         The share of the network's correction that is added to the linear prediction. Less than 1 because what a
         network learns from few people holds for others only in part.
+    hidden : int
+        Units of the encoder and of the decoder.
+    score : {'dot', 'general'}
+        Luong's score function.
+    teacher_forcing : float
+        Share of the training steps in which the decoder is fed the measured EMG.
     """
 
     condition: Condition
@@ -53,6 +59,52 @@ class Recipe:
     samples: int = 20
     output: Output = "emg"
     correction_weight: float = 0.5
+    hidden: int = 700
+    score: Score = "general"
+    teacher_forcing: float = 1.0
+
+    def module(self, inputs: int) -> ModuleSpec:
+        """Say how the network is built.
+
+        Parameters
+        ----------
+        inputs : int
+            Input muscles.
+
+        Returns
+        -------
+        ModuleSpec
+            The network.
+        """
+        variant = variant_of(self.condition)
+        return module_of(variant, inputs, self.samples, self.hidden, self.score, self.teacher_forcing)
+
+
+def module_of(
+    variant: Variant, inputs: int, samples: int, hidden: int, score: Score, teacher_forcing: float
+) -> ModuleSpec:
+    """Say how an :class:`opensim_nem2e.methods.stdr.net.STDRNet` is built.
+
+    Parameters
+    ----------
+    variant : {'temporal', 'spatial'}
+        Over what the network attends.
+    inputs, samples, hidden : int
+        Its sizes.
+    score : {'dot', 'general'}
+        Luong's score function.
+    teacher_forcing : float
+        Share of the training steps in which the decoder is fed the measured EMG.
+
+    Returns
+    -------
+    ModuleSpec
+        The network.
+    """
+    arguments = {"variant": variant, "inputs": inputs, "samples": samples, "hidden": hidden, "score": score}
+    return ModuleSpec(
+        "opensim_nem2e.methods.stdr.net:STDRNet", {**arguments, "teacher_forcing": float(teacher_forcing)}
+    )
 
 
 @dataclass(frozen=True)
@@ -94,7 +146,7 @@ class Plan:
         """
         return Network(
             inputs=self.inputs,
-            score=self.task.settings.score,
+            score=self.task.module.arguments["score"],
             weights=trained.weights,
             input_offset=np.zeros(len(self.inputs), np.float32),
             input_scale=np.ones(len(self.inputs), np.float32),
@@ -171,9 +223,10 @@ def plan_target(data: TargetData, recipe: Recipe, linear: LinearFit | None = Non
             windows, held = inner.windows(rest, recipe, inner.base), inner.windows(left_out, recipe, inner.base)
         else:
             # What is to be corrected was predicted without the subject it is predicted for.
-            kept = np.repeat(data.subjects != chosen, len(windows[0]) // len(data.subjects))
-            windows, held = (windows[0][kept], windows[1][kept]), (windows[0][~kept], windows[1][~kept])
-    task = Task(variant_of(recipe.condition), recipe.settings, *windows, held, everything)
+            kept = np.repeat(data.subjects != chosen, len(windows["x"]) // len(data.subjects))
+            held = {name: values[~kept] for name, values in windows.items()}
+            windows = {name: values[kept] for name, values in windows.items()}
+    task = Task(recipe.module(len(data.inputs)), recipe.settings, windows, held, everything)
     weight = recipe.correction_weight if linear is not None else 1.0
     return Plan(
         task,
@@ -229,9 +282,7 @@ def count_weights(recipe: Recipe, inputs: int) -> int:
     int
         Numbers to learn.
     """
-    settings = recipe.settings
-    variant = variant_of(recipe.condition)
-    shapes = weight_shapes(variant, inputs, recipe.samples, settings.hidden, settings.score)
+    shapes = weight_shapes(variant_of(recipe.condition), inputs, recipe.samples, recipe.hidden, recipe.score)
     return sum(math.prod(shape) for shape in shapes.values())
 
 
@@ -314,11 +365,11 @@ class _Normalisation:
         # With one cycle, or cycles that are all alike, there is no deviation to scale by.
         return cls(offset, base, max(float((y - base).std()), 1e-3))
 
-    def windows(self, data: TargetData, recipe: Recipe, base: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def windows(self, data: TargetData, recipe: Recipe, base: Array) -> dict[str, NDArray[np.float32]]:
         """Cut cycles into the windows of a training."""
         x = split_cycle(data.x, recipe.condition, recipe.samples)
         y = split_cycle(data.y, recipe.condition, recipe.samples)
-        return x.astype(np.float32), ((y - base) / self.scale).astype(np.float32)
+        return {"x": x.astype(np.float32), "y": ((y - base) / self.scale).astype(np.float32)}
 
 
 # --- errors on people who were left out -------------------------------------------------------------------------------
