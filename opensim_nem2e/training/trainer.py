@@ -8,7 +8,7 @@ bits (:class:`State`), and a killed process costs no more than what followed its
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import cast
@@ -16,13 +16,13 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.optim.adamw import adamw
 from torch.optim.adam import adam
+from torch.optim.adamw import adamw
 
 from ..workers import WorkStopped
 from .checkpoint import DamagedFileError, NetworkFolder
 from .schedule import Progress, Search, Step
-from .task import Epoch, State, Task, Trained, TrainingSettings, epochs_of
+from .task import Epoch, State, Task, Trained, epochs_of
 from .trainable import Group, Trainable, build, groups_of, held_terms_of, total_of
 
 OnEpoch = Callable[[Epoch], None]
@@ -205,8 +205,15 @@ class Training:
         first = 0
         for group in self.groups:
             part = slice(first, first := first + len(group.names))
-            lists = (self.weights, gradients, self.means, self.squares, self.adam_steps)
-            adam_step(*(tensors[part] for tensors in lists), group, self.settings.decoupled_weight_decay)
+            adam_step(
+                self.weights[part],
+                gradients[part],
+                self.means[part],
+                self.squares[part],
+                self.adam_steps[part],
+                group,
+                self.settings.decoupled_weight_decay,
+            )
 
     def end_epoch(self) -> None:
         """Take the validation loss, and put the epoch into the history."""
@@ -273,11 +280,11 @@ class Training:
 
 @torch.no_grad()
 def adam_step(
-    weights: Sequence[torch.Tensor],
-    gradients: Sequence[torch.Tensor],
-    means: Sequence[torch.Tensor],
-    squares: Sequence[torch.Tensor],
-    steps: Sequence[torch.Tensor],
+    weights: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    means: list[torch.Tensor],
+    squares: list[torch.Tensor],
+    steps: list[torch.Tensor],
     group: Group,
     decoupled: bool = False,
 ) -> None:
@@ -288,21 +295,25 @@ def adam_step(
 
     Parameters
     ----------
-    weights, gradients : sequence of Tensor
+    weights, gradients : list of Tensor
         What is changed, and by what.
-    means, squares : sequence of Tensor
+    means, squares : list of Tensor
         Adam's running means of the gradients and of their squares.
-    steps : sequence of Tensor
+    steps : list of Tensor
         How often this was done, one number each.
     group : Group
         Step size and penalty.
     decoupled : bool
         AdamW.
     """
-    (adamw if decoupled else adam)(
-        *(list(tensors) for tensors in (weights, gradients, means, squares)),
+    optimiser = adamw if decoupled else adam
+    optimiser(
+        weights,
+        gradients,
+        means,
+        squares,
         [],
-        list(steps),
+        steps,
         fused=True,
         amsgrad=False,
         beta1=0.9,

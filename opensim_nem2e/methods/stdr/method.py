@@ -41,8 +41,8 @@ class Recipe:
         What the network's output means: the EMG itself (the paper); its deviation from the mean EMG window of the
         training data in units of that deviation's standard deviation (the mean window is the mean cycle, or for
         One-Quarter the mean of all quarters); or the correction of a linear prediction
-        (:mod:`opensim_nem2e.methods.stdr.fit_linear`), in units of the standard deviation of the error which that prediction
-        makes for people it was not fitted to.
+        (:mod:`opensim_nem2e.methods.stdr.fit_linear`), in units of the standard deviation of the error which that
+        prediction makes for people it was not fitted to.
     correction_weight : float
         The share of the network's correction that is added to the linear prediction. Less than 1 because what a
         network learns from few people holds for others only in part.
