@@ -67,12 +67,15 @@ def calibrate_bundle(tool: Tool, bundle_file: Path) -> None:
         )
     motions = list(dict.fromkeys(trial.motion for trial in trials))
     sets = _sets(tool, initial, read_cycles(tool, trials, initial.condition).targets)
-    settings = fine_tuning_settings(tool)
+    settings, teacher_forcing = fine_tuning_settings(tool)
+    numbers = {"teacher_forcing": teacher_forcing, **{name: getattr(settings, name) for name in _FIELDS}}
 
     logger.info("Calibrating to %s: strides of %s.", people[0], " and ".join(motions))
     found: dict[str, Calibrated] = {}
     for target, data in sets.items():
-        found[target] = calibrate(initial.network(target), data, initial.condition, initial.samples, settings)
+        found[target] = calibrate(
+            initial.network(target), data, initial.condition, initial.samples, settings, teacher_forcing
+        )
         _log(target, found[target])
     if initial.condition == "One-Quarter" and min(item.strides for item in found.values()) < FEWEST_STRIDES:
         logger.warning(
@@ -88,10 +91,10 @@ def calibrate_bundle(tool: Tool, bundle_file: Path) -> None:
     name = tool.name or "network"
     folder = results_directory(tool)
     with ResultFiles(folder) as files:
-        used = {"output_bundle": bundle_file, "muscles": tuple(found), **_numbers(settings)}
+        used = {"output_bundle": bundle_file, "muscles": tuple(found), **numbers}
         write_text(files.path(f"{name}_effective_setup.xml"), tool.effective_setup(folder, used))
         networks = {target: item.network for target, item in found.items()}
-        metadata = _metadata(tool, initial, sets, found, settings, bundle_file)
+        metadata = _metadata(tool, initial, sets, found, {**numbers, "seed": settings.seed}, bundle_file)
         try:
             Bundle(initial.condition, networks, metadata, initial.samples).save(bundle_file)
         except OSError as error:
@@ -163,10 +166,10 @@ def _sets(tool: Tool, bundle: Bundle, targets: Mapping[str, TargetData]) -> dict
 
 
 #: Fields of the training settings by their property; the others are the network's.
-_FIELDS = ("teacher_forcing", "epochs", "batch_size", "learning_rate", "weight_decay", "gradient_clip")
+_FIELDS = ("epochs", "batch_size", "learning_rate", "weight_decay", "gradient_clip")
 
 
-def fine_tuning_settings(tool: Tool) -> TrainingSettings:
+def fine_tuning_settings(tool: Tool) -> tuple[TrainingSettings, float]:
     """Take the settings of the fine-tuning that were given, and the others from its own table.
 
     Parameters
@@ -176,18 +179,19 @@ def fine_tuning_settings(tool: Tool) -> TrainingSettings:
 
     Returns
     -------
-    TrainingSettings
+    settings : TrainingSettings
         The settings.
+    teacher_forcing : float
+        Share of the training steps in which the decoder is fed the measured EMG.
     """
     from ..methods.stdr.calibrate import FINE_TUNING
     from ..training.task import TrainingSettings
 
-    values: dict[str, Any] = {name: FINE_TUNING[name] if tool.get(name) is None else tool.get(name) for name in _FIELDS}
-    return TrainingSettings(**values, seed=tool.seed, threads=tool.threads)
+    def chosen(name: str) -> Any:
+        return FINE_TUNING[name] if tool.get(name) is None else tool.get(name)
 
-
-def _numbers(settings: TrainingSettings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in _FIELDS}
+    values = {name: chosen(name) for name in _FIELDS}
+    return TrainingSettings(**values, seed=tool.seed, threads=tool.threads), chosen("teacher_forcing")
 
 
 def _log(target: str, item: Calibrated) -> None:
@@ -210,7 +214,7 @@ def _metadata(
     initial: Bundle,
     sets: Mapping[str, TargetData],
     found: Mapping[str, Calibrated],
-    settings: TrainingSettings,
+    settings: Mapping[str, Any],
     bundle_file: Path,
 ) -> dict[str, Any]:
     from ..methods.stdr.calibrate import PRIOR_STRIDES
@@ -245,7 +249,7 @@ def _metadata(
             **provenance(sets),
             "strides": strides,
             "prior_strides": PRIOR_STRIDES,
-            "settings": {**_numbers(settings), "seed": settings.seed},
+            "settings": dict(settings),
             "muscles": {
                 target: {
                     "strides": item.strides,

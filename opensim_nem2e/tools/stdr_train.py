@@ -165,7 +165,7 @@ class STDRTrainTool(Tool):
                 len(study.jobs),
                 "s" if len(study.jobs) > 1 else "",
                 recipe.condition,
-                recipe.settings.hidden,
+                recipe.hidden,
                 study.most_epochs,
             )
             pool = train_networks(self, study.jobs, study.weights, study.most_epochs, name)

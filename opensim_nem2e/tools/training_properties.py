@@ -480,9 +480,14 @@ def log_settings(tool: Tool) -> None:
     logger.info("Settings of the preset '%s': %s.", tool.preset, ", ".join(texts))
 
 
-#: Settings whose field of TrainingSettings has another name; ``network_output`` and ``correction_weight`` belong to the
-#: recipe.
-_FIELDS = {"hidden_units": "hidden", "score_function": "score", "early_stopping_patience": "patience"}
+#: Settings that belong to the network, by their field of Recipe; the others are the training's.
+_OF_NETWORK = {
+    "hidden_units": "hidden",
+    "score_function": "score",
+    "network_output": "output",
+    "correction_weight": "correction_weight",
+    "teacher_forcing": "teacher_forcing",
+}
 
 
 def recipe_of(tool: Tool, condition: Condition, seed: int) -> Recipe:
@@ -506,10 +511,11 @@ def recipe_of(tool: Tool, condition: Condition, seed: int) -> Recipe:
     from ..training.task import TrainingSettings
 
     values: dict[str, Any] = settings_in_use(tool)
-    output, weight = values.pop("network_output"), values.pop("correction_weight")
-    fields = {_FIELDS.get(name, name): value for name, value in values.items()}
-    settings = TrainingSettings(**fields, seed=seed, threads=tool.threads)
-    return Recipe(condition, settings, tool.window_samples, output, weight)
+    own = {field: values.pop(name) for name, field in _OF_NETWORK.items()}
+    settings = TrainingSettings(
+        patience=values.pop("early_stopping_patience"), **values, seed=seed, threads=tool.threads
+    )
+    return Recipe(condition, settings, tool.window_samples, **own)
 
 
 def train_networks(tool: Tool, jobs: Sequence[Job], weights: int, epochs: int, name: str) -> Pool:
