@@ -64,7 +64,7 @@ class SlidingWindows:
         """
         # A billionth of a window more: lengths that fit exactly must not be lost to rounding.
         count = int(np.floor((end - start - self.width) / self.stride + 1e-9)) + 1
-        return start + self.stride * np.arange(max(count, 0))
+        return np.asarray(start + self.stride * np.arange(max(count, 0)), dtype=np.float64)
 
 
 @dataclass(frozen=True)
