@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NEM2EError, SetupError, TrainingError, did_you_mean
 from ..log import logger
-from .tool import Tool, write_text
 from .training_properties import (
     packages,
     provenance,
     read_cycles,
-    results_directory,
     select_trials,
 )
 
@@ -28,17 +26,21 @@ if TYPE_CHECKING:
     from ..methods.bundle import Bundle
     from ..methods.stdr.calibrate import Calibrated
     from ..training.task import TrainingSettings
+    from .stdr_train import STDRTrainTool
+    from .tool import Run
 
 
-def calibrate_bundle(tool: Tool, bundle_file: Path) -> None:
+def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: Run) -> None:
     """Calibrate the networks of the tool's initial bundle to the person whose strides the tool selects.
 
     Parameters
     ----------
-    tool : Tool
-        An STDRTrainTool.
+    tool : STDRTrainTool
+        The tool.
     bundle_file : pathlib.Path
         What is written.
+    run : Run
+        The tool's run.
 
     Raises
     ------
@@ -51,9 +53,8 @@ def calibrate_bundle(tool: Tool, bundle_file: Path) -> None:
     """
     from ..methods.bundle import Bundle
     from ..methods.stdr.calibrate import FEWEST_STRIDES, calibrate
-    from ..storage.atomic import ResultFiles
 
-    initial = Bundle.load(tool.resolve("initial_bundle") or tool.initial_bundle)
+    initial = Bundle.load(tool.resolve("initial_bundle_file") or tool.initial_bundle_file)
     assert initial.path is not None
     logger.info("Initial bundle: %s (%s; %s).", initial.path, initial.condition, ", ".join(initial.targets))
     tool = _with_values_of(tool, initial)
@@ -61,7 +62,7 @@ def calibrate_bundle(tool: Tool, bundle_file: Path) -> None:
     people = list(dict.fromkeys(trial.subject for trial in trials))
     if len(people) > 1:
         raise SetupError(
-            f"<initial_bundle> is calibrated to one person, but the strides used are of {', '.join(people)}. "
+            f"<initial_bundle_file> is calibrated to one person, but the strides used are of {', '.join(people)}. "
             "Choose one by <subjects>.",
             tool.setup_file,
         )
@@ -85,22 +86,18 @@ def calibrate_bundle(tool: Tool, bundle_file: Path) -> None:
             "There is a single stride for %s: how good the calibration is cannot be said.", ", ".join(single)
         )
 
-    name = tool.name or "network"
-    folder = results_directory(tool)
-    with ResultFiles(folder) as files:
-        used = {"output_bundle": bundle_file, "muscles": tuple(found), **_numbers(settings)}
-        write_text(files.path(f"{name}_effective_setup.xml"), tool.effective_setup(folder, used))
-        networks = {target: item.network for target, item in found.items()}
-        metadata = _metadata(tool, initial, sets, found, settings, bundle_file)
-        try:
-            Bundle(initial.condition, networks, metadata, initial.samples).save(bundle_file)
-        except OSError as error:
-            raise NEM2EError(f"The bundle '{bundle_file}' cannot be written: {error.strerror or error}.") from error
+    run.tool = tool
+    run.resolved = {"output_bundle_file": bundle_file, "muscles": tuple(found), **_numbers(settings)}
+    networks = {target: item.network for target, item in found.items()}
+    metadata = _metadata(tool, initial, sets, found, settings, bundle_file)
+    try:
+        Bundle(initial.condition, networks, metadata, initial.samples).save(bundle_file)
+    except OSError as error:
+        raise NEM2EError(f"The bundle '{bundle_file}' cannot be written: {error.strerror or error}.") from error
     logger.info("Wrote the calibrated bundle '%s' (%d muscles). It is for %s.", bundle_file, len(networks), people[0])
-    logger.info("Wrote the setup that was run to '%s'.", folder)
 
 
-def _with_values_of(tool: Tool, bundle: Bundle) -> Tool:
+def _with_values_of(tool: STDRTrainTool, bundle: Bundle) -> STDRTrainTool:
     """Copy the tool with the values that are the bundle's; a value that was given and is another is a fault."""
     networks = [bundle.network(target) for target in bundle.targets]
     inputs = tuple(dict.fromkeys(name for network in networks for name in network.inputs))
@@ -143,7 +140,7 @@ def _with_values_of(tool: Tool, bundle: Bundle) -> Tool:
     return tool
 
 
-def _sets(tool: Tool, bundle: Bundle, targets: Mapping[str, TargetData]) -> dict[str, TargetData]:
+def _sets(tool: STDRTrainTool, bundle: Bundle, targets: Mapping[str, TargetData]) -> dict[str, TargetData]:
     """Keep the muscles that the bundle has networks for, with each network's own inputs."""
     sets = {}
     for target in bundle.targets:
@@ -166,13 +163,13 @@ def _sets(tool: Tool, bundle: Bundle, targets: Mapping[str, TargetData]) -> dict
 _FIELDS = ("teacher_forcing", "epochs", "batch_size", "learning_rate", "weight_decay", "gradient_clip")
 
 
-def fine_tuning_settings(tool: Tool) -> TrainingSettings:
+def fine_tuning_settings(tool: STDRTrainTool) -> TrainingSettings:
     """Take the settings of the fine-tuning that were given, and the others from its own table.
 
     Parameters
     ----------
-    tool : Tool
-        Has ``TRAINING_PROPERTIES`` and ``COMPUTING_PROPERTIES``.
+    tool : STDRTrainTool
+        The tool.
 
     Returns
     -------
@@ -206,7 +203,7 @@ def _log(target: str, item: Calibrated) -> None:
 
 
 def _metadata(
-    tool: Tool,
+    tool: STDRTrainTool,
     initial: Bundle,
     sets: Mapping[str, TargetData],
     found: Mapping[str, Calibrated],

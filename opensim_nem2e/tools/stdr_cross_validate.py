@@ -9,19 +9,17 @@ that is learned sees the cycles that are left out; this is checked in every fold
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import OpenSimRunError
-from ..log import Recorder, logger
-from .properties import Property
-from .tool import Tool, write_text
+from ..log import logger
+from ..options import DirectoryPath, FilePath, Options, group, option
+from .accessors import STDRCrossValidateToolAccessors
+from .tool import Run, Tool
+from .training_options import ComputingOptions, CyclesOptions, DataOptions, TrainingOptions, TrialsOptions
 from .training_properties import (
-    COMPUTING_PROPERTIES,
-    CYCLES_PROPERTIES,
-    DATA_PROPERTIES,
     NOT_STATED,
-    TRAINING_PROPERTIES,
-    TRIALS_PROPERTIES,
     check_data,
     log_settings,
     packages,
@@ -41,11 +39,59 @@ if TYPE_CHECKING:
     from ..evaluation.study_tables import StudyTables
     from ..methods.stdr.conditions import Condition
 
-_CONDITIONS = ("One-Quarter", "One-Entire", "All-Entire")
-_BASELINES = ("mean", "shift", "ridge")
+
+@dataclass(frozen=True)
+class CrossValidateOptions(Options):
+    """What is compared, on which cycles, and how it is shown."""
+
+    results_directory: DirectoryPath = option("./", "Directory used for writing results.")
+    selection: TrialsOptions = group(TrialsOptions)
+    conditions: tuple[Literal["One-Quarter", "One-Entire", "All-Entire"], ...] = option(
+        ("One-Quarter", "One-Entire", "All-Entire"),
+        "Inputs of the networks to compare. One-Quarter: a quarter of the gait cycle of the target muscle. "
+        "One-Entire: the entire cycle of the target muscle. All-Entire: the entire cycle of all muscles.",
+        required=True,
+    )
+    cycles: CyclesOptions = group(CyclesOptions)
+    splitting: Literal["leave_one_subject_out", "leave_one_speed_out", "leave_one_trial_out"] = option(
+        "leave_one_subject_out",
+        "What is left out of training and judged. leave_one_subject_out: all cycles of one subject at a time, as "
+        "in the paper. leave_one_speed_out, leave_one_trial_out: all cycles at one speed (rounded to 0.1 m/s), or "
+        "of one trial, which is easier, because the person is seen in training.",
+    )
+    baselines: tuple[Literal["mean", "shift", "ridge"], ...] = option(
+        ("mean", "shift", "ridge"),
+        "What the networks have to beat besides OpenSim, in the same folds. mean: the mean EMG cycle of the "
+        "training cycles. shift: OpenSim's activation, moved by the lag that fits the training cycles best. ridge: "
+        "ridge regression on the network's own input, its penalty chosen by leaving out one training subject at a "
+        "time.",
+    )
+    training: TrainingOptions = group(TrainingOptions)
+    seeds: tuple[int, ...] = option(
+        (0,),
+        "Seeds of the networks. Every network is trained once with each; results are means over "
+        "them, and their spread shows how much of a result is chance of the training. The same seeds on the same "
+        "machine give the same bits.",
+        bounds="[0, 9223372036854775807]",
+        required=True,
+    )
+    computing: ComputingOptions = group(ComputingOptions)
+    data: DataOptions = group(DataOptions)
+    write_report: bool = option(
+        True, "Whether figures (SVG and PNG) and a report (HTML) are written. 'opensim-nem2e report' makes them again."
+    )
+    skeleton_model_file: FilePath = option(
+        "",
+        "Model (.osim) that the figures of spatial attention show with the muscles of highest weight. None: only "
+        "the weights are shown.",
+    )
+    skeleton_motion_file: FilePath = option("", "Motion (.mot, .sto) or states of that model.")
+    skeleton_time_range: tuple[float, ...] = option(
+        (), "Start and end of one gait cycle of the right limb in that motion. Empty: the whole file is one.", unit="s"
+    )
 
 
-class STDRCrossValidateTool(Tool):
+class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOptions]):
     """Find out by cross-validation whether networks refine the activations of people they have not seen.
 
     Parameters
@@ -66,78 +112,7 @@ class STDRCrossValidateTool(Tool):
     """
 
     tool_name = "STDRCrossValidateTool"
-    properties = (
-        Property("results_directory", "directory", "./", "Directory used for writing results."),
-        *TRIALS_PROPERTIES,
-        Property(
-            "conditions",
-            "strings",
-            _CONDITIONS,
-            "Inputs of the networks to compare. One-Quarter: a quarter of the gait cycle of the target muscle. "
-            "One-Entire: the entire cycle of the target muscle. All-Entire: the entire cycle of all muscles.",
-            choices=_CONDITIONS,
-            required=True,
-        ),
-        *CYCLES_PROPERTIES,
-        Property(
-            "splitting",
-            "string",
-            "leave_one_subject_out",
-            "What is left out of training and judged. leave_one_subject_out: all cycles of one subject at a time, as "
-            "in the paper. leave_one_speed_out, leave_one_trial_out: all cycles at one speed (rounded to 0.1 m/s), or "
-            "of one trial, which is easier, because the person is seen in training.",
-            choices=("leave_one_subject_out", "leave_one_speed_out", "leave_one_trial_out"),
-        ),
-        Property(
-            "baselines",
-            "strings",
-            _BASELINES,
-            "What the networks have to beat besides OpenSim, in the same folds. mean: the mean EMG cycle of the "
-            "training cycles. shift: OpenSim's activation, moved by the lag that fits the training cycles best. ridge: "
-            "ridge regression on the network's own input, its penalty chosen by leaving out one training subject at a "
-            "time.",
-            choices=_BASELINES,
-        ),
-        *TRAINING_PROPERTIES,
-        Property(
-            "seeds",
-            "doubles",
-            (0.0,),
-            "Seeds of the networks, whole numbers. Every network is trained once with each; results are means over "
-            "them, and their spread shows how much of a result is chance of the training. The same seeds on the same "
-            "machine give the same bits.",
-            bounds="[0, 9007199254740991]",
-            required=True,
-        ),
-        *COMPUTING_PROPERTIES,
-        *DATA_PROPERTIES,
-        Property(
-            "write_report",
-            "bool",
-            True,
-            "Whether figures (SVG and PNG) and a report (HTML) are written. 'opensim-nem2e report' makes them again.",
-        ),
-        Property(
-            "skeleton_model_file",
-            "file",
-            "",
-            "Model (.osim) that the figures of spatial attention show with the muscles of highest weight. None: only "
-            "the weights are shown.",
-        ),
-        Property(
-            "skeleton_motion_file",
-            "file",
-            "",
-            "Motion (.mot, .sto) or states of that model.",
-        ),
-        Property(
-            "skeleton_time_range",
-            "doubles",
-            (),
-            "Start and end of one gait cycle of the right limb in that motion. Empty: the whole file is one.",
-            unit="s",
-        ),
-    )
+    results_name = "study"
 
     def _check(self) -> list[str]:
         faults = check_data(self, self.conditions)
@@ -150,20 +125,11 @@ class STDRCrossValidateTool(Tool):
         if cycle and not (len(cycle) == 2 and cycle[0] < cycle[1]):
             found = " ".join(f"{value:g}" for value in cycle)
             faults.append(f"<skeleton_time_range> must be a start and a later end, but '{found}' was found.")
-        broken = [value for value in self.seeds if value != int(value)]
-        faults += [f"<seeds> must be whole numbers, but '{value:g}' was found." for value in broken]
         return faults
 
-    def _run(self) -> None:
-        recorder = Recorder()
-        with recorder.listening():
-            self._announce()
-            self._study(recorder)
-
-    def _study(self, recorder: Recorder) -> None:
+    def _run(self, run: Run) -> None:
         from ..evaluation.cross_validate import CrossValidation
         from ..evaluation.study_tables import StudyTables, write_json
-        from ..storage.atomic import ResultFiles
 
         begun = time.monotonic()
         skeleton = self._skeleton()
@@ -173,7 +139,7 @@ class STDRCrossValidateTool(Tool):
             # Every condition reads the same files: what is to be said of them is logged once.
             logged = {note for dataset in datasets.values() for note in dataset.notes}
             datasets[condition] = read_cycles(self, trials, condition, logged)
-        seeds = [int(seed) for seed in self.seeds]
+        seeds = list(self.seeds)
         study = CrossValidation(
             {condition: dataset.targets for condition, dataset in datasets.items()},
             {condition: recipe_of(self, condition, seeds[0]) for condition in self.conditions},
@@ -195,9 +161,8 @@ class STDRCrossValidateTool(Tool):
             "when to stop) change when the cycles that are left out are replaced by random numbers."
         )
 
-        name = self.name or "study"
-        folder = results_directory(self)
-        with ResultFiles(folder) as files, files.own_names():
+        name, folder, files = run.name, run.directory, run.files
+        with files.own_names():
             log_settings(self)
             logger.info(
                 "Training %d networks (%s; %d seed%s; %s).",
@@ -211,24 +176,22 @@ class STDRCrossValidateTool(Tool):
             tables = StudyTables(study.outcomes)
             tables.write(files, name)
             muscles = tuple(dict.fromkeys(outcome.muscle for outcome in study.outcomes))
-            setup = self.effective_setup(folder, {"muscles": muscles, **settings_in_use(self)})
-            write_text(files.path(f"{name}_effective_setup.xml"), setup)
+            run.resolved = {"muscles": muscles, **settings_in_use(self)}
             described = self._description(study, datasets, tables, self._say(tables, name))
             described["seconds"] = round(time.monotonic() - begun, 3)
             write_json(files.path(f"{name}_study.json"), described)
             if skeleton is not None:
                 skeleton.write(files.path(f"{name}_skeleton.json"))
-            files.path(f"{name}.log").write_text(recorder.text, encoding="utf-8")
         if skeleton is None:
             # That of another run does not belong to these results.
-            (folder / f"{name}_skeleton.json").unlink(missing_ok=True)
-        # Only now: a run that is killed before its last file is written has them for the next.
-        pool.remove_folders()
+            run.afterwards(lambda: (folder / f"{name}_skeleton.json").unlink(missing_ok=True))
+        # Only when all is written: a run that is killed before has them for the next.
+        run.afterwards(pool.remove_folders)
         if self.write_report:
             from ..evaluation.study import read_study
             from ..report.study_report import write_report
 
-            write_report(read_study(folder, name))
+            run.afterwards(lambda: write_report(read_study(folder, name)))
 
     def _skeleton(self) -> Skeleton | None:
         """Read the model of the figures, before training: what is wrong with it is known now, not hours later."""
@@ -278,7 +241,7 @@ class STDRCrossValidateTool(Tool):
         cycles, subjects = tables.cycles, tables.subjects
         return {
             "tool": self.tool_name,
-            "name": self.name or "study",
+            "name": self.name or self.results_name,
             "verdicts": said,
             "settings": {**self.values(), **settings, "seeds": list(study.seeds)},
             "conditions": list(dict.fromkeys(subjects["condition"])),

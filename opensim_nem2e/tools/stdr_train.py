@@ -10,22 +10,25 @@ the default is ``fast`` (:mod:`opensim_nem2e.methods.stdr.presets`). What the pa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import NEM2EError, TrainingError
 from ..log import logger
-from .properties import Property
-from .tool import Tool, write_text
-from .training_properties import (
-    COMPUTING_PROPERTIES,
-    CYCLES_PROPERTIES,
-    DATA_PROPERTIES,
+from ..options import DirectoryPath, FilePath, Options, group, option
+from .accessors import STDRTrainToolAccessors
+from .tool import Run, Tool
+from .training_options import (
     NO_TRAINING_SETTINGS,
+    ComputingOptions,
+    CyclesOptions,
+    DataOptions,
+    TrainingOptions,
+    TrialsOptions,
+)
+from .training_properties import (
     NOT_STATED,
-    SEED_PROPERTY,
-    TRAINING_PROPERTIES,
-    TRIALS_PROPERTIES,
     check_data,
     log_settings,
     packages,
@@ -45,7 +48,55 @@ if TYPE_CHECKING:
     from ..training.task import Trained
 
 
-class STDRTrainTool(Tool):
+@dataclass(frozen=True)
+class TrainOptions(Options):
+    """What networks are trained on, how, and where they are written."""
+
+    results_directory: DirectoryPath = option("./", "Directory used for writing results.")
+    selection: TrialsOptions = group(TrialsOptions)
+    hold_out_subjects: tuple[str, ...] = option(
+        (), "Subjects that no network is trained on; their errors are written to the bundle's validation figures."
+    )
+    condition: Literal["One-Quarter", "One-Entire", "All-Entire"] = option(
+        "One-Entire",
+        "Input of a network. One-Quarter: a quarter of the gait cycle of the target muscle. One-Entire: the entire "
+        "cycle of the target muscle. All-Entire: the entire cycle of all muscles.",
+    )
+    cycles: CyclesOptions = group(CyclesOptions)
+    initial_bundle_file: FilePath = option(
+        "",
+        "Network bundle (.safetensors), or the name of a bundle that ships with the package, whose networks are "
+        "calibrated to one person instead of training new ones: the strides used (<subjects>, <motions>, <trials>, "
+        "<strides>) must be of one person. Three strides or more of the motion that will be refined are advised; "
+        "one is enough. Condition, window_samples, input_muscles, hidden_units, score_function and network_output "
+        "are the bundle's, and the preset has no meaning. Empty: new networks are trained.",
+        may_be_name=True,
+        formerly=("initial_bundle",),
+    )
+    training: TrainingOptions = group(TrainingOptions)
+    seed: int = option(
+        0,
+        "Seed of the first weights, the order of the data, and what else is drawn. The same seed on the same "
+        "machine gives the same bits.",
+        bounds="[0, 9223372036854775807]",
+    )
+    validate: Literal["none", "leave_one_subject_out"] = option(
+        "none",
+        "How the error on unseen people is estimated for the bundle's validation figures. "
+        "leave_one_subject_out: networks are trained without each subject in turn (as many times the work as there "
+        "are subjects). none: not at all.",
+    )
+    computing: ComputingOptions = group(ComputingOptions)
+    output_bundle_file: FilePath = option(
+        "",
+        "Name of the network bundle (.safetensors) that is written. Empty: the tool's name (or 'network') in "
+        "results_directory.",
+        formerly=("output_bundle",),
+    )
+    data: DataOptions = group(DataOptions)
+
+
+class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
     """Train networks that refine OpenSim's muscle activations toward measured EMG.
 
     Parameters
@@ -65,88 +116,38 @@ class STDRTrainTool(Tool):
     """
 
     tool_name = "STDRTrainTool"
-    properties = (
-        Property("results_directory", "directory", "./", "Directory used for writing results."),
-        *TRIALS_PROPERTIES,
-        Property(
-            "hold_out_subjects",
-            "strings",
-            (),
-            "Subjects that no network is trained on; their errors are written to the bundle's validation figures.",
-        ),
-        Property(
-            "condition",
-            "string",
-            "One-Entire",
-            "Input of a network. One-Quarter: a quarter of the gait cycle of the target muscle. One-Entire: the entire "
-            "cycle of the target muscle. All-Entire: the entire cycle of all muscles.",
-            choices=("One-Quarter", "One-Entire", "All-Entire"),
-        ),
-        *CYCLES_PROPERTIES,
-        Property(
-            "initial_bundle",
-            "file",
-            "",
-            "Network bundle (.safetensors), or the name of a bundle that ships with the package, whose networks are "
-            "calibrated to one person instead of training new ones: the strides used (<subjects>, <motions>, <trials>, "
-            "<strides>) must be of one person. Three strides or more of the motion that will be refined are advised; "
-            "one is enough. Condition, window_samples, input_muscles, hidden_units, score_function and network_output "
-            "are the bundle's, and the preset has no meaning. Empty: new networks are trained.",
-            may_be_name=True,
-        ),
-        *TRAINING_PROPERTIES,
-        SEED_PROPERTY,
-        Property(
-            "validate",
-            "string",
-            "none",
-            "How the error on unseen people is estimated for the bundle's validation figures. "
-            "leave_one_subject_out: networks are trained without each subject in turn (as many times the work as there "
-            "are subjects). none: not at all.",
-            choices=("none", "leave_one_subject_out"),
-        ),
-        *COMPUTING_PROPERTIES,
-        Property(
-            "output_bundle",
-            "file",
-            "",
-            "Name of the network bundle (.safetensors) that is written. Empty: the tool's name (or 'network') in "
-            "results_directory.",
-        ),
-        *DATA_PROPERTIES,
-    )
+    results_name = "network"
 
     def _check(self) -> list[str]:
         # With an initial bundle, its condition counts.
-        faults = check_data(self, ["All-Entire"] if self.initial_bundle else [self.condition])
-        if self.initial_bundle:
+        faults = check_data(self, ["All-Entire"] if self.initial_bundle_file else [self.condition])
+        if self.initial_bundle_file:
             faults += [
-                f"<{name}> has no meaning with <initial_bundle> and must be left out."
+                f"<{name}> has no meaning with <initial_bundle_file> and must be left out."
                 for name in ("hold_out_subjects", "early_stopping_patience")
                 if self.get(name)
             ]
             if self.validate != "none":
                 faults.append(
-                    "<validate> must be none with <initial_bundle>: strides of the person are left out instead."
+                    "<validate> must be none with <initial_bundle_file>: strides of the person are left out instead."
                 )
-        bundle = self.resolve("output_bundle")
+        bundle = self.resolve("output_bundle_file")
         if bundle is not None:
             if bundle.suffix != ".safetensors":
-                faults.append(f"<output_bundle> must end in '.safetensors', but '{bundle.name}' was found.")
+                faults.append(f"<output_bundle_file> must end in '.safetensors', but '{bundle.name}' was found.")
             if bundle.is_dir():
-                faults.append(f"<output_bundle> must be a file, but '{bundle}' is a directory.")
+                faults.append(f"<output_bundle_file> must be a file, but '{bundle}' is a directory.")
             elif bundle.parent != results_directory(self) and not bundle.parent.is_dir():
-                faults.append(f"<output_bundle>: the folder '{bundle.parent}' does not exist.")
+                faults.append(f"<output_bundle_file>: the folder '{bundle.parent}' does not exist.")
         return faults
 
-    def _run(self) -> None:
-        if self.initial_bundle:
+    def _run(self, run: Run) -> None:
+        if self.initial_bundle_file:
             from .stdr_calibrate import calibrate_bundle
 
-            calibrate_bundle(self, self._bundle_file)
+            calibrate_bundle(self, self._bundle_file, run)
             return
         from ..evaluation.bundle_training import Study
-        from ..storage.atomic import ResultFiles
 
         trials = select_trials(self, also={"hold_out_subjects": "subject"})
         dataset = read_cycles(self, trials, self.condition)
@@ -156,40 +157,38 @@ class STDRTrainTool(Tool):
         study = Study(train_sets, held_out, recipe, self.validate == "leave_one_subject_out")
         study.check()
 
-        name = self.name or "network"
         bundle_file = self._bundle_file
-        with ResultFiles(results_directory(self)) as files:
-            log_settings(self)
-            logger.info(
-                "Training %d network%s (%s, %d hidden units, up to %d epochs).",
-                len(study.jobs),
-                "s" if len(study.jobs) > 1 else "",
-                recipe.condition,
-                recipe.settings.hidden,
-                study.most_epochs,
-            )
-            pool = train_networks(self, study.jobs, study.weights, study.most_epochs, name)
-            networks = study.networks
-            validation = _validation(study.errors)
-            _log_validation(validation)
-            _write_csv(
-                files.path(f"{name}_training_history.csv"),
-                [row for target, trained in study.trained.items() for row in _history_rows(target, trained)],
-            )
-            if any(study.errors.values()):
-                _write_csv(files.path(f"{name}_validation.csv"), _error_rows(study.errors))
-            resolved = {"output_bundle": bundle_file, "muscles": tuple(networks), **settings_in_use(self)}
-            setup = self.effective_setup(results_directory(self), resolved)
-            write_text(files.path(f"{name}_effective_setup.xml"), setup)
-            self._save(networks, dataset, train_sets, recipe, validation, bundle_file)
-        # Only now: a run that is killed before its last file is written has them for the next.
-        pool.remove_folders()
+        log_settings(self)
+        logger.info(
+            "Training %d network%s (%s, %d hidden units, up to %d epochs).",
+            len(study.jobs),
+            "s" if len(study.jobs) > 1 else "",
+            recipe.condition,
+            recipe.settings.hidden,
+            study.most_epochs,
+        )
+        pool = train_networks(self, study.jobs, study.weights, study.most_epochs, run.name)
+        networks = study.networks
+        validation = _validation(study.errors)
+        _log_validation(validation)
+        _write_csv(
+            run.files.path(f"{run.name}_training_history.csv"),
+            [row for target, trained in study.trained.items() for row in _history_rows(target, trained)],
+        )
+        if any(study.errors.values()):
+            _write_csv(run.files.path(f"{run.name}_validation.csv"), _error_rows(study.errors))
+        run.resolved = {"output_bundle_file": bundle_file, "muscles": tuple(networks), **settings_in_use(self)}
+        self._save(networks, dataset, train_sets, recipe, validation, bundle_file)
         logger.info("Wrote the network bundle '%s' (%d muscles).", bundle_file, len(networks))
-        logger.info("Wrote the loss histories and the setup that was run to '%s'.", results_directory(self))
+        # Only when all is written: a run that is killed before has them for the next.
+        run.afterwards(pool.remove_folders)
 
     @property
     def _bundle_file(self) -> Path:
-        return self.resolve("output_bundle") or results_directory(self) / f"{self.name or 'network'}.safetensors"
+        return (
+            self.resolve("output_bundle_file")
+            or results_directory(self) / f"{self.name or self.results_name}.safetensors"
+        )
 
     def _split(self, dataset: Dataset) -> tuple[dict[str, TargetData], dict[str, TargetData]]:
         train_sets, held_out = {}, {}
@@ -247,7 +246,7 @@ class STDRTrainTool(Tool):
             "training": {
                 name: list(value) if isinstance(value, tuple) else value
                 for name, value in {**self.values(), **settings_in_use(self)}.items()
-                if name not in NO_TRAINING_SETTINGS | {"output_bundle"}
+                if name not in NO_TRAINING_SETTINGS | {"output_bundle_file"}
             },
             "packages": packages(),
             "validation": validation,

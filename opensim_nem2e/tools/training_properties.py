@@ -1,20 +1,18 @@
-"""What the tools that train networks have in common: their properties, and what becomes of them.
+"""What becomes of the options that the tools that train networks have in common.
 
-STDRTrainTool and STDRCrossValidateTool put the same rows into their tables, and turn them by the functions below into
-trials, cycles, a recipe and a pool of processes. A function takes the tool whose properties it reads.
+STDRTrainTool and STDRCrossValidateTool turn them (:mod:`opensim_nem2e.tools.training_options`) by the functions below
+into trials, cycles, a recipe and a pool of processes. A function takes the tool whose options it reads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import SetupError, TrainingError, did_you_mean
 from ..log import logger
-from ..methods.stdr.presets import DEFAULT_PRESET, PRESETS, Setting, in_words
-from .properties import Property, PropertyType
-from .tool import Tool
+from ..methods.stdr.presets import PRESETS, Setting
 
 if TYPE_CHECKING:
     from ..data.gait_cycles import Dataset, TargetData
@@ -22,256 +20,14 @@ if TYPE_CHECKING:
     from ..methods.stdr.conditions import Condition
     from ..methods.stdr.method import Recipe
     from ..training.jobs import Job, Pool
+    from .stdr_cross_validate import STDRCrossValidateTool
+    from .stdr_train import STDRTrainTool
 
+    TrainingTool: TypeAlias = STDRTrainTool | STDRCrossValidateTool
 
-def _decided_by_preset(name: str, kind: PropertyType, comment: str, **limits: Any) -> Property:
-    """Describe a property that is taken from the preset when it is left empty."""
-    return Property(name, kind, None, f"{comment} Empty: from the preset ({in_words(name)}).", **limits)
-
-
-#: Which gait cycles are used.
-TRIALS_PROPERTIES: tuple[Property, ...] = (
-    Property(
-        "trials_file",
-        "file",
-        "",
-        "Manifest of the gait cycles (.csv), one row per cycle: dataset, subject, trial, stride, motion, "
-        "speed_m_s, side, model_file, activation_file, activation_source, emg_file, emg_time_offset_s, t_start, "
-        "t_end, heel_strike_t. Paths in it are relative to it.",
-        required=True,
-    ),
-    Property(
-        "emg_channels_file",
-        "file",
-        "",
-        "Table of the EMG channels (.csv): dataset, emg_column, muscles (model muscles separated by ';'), "
-        "standard_name (empty: the channel is not used).",
-        required=True,
-    ),
-    Property(
-        "muscle_names_file",
-        "file",
-        "",
-        "Table (.csv with the columns model_muscle, standard_name) that adds to or replaces entries of the "
-        "package's own table of muscle names.",
-    ),
-    Property("datasets", "strings", (), "Datasets to use. Empty: all."),
-    Property("subjects", "strings", (), "Subjects to use. Empty: all."),
-    Property("motions", "strings", (), "Motions to use, such as walk and run. Empty: all."),
-    Property("trials", "strings", (), "Trials to use. Empty: all."),
-    Property("strides", "strings", (), "Strides to use of every trial, by their names in the manifest. Empty: all."),
-    Property(
-        "activation_sources",
-        "strings",
-        (),
-        "Sources of simulated activations to use. Empty: all.",
-        choices=("cmc", "so", "moco"),
-    ),
-)
-
-#: What is taken from them.
-CYCLES_PROPERTIES: tuple[Property, ...] = (
-    Property(
-        "muscles",
-        "strings",
-        (),
-        "Target muscles by their standard names, such as soleus; one network each. Empty: those of the paper's "
-        "sixteen that have EMG.",
-    ),
-    Property(
-        "input_muscles",
-        "strings",
-        (),
-        "Input muscles for All-Entire: standard names with the side, such as ipsi:soleus for the side whose heel "
-        "strikes bound the cycle and contra:soleus for the other. Empty: all that every trial used has.",
-    ),
-    Property(
-        "share_emg_channels",
-        "bool",
-        True,
-        "Whether an EMG channel that lists several muscles serves each of them (the paper's practice), or its "
-        "standard_name only.",
-    ),
-    Property(
-        "emg_normalization",
-        "string",
-        "subject_max",
-        "What EMG is divided by. subject_max: the maximum of the channel over the subject's cycles used. "
-        "trial_max: over the cycles of each trial. none: 1. The paper does not say.",
-        choices=("subject_max", "trial_max", "none"),
-    ),
-    Property(
-        "use_emg_time_offset",
-        "bool",
-        True,
-        "Whether EMG is shifted by the manifest's emg_time_offset_s (EMG at t + offset belongs to the motion at t).",
-    ),
-    Property(
-        "window_samples",
-        "int",
-        20,
-        "Samples of a network's window, evenly spaced, both ends included.",
-        bounds="[4, 1000]",
-    ),
-)
-
-#: How a network is trained.
-TRAINING_PROPERTIES: tuple[Property, ...] = (
-    Property(
-        "preset",
-        "string",
-        DEFAULT_PRESET,
-        "Where the settings below that are left empty come from. "
-        + " ".join(f"{name}: {preset.meaning}." for name, preset in PRESETS.items()),
-        choices=tuple(PRESETS),
-    ),
-    _decided_by_preset("hidden_units", "int", "Units of the encoder and of the decoder.", bounds="[1, 10000]"),
-    _decided_by_preset(
-        "score_function",
-        "string",
-        "How attention compares decoder and encoder states (Luong 2015). The paper does not say which.",
-        choices=("general", "dot"),
-    ),
-    _decided_by_preset(
-        "network_output",
-        "string",
-        "What the network puts out. emg: the EMG itself (the paper). deviation: the deviation from the mean EMG "
-        "cycle of the training data, scaled by its standard deviation. correction: the correction of a linear "
-        "prediction from the same input, which is fitted first, with every subject left out in turn; the least error "
-        "on people who were not seen, where there are few to learn from.",
-        choices=("emg", "deviation", "correction"),
-    ),
-    _decided_by_preset(
-        "correction_weight",
-        "double",
-        "For <network_output> correction: the share of the network's correction that is added to the linear "
-        "prediction. What is learned from few people holds for others only in part.",
-        bounds="(0, 1]",
-    ),
-    _decided_by_preset(
-        "teacher_forcing",
-        "double",
-        "Share of the training steps in which the decoder is fed the measured EMG of the sample before; in the "
-        "others it is fed its own output, as it is when refining, which takes about one and a half times as "
-        "long. The paper does not say.",
-        bounds="[0, 1]",
-    ),
-    _decided_by_preset("epochs", "int", "Passes through the training data.", bounds="[1, 10000000]"),
-    _decided_by_preset("batch_size", "int", "Windows per training step.", bounds="[1, 1000000]"),
-    _decided_by_preset(
-        "learning_rate",
-        "double",
-        "Step size of the Adam algorithm. The paper does not say; this is the value of the paper on Adam.",
-        bounds="(0, 1]",
-    ),
-    _decided_by_preset("weight_decay", "double", "L2 penalty of the Adam algorithm. 0: none.", bounds="[0, Inf)"),
-    _decided_by_preset(
-        "gradient_clip", "double", "Largest norm of a step's gradient. 0: not limited.", bounds="[0, Inf)"
-    ),
-    _decided_by_preset(
-        "early_stopping_patience",
-        "int",
-        "Early stopping: networks are first trained without one subject (chosen by the seed) until the error on this "
-        "subject has not improved for this number of epochs, and then anew on all subjects for the number of epochs "
-        "that was best. 0: train on all subjects for all epochs.",
-        bounds="[0, 10000000]",
-    ),
-)
-
-#: Where chance comes from.
-SEED_PROPERTY = Property(
-    "seed",
-    "int",
-    0,
-    "Seed of the first weights, the order of the data, and what else is drawn. The same seed on the same "
-    "machine gives the same bits.",
-    bounds="[0, 9223372036854775807]",
-)
-
-#: How the computation goes on, without an influence on its result (but for the last bits, where ``threads`` says so).
-COMPUTING_PROPERTIES: tuple[Property, ...] = (
-    Property(
-        "threads",
-        "int",
-        1,
-        "Threads of each network's computation. More than one pays only with hundreds of hidden units and idle "
-        "cores, and changes the last bits of the result.",
-        bounds="[1, 1024]",
-    ),
-    Property(
-        "jobs",
-        "int",
-        0,
-        "Networks that are trained at once, each in a process of its own. The result does not depend on it. 0: as "
-        "many as processor cores and free memory allow.",
-        bounds="[0, 1024]",
-    ),
-    Property(
-        "device",
-        "string",
-        "auto",
-        "Where networks are trained. cpu: one in each process. cuda: all together on the graphics card; the results "
-        "differ from those of cpu in the last bits. auto: cuda if there is such a card, no scheduler, and more than a "
-        "few networks, otherwise cpu.",
-        choices=("auto", "cpu", "cuda"),
-    ),
-    Property(
-        "scheduler",
-        "string",
-        "",
-        "Address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers train the networks, or local: Dask "
-        "processes of this machine. All workers must see checkpoint_directory under the same name. Needs the extra "
-        "'cluster'. Empty: processes of this machine, without Dask.",
-    ),
-    Property(
-        "checkpoint_interval",
-        "double",
-        60.0,
-        "Time between checkpoints of a network, from which a run that was interrupted or killed goes on, with the "
-        "same result, when the same setup is run again. Inf: only when the run is interrupted.",
-        bounds="[0, Inf]",
-        unit="s",
-    ),
-    Property(
-        "checkpoint_directory",
-        "directory",
-        "",
-        "Directory for the checkpoints and for finished networks; in it, the folder that has the tool's name (or "
-        "'network') with '_checkpoints'. All of that folder is removed once a run is complete, checkpoints of other "
-        "data or settings included, unless another run is at work in it. Empty: results_directory.",
-    ),
-    Property(
-        "progress_bar",
-        "string",
-        "auto",
-        "Whether a progress bar with the losses, the rate and the remaining time is shown. auto: if the console is "
-        "a terminal. Without one the log tells them twice a minute.",
-        choices=("auto", "always", "never"),
-    ),
-    Property(
-        "tensorboard_directory",
-        "directory",
-        "",
-        "Directory for TensorBoard's event files with the losses of every network; needs the package tensorboard. "
-        "Empty: none.",
-    ),
-)
-
-#: What is known about the recordings.
-DATA_PROPERTIES: tuple[Property, ...] = (
-    Property("data_description", "string", "", "What the data are; kept with the results."),
-    Property("data_licence", "string", "", "Licence of the data; kept with the results."),
-    Property("data_attribution", "string", "", "Whom to credit for the data; kept with the results."),
-)
 
 #: What results say where these are empty.
 NOT_STATED = "not stated"
-
-#: Properties that say where files are and how the run is shown, not how the networks came about.
-NO_TRAINING_SETTINGS = frozenset(
-    {"results_directory", "trials_file", "emg_channels_file", "muscle_names_file"}
-    | {prop.name for prop in (*COMPUTING_PROPERTIES, *DATA_PROPERTIES) if prop.name != "threads"}
-)
 
 #: Filters and the columns of the manifest that they look at.
 _FILTERS = {
@@ -284,13 +40,13 @@ _FILTERS = {
 }
 
 
-def check_data(tool: Tool, conditions: Sequence[str]) -> list[str]:
+def check_data(tool: TrainingTool, conditions: Sequence[str]) -> list[str]:
     """Find what is wrong with the properties that choose the data, for a tool's ``_check``.
 
     Parameters
     ----------
-    tool : Tool
-        Has ``TRIALS_PROPERTIES`` and ``CYCLES_PROPERTIES``.
+    tool : STDRTrainTool or STDRCrossValidateTool
+        Has :class:`TrialsOptions` and :class:`CyclesOptions`.
     conditions : sequence of str
         The input conditions that networks are trained for.
 
@@ -314,12 +70,12 @@ def check_data(tool: Tool, conditions: Sequence[str]) -> list[str]:
     return faults
 
 
-def results_directory(tool: Tool) -> Path:
+def results_directory(tool: TrainingTool) -> Path:
     """Find the folder for the results.
 
     Parameters
     ----------
-    tool : Tool
+    tool : STDRTrainTool or STDRCrossValidateTool
         Has ``results_directory``.
 
     Returns
@@ -330,13 +86,13 @@ def results_directory(tool: Tool) -> Path:
     return tool.resolve("results_directory") or tool.base_directory
 
 
-def select_trials(tool: Tool, also: Mapping[str, str] | None = None) -> list[Trial]:
+def select_trials(tool: TrainingTool, also: Mapping[str, str] | None = None) -> list[Trial]:
     """Read the manifest and keep the trials that all filters name; a name that fits none is a fault.
 
     Parameters
     ----------
-    tool : Tool
-        Has ``TRIALS_PROPERTIES``.
+    tool : STDRTrainTool or STDRCrossValidateTool
+        Has :class:`TrialsOptions`.
     also : mapping of str to str, optional
         Other properties of the tool whose names must be in the manifest, with the field of a trial where they are
         looked for. They do not select.
@@ -383,13 +139,15 @@ def select_trials(tool: Tool, also: Mapping[str, str] | None = None) -> list[Tri
     return kept
 
 
-def read_cycles(tool: Tool, trials: Sequence[Trial], condition: Condition, logged: Collection[str] = ()) -> Dataset:
+def read_cycles(
+    tool: TrainingTool, trials: Sequence[Trial], condition: Condition, logged: Collection[str] = ()
+) -> Dataset:
     """Cut the trials into cycles.
 
     Parameters
     ----------
-    tool : Tool
-        Has ``TRIALS_PROPERTIES`` and ``CYCLES_PROPERTIES``.
+    tool : STDRTrainTool or STDRCrossValidateTool
+        Has :class:`TrialsOptions` and :class:`CyclesOptions`.
     trials : sequence of Trial
         From :func:`select_trials`.
     condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
@@ -446,13 +204,13 @@ def read_cycles(tool: Tool, trials: Sequence[Trial], condition: Condition, logge
     return dataset
 
 
-def settings_in_use(tool: Tool) -> dict[str, Setting]:
+def settings_in_use(tool: TrainingTool) -> dict[str, Setting]:
     """Take the settings that were given, and the others from the preset.
 
     Parameters
     ----------
-    tool : Tool
-        Has ``TRAINING_PROPERTIES``.
+    tool : STDRTrainTool or STDRCrossValidateTool
+        Has :class:`TrainingOptions`.
 
     Returns
     -------
@@ -463,13 +221,13 @@ def settings_in_use(tool: Tool) -> dict[str, Setting]:
     return {name: value if tool.get(name) is None else tool.get(name) for name, value in preset.items()}
 
 
-def log_settings(tool: Tool) -> None:
+def log_settings(tool: TrainingTool) -> None:
     """Say in the log how networks are trained, and which of that was given.
 
     Parameters
     ----------
-    tool : Tool
-        Has ``TRAINING_PROPERTIES``.
+    tool : STDRTrainTool or STDRCrossValidateTool
+        Has :class:`TrainingOptions`.
     """
     texts = [
         f"{name} {value if isinstance(value, str) else f'{value:g}'}{'' if tool.get(name) is None else ' (given)'}"
@@ -483,13 +241,13 @@ def log_settings(tool: Tool) -> None:
 _FIELDS = {"hidden_units": "hidden", "score_function": "score", "early_stopping_patience": "patience"}
 
 
-def recipe_of(tool: Tool, condition: Condition, seed: int) -> Recipe:
+def recipe_of(tool: TrainingTool, condition: Condition, seed: int) -> Recipe:
     """Gather all that decides how cycles become a network.
 
     Parameters
     ----------
-    tool : Tool
-        Has ``CYCLES_PROPERTIES``, ``TRAINING_PROPERTIES`` and ``COMPUTING_PROPERTIES``.
+    tool : STDRTrainTool or STDRCrossValidateTool
+        Has :class:`CyclesOptions`, :class:`TrainingOptions` and :class:`ComputingOptions`.
     condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
         The input condition.
     seed : int
@@ -510,13 +268,13 @@ def recipe_of(tool: Tool, condition: Condition, seed: int) -> Recipe:
     return Recipe(condition, settings, tool.window_samples, output, weight)
 
 
-def train_networks(tool: Tool, jobs: Sequence[Job], weights: int, epochs: int, name: str) -> Pool:
+def train_networks(tool: TrainingTool, jobs: Sequence[Job], weights: int, epochs: int, name: str) -> Pool:
     """Train networks side by side, and show how far they are.
 
     Parameters
     ----------
-    tool : Tool
-        Has ``results_directory`` and ``COMPUTING_PROPERTIES``.
+    tool : STDRTrainTool or STDRCrossValidateTool
+        Has ``results_directory`` and :class:`ComputingOptions`.
     jobs : sequence of Job
         The networks.
     weights : int
@@ -573,7 +331,7 @@ def train_networks(tool: Tool, jobs: Sequence[Job], weights: int, epochs: int, n
 _FEW = 4
 
 
-def _device(tool: Tool, count: int) -> str:
+def _device(tool: TrainingTool, count: int) -> str:
     """Choose where networks are trained."""
     if tool.device == "cuda" and tool.scheduler:
         raise TrainingError(
@@ -591,7 +349,7 @@ def _device(tool: Tool, count: int) -> str:
     return "cpu"
 
 
-def _jobs(tool: Tool, count: int, weights: int) -> int:
+def _jobs(tool: TrainingTool, count: int, weights: int) -> int:
     """Choose how many processes train networks, and say what they need."""
     from ..training.jobs import default_jobs, memory_of
     from ..workers import available_processors, free_memory
