@@ -702,7 +702,8 @@ def layout_of(declaration: type[Options]) -> Layout:
     ValueError
         See :class:`Property`.
     """
-    return _lay_out(declaration)
+    key: Any = declaration
+    return _lay_out(key)
 
 
 @cache

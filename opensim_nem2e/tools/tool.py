@@ -593,7 +593,7 @@ class Tool(Generic[Declared]):
         elif element is not None:
             name = (element.get("name") or "").strip()
             inner = attribute_faults(element, ("name",))
-            inner += read_values(element, values, self.tool_name, notes.append, self.group_options)
+            inner += read_values(element, values, self.tool_name, notes.append, self.group_options, self.group_names)
             fault = _name_fault(name)
             if fault:
                 inner.insert(0, f"line {element.sourceline}: <{element.tag}> {fault}")
