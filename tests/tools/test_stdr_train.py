@@ -109,6 +109,7 @@ def test_from_setup_to_bundle(tmp_path, lab, condition):
     assert {path.name for path in results.iterdir()} == {
         "net.safetensors",
         "net_history",
+        "net.log",
         "net_effective_setup.xml",
         "net_training_history.csv",
         "net_validation.csv",
@@ -299,7 +300,11 @@ def test_calibration_to_a_person(tmp_path, lab, bundle_of_two, condition, caplog
     setup = write_setup(tmp_path, lab, name="carl", subjects="carl", muscles="soleus gasmed", **own)
     assert STDRTrainTool(setup).run()
     results = tmp_path / "results"
-    assert {path.name for path in results.iterdir()} == {"carl.safetensors", "carl_effective_setup.xml"}
+    assert {path.name for path in results.iterdir()} == {
+        "carl.log",
+        "carl.safetensors",
+        "carl_effective_setup.xml",
+    }
     bundle = Bundle.load(results / "carl.safetensors")
     assert (bundle.condition, bundle.targets) == (condition, ("soleus", "gasmed"))
     assert bundle.inputs("gasmed") == initial.inputs("gasmed")
