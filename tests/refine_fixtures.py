@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from opensim_nem2e.methods.stdr.conditions import Condition, variant_of
 
 from opensim_nem2e.methods.bundle import Bundle, Network
-from opensim_nem2e.methods.stdr.conditions import Condition, variant_of
 from opensim_nem2e.methods.stdr.forward import weight_shapes
 
 MUSCLES = ("soleus", "med_gas", "tib_ant", "vas_lat", "psoas")

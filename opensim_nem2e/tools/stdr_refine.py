@@ -550,6 +550,8 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
                 logger.info("%s", line)
             mechanics.write(files, self.figure_format, self.output_precision)
             _log_validation(refinement.bundle, refinement.refined)
+            for path in files.finals:
+                logger.info("Writing '%s'.", path)
         run.resolved = self._resolved(run.directory, refinement.trial)
 
     def _resolved(self, directory: Path, trial: Trial) -> dict[str, Any]:

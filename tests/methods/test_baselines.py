@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from opensim_nem2e.methods.stdr.conditions import cycle_samples, join_cycle, split_cycle
 from sklearn.linear_model import Ridge as SklearnRidge
 
 from opensim_nem2e.data.gait_cycles import TargetData
@@ -18,7 +19,6 @@ from opensim_nem2e.methods.baselines import (
     Shift,
     ridge,
 )
-from opensim_nem2e.methods.stdr.conditions import cycle_samples, join_cycle, split_cycle
 from opensim_nem2e.signals.compare import LAGS, cycle_errors, shift_cycles
 
 

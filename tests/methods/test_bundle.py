@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from opensim_nem2e.methods.stdr.conditions import variant_of
 from safetensors.numpy import load_file, save_file
 
 from opensim_nem2e.errors import BundleError
 from opensim_nem2e.methods import bundle as bundle_module
 from opensim_nem2e.methods.bundle import FORMAT_VERSION, METADATA_KEY, SECTIONS, Bundle, Network
-from opensim_nem2e.methods.stdr.conditions import variant_of
 from opensim_nem2e.methods.stdr.forward import run_free, weight_shapes
 
 METADATA = {

@@ -11,9 +11,9 @@ import time
 
 import numpy as np
 import pytest
+from opensim_nem2e.training.resumable import TrainingStopped, train_folder
 
 from opensim_nem2e.training.checkpoint import DamagedFileError, NetworkFolder, read_checked, write_checked
-from opensim_nem2e.training.resumable import TrainingStopped, train_folder
 from opensim_nem2e.training.task import Task, TrainingSettings
 from opensim_nem2e.training.trainer import train_task
 

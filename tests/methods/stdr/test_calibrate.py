@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from opensim_nem2e.methods.stdr.conditions import cycle_samples, split_cycle
 
 from opensim_nem2e.data.gait_cycles import TargetData
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.methods.bundle import refine_cycles
 from opensim_nem2e.methods.stdr.calibrate import FEWEST_STRIDES, FOLDS, PRIOR_STRIDES, calibrate, shrink_to_person
-from opensim_nem2e.methods.stdr.conditions import cycle_samples, split_cycle
 from opensim_nem2e.methods.stdr.method import Recipe, cycle_errors, train_target
 from opensim_nem2e.training.task import Task, TrainingSettings
 from opensim_nem2e.training.trainer import train_task

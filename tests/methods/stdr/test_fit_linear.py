@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from opensim_nem2e.methods.stdr.conditions import CONDITIONS, cycle_samples, split_cycle
 from sklearn.linear_model import Ridge
 
 from opensim_nem2e.data.gait_cycles import TargetData
 from opensim_nem2e.evaluation.bundle_training import Study
 from opensim_nem2e.methods.bundle import Bundle, refine_cycles
 from opensim_nem2e.methods.stdr import fit_linear as linear
-from opensim_nem2e.methods.stdr.conditions import CONDITIONS, cycle_samples, split_cycle
 from opensim_nem2e.methods.stdr.fit_linear import fit_linear
 from opensim_nem2e.methods.stdr.linear_part import SHAPE_FLOOR, LinearPart, shape_of
 from opensim_nem2e.methods.stdr.method import Recipe, plan_target, train_target

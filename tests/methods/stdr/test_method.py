@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from opensim_nem2e.methods.stdr.conditions import cycle_samples
 
 from opensim_nem2e.data.gait_cycles import TargetData
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.evaluation.bundle_training import Study
 from opensim_nem2e.methods.baselines import mean_profile, ridge
-from opensim_nem2e.methods.stdr.conditions import cycle_samples
 from opensim_nem2e.methods.stdr.method import (
     Recipe,
     SubjectErrors,
