@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,6 +186,36 @@ class CycleData:
             What an estimator of this muscle sees.
         """
         return MuscleCycles.of(self.samples, muscle, self.view)
+
+
+def describe_cycles(cycles: Mapping[str, MuscleCycles]) -> dict[str, Any]:
+    """Say where cycles come from, and how many there are.
+
+    Parameters
+    ----------
+    cycles : mapping of str to MuscleCycles
+        By target muscle.
+
+    Returns
+    -------
+    dict of str to object
+        ``datasets, subjects, motions, activation_sources`` in the manifest's order, ``cycles`` and
+        ``subjects_per_muscle`` by muscle.
+    """
+    records = {record.line: record for data in cycles.values() for record in data.records}
+    used = [records[line] for line in sorted(records)]
+
+    def names(field: str) -> list[str]:
+        return list(dict.fromkeys(getattr(record, field) for record in used))
+
+    return {
+        "datasets": names("dataset"),
+        "subjects": names("subject"),
+        "motions": names("motion"),
+        "activation_sources": names("activation_source"),
+        "cycles": {target: len(data.records) for target, data in cycles.items()},
+        "subjects_per_muscle": {target: len(set(data.subjects.tolist())) for target, data in cycles.items()},
+    }
 
 
 def usable_rows(samples: Samples, muscle: str, view: CycleView) -> NDArray[np.bool_]:

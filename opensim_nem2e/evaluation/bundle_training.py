@@ -207,9 +207,7 @@ class BundleTraining:
 
     def _judge(self, muscle: str, fitted: Fitted, train: Samples, test: Samples) -> list[SubjectErrors]:
         beside = {
-            key: find_method(key)
-            .plan(train, muscle, self.view, find_method(key).default_options(), self.run)
-            .finish(None)
+            key: find_method(key).plan(train, muscle, self.view, find_method(key).options(), self.run).finish(None)
             for key in COMPARED
         }
         return subject_errors(MuscleCycles.of(test, muscle, self.view), self.view, fitted, beside)

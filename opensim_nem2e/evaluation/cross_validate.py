@@ -200,7 +200,7 @@ class CrossValidation:
         return [self._outcomes[key] for unit in self._units if (key := _key(unit)) in self._outcomes]
 
     def _options(self, key: str) -> Any:
-        return self.methods[key] if key in self.methods else find_method(key).default_options()
+        return self.methods[key] if key in self.methods else find_method(key).options()
 
     def _weights(self, key: str, unit: _Unit) -> int:
         view = unit.fold.view

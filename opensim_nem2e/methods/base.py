@@ -12,18 +12,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..errors import BundleError
+from ..options import Options
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..data.cycle_view import CycleView
     from ..data.gait_cycles import MuscleCycles
     from ..data.samples import Samples
     from ..training.task import Task, Trained
 
-Array = NDArray[np.float64]
+    Array = NDArray[np.float64]
+
 Sampler = Literal["gait_cycles", "sliding_windows"]
 
 
@@ -148,23 +150,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Preset:
-    """Options that go together.
-
-    Parameters
-    ----------
-    meaning : str
-        What it is for, in words that follow "preset:".
-    options : object
-        An instance of the method's options.
-    """
-
-    meaning: str
-    options: Any
-
-
-@dataclass(frozen=True)
-class NoOptions:
+class NoOptions(Options):
     """The options of a method that has none."""
 
 
@@ -189,27 +175,8 @@ class Method(Protocol):
     #: The element that holds its options in setup files; empty for a method without options.
     element: ClassVar[str] = ""
     requires: ClassVar[Requirements] = Requirements()
-    #: The class of its options, a frozen dataclass.
-    options: ClassVar[type] = NoOptions
-    #: Named options; the first is used where none is named. Without presets: the class's own defaults.
-    presets: ClassVar[Mapping[str, Preset]] = {}
-
-    def default_options(self, preset: str = "") -> Any:
-        """Return the options of a preset, or of the first.
-
-        Parameters
-        ----------
-        preset : str
-            Its name; empty: the first, or the class's own defaults.
-
-        Returns
-        -------
-        object
-            An instance of :attr:`options`.
-        """
-        if not self.presets:
-            return self.options()
-        return self.presets[preset or next(iter(self.presets))].options
+    #: The declaration of its options (:mod:`opensim_nem2e.options`).
+    options: ClassVar[type[Options]] = NoOptions
 
     def parts(self, samples: Samples, view: CycleView) -> tuple[str, ...]:
         """Name what is learned separately; by default every muscle with a cycle that can be used.

@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from ..errors import TrainingError, did_you_mean
+from ..options import Options
 from .base import Method
 
 #: The entry points' group.
@@ -100,6 +101,36 @@ def find_method(key: str) -> Method:
             f"Methods of other packages are known once these are installed (entry points of the group '{GROUP}')."
         )
     return _checked(key, found)
+
+
+def element_names() -> tuple[str, ...]:
+    """Name the elements of setup files that hold the options of methods.
+
+    Returns
+    -------
+    tuple of str
+        Such as ``STDRNet``.
+    """
+    return tuple(element for key in trainable_keys() if (element := find_method(key).element))
+
+
+def element_options(element: str) -> type[Options] | None:
+    """Find the declaration of a method's options by its element in setup files.
+
+    Parameters
+    ----------
+    element : str
+        The element's name.
+
+    Returns
+    -------
+    type or None
+        The declaration; None if no method has such an element.
+    """
+    for key in trainable_keys():
+        if find_method(key).element == element:
+            return find_method(key).options
+    return None
 
 
 def method_style(key: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from ...errors import TrainingError
 from ..base import Common, Method, Plan, Run, muscle_cycles
 from .forward import variant_of, weight_shapes
 from .network import Network, load_network
-from .options import PRESETS, STDROptions
+from .options import STDROptions
 
 if TYPE_CHECKING:
     from ...data.gait_cycles import MuscleCycles
@@ -41,7 +41,6 @@ class STDRNetMethod(Method):
     marker = "o"
     element = "STDRNet"
     options = STDROptions
-    presets = PRESETS
 
     def common(self, samples: Samples, view: CycleView, options: STDROptions) -> LinearParts | None:
         """Fit what the networks are to correct, if that is what they are to do: muscles share a part of it."""

@@ -6,67 +6,75 @@ where the paper is silent (learning rate, score function, decoder input) it has 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from ..base import Preset
-from .forward import Score
-
-Output = Literal["emg", "deviation", "correction"]
+from ...options import Options, option
 
 
 @dataclass(frozen=True)
-class STDROptions:
-    """How STDR-Net is built and trained.
+class STDROptions(Options):
+    """How STDR-Net is built and trained."""
 
-    Parameters
-    ----------
-    hidden_units : int
-        Units of the encoder and of the decoder.
-    score_function : {'general', 'dot'}
-        How attention compares decoder and encoder states (Luong 2015).
-    network_output : {'emg', 'deviation', 'correction'}
-        What the network's output means: the EMG itself (the paper); its deviation from the mean EMG window of the
-        training data in units of that deviation's standard deviation (the mean window is the mean cycle, or for
-        One-Quarter the mean of all quarters); or the residual of a linear prediction
-        (:mod:`opensim_nem2e.methods.stdr.fit_linear`), in units of the standard deviation of the error which that
-        prediction makes for subjects it was not fitted to.
-    correction_weight : float
-        The share of the network's residual that is added to the linear prediction. Less than 1 because what a network
-        learns from few subjects holds for others only in part.
-    teacher_forcing : float
-        Share of the training steps in which the decoder is fed the measured EMG of the sample before.
-    epochs, batch_size, learning_rate, weight_decay, gradient_clip, early_stopping_patience
-        As in :class:`opensim_nem2e.training.task.TrainingSettings`.
-    """
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+        {
+            "paper": {
+                "hidden_units": 700,
+                "network_output": "emg",
+                "correction_weight": 1.0,
+                "epochs": 700,
+                "batch_size": 1,
+                "learning_rate": 0.001,
+            },
+            "fast": {},
+        }
+    )
 
-    hidden_units: int = 16
-    score_function: Score = "general"
-    network_output: Output = "correction"
-    correction_weight: float = 0.25
-    teacher_forcing: float = 1.0
-    epochs: int = 20
-    batch_size: int = 16
-    learning_rate: float = 0.003
-    weight_decay: float = 0.0
-    gradient_clip: float = 0.0
-    early_stopping_patience: int = 0
-
-
-PRESETS = MappingProxyType(
-    {
-        "fast": Preset("small networks for few subjects; a network takes seconds", STDROptions()),
-        "paper": Preset(
-            "as in the NEM2E paper; a network takes hours",
-            STDROptions(
-                hidden_units=700,
-                network_output="emg",
-                correction_weight=1.0,
-                epochs=700,
-                batch_size=1,
-                learning_rate=0.001,
-            ),
-        ),
-    }
-)
+    preset: str = option(
+        "fast",
+        "Where the settings below that are left empty come from. paper: as in the NEM2E paper; a network takes hours. "
+        "fast: small networks for few people; a network takes seconds.",
+        choices=("paper", "fast"),
+    )
+    hidden_units: int = option(16, "Units of the encoder and of the decoder.", bounds="[1, 10000]")
+    score_function: Literal["general", "dot"] = option(
+        "general", "How attention compares decoder and encoder states (Luong 2015). The paper does not say which."
+    )
+    network_output: Literal["emg", "deviation", "correction"] = option(
+        "correction",
+        "What the network puts out. emg: the EMG itself (the paper). deviation: the deviation from the mean EMG "
+        "cycle of the training data, scaled by its standard deviation. correction: the residual of a linear "
+        "prediction from the same input, which is fitted first, with every subject left out in turn; the least error "
+        "on people who were not seen, where there are few to learn from.",
+    )
+    correction_weight: float = option(
+        0.25,
+        "For <network_output> correction: the share of the network's residual that is added to the linear "
+        "prediction. What is learned from few people holds for others only in part.",
+        bounds="(0, 1]",
+    )
+    teacher_forcing: float = option(
+        1.0,
+        "Share of the training steps in which the decoder is fed the measured EMG of the sample before; in the "
+        "others it is fed its own output, as it is when refining, which takes two to four times as long. The paper "
+        "does not say.",
+        bounds="[0, 1]",
+    )
+    epochs: int = option(20, "Passes through the training data.", bounds="[1, 10000000]")
+    batch_size: int = option(16, "Windows per training step.", bounds="[1, 1000000]")
+    learning_rate: float = option(
+        0.003,
+        "Step size of the Adam algorithm. The paper does not say; this is the value of the paper on Adam.",
+        bounds="(0, 1]",
+    )
+    weight_decay: float = option(0.0, "L2 penalty of the Adam algorithm. 0: none.", bounds="[0, Inf)")
+    gradient_clip: float = option(0.0, "Largest norm of a step's gradient. 0: not limited.", bounds="[0, Inf)")
+    early_stopping_patience: int = option(
+        0,
+        "Early stopping: networks are first trained without one subject (chosen by the seed) until the error on this "
+        "subject has not improved for this number of epochs, and then anew on all subjects for the number of epochs "
+        "that was best. 0: train on all subjects for all epochs.",
+        bounds="[0, 10000000]",
+    )
