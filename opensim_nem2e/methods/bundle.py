@@ -30,8 +30,10 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from .. import __version__
 from ..errors import BundleError, did_you_mean
 from ..storage.atomic import atomic_path
+from .base import Prediction, Provenance, Quantity
 from .stdr.conditions import (
     CONDITIONS,
     SCORES,
@@ -374,6 +376,59 @@ class Bundle:
         if not np.isfinite(values).all():
             raise BundleError(f"The activations given to the network of '{target}' are not all finite numbers.")
         return refine_cycles(network, values, self._condition, self._samples)
+
+    def predict(self, target: str, x: ArrayLike) -> Prediction:
+        """Estimate the EMG of one muscle, as :meth:`refine`, with the attention joined over a cycle's windows.
+
+        Parameters
+        ----------
+        target : str
+            Standard name of the target muscle.
+        x : array_like, shape (cycles, cycle_samples, inputs)
+            As for :meth:`refine`.
+
+        Returns
+        -------
+        Prediction
+            The estimate, and the attention (cycles, cycle_samples, steps).
+        """
+        values, attention = self.refine(target, x)
+        return Prediction(values, join_cycle(attention.reshape(-1, *attention.shape[-2:]), self._condition))
+
+    def attention_steps(self, target: str) -> tuple[str, ...]:
+        """Name the steps of the attention.
+
+        Parameters
+        ----------
+        target : str
+            Standard name of the target muscle.
+
+        Returns
+        -------
+        tuple of str
+            The inputs (All-Entire), or ``sample_01`` ... of the cycle (One-Entire) or of the quarter (One-Quarter).
+        """
+        if self._condition == "All-Entire":
+            return self.inputs(target)
+        return tuple(f"sample_{step:02d}" for step in range(1, self._samples + 1))
+
+    @property
+    def quantity(self) -> Quantity:
+        """What its estimates are: EMG relative to its maximum."""
+        return "emg"
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where its estimates come from."""
+        return Provenance(
+            method="stdr",
+            label=f"STDR-Net, {self._condition}",
+            bundle=self.path.name if self.path else "",
+            path=self.path,
+            package_version=__version__,
+            validation=self._metadata["validation"],
+            calibration=self._metadata.get("calibration"),
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the bundle to a ``.safetensors`` file, replacing an older one only when it is complete.
