@@ -135,7 +135,7 @@ def judge(network: Network, data: TargetData, rows: np.ndarray, judged: np.ndarr
     }
     about: dict = {}
     if tune:
-        found = calibrate(network, known, condition, 20, fine_tuning_settings(STDRTrainTool()))
+        found = calibrate(network, known, condition, 20, *fine_tuning_settings(STDRTrainTool()))
         estimates["calibrated"] = refine_cycles(found.network, test.x, condition, 20)[0] * scale / unit
         about["fine-tuned"] = float(found.epochs > 0)
     y = test.y[:, ::step] / unit

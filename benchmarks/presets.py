@@ -22,7 +22,7 @@ from recordings import DATA
 from scipy import stats
 
 from opensim_nem2e.data.gait_cycles import TargetData, build_dataset
-from opensim_nem2e.data.manifest import Trial, read_channels, read_trials
+from opensim_nem2e.data.manifest import CycleRecord, read_channels, read_trials
 from opensim_nem2e.methods.stdr.fit_linear import LinearFit
 from opensim_nem2e.methods.stdr.method import Plan, Recipe, fit_linear_parts, plan_target, subject_errors
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
@@ -43,7 +43,7 @@ STRIDES = {
 STEPS = 40
 
 
-def subset() -> list[Trial]:
+def subset() -> list[CycleRecord]:
     """Choose the strides."""
     return [
         trial

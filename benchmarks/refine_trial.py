@@ -96,7 +96,7 @@ def main() -> None:
             tool = STDRRefineTool()
             tool.setName(f"refined{hidden}")
             tool.setStatesFileName(states)
-            tool.network_file = write_bundle(folder / f"hidden{hidden}.safetensors", hidden)
+            tool.bundle_file = write_bundle(folder / f"hidden{hidden}.safetensors", hidden)
             tool.right_heel_strikes = (0.05, 1.1, 2.2)
             tool.left_heel_strikes = (0.55, 1.65)
             tool.setResultsDir(folder / "results")

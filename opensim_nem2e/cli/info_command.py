@@ -5,7 +5,7 @@ Without TOOL the tools are listed, with TOOL its properties, with PROPERTY that 
 Examples:
   opensim-nem2e info
   opensim-nem2e info STDRRefineTool
-  opensim-nem2e info STDRRefineTool network_file
+  opensim-nem2e info STDRRefineTool bundle_file
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""From the trials manifest to arrays: one set of gait cycles per target muscle, blocked by subject.
+"""From the trials manifest to gait cycles at evenly spaced samples, and what the estimator of one muscle sees of them.
 
 Names are side-neutral. The muscles of the side whose heel strikes bound a cycle are ``ipsi:soleus``, ..., the others
-``contra:soleus``, ..., so a left stride trains the same network as a right one.
+``contra:soleus``, ..., so a left stride serves the same network as a right one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,34 +21,36 @@ from ..signals.resample import to_window
 from ..storage import TimeSeries, read_storage
 from ..storage.labels import find_activation_columns, find_so_activation_columns
 from ..storage.muscles import PAPER_MUSCLES, MuscleNames
-from .manifest import Channel, Trial
+from .cycle_view import Condition, CycleView
+from .manifest import Channel, CycleRecord
+from .samples import Samples
 
 Array = NDArray[np.float64]
 EmgNormalization = Literal["subject_max", "trial_max", "none"]
 
 
 @dataclass(frozen=True)
-class TargetData:
-    """All cycles in which one target muscle has EMG and all its input muscles have activations.
+class MuscleCycles:
+    """The cycles of one muscle, as an estimator of this muscle alone sees them.
 
-    Rows of one subject follow each other.
+    Cycles of one subject follow each other.
 
     Parameters
     ----------
     target : str
-        Standard name of the target muscle.
+        Standard name of the muscle.
     inputs : tuple of str
         Side-neutral names of the input muscles, in order.
-    x : ndarray, shape (cycles, samples, inputs)
+    x : ndarray, shape (cycles, cycle_samples, inputs)
         OpenSim's activations, as they are (0..1).
-    own : ndarray, shape (cycles, samples)
-        OpenSim's activation of the target muscle itself: what refining is compared with.
-    y : ndarray, shape (cycles, samples)
+    own : ndarray, shape (cycles, cycle_samples)
+        OpenSim's activation of the muscle itself: what refining is compared with.
+    y : ndarray, shape (cycles, cycle_samples)
         Measured EMG, normalised.
     subjects : ndarray of str, shape (cycles,)
-        Who walked.
-    trials : tuple of Trial, length cycles
-        The manifest rows.
+        Whose cycles these are.
+    records : tuple of CycleRecord, length cycles
+        The manifest's rows.
     """
 
     target: str
@@ -57,9 +59,47 @@ class TargetData:
     own: Array
     y: Array
     subjects: NDArray[np.str_]
-    trials: tuple[Trial, ...]
+    records: tuple[CycleRecord, ...]
 
-    def select(self, rows: NDArray[np.bool_]) -> TargetData:
+    @classmethod
+    def of(cls, samples: Samples, muscle: str, view: CycleView) -> MuscleCycles:
+        """Take the cycles in which a muscle has EMG and all its input muscles have activations.
+
+        Parameters
+        ----------
+        samples : Samples
+            Cycles on the view's grid.
+        muscle : str
+            Standard name of the muscle.
+        view : CycleView
+            What the estimator sees.
+
+        Returns
+        -------
+        MuscleCycles
+            The cycles, subject by subject; none where the samples have neither.
+        """
+        inputs = view.inputs_of(muscle)
+        rows = np.flatnonzero(usable_rows(samples, muscle, view))
+        if not rows.size:
+            none = np.zeros((0, samples.time.shape[1]))
+            return cls(muscle, inputs, np.zeros((*none.shape, len(inputs))), none, none, samples.subjects[:0], ())
+        x = samples.select_channels("activation", inputs)
+        simulated, measured = samples.channel("activation", f"ipsi:{muscle}"), samples.channel("emg", muscle)
+        subjects = samples.subjects
+        order = {subject: k for k, subject in enumerate(dict.fromkeys(subjects[rows].tolist()))}
+        rows = rows[np.argsort([order[subject] for subject in subjects[rows].tolist()], kind="stable")]
+        return cls(
+            muscle,
+            inputs,
+            x[rows],
+            simulated[rows],
+            measured[rows],
+            subjects[rows],
+            tuple(samples.records[k] for k in rows),
+        )
+
+    def select(self, rows: NDArray[np.bool_]) -> MuscleCycles:
         """Keep some of the cycles.
 
         Parameters
@@ -69,34 +109,14 @@ class TargetData:
 
         Returns
         -------
-        TargetData
+        MuscleCycles
             The same data with those cycles only.
         """
-        trials = tuple(trial for trial, keep in zip(self.trials, rows, strict=True) if keep)
+        records = tuple(record for record, keep in zip(self.records, rows, strict=True) if keep)
         arrays = {name: getattr(self, name)[rows] for name in ("x", "own", "y", "subjects")}
-        return replace(self, trials=trials, **arrays)
+        return replace(self, records=records, **arrays)
 
-    def ordered(self) -> TargetData:
-        """Bring cycles and inputs into an order that does not depend on that of the files' rows and columns.
-
-        Returns
-        -------
-        TargetData
-            The same data: cycles by subject, dataset, trial, stride, side and files; inputs by name.
-        """
-        rows = sorted(range(len(self.trials)), key=lambda row: _identity(self.trials[row]))
-        inputs = sorted(range(len(self.inputs)), key=self.inputs.__getitem__)
-        return replace(
-            self,
-            inputs=tuple(self.inputs[k] for k in inputs),
-            x=self.x[rows][:, :, inputs],
-            own=self.own[rows],
-            y=self.y[rows],
-            subjects=self.subjects[rows],
-            trials=tuple(self.trials[row] for row in rows),
-        )
-
-    def leave_out(self, subjects: Iterable[str]) -> tuple[TargetData, TargetData]:
+    def leave_out(self, subjects: Iterable[str]) -> tuple[MuscleCycles, MuscleCycles]:
         """Split by subject.
 
         Parameters
@@ -106,24 +126,24 @@ class TargetData:
 
         Returns
         -------
-        rest : TargetData
+        rest : MuscleCycles
             The cycles of everyone else.
-        left_out : TargetData
+        left_out : MuscleCycles
             The cycles of these subjects.
         """
         out = np.isin(self.subjects, list(subjects))
         return self.select(~out), self.select(out)
 
-    def folds(self) -> Iterator[tuple[str, TargetData, TargetData]]:
+    def folds(self) -> Iterator[tuple[str, MuscleCycles, MuscleCycles]]:
         """Leave one subject out at a time.
 
         Yields
         ------
         subject : str
             Who is left out.
-        train : TargetData
+        rest : MuscleCycles
             Everyone else.
-        test : TargetData
+        left_out : MuscleCycles
             This subject.
         """
         for subject in dict.fromkeys(self.subjects.tolist()):
@@ -131,45 +151,113 @@ class TargetData:
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """The cycles of every target muscle.
+class CycleData:
+    """All cycles of a manifest, and how one muscle's estimator sees them.
 
     Parameters
     ----------
-    targets : dict of str to TargetData
-        By standard name; only muscles that have data.
-    samples : int
-        Samples of a cycle.
+    samples : Samples
+        One sample per row of the manifest that can be used; the input ``activation`` by side-neutral name, the target
+        ``emg`` by standard name.
+    view : CycleView
+        The input condition, with the input muscles that were settled on.
+    muscles : tuple of str
+        Target muscles that have both EMG and inputs in some cycle.
     notes : tuple of str
         What was assumed, left out or corrected, as logged.
     """
 
-    targets: dict[str, TargetData]
-    samples: int
+    samples: Samples
+    view: CycleView
+    muscles: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        """Everyone with data for at least one target, in the manifest's order."""
-        trials = {trial.line: trial.subject for data in self.targets.values() for trial in data.trials}
-        return tuple(dict.fromkeys(trials[line] for line in sorted(trials)))
+    def cycles(self, muscle: str) -> MuscleCycles:
+        """Take the cycles of one muscle.
+
+        Parameters
+        ----------
+        muscle : str
+            Standard name.
+
+        Returns
+        -------
+        MuscleCycles
+            What an estimator of this muscle sees.
+        """
+        return MuscleCycles.of(self.samples, muscle, self.view)
 
 
-def build_dataset(
-    trials: Sequence[Trial],
+def describe_cycles(cycles: Mapping[str, MuscleCycles]) -> dict[str, Any]:
+    """Say where cycles come from, and how many there are.
+
+    Parameters
+    ----------
+    cycles : mapping of str to MuscleCycles
+        By target muscle.
+
+    Returns
+    -------
+    dict of str to object
+        ``datasets, subjects, motions, activation_sources`` in the manifest's order, ``cycles`` and
+        ``subjects_per_muscle`` by muscle.
+    """
+    records = {record.line: record for data in cycles.values() for record in data.records}
+    used = [records[line] for line in sorted(records)]
+
+    def names(field: str) -> list[str]:
+        return list(dict.fromkeys(getattr(record, field) for record in used))
+
+    return {
+        "datasets": names("dataset"),
+        "subjects": names("subject"),
+        "motions": names("motion"),
+        "activation_sources": names("activation_source"),
+        "cycles": {target: len(data.records) for target, data in cycles.items()},
+        "subjects_per_muscle": {target: len(set(data.subjects.tolist())) for target, data in cycles.items()},
+    }
+
+
+def usable_rows(samples: Samples, muscle: str, view: CycleView) -> NDArray[np.bool_]:
+    """Tell which samples an estimator of a muscle can learn from and be judged by.
+
+    Parameters
+    ----------
+    samples : Samples
+        Cycles on the view's grid.
+    muscle : str
+        Standard name of the muscle.
+    view : CycleView
+        What the estimator sees.
+
+    Returns
+    -------
+    ndarray of bool, shape (samples,)
+        Where there are EMG of the muscle, its own activation, and those of all its input muscles.
+    """
+    needed = tuple(dict.fromkeys((*view.inputs_of(muscle), f"ipsi:{muscle}")))
+    known = samples.channels.get("activation", ())
+    if not set(needed) <= set(known) or muscle not in samples.channels.get("emg", ()):
+        return np.zeros(len(samples), dtype=bool)
+    x, y = samples.select_channels("activation", needed), samples.channel("emg", muscle)
+    return np.asarray(np.isfinite(x).all(axis=(1, 2)) & np.isfinite(y).all(axis=1))
+
+
+def read_gait_cycles(
+    records: Sequence[CycleRecord],
     channels: Sequence[Channel],
     *,
+    condition: Condition = "One-Entire",
     targets: Sequence[str] = PAPER_MUSCLES,
-    inputs: Literal["own", "all"] | Sequence[str] = "own",
+    inputs: Literal["own", "all"] | Sequence[str] | None = None,
     samples: int = 20,
-    windows: int = 1,
     emg_normalization: EmgNormalization = "subject_max",
     use_emg_time_offset: bool = True,
     shared_channels: bool = True,
     names: MuscleNames | None = None,
     logged: Collection[str] = (),
-) -> Dataset:
-    """Read the files of the manifest and cut them into cycles.
+) -> CycleData:
+    """Read the files of the manifest and cut them into gait cycles.
 
     EMG is clipped at zero, taken at t + offset for a motion time t, and divided by its maximum. An EMG file that holds
     exactly one cycle is taken as periodic, so that the offset rolls it. What is missing for one muscle of one trial
@@ -177,22 +265,22 @@ def build_dataset(
 
     Parameters
     ----------
-    trials : sequence of Trial
+    records : sequence of CycleRecord
         The cycles to use.
     channels : sequence of Channel
         The EMG channels of their datasets.
+    condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
+        The input condition.
     targets : sequence of str
         Standard names of the target muscles.
-    inputs : {'own', 'all'} or sequence of str
-        ``own``: the target muscle itself. ``all``: every muscle whose activation every trial has. Or side-neutral
-        names.
+    inputs : {'own', 'all'} or sequence of str, optional
+        ``own``: the target muscle itself. ``all``: every muscle whose activation every cycle with EMG has. Or
+        side-neutral names. By default ``all`` for All-Entire, else ``own``.
     samples : int
-        Samples of one network window, evenly spaced, both ends included.
-    windows : int
-        Windows that make up a cycle (4 for quarters); neighbours share their border sample.
+        Samples of one window, evenly spaced, both ends included.
     emg_normalization : {'subject_max', 'trial_max', 'none'}
         Divide EMG by its maximum over the cycles used, per channel and subject or per channel and trial. The maximum is
-        taken on the grid of ``samples`` points per cycle whatever ``windows`` is, so that all conditions share it.
+        taken on the grid of ``samples`` points per cycle in every condition, so that all conditions share it.
     use_emg_time_offset : bool
         Shift EMG by the manifest's ``emg_time_offset_s``.
     shared_channels : bool
@@ -205,32 +293,33 @@ def build_dataset(
 
     Returns
     -------
-    Dataset
-        Arrays per target muscle.
+    CycleData
+        The samples; cycles without EMG or without activations are among them.
 
     Raises
     ------
     opensim_nem2e.errors.ManifestError
-        A dataset has no channels, a standard name is unknown, or no muscle has any data.
+        A dataset with EMG has no channels, a standard name is unknown, or there is nothing to read.
     """
+    if inputs is None:
+        inputs = "all" if condition == "All-Entire" else "own"
     return _Builder(
         tuple(channels),
         tuple(targets),
-        samples,
-        windows,
+        CycleView(condition, samples),
         emg_normalization,
         use_emg_time_offset,
         shared_channels,
         names or MuscleNames.load(),
         logged,
-    ).build(trials, inputs)
+    ).build(records, inputs)
 
 
 @dataclass(frozen=True)
 class _Pair:
     """EMG of one channel over one cycle, before normalisation."""
 
-    trial: Trial
+    record: CycleRecord
     channel: Channel
     emg: Array
 
@@ -239,8 +328,7 @@ class _Pair:
 class _Builder:
     channels: tuple[Channel, ...]
     targets: tuple[str, ...]
-    window_samples: int
-    windows: int
+    view: CycleView
     emg_normalization: EmgNormalization
     use_emg_time_offset: bool
     shared_channels: bool
@@ -249,33 +337,69 @@ class _Builder:
     notes: list[str] = field(default_factory=list)
     emg_files: dict[Path, TimeSeries] = field(default_factory=dict)
 
-    @property
-    def samples(self) -> int:
-        return self.windows * (self.window_samples - 1) + 1
-
-    def build(self, trials: Sequence[Trial], inputs: Literal["own", "all"] | Sequence[str]) -> Dataset:
-        self._check_channels(trials)
-        activations = {trial.line: self._activations(trial) for trial in trials}
-        pairs = {target: self._pairs(target, trials, activations) for target in self.targets}
-        self._report_negative(trials)
+    def build(self, records: Sequence[CycleRecord], inputs: Literal["own", "all"] | Sequence[str]) -> CycleData:
+        self._check_channels(records)
+        activations = {record.line: self._activations(record) for record in records}
+        pairs = {target: self._pairs(target, records, activations) for target in self.targets}
+        self._report_negative(records)
         scale = self._scales(pair for found in pairs.values() for pair in found)
-        common = self._inputs(inputs, [pair.trial for found in pairs.values() for pair in found], activations)
-        data = {}
-        for target, found in pairs.items():
-            columns = common or (f"ipsi:{target}",)
-            usable = [pair for pair in found if scale[self._group(pair)] > 0]
-            usable = [pair for pair in usable if all(name in activations[pair.trial.line] for name in columns)]
-            if usable:
-                data[target] = self._arrays(target, columns, usable, scale, activations)
-        without = [target for target in self.targets if target not in data]
-        if not data:
-            raise ManifestError(
-                "No cycle has both measured EMG and activations of any of the muscles asked for "
-                f"({', '.join(self.targets)}) in the {len(trials)} trials given."
-            )
-        if without:
-            self._note(f"No data for {', '.join(without)}: no EMG channel of the trials given measures them.")
-        return Dataset(data, self.samples, tuple(self.notes))
+        with_emg = [pair.record for found in pairs.values() for pair in found]
+        common = self._inputs(inputs, with_emg or records, activations)
+        view = replace(self.view, input_muscles=common)
+        samples = self._samples(records, common, activations, pairs, scale)
+        muscles = tuple(target for target in self.targets if MuscleCycles.of(samples, target, view).records)
+        if any(pairs.values()) or any(record.emg_file for record in records):
+            without = [target for target in self.targets if target not in muscles]
+            if not muscles:
+                raise ManifestError(
+                    "No cycle has both measured EMG and activations of any of the muscles asked for "
+                    f"({', '.join(self.targets)}) in the {len(records)} cycles given."
+                )
+            if without:
+                self._note(f"No data for {', '.join(without)}: no EMG channel of the cycles given measures them.")
+        self._note_missing(records)
+        return CycleData(samples, view, muscles, tuple(self.notes))
+
+    def _samples(
+        self,
+        records: Sequence[CycleRecord],
+        common: tuple[str, ...],
+        activations: Mapping[int, Mapping[str, Array]],
+        pairs: Mapping[str, Sequence[_Pair]],
+        scale: Mapping[tuple[str, ...], float],
+    ) -> Samples:
+        """Put everything on one grid; what is missing is NaN."""
+        own = tuple(f"ipsi:{target}" for target in self.targets)
+        found = {name for line in activations for name in activations[line]}
+        names = tuple(dict.fromkeys(name for name in (*common, *own) if name in found))
+        size = self.view.cycle_samples
+        inputs = np.full((len(records), size, len(names)), np.nan)
+        emg = np.full((len(records), size, len(self.targets)), np.nan)
+        place = {record.line: row for row, record in enumerate(records)}
+        for record in records:
+            for column, name in enumerate(names):
+                if name in activations[record.line]:
+                    inputs[place[record.line], :, column] = activations[record.line][name]
+        for column, target in enumerate(self.targets):
+            for pair in pairs[target]:
+                if scale[self._group(pair)] > 0:
+                    emg[place[pair.record.line], :, column] = pair.emg / scale[self._group(pair)]
+        return Samples(
+            inputs={"activation": inputs},
+            channels={"activation": names, "emg": self.targets},
+            time=np.stack([np.linspace(record.start, record.end, size) for record in records]),
+            records=tuple(records),
+            targets={"emg": emg},
+        )
+
+    def _note_missing(self, records: Sequence[CycleRecord]) -> None:
+        """Count the cycles that have no simulation or no EMG at all."""
+        for what, absent in (
+            ("no activations", sum(record.activation_file is None for record in records)),
+            ("no EMG", sum(record.emg_file is None for record in records)),
+        ):
+            if absent:
+                self._note(f"{absent} of {len(records)} cycles have {what}: methods that need them leave them out.")
 
     def _note(self, text: str, warning: bool = False) -> None:
         if text not in self.notes:
@@ -283,7 +407,7 @@ class _Builder:
             if text not in self.logged:
                 (logger.warning if warning else logger.info)(text)
 
-    def _check_channels(self, trials: Sequence[Trial]) -> None:
+    def _check_channels(self, records: Sequence[CycleRecord]) -> None:
         known = set(self.names.standard_names)
         faults = [
             f"line {channel.line} of the EMG channels: unknown standard_name '{channel.standard_name}'."
@@ -294,7 +418,7 @@ class _Builder:
         described = {channel.dataset for channel in self.channels}
         faults += [
             f"the dataset '{name}' has no EMG channels.{did_you_mean(name, described)}"
-            for name in dict.fromkeys(trial.dataset for trial in trials)
+            for name in dict.fromkeys(record.dataset for record in records if record.emg_file is not None)
             if name not in described
         ]
         faults += [
@@ -303,10 +427,12 @@ class _Builder:
         if faults:
             raise ManifestError("\n".join(["The manifest cannot be used:", *(f"  - {fault}" for fault in faults)]))
 
-    def _activations(self, trial: Trial) -> dict[str, Array]:
+    def _activations(self, record: CycleRecord) -> dict[str, Array]:
         """Cut all muscles' activations of one cycle; keys are side-neutral names."""
-        series = read_storage(trial.activation_file)
-        if trial.activation_source == "so":
+        if record.activation_file is None:
+            return {}
+        series = read_storage(record.activation_file)
+        if record.activation_source == "so":
             columns = find_so_activation_columns(series, names=self.names)
         else:
             columns = find_activation_columns(series)
@@ -315,48 +441,53 @@ class _Builder:
             standard = self.names.standard(muscle)
             if standard is None:
                 continue
-            prefix = "ipsi" if standard.side in (trial.side, "") else "contra"
+            prefix = "ipsi" if standard.side in (record.side, "") else "contra"
             name = f"{prefix}:{standard.name}"
             if name in found:
                 # By name: the order of a file's columns must not matter.
                 first, second = sorted((found[name], label))
                 self._note(
-                    f"{trial.dataset}: '{first}' and '{second}' both stand for '{name}'; '{first}' is used.",
+                    f"{record.dataset}: '{first}' and '{second}' both stand for '{name}'; '{first}' is used.",
                     warning=True,
                 )
                 label = first
             found[name] = label
         labels = list(found.values())
         if not labels:
-            self._note(f"{trial.activation_file}: no activation of a known muscle was found.", warning=True)
+            self._note(f"{record.activation_file}: no activation of a known muscle was found.", warning=True)
             return {}
         values = to_window(
-            series.time, series.select(labels), trial.start, trial.end, self.samples, roll_to=trial.heel_strike
+            series.time,
+            series.select(labels),
+            record.start,
+            record.end,
+            self.view.cycle_samples,
+            roll_to=record.heel_strike,
         )
         return {name: values[:, column] for column, name in enumerate(found)}
 
     def _pairs(
-        self, target: str, trials: Sequence[Trial], activations: Mapping[int, Mapping[str, Array]]
+        self, target: str, records: Sequence[CycleRecord], activations: Mapping[int, Mapping[str, Array]]
     ) -> list[_Pair]:
         pairs = []
         skipped: Counter[str] = Counter()
-        for trial in trials:
-            channel = self._channel(target, trial)
-            if channel is None:
+        for record in records:
+            channel = self._channel(target, record)
+            if channel is None or record.emg_file is None:
                 continue
-            if f"ipsi:{target}" not in activations[trial.line]:
-                skipped[f"{trial.dataset}: no activation of '{target}'"] += 1
+            if f"ipsi:{target}" not in activations[record.line]:
+                skipped[f"{record.dataset}: no activation of '{target}'"] += 1
                 continue
-            emg = self._emg(trial, channel)
+            emg = self._emg(record, channel)
             if emg is None:
-                skipped[f"{trial.dataset}: no usable EMG in '{channel.column}' for '{target}'"] += 1
+                skipped[f"{record.dataset}: no usable EMG in '{channel.column}' for '{target}'"] += 1
                 continue
-            pairs.append(_Pair(trial, channel, emg))
+            pairs.append(_Pair(record, channel, emg))
         for text, count in skipped.items():
             self._note(f"{text}: {count} cycle{'s' if count > 1 else ''} left out for this muscle.")
         return pairs
 
-    def _channel(self, target: str, trial: Trial) -> Channel | None:
+    def _channel(self, target: str, record: CycleRecord) -> Channel | None:
         """Find the channel that measures the target on the trial's side; its own channel before a shared one.
 
         People of one dataset may have different channels: one that the trial's EMG file has comes before one that it
@@ -365,49 +496,53 @@ class _Builder:
         own: list[Channel] = []
         shared: list[Channel] = []
         for channel in self.channels:
-            if channel.dataset != trial.dataset or not channel.standard_name:
+            if channel.dataset != record.dataset or not channel.standard_name:
                 continue
             served = {
                 standard.name
                 for standard in map(self.names.standard, channel.muscles)
-                if standard is not None and standard.side in (trial.side, "")
+                if standard is not None and standard.side in (record.side, "")
             }
             if served and channel.standard_name == target:
                 own.append(channel)
             elif target in served and self.shared_channels:
                 shared.append(channel)
-        series = self._emg_series(trial.emg_file)
         found = [*own, *shared]
+        if record.emg_file is None:
+            return None
+        series = self._emg_series(record.emg_file)
         return next((channel for channel in found if series.has(channel.column)), found[0] if found else None)
 
-    def _emg(self, trial: Trial, channel: Channel) -> Array | None:
+    def _emg(self, record: CycleRecord, channel: Channel) -> Array | None:
         """Cut one channel over one cycle, on the EMG's own clock; None where it was not recorded."""
-        series = self._emg_series(trial.emg_file)
+        assert record.emg_file is not None
+        series = self._emg_series(record.emg_file)
         if not series.has(channel.column):
             return None
         values = series.data[:, series.labels.index(channel.column)]
-        shift = trial.emg_time_offset if self.use_emg_time_offset else 0.0
-        start, end, roll = trial.start + shift, trial.end + shift, trial.heel_strike
-        if shift and holds_one_cycle(series.time, trial.start, trial.end):
+        shift = record.emg_time_offset if self.use_emg_time_offset else 0.0
+        start, end, roll = record.start + shift, record.end + shift, record.heel_strike
+        if shift and holds_one_cycle(series.time, record.start, record.end):
             # The file is the cycle: what is shifted out at one end comes in at the other.
-            start, end = trial.start, trial.end
+            start, end = record.start, record.end
             first = start if roll is None else roll
             roll = start + (first + shift - start) % (end - start)
             self._note(
-                f"{trial.dataset}: an EMG file holds exactly one cycle; its time offset is applied by rolling it."
+                f"{record.dataset}: an EMG file holds exactly one cycle; its time offset is applied by rolling it."
             )
         elif roll is not None:
             roll += shift
         if not series.time[0] <= start or not end <= series.time[-1]:
-            step = 0.5 * (end - start) / (self.samples - 1)
+            step = 0.5 * (end - start) / (self.view.cycle_samples - 1)
             if series.time[0] - start > step or end - series.time[-1] > step:
                 self._note(
-                    f"{trial.name}: the EMG file covers {series.time[0]:.3f}..{series.time[-1]:.3f} s, "
+                    f"{record.name}: the EMG file covers {series.time[0]:.3f}..{series.time[-1]:.3f} s, "
                     f"the cycle with its offset needs {start:.3f}..{end:.3f} s: left out.",
                     warning=True,
                 )
                 return None
-        window = to_window(series.time, np.maximum(values, 0.0), start, end, self.samples, roll_to=roll)[:, 0]
+        samples = self.view.cycle_samples
+        window = to_window(series.time, np.maximum(values, 0.0), start, end, samples, roll_to=roll)[:, 0]
         return window if np.isfinite(window).all() else None
 
     def _emg_series(self, path: Path) -> TimeSeries:
@@ -415,11 +550,11 @@ class _Builder:
             self.emg_files[path] = read_storage(path)
         return self.emg_files[path]
 
-    def _report_negative(self, trials: Sequence[Trial]) -> None:
+    def _report_negative(self, records: Sequence[CycleRecord]) -> None:
         used = {(channel.dataset, channel.column) for channel in self.channels if channel.standard_name}
         counts: Counter[str] = Counter()
-        for path, dataset in {trial.emg_file: trial.dataset for trial in trials}.items():
-            series = self.emg_files.get(path)
+        for path, dataset in {record.emg_file: record.dataset for record in records}.items():
+            series = None if path is None else self.emg_files.get(path)
             if series is None:
                 continue
             for column, label in enumerate(series.labels):
@@ -430,16 +565,16 @@ class _Builder:
                 self._note(f"{dataset}: {count} negative EMG values were set to zero.")
 
     def _group(self, pair: _Pair) -> tuple[str, ...]:
-        trial, column = pair.trial, pair.channel.column
+        record, column = pair.record, pair.channel.column
         if self.emg_normalization == "trial_max":
-            return (trial.dataset, trial.subject, column, trial.trial)
-        return (trial.dataset, trial.subject, column)
+            return (record.dataset, record.subject, column, record.trial)
+        return (record.dataset, record.subject, column)
 
     def _scales(self, pairs: Iterable[_Pair]) -> dict[tuple[str, ...], float]:
         scales: dict[tuple[str, ...], float] = {}
         for pair in pairs:
             group = self._group(pair)
-            scales[group] = max(scales.get(group, 0.0), float(pair.emg[:: self.windows].max()))
+            scales[group] = max(scales.get(group, 0.0), float(pair.emg[:: self.view.windows].max()))
         for group, value in scales.items():
             if value <= 0:
                 self._note(
@@ -450,13 +585,13 @@ class _Builder:
     def _inputs(
         self,
         inputs: Literal["own", "all"] | Sequence[str],
-        used: Sequence[Trial],
+        used: Sequence[CycleRecord],
         activations: Mapping[int, Mapping[str, Array]],
     ) -> tuple[str, ...]:
         """Name the inputs that all targets share; empty when each target is its own input."""
         if inputs == "own":
             return ()
-        lines = list(dict.fromkeys(trial.line for trial in used))
+        lines = list(dict.fromkeys(record.line for record in used))
         if not lines:
             return ()
         everything = dict.fromkeys(name for line in lines for name in activations[line])
@@ -481,33 +616,6 @@ class _Builder:
                     f"The input muscle '{name}' is missing in {len(lines) - counts[name]} trials: left out.", True
                 )
         return tuple(inputs)
-
-    def _arrays(
-        self,
-        target: str,
-        columns: tuple[str, ...],
-        pairs: Sequence[_Pair],
-        scale: Mapping[tuple[str, ...], float],
-        activations: Mapping[int, Mapping[str, Array]],
-    ) -> TargetData:
-        order = {subject: k for k, subject in enumerate(dict.fromkeys(pair.trial.subject for pair in pairs))}
-        pairs = sorted(pairs, key=lambda pair: order[pair.trial.subject])
-        return TargetData(
-            target=target,
-            inputs=columns,
-            x=np.stack([np.stack([activations[p.trial.line][name] for name in columns], axis=1) for p in pairs]),
-            own=np.stack([activations[p.trial.line][f"ipsi:{target}"] for p in pairs]),
-            y=np.stack([p.emg / scale[self._group(p)] for p in pairs]),
-            subjects=np.array([p.trial.subject for p in pairs]),
-            trials=tuple(p.trial for p in pairs),
-        )
-
-
-def _identity(trial: Trial) -> tuple[str | int | float, ...]:
-    """What a cycle is, wherever it stands in the manifest; stride 2 comes before stride 10."""
-    files = (trial.activation_source, str(trial.activation_file), str(trial.emg_file))
-    stride = (len(trial.stride), trial.stride)
-    return (trial.subject, trial.dataset, trial.trial, *stride, trial.side, *files, trial.start)
 
 
 def holds_one_cycle(time: Array, start: float, end: float) -> bool:

@@ -4,10 +4,12 @@ Two CSV files with a header row; paths in them are relative to the CSV file.
 
 ``trials.csv``, one row per gait cycle and activation source: ``dataset, subject, trial, stride, motion, speed_m_s,
 side, model_file, activation_file, activation_source, emg_file, emg_time_offset_s, t_start, t_end, heel_strike_t``.
-``emg_time_offset_s`` = l says that EMG(t + l) fits activation(t). ``heel_strike_t`` is only given where the window does
-not start at heel strike: the cycle is rolled so that it comes first. A subject named the same in two datasets is one
-person. ``external_loads_file`` (ground reactions), ``coordinates_file`` (the motion) and ``events_file`` (a table of
-gait events) may be added: ``opensim-nem2e check`` looks at them, too.
+``activation_file`` (with ``activation_source``) and ``emg_file`` may be empty: what a method cannot use, it names and
+counts. ``emg_time_offset_s`` = l says that EMG(t + l) fits activation(t). ``heel_strike_t`` is only given where the
+window does not start at heel strike: the cycle is rolled so that it comes first. A subject named the same in two
+datasets is one person.
+``external_loads_file`` (ground reactions), ``coordinates_file`` (the motion) and ``events_file`` (a table of gait
+events) may be added: ``opensim-nem2e check`` looks at them, too.
 
 ``emg_channels.csv``: ``dataset, emg_column, muscles, standard_name``. ``muscles`` are model muscle names separated by
 ``;``. An empty ``standard_name`` says that the channel must not be used (dead, copied, or without a counterpart).
@@ -54,6 +56,9 @@ CHANNEL_COLUMNS = ("dataset", "emg_column", "muscles", "standard_name")
 OPTIONAL_TRIAL_COLUMNS = (
     "speed_m_s",
     "model_file",
+    "activation_file",
+    "activation_source",
+    "emg_file",
     "emg_time_offset_s",
     "heel_strike_t",
     "external_loads_file",
@@ -65,11 +70,11 @@ SOURCES = ("cmc", "so", "moco")
 
 _MOST_FAULTS_SHOWN = 50
 
-Item = TypeVar("Item", "Trial", "Channel")
+Item = TypeVar("Item", "CycleRecord", "Channel")
 
 
 @dataclass(frozen=True)
-class Trial:
+class CycleRecord:
     """One row of ``trials.csv``: a gait cycle with its activations and its EMG.
 
     Parameters
@@ -84,12 +89,12 @@ class Trial:
         The side whose heel strikes bound the cycle; its muscles are the ipsilateral ones.
     model_file : pathlib.Path or None
         The OpenSim model.
-    activation_file : pathlib.Path
-        States (cmc, moco) or StaticOptimization activations.
-    activation_source : {'cmc', 'so', 'moco'}
+    activation_file : pathlib.Path or None
+        States (cmc, moco) or StaticOptimization activations; None where nothing was simulated.
+    activation_source : {'cmc', 'so', 'moco', ''}
         What computed them.
-    emg_file : pathlib.Path
-        Measured EMG envelopes.
+    emg_file : pathlib.Path or None
+        Measured EMG envelopes; None where nothing was measured.
     emg_time_offset : float
         EMG(t + offset) fits activation(t) (s).
     start, end : float
@@ -110,9 +115,9 @@ class Trial:
     speed: float | None
     side: Literal["r", "l"]
     model_file: Path | None
-    activation_file: Path
-    activation_source: Literal["cmc", "so", "moco"]
-    emg_file: Path
+    activation_file: Path | None
+    activation_source: Literal["cmc", "so", "moco", ""]
+    emg_file: Path | None
     emg_time_offset: float
     start: float
     end: float
@@ -126,6 +131,25 @@ class Trial:
     def name(self) -> str:
         """Dataset, subject, trial, stride and source, for messages."""
         return f"{self.dataset}/{self.subject}/{self.trial}/{self.stride} ({self.activation_source})"
+
+    @property
+    def simulated(self) -> Path:
+        """The activations of a cycle that has some."""
+        assert self.activation_file is not None
+        return self.activation_file
+
+    @property
+    def measured(self) -> Path:
+        """The EMG of a cycle that has some."""
+        assert self.emg_file is not None
+        return self.emg_file
+
+    @property
+    def identity(self) -> tuple[str | int | float, ...]:
+        """What the cycle is, wherever it stands in the manifest; stride 2 comes before stride 10."""
+        files = (self.activation_source, str(self.activation_file), str(self.emg_file))
+        stride = (len(self.stride), self.stride)
+        return (self.subject, self.dataset, self.trial, *stride, self.side, *files, self.start)
 
 
 @dataclass(frozen=True)
@@ -153,7 +177,7 @@ class Channel:
     line: int
 
 
-def read_trials(path: str | os.PathLike[str]) -> list[Trial]:
+def read_trials(path: str | os.PathLike[str]) -> list[CycleRecord]:
     """Read ``trials.csv``.
 
     Parameters
@@ -163,7 +187,7 @@ def read_trials(path: str | os.PathLike[str]) -> list[Trial]:
 
     Returns
     -------
-    list of Trial
+    list of CycleRecord
         Its rows, in order.
 
     Raises
@@ -176,7 +200,7 @@ def read_trials(path: str | os.PathLike[str]) -> list[Trial]:
     return _read(path, TRIAL_COLUMNS, OPTIONAL_TRIAL_COLUMNS, _trial, _trial_key)
 
 
-def examine_trials(path: str | os.PathLike[str]) -> tuple[list[Trial], list[str]]:
+def examine_trials(path: str | os.PathLike[str]) -> tuple[list[CycleRecord], list[str]]:
     """Read the rows of ``trials.csv`` that can be used, and say what is wrong with the others.
 
     Parameters
@@ -186,7 +210,7 @@ def examine_trials(path: str | os.PathLike[str]) -> tuple[list[Trial], list[str]
 
     Returns
     -------
-    trials : list of Trial
+    trials : list of CycleRecord
         The rows without a fault.
     faults : list of str
         What :func:`read_trials` would have refused, each with its line.
@@ -298,7 +322,7 @@ class _Row:
         return path
 
 
-def _trial(row: _Row) -> Trial | None:
+def _trial(row: _Row) -> CycleRecord | None:
     start, end = row.number("t_start"), row.number("t_end")
     heel_strike = row.number("heel_strike_t", required=False)
     if start is not None and end is not None:
@@ -308,10 +332,13 @@ def _trial(row: _Row) -> Trial | None:
             row.fault(f"'heel_strike_t' must lie in the window {start:g}..{end:g} s; found {heel_strike:g}.")
     offset = row.number("emg_time_offset_s", default=0.0, required=False)
     speed = row.number("speed_m_s", required=False)
-    side, source = row.choice("side", ("r", "l")), row.choice("activation_source", SOURCES)
+    side = row.choice("side", ("r", "l"))
     model = row.file("model_file", required=False)
     loads, motion, events = (row.file(name, required=False) for name in TRIAL_COLUMNS[-3:])
-    activations, emg = row.file("activation_file"), row.file("emg_file")
+    activations, emg = row.file("activation_file", required=False), row.file("emg_file", required=False)
+    source = row.choice("activation_source", SOURCES) if row.cells.get("activation_file") else ""
+    if not any(row.cells.get(name) for name in ("activation_file", "emg_file", "coordinates_file")):
+        row.fault("one of 'activation_file', 'emg_file' and 'coordinates_file' must name a file; found none.")
     words = {name: row.text(name) for name in ("dataset", "subject", "trial", "stride", "motion")}
     if row.faults:
         return None
@@ -319,9 +346,7 @@ def _trial(row: _Row) -> Trial | None:
     assert start is not None
     assert end is not None
     assert offset is not None
-    assert activations is not None
-    assert emg is not None
-    return Trial(
+    return CycleRecord(
         **words,
         speed=speed,
         side=side,  # type: ignore[arg-type]
@@ -340,9 +365,9 @@ def _trial(row: _Row) -> Trial | None:
     )
 
 
-def _trial_key(trial: Trial) -> tuple[str, ...]:
+def _trial_key(trial: CycleRecord) -> tuple[str, ...]:
     # The files are part of the key: one stride may be simulated several times, with different settings.
-    files = (os.fspath(trial.activation_file), os.fspath(trial.emg_file))
+    files = (str(trial.activation_file), str(trial.emg_file))
     return (trial.dataset, trial.subject, trial.trial, trial.stride, trial.side, trial.activation_source, *files)
 
 

@@ -1,142 +1,284 @@
-"""All networks of a training: those of the bundle, and those that show what is gained for people they have not seen."""
+"""What a bundle is made of: every muscle learned from all subjects, and again without some, to see how good that is."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
-from ..data.gait_cycles import TargetData
-from ..methods.bundle import Network
-from ..methods.stdr.fit_linear import LinearFit
-from ..methods.stdr.method import (
-    Plan,
-    Recipe,
-    SubjectErrors,
-    count_weights,
-    fit_linear_parts,
-    plan_target,
-    subject_errors,
-)
+import numpy as np
+
+from ..data.cycle_view import CycleView
+from ..data.gait_cycles import MuscleCycles, usable_rows
+from ..data.samples import Samples
+from ..methods.base import Common, Fitted, Method, Plan, Run
+from ..methods.registry import find_method
+from ..signals.compare import cycle_errors
 from ..training.jobs import Job
 from ..training.task import Task, Trained
+from .file_names import file_name
+
+#: Baselines whose errors stand in a bundle beside those of its own method.
+COMPARED = ("mean", "ridge")
 
 
-@dataclass
-class Study:
-    """The networks to train, and what has come of them.
+@dataclass(frozen=True)
+class SubjectErrors:
+    """Errors on one subject's cycles by estimators that have not seen this subject: means over the cycles.
 
     Parameters
     ----------
-    train_sets : mapping of str to TargetData
-        What the bundle's networks are trained on, by target muscle.
-    held_out : mapping of str to TargetData
-        Cycles of people that no network is trained on; may be empty ones.
-    recipe : Recipe
-        How networks are trained.
-    leave_one_out : bool
-        Train networks without each subject in turn, too, where there are at least two.
+    target : str
+        Standard name of the muscle.
+    subject : str
+        Who was left out.
+    cycles : int
+        How many cycles.
+    opensim : float
+        E of OpenSim's own activation: its RMSE against EMG over the samples of the cycle.
+    refined : float
+        E of the method.
+    mean : float
+        E of the mean EMG cycle of the training subjects.
+    ridge : float
+        E of ridge regression on the same input.
     """
 
-    train_sets: Mapping[str, TargetData]
-    held_out: Mapping[str, TargetData]
-    recipe: Recipe
+    target: str
+    subject: str
+    cycles: int
+    opensim: float
+    refined: float
+    mean: float
+    ridge: float
+
+    @property
+    def rate(self) -> float:
+        """Er = E_refined / E_opensim - 1; negative is better."""
+        return self.refined / self.opensim - 1
+
+
+@dataclass
+class BundleTraining:
+    """What is learned for a bundle, and what has come of it.
+
+    Parameters
+    ----------
+    method : Method
+        The method.
+    options : object
+        Its options.
+    samples : Samples
+        All cycles.
+    view : CycleView
+        How they are shown.
+    muscles : sequence of str
+        Target muscles.
+    run : Run
+        Seed and threads.
+    held_out : sequence of str
+        Subjects that nothing is learned from.
+    leave_one_out : bool
+        Learn without each subject in turn, too, where there are at least two.
+    """
+
+    method: Method
+    options: Any
+    samples: Samples
+    view: CycleView
+    muscles: Sequence[str]
+    run: Run
+    held_out: Sequence[str] = ()
     leave_one_out: bool = False
     jobs: list[Job] = field(init=False, default_factory=list)
-    #: The largest number of epochs of a network; known once the study was checked.
+    #: The largest number of epochs of a network; known once everything was checked.
     most_epochs: int = field(init=False, default=0)
-    _linear: dict[str | None, Mapping[str, LinearFit]] = field(init=False, default_factory=dict)
-    _networks: dict[str, Network] = field(init=False, default_factory=dict)
+    _common: dict[str, Common | None] = field(init=False, default_factory=dict)
+    _parts: dict[str, Fitted] = field(init=False, default_factory=dict)
     _trained: dict[str, Trained] = field(init=False, default_factory=dict)
     _held_out_errors: dict[str, list[SubjectErrors]] = field(init=False, default_factory=dict)
-    _left_out_errors: dict[str, list[SubjectErrors]] = field(init=False, default_factory=dict)
+    _left_out_errors: dict[tuple[str, str], list[SubjectErrors]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        for target, data in self.train_sets.items():
-            self.jobs.append(Job(target, partial(self._task, data), partial(self._keep, target, data)))
-            subjects = list(dict.fromkeys(data.subjects.tolist())) if self.leave_one_out else []
-            for subject in subjects if len(subjects) > 1 else []:
-                name = f"{target}_without_{file_name(subject)}"
-                task, done = partial(self._task, data, subject), partial(self._judge, name, data, subject)
-                self.jobs.append(Job(name, task, done))
+        self._train, self._test = self.samples.leave_out(self.held_out)
+        for muscle in self.muscles:
+            for without in ("", *self._left_out(muscle)):
+                if self._weights(muscle):
+                    name = f"{muscle}_without_{file_name(without)}" if without else muscle
+                    task, done = partial(self._task, muscle, without), partial(self._keep, muscle, without)
+                    self.jobs.append(Job(name, task, done))
 
     def check(self) -> None:
-        """Prepare every training once, so that what is wrong with one is known before the first.
+        """Prepare everything once, so that what is wrong with a training is known before the first.
 
         Raises
         ------
         opensim_nem2e.errors.TrainingError
-            See :func:`opensim_nem2e.methods.stdr.method.plan_target`.
+            See :meth:`opensim_nem2e.methods.base.Method.plan`.
         """
-        for job in self.jobs:
-            self.most_epochs = max(self.most_epochs, job.task().most_epochs)
+        for muscle in self.muscles:
+            for without in ("", *self._left_out(muscle)):
+                task = self._plan(muscle, without).task
+                self.most_epochs = max(self.most_epochs, 0 if task is None else task.most_epochs)
+
+    def finish(self) -> None:
+        """Learn what needs no network."""
+        for muscle in self.muscles:
+            for without in ("", *self._left_out(muscle)):
+                if not self._weights(muscle):
+                    self._keep(muscle, without, None)
 
     @property
     def weights(self) -> int:
-        """Weights of the largest network."""
-        return max(count_weights(self.recipe, len(data.inputs)) for data in self.train_sets.values())
+        """Weights of the largest network; 0 where none is trained."""
+        return max((self._weights(muscle) for muscle in self.muscles), default=0)
 
     @property
-    def networks(self) -> dict[str, Network]:
-        """The finished networks of the bundle, in the order of the targets."""
-        return {target: self._networks[target] for target in self.train_sets if target in self._networks}
+    def parts(self) -> dict[str, Fitted]:
+        """What was learned for the bundle, in the order of the muscles."""
+        return {muscle: self._parts[muscle] for muscle in self.muscles if muscle in self._parts}
 
     @property
     def trained(self) -> dict[str, Trained]:
-        """Their loss histories, in the same order."""
-        return {target: self._trained[target] for target in self.train_sets if target in self._trained}
+        """The networks with their loss histories, in the same order."""
+        return {muscle: self._trained[muscle] for muscle in self.muscles if muscle in self._trained}
 
     @property
     def errors(self) -> dict[str, list[SubjectErrors]]:
-        """Errors on unseen people by method, in the order of targets and subjects."""
-        methods = {"leave_one_subject_out": self._left_out_errors, "held_out": self._held_out_errors}
-        return {
-            method: [item for job in self.jobs for item in found.get(job.name, ())] for method, found in methods.items()
+        """Errors on unseen subjects by way of leaving them out, in the order of muscles and subjects."""
+        left_out = [
+            item
+            for muscle in self.muscles
+            for without in self._left_out(muscle)
+            for item in self._left_out_errors.get((muscle, without), ())
+        ]
+        held_out = [item for muscle in self.muscles for item in self._held_out_errors.get(muscle, ())]
+        return {"leave_one_subject_out": left_out, "held_out": held_out}
+
+    def cycles(self, muscle: str) -> MuscleCycles:
+        """Take the cycles that a muscle is learned from.
+
+        Parameters
+        ----------
+        muscle : str
+            Standard name.
+
+        Returns
+        -------
+        MuscleCycles
+            The cycles, without those of subjects that are held out.
+        """
+        return MuscleCycles.of(self._train, muscle, self.view)
+
+    def _left_out(self, muscle: str) -> list[str]:
+        if not self.leave_one_out:
+            return []
+        subjects = list(dict.fromkeys(self.cycles(muscle).subjects.tolist()))
+        return subjects if len(subjects) > 1 else []
+
+    def _weights(self, muscle: str) -> int:
+        return self.method.weight_count(len(self.view.inputs_of(muscle)), self.view, self.options)
+
+    def _plan(self, muscle: str, without: str) -> Plan:
+        """Prepare a muscle from everyone, or without a subject."""
+        train = self._train.leave_out([without])[0] if without else self._train
+        if without not in self._common:
+            # What muscles share is fitted once for all of them.
+            self._common[without] = self.method.common(train, self.view, self.options)
+        return self.method.plan(train, muscle, self.view, self.options, self.run, self._common[without])
+
+    def _task(self, muscle: str, without: str) -> Task:
+        task = self._plan(muscle, without).task
+        assert task is not None
+        return task
+
+    def _keep(self, muscle: str, without: str, trained: Trained | None) -> None:
+        fitted = self._plan(muscle, without).finish(trained)
+        if without:
+            rest, test = self._train.leave_out([without])
+            self._left_out_errors[muscle, without] = self._judge(muscle, fitted, rest, test)
+            return
+        self._parts[muscle] = fitted
+        if trained is not None:
+            self._trained[muscle] = trained
+        if usable_rows(self._test, muscle, self.view).any():
+            self._held_out_errors[muscle] = self._judge(muscle, fitted, self._train, self._test)
+
+    def _judge(self, muscle: str, fitted: Fitted, train: Samples, test: Samples) -> list[SubjectErrors]:
+        beside = {
+            key: find_method(key).plan(train, muscle, self.view, find_method(key).options(), self.run).finish(None)
+            for key in COMPARED
         }
-
-    def _plan(self, data: TargetData, left_out: str | None = None) -> Plan:
-        """Prepare the network of a target from its cycles without the subject that is left out."""
-        if left_out not in self._linear:
-            # What networks correct is fitted once for all targets, which share a part of it.
-            without = [] if left_out is None else [left_out]
-            sets = {target: other.leave_out(without)[0] for target, other in self.train_sets.items()}
-            self._linear[left_out] = fit_linear_parts(sets, self.recipe)
-        return plan_target(data, self.recipe, self._linear[left_out].get(data.target))
-
-    def _task(self, data: TargetData, left_out: str | None = None) -> Task:
-        if left_out is not None:
-            data, _ = data.leave_out([left_out])
-        return self._plan(data, left_out).task
-
-    def _keep(self, target: str, data: TargetData, trained: Trained) -> None:
-        network = self._plan(data).network(trained)
-        self._networks[target], self._trained[target] = network, trained
-        if self.held_out[target].trials:
-            self._held_out_errors[target] = subject_errors(data, self.held_out[target], network, self.recipe)
-
-    def _judge(self, name: str, data: TargetData, left_out: str, trained: Trained) -> None:
-        train, test = data.leave_out([left_out])
-        network = self._plan(train, left_out).network(trained)
-        self._left_out_errors[name] = subject_errors(train, test, network, self.recipe)
+        return subject_errors(MuscleCycles.of(test, muscle, self.view), self.view, fitted, beside)
 
 
-def file_name(text: str) -> str:
-    """Make a text fit for a file's name, and keep texts that differ apart.
+def subject_errors(
+    test: MuscleCycles, view: CycleView, fitted: Fitted, beside: Mapping[str, Fitted]
+) -> list[SubjectErrors]:
+    """Compare a method with OpenSim and with baselines, subject by subject.
+
+    For One-Quarter the cycle is put together again and the error is taken on its 20-sample grid.
 
     Parameters
     ----------
-    text : str
-        Such as a subject's name.
+    test : MuscleCycles
+        Cycles of subjects that were not seen.
+    view : CycleView
+        How they are shown.
+    fitted : Fitted
+        What the method learned.
+    beside : mapping of str to Fitted
+        The baselines ``mean`` and ``ridge``.
 
     Returns
     -------
-    str
-        Letters, digits, points, hyphens and underscores.
+    list of SubjectErrors
+        One per subject of ``test``.
     """
-    plain = re.sub(r"[^A-Za-z0-9.-]", "_", text)[:60]
-    # Some file systems take 'Ann' and 'ann' for the same.
-    if plain == text == text.lower():
-        return plain
-    return f"{plain}_{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    y = view.on_grid(test.y)
+
+    def error(one: Fitted) -> np.ndarray:
+        own = one.inputs != test.inputs
+        x = test.own[:, :, None] if own else test.x
+        return cycle_errors(view.on_grid(one.predict({"activation": x}).values), y)
+
+    errors = {"opensim": cycle_errors(view.on_grid(test.own), y), "refined": error(fitted)}
+    errors |= {key: error(one) for key, one in beside.items()}
+    found = []
+    for subject in dict.fromkeys(test.subjects.tolist()):
+        rows = test.subjects == subject
+        means = {name: float(values[rows].mean()) for name, values in errors.items()}
+        found.append(SubjectErrors(test.target, subject, int(rows.sum()), **means))
+    return found
+
+
+def summarise(errors: Iterable[SubjectErrors]) -> dict[str, dict[str, Any]]:
+    """Average errors over subjects, muscle by muscle, for a bundle's metadata.
+
+    Parameters
+    ----------
+    errors : iterable of SubjectErrors
+        From :func:`subject_errors`.
+
+    Returns
+    -------
+    dict of str to dict
+        Per muscle ``subjects, cycles, E_opensim, E_refined, E_mean, E_ridge`` and ``Er_refined, Er_mean, Er_ridge``
+        (``E / E_opensim - 1``), all averaged over subjects; under ``ALL`` the means over the muscles.
+    """
+    by_muscle: dict[str, list[SubjectErrors]] = {}
+    for item in errors:
+        by_muscle.setdefault(item.target, []).append(item)
+    table: dict[str, dict[str, Any]] = {}
+    for muscle, items in by_muscle.items():
+        row: dict[str, Any] = {"subjects": len(items), "cycles": sum(item.cycles for item in items)}
+        row["E_opensim"] = float(np.mean([item.opensim for item in items]))
+        for name in ("refined", "mean", "ridge"):
+            row[f"E_{name}"] = float(np.mean([getattr(item, name) for item in items]))
+            row[f"Er_{name}"] = float(np.mean([getattr(item, name) / item.opensim - 1 for item in items]))
+        table[muscle] = row
+    if table:
+        figures = [name for name in next(iter(table.values())) if name.startswith("E")]
+        table["ALL"] = {name: float(np.mean([row[name] for row in table.values()])) for name in figures}
+    return table

@@ -1,4 +1,4 @@
-"""The paper's study on anyone's data: networks and baselines in the same folds, judged on cycles they have not seen.
+"""The paper's study on anyone's data, for any method: learned and judged in the same folds as the baselines beside it.
 
 NEM2E paper, section 3.2.2 (leave-one-subject-out) and section 4.2 (the check for shortcut learning).
 """
@@ -6,25 +6,25 @@ NEM2E paper, section 3.2.2 (leave-one-subject-out) and section 4.2 (the check fo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.gait_cycles import TargetData
-from ..data.manifest import Trial
+from ..data.cycle_view import Condition, CycleView
+from ..data.gait_cycles import CycleData, MuscleCycles
+from ..data.manifest import CycleRecord
+from ..data.samples import Samples
 from ..errors import TrainingError
-from ..methods.baselines import BASELINES, Baseline
-from ..methods.bundle import Network, refine_cycles
-from ..methods.stdr.conditions import Condition, join_cycle, windows_per_cycle
-from ..methods.stdr.fit_linear import LinearFit
-from ..methods.stdr.method import Plan, Recipe, count_weights, estimate, fit_linear_parts, plan_target, watch_left_out
+from ..methods.base import Common, Fitted, Plan, Run
+from ..methods.registry import BASELINES, REFERENCE, find_method
 from ..signals.compare import cycle_errors, warp_cycle
 from ..training.jobs import Job
 from ..training.task import Task, Trained
-from .bundle_training import file_name
+from .file_names import file_name
 from .splits import Fold, Splitting, check_blind, compare_blind, scramble, split_folds, training_rows
 
 Array = NDArray[np.float64]
@@ -36,135 +36,79 @@ FREQUENCIES = (0.5, 2.0)
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What is learned from the training cycles of a fold before and beside the network.
-
-    Parameters
-    ----------
-    plan : Plan
-        The network's training.
-    baselines : dict of str to Baseline
-        The baselines.
-    """
-
-    plan: Plan
-    baselines: Mapping[str, Baseline]
-
-    def evidence(self) -> dict[str, NDArray]:
-        """Give every number that the results of the fold rest on.
-
-        Returns
-        -------
-        dict of str to ndarray
-            By what it is.
-        """
-        task = self.plan.task
-        return {
-            "output scaler": np.concatenate([self.plan.output_offset, self.plan.output_scale]),
-            "training settings": np.array([repr(task.settings)]),
-            **{_IN_WORDS.get(name, f"training data '{name}'"): values for name, values in task.arrays().items()},
-            **{f"baseline '{name}'": fitted.evidence for name, fitted in self.baselines.items()},
-        }
-
-
-#: What the arrays of a training are.
-_IN_WORDS = {
-    "x": "activations to train on",
-    "y": "EMG to train on",
-    "held_x": "activations that decide when to stop",
-    "held_y": "EMG that decides when to stop",
-}
-
-
-def learn(
-    fold: Fold, recipe: Recipe, baselines: Sequence[str] = tuple(BASELINES), linear: LinearFit | None = None
-) -> Learned:
-    """Prepare a fold's network and fit its baselines, from its training cycles only.
-
-    Parameters
-    ----------
-    fold : Fold
-        The fold.
-    recipe : Recipe
-        How networks are trained.
-    baselines : sequence of {'mean', 'shift', 'ridge'}
-        Which baselines.
-    linear : LinearFit, optional
-        What the network is to correct (:func:`opensim_nem2e.methods.stdr.method.plan_target`).
-
-    Returns
-    -------
-    Learned
-        All that is learned beside the network.
-    """
-    train = fold.train
-    fitted = {name: BASELINES[name](train, recipe.condition, recipe.samples) for name in baselines}
-    return Learned(plan_target(train, recipe, linear), fitted)
-
-
-def _evidence(recipe: Recipe, baselines: Sequence[str], linear: LinearFit | None, fold: Fold) -> dict[str, NDArray]:
-    return learn(fold, recipe, baselines, linear).evidence()
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What one network and the baselines made of the cycles that were left out.
+    """What the methods made of the cycles of one muscle that were left out.
 
     Parameters
     ----------
     seed : int
-        Of the network.
+        Of what is drawn at random in training.
     condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
         The input.
     muscle : str
         Standard name of the target.
     held_out : str
         What was left out.
-    test : TargetData
+    test : MuscleCycles
         The cycles that were left out.
     emg : ndarray, shape (cycles, samples)
         Measured.
     curves : dict of str to ndarray, shape (cycles, samples)
-        Estimates by method: ``opensim``, ``stdr_net`` and the baselines.
-    attention : ndarray, shape (samples, encoder steps)
-        The network's attention weights, mean over the cycles.
-    changed_errors : ndarray, shape (cycles,)
-        E of the network, mean over randomly changed inputs (:func:`changed_inputs`).
-    trained : Trained
-        The network with its loss history.
+        Estimates by method: the simulation, the methods that are judged, and the baselines.
+    changed_errors : dict of str to ndarray, shape (cycles,)
+        E of each judged method, mean over randomly changed inputs (:func:`changed_inputs`).
+    attention : dict of str to ndarray, shape (samples, encoder steps)
+        Attention weights of each judged method that has some, mean over the cycles.
+    trained : dict of str to Trained
+        The networks of the judged methods that train one, with their loss histories.
     parameters : dict of str to dict
-        What each baseline chose.
+        What each method chose on its training cycles.
     """
 
     seed: int
     condition: Condition
     muscle: str
     held_out: str
-    test: TargetData = field(repr=False)
+    test: MuscleCycles = field(repr=False)
     emg: Array = field(repr=False)
     curves: Mapping[str, Array] = field(repr=False)
-    attention: Array = field(repr=False)
-    changed_errors: Array = field(repr=False)
-    trained: Trained = field(repr=False)
+    changed_errors: Mapping[str, Array] = field(repr=False)
+    attention: Mapping[str, Array] = field(repr=False)
+    trained: Mapping[str, Trained] = field(repr=False)
     parameters: Mapping[str, Mapping[str, float]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """One muscle with something left out, in one condition and with one seed."""
+
+    condition: Condition
+    seed: int
+    fold: Fold
+
+    def name(self, key: str) -> str:
+        """Name the network of a method, fit for a folder."""
+        return f"{key}_{self.condition}_{self.fold.muscle}_without_{file_name(self.fold.held_out)}_seed{self.seed}"
 
 
 @dataclass
 class CrossValidation:
-    """The networks of a study, and what has come of them.
+    """A study: what is learned in every fold, and what has come of it.
 
     Parameters
     ----------
-    datasets : mapping of str to mapping of str to TargetData
-        All cycles by condition and target muscle, on the condition's own grid.
-    recipes : mapping of str to Recipe
-        How networks are trained, by condition; the seed in it is replaced.
+    data : mapping of str to CycleData
+        All cycles by condition, on the condition's own grid.
+    methods : mapping of str to object
+        Keys of the methods that are judged, with their options.
     seeds : sequence of int
-        Every network is trained once with each.
-    splitting : {'leave_one_subject_out', 'leave_one_speed_out', 'leave_one_trial_out'}
+        Every method is learned once with each.
+    splitting : {'leave_one_subject_out', 'leave_one_laboratory_out', 'leave_one_speed_out', 'leave_one_trial_out'}
         What is left out.
-    baselines : sequence of {'mean', 'shift', 'ridge'}
-        Which baselines stand beside the networks.
+    baselines : sequence of str
+        Keys of the methods that stand beside them, with their own default options.
+    threads : int
+        Threads of one network's computation.
 
     Raises
     ------
@@ -172,188 +116,282 @@ class CrossValidation:
         No muscle has anything to leave out.
     """
 
-    datasets: Mapping[Condition, Mapping[str, TargetData]]
-    recipes: Mapping[Condition, Recipe]
+    data: Mapping[Condition, CycleData]
+    methods: Mapping[str, Any]
     seeds: Sequence[int]
     splitting: Splitting = "leave_one_subject_out"
-    baselines: Sequence[str] = tuple(BASELINES)
+    baselines: Sequence[str] = BASELINES
+    threads: int = 1
     jobs: list[Job] = field(init=False, default_factory=list)
     #: The largest number of epochs of a network; known once the study was checked.
     most_epochs: int = field(init=False, default=0)
     #: Muscles, by condition, whose cycles cannot be split.
     unsplit: dict[Condition, list[str]] = field(init=False, default_factory=dict)
-    _work: list[tuple[Recipe, Fold]] = field(init=False, default_factory=list)
-    _ordered: dict[Condition, dict[str, TargetData]] = field(init=False, default_factory=dict)
-    _fitted: dict[tuple[str, ...], Mapping[str, Baseline]] = field(init=False, default_factory=dict)
-    _linear: dict[tuple[Condition, str], Mapping[str, LinearFit]] = field(init=False, default_factory=dict)
-    _outcomes: dict[str, Outcome] = field(init=False, default_factory=dict)
+    _units: list[_Unit] = field(init=False, default_factory=list)
+    _views: dict[Condition, CycleView] = field(init=False, default_factory=dict)
+    _ordered: dict[Condition, Samples] = field(init=False, default_factory=dict)
+    _common: dict[tuple[str, Condition, str], Common | None] = field(init=False, default_factory=dict)
+    _fitted: dict[tuple[str, Condition, str, str], Fitted] = field(init=False, default_factory=dict)
+    _learned: dict[_Key, dict[str, tuple[Fitted, Trained | None]]] = field(init=False, default_factory=dict)
+    _outcomes: dict[_Key, Outcome] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         folds: dict[Condition, list[Fold]] = {}
-        for condition, targets in self.datasets.items():
-            folds[condition] = []
+        for condition, data in self.data.items():
             # In an order of their own, so that no result depends on that of the manifest or of a file's columns.
-            self._ordered[condition] = {target: data.ordered() for target, data in targets.items()}
-            for target, data in self._ordered[condition].items():
-                found = list(split_folds(data, self.splitting))
+            self._ordered[condition] = data.samples.ordered()
+            view = replace(data.view, input_muscles=tuple(sorted(data.view.input_muscles)))
+            self._views[condition] = view
+            folds[condition] = []
+            for muscle in data.muscles:
+                found = list(split_folds(self._ordered[condition], muscle, view, self.splitting))
                 folds[condition] += found
                 if not found:
-                    self.unsplit.setdefault(condition, []).append(target)
-        for seed in self.seeds:
-            for condition, recipe in self.recipes.items():
-                own = replace(recipe, settings=replace(recipe.settings, seed=seed))
-                self._work += [(own, fold) for fold in folds[condition]]
-        for recipe, fold in self._work:
-            name = (
-                f"{recipe.condition}_{fold.data.target}_without_{file_name(fold.held_out)}_seed{recipe.settings.seed}"
-            )
-            task, done = partial(self._task, fold, recipe), partial(self._judge, name, fold, recipe)
-            self.jobs.append(Job(name, task, done))
-        if not self.jobs:
+                    self.unsplit.setdefault(condition, []).append(muscle)
+        self._units = [
+            _Unit(condition, seed, fold) for seed in self.seeds for condition in self.data for fold in folds[condition]
+        ]
+        if not self._units:
             raise TrainingError(
                 f"The splitting {self.splitting} leaves nothing to learn from, or nothing to judge by, for any muscle: "
                 f"it needs at least two {_NEEDED[self.splitting]}."
             )
+        for unit in self._units:
+            for key in self.methods:
+                if self._weights(key, unit):
+                    task, done = partial(self._task, key, unit), partial(self._keep, key, unit)
+                    self.jobs.append(Job(unit.name(key), task, done))
 
     def check(self) -> None:
-        """Prepare every training once, and see that nothing in it depends on the cycles that are left out.
+        """Prepare everything that is learned once, and see that nothing in it depends on what is left out.
 
         Raises
         ------
         opensim_nem2e.evaluation.splits.LeakError
             Something does, or training and left-out cycles overlap.
         opensim_nem2e.errors.TrainingError
-            A training cannot be prepared.
+            Something cannot be learned.
         """
-        for recipe, fold in self._work:
-            self.most_epochs = max(self.most_epochs, self._task(fold, recipe).most_epochs)
-            # Baselines know no seed; of the network's preparation, who decides when to stop does.
-            first = recipe.settings.seed == self.seeds[0]
+        for unit in self._units:
+            first = unit.seed == self.seeds[0]
             if first:
-                fold.check_apart(self.splitting)
-            if first or recipe.settings.patience:
-                linear = self._linear_part(fold, recipe)
-                check_blind(partial(_evidence, recipe, self.baselines if first else (), linear), fold)
-        for (condition, held_out), fits in self._linear.items():
-            if fits:
-                self._check_linear_blind(condition, held_out, fits)
+                unit.fold.check_apart(self.splitting)
+            for key in (*self.methods, *(self.baselines if first else ())):
+                plan = self._plan(key, unit, unit.fold)
+                if plan.task is not None:
+                    self.most_epochs = max(self.most_epochs, plan.task.most_epochs)
+                # With another seed another subject may decide when to stop; all else is the same.
+                if first or (plan.task is not None and plan.task.held is not None):
+                    check_blind(partial(self._evidence, key, unit), unit.fold)
+        for (key, condition, held_out), common in self._common.items():
+            if common is not None:
+                self._check_common_blind(key, condition, held_out, common)
 
     @property
     def weights(self) -> int:
         """Weights of the largest network."""
-        return max(
-            count_weights(self.recipes[condition], len(data.inputs))
-            for condition, targets in self.datasets.items()
-            for data in targets.values()
-        )
+        return max((self._weights(key, unit) for unit in self._units for key in self.methods), default=0)
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """What has come of the finished networks, by seed, condition, muscle and fold, in this order."""
-        return [self._outcomes[job.name] for job in self.jobs if job.name in self._outcomes]
+        """What has come of it, by seed, condition, muscle and fold, in this order; networks under way are left out."""
+        for unit in self._units:
+            self._judge_if_ready(unit)
+        return [self._outcomes[key] for unit in self._units if (key := _key(unit)) in self._outcomes]
 
-    def _task(self, fold: Fold, recipe: Recipe) -> Task:
-        return watch_left_out(plan_target(fold.train, recipe, self._linear_part(fold, recipe)), fold.test, recipe)
+    def _options(self, key: str) -> Any:
+        return self.methods[key] if key in self.methods else find_method(key).options()
 
-    def _linear_part(self, fold: Fold, recipe: Recipe) -> LinearFit | None:
-        """Fit what all networks of a fold correct, once: it is the same for every seed, and muscles share a part."""
-        key = (recipe.condition, fold.held_out)
-        if key not in self._linear:
-            self._linear[key] = self._fit_linear(*key, self._ordered[recipe.condition])
-        return self._linear[key].get(fold.data.target)
+    def _weights(self, key: str, unit: _Unit) -> int:
+        view = unit.fold.view
+        inputs = len(view.inputs_of(unit.fold.muscle))
+        return find_method(key).weight_count(inputs, view, self._options(key))
 
-    def _fit_linear(
-        self, condition: Condition, held_out: str, datasets: Mapping[str, TargetData]
-    ) -> Mapping[str, LinearFit]:
-        sets = {
-            target: data.select(training_rows(data, held_out, self.splitting))
-            for target, data in sorted(datasets.items())
-        }
-        return fit_linear_parts(sets, self.recipes[condition])
+    def _plan(self, key: str, unit: _Unit, fold: Fold) -> Plan:
+        common = self._common_part(key, unit.condition, unit.fold.held_out)
+        run = Run(unit.seed, self.threads)
+        return find_method(key).plan(fold.train, fold.muscle, fold.view, self._options(key), run, common)
 
-    def _check_linear_blind(self, condition: Condition, held_out: str, fits: Mapping[str, LinearFit]) -> None:
-        changed = {
-            target: scramble(data, ~training_rows(data, held_out, self.splitting))
-            for target, data in self._ordered[condition].items()
-        }
-        after = self._fit_linear(condition, held_out, changed)
-        for target, fit in fits.items():
-            compare_blind(fit.evidence(), after[target].evidence(), f"{target} without {held_out}")
+    def _evidence(self, key: str, unit: _Unit, fold: Fold) -> dict[str, NDArray[Any]]:
+        found = self._plan(key, unit, fold).evidence
+        if key in self.methods:
+            return dict(found)
+        return {f"baseline '{key}'": np.concatenate([np.ravel(found[name]) for name in sorted(found)] or [np.zeros(0)])}
 
-    def _judge(self, name: str, fold: Fold, recipe: Recipe, trained: Trained) -> None:
-        key = (recipe.condition, fold.data.target, fold.held_out)
-        baselines = () if key in self._fitted else self.baselines
-        learned = learn(fold, recipe, baselines, self._linear_part(fold, recipe))
-        fitted = self._fitted.setdefault(key, learned.baselines)
-        self._outcomes[name] = judge(fold, learned.plan.network(trained), trained, fitted, recipe)
+    def _task(self, key: str, unit: _Unit) -> Task:
+        plan = self._plan(key, unit, unit.fold)
+        assert plan.task is not None
+        return watch_left_out(plan, unit.fold.test)
+
+    def _common_part(self, key: str, condition: Condition, held_out: str) -> Common | None:
+        """Fit what the muscles of a method share, once: it is the same for every seed."""
+        place = (key, condition, held_out)
+        if place not in self._common:
+            samples = self._ordered[condition]
+            train = samples.select(training_rows(samples, held_out, self.splitting))
+            self._common[place] = find_method(key).common(train, self._views[condition], self._options(key))
+        return self._common[place]
+
+    def _check_common_blind(self, key: str, condition: Condition, held_out: str, common: Common) -> None:
+        samples = self._ordered[condition]
+        rows = training_rows(samples, held_out, self.splitting)
+        changed = scramble(samples, ~rows).select(rows)
+        after = find_method(key).common(changed, self._views[condition], self._options(key))
+        assert after is not None
+        for muscle in self.data[condition].muscles:
+            compare_blind(common.evidence(muscle), after.evidence(muscle), f"{muscle} without {held_out}")
+
+    def _keep(self, key: str, unit: _Unit, trained: Trained) -> None:
+        fitted = self._plan(key, unit, unit.fold).finish(trained)
+        self._learned.setdefault(_key(unit), {})[key] = (fitted, trained)
+        self._judge_if_ready(unit)
+
+    def _judge_if_ready(self, unit: _Unit) -> None:
+        """Judge the methods of a fold once all of its networks are there."""
+        key = _key(unit)
+        learned = self._learned.setdefault(key, {})
+        if key in self._outcomes or any(self._weights(name, unit) and name not in learned for name in self.methods):
+            return
+        found: dict[str, tuple[Fitted, Trained | None]] = {}
+        for name in self.methods:
+            if name not in learned:
+                learned[name] = (self._plan(name, unit, unit.fold).finish(None), None)
+            found[name] = learned[name]
+        self._outcomes[key] = judge(unit.fold, unit.condition, unit.seed, found, dict(self._beside(unit)))
+        del self._learned[key]
+
+    def _beside(self, unit: _Unit) -> Iterator[tuple[str, Fitted]]:
+        """Learn the baselines of a fold, once: they know no seed."""
+        for name in self.baselines:
+            place = (name, unit.condition, unit.fold.muscle, unit.fold.held_out)
+            if place not in self._fitted:
+                self._fitted[place] = self._plan(name, unit, unit.fold).finish(None)
+            yield name, self._fitted[place]
+
+
+_Key = tuple[Condition, int, str, str]
+
+
+def _key(unit: _Unit) -> _Key:
+    return (unit.condition, unit.seed, unit.fold.muscle, unit.fold.held_out)
 
 
 _NEEDED = {
     "leave_one_subject_out": "subjects",
-    "leave_one_speed_out": "speeds (column speed_m_s) of the same person",
-    "leave_one_trial_out": "trials of the same person",
+    "leave_one_laboratory_out": "laboratories (column dataset)",
+    "leave_one_speed_out": "speeds (column speed_m_s) of the same subject",
+    "leave_one_trial_out": "trials of the same subject",
 }
 
 
-def judge(fold: Fold, network: Network, trained: Trained, baselines: Mapping[str, Baseline], recipe: Recipe) -> Outcome:
-    """Apply a network and the baselines to the cycles that were left out.
+def watch_left_out(plan: Plan, left_out: Samples) -> Task:
+    """Have the loss on left-out samples recorded epoch by epoch, as in the paper's figure 5.
+
+    It is recorded only where nothing hangs on it: with early stopping the validation loss decides when to stop, and
+    stays that of the training subject kept for this.
+
+    Parameters
+    ----------
+    plan : Plan
+        A training without these samples.
+    left_out : Samples
+        The samples that were left out.
+
+    Returns
+    -------
+    Task
+        The training, which gives the very same weights.
+    """
+    assert plan.task is not None
+    if plan.task.held is not None or plan.held is None:
+        return plan.task
+    return replace(plan.task, held=plan.held(left_out))
+
+
+def judge(
+    fold: Fold,
+    condition: Condition,
+    seed: int,
+    learned: Mapping[str, tuple[Fitted, Trained | None]],
+    beside: Mapping[str, Fitted],
+) -> Outcome:
+    """Apply methods and baselines to the cycles that were left out.
 
     Parameters
     ----------
     fold : Fold
         The fold.
-    network : Network
-        Trained on the fold's training cycles.
-    trained : Trained
-        Its loss history.
-    baselines : mapping of str to Baseline
-        Fitted to the same cycles.
-    recipe : Recipe
-        What the network was trained with.
+    condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
+        The input condition.
+    seed : int
+        What the methods were learned with.
+    learned : mapping of str to tuple
+        By method, what it learned of the fold's training cycles, and the network that was trained for it.
+    beside : mapping of str to Fitted
+        The baselines, learned from the same cycles.
 
     Returns
     -------
     Outcome
         Curves on the 20-sample grid of the cycle, in every condition.
     """
-    test = fold.test
-    step = windows_per_cycle(recipe.condition)
-    y, attention = refine_cycles(network, test.x, recipe.condition, recipe.samples)
-    curves = {"opensim": test.own, "stdr_net": y}
-    curves |= {name: fitted.estimate(test) for name, fitted in baselines.items()}
-    emg = test.y[:, ::step]
-    changed = np.zeros(len(emg))
-    for draw in range(DRAWS):
-        other = replace(test, x=changed_inputs(test.x, test.trials, recipe.settings.seed, draw))
-        changed += cycle_errors(estimate(network, other, recipe)[:, ::step], emg) / DRAWS
-    # One-Quarter: the rows of a cycle's four windows follow each other.
-    windows = attention.reshape(-1, *attention.shape[-2:])
+    test, view = fold.test_cycles, fold.view
+    emg = view.on_grid(test.y)
+    curves = {REFERENCE: view.on_grid(test.own)}
+    changed: dict[str, Array] = {}
+    attention: dict[str, Array] = {}
+    for key, (fitted, _) in learned.items():
+        found = fitted.predict({"activation": _inputs_of(fitted, test)})
+        curves[key] = view.on_grid(found.values)
+        if found.attention is not None:
+            attention[key] = view.on_grid(found.attention).mean(axis=0)
+        errors = np.zeros(len(emg))
+        for draw in range(DRAWS):
+            other = replace(test, x=changed_inputs(test.x, test.records, seed, draw))
+            values = fitted.predict({"activation": _inputs_of(fitted, other)}).values
+            errors += cycle_errors(view.on_grid(values), emg) / DRAWS
+        changed[key] = errors
+    for key, fitted in beside.items():
+        curves[key] = view.on_grid(fitted.predict({"activation": _inputs_of(fitted, test)}).values)
+    everything = {**{key: fitted for key, (fitted, _) in learned.items()}, **beside}
     return Outcome(
-        recipe.settings.seed,
-        recipe.condition,
-        fold.data.target,
-        fold.held_out,
-        test,
-        emg,
-        {name: values[:, ::step] for name, values in curves.items()},
-        join_cycle(windows, recipe.condition)[:, ::step].mean(axis=0),
-        changed,
-        trained,
-        {name: fitted.parameters for name, fitted in baselines.items()},
+        seed=seed,
+        condition=condition,
+        muscle=fold.muscle,
+        held_out=fold.held_out,
+        test=test,
+        emg=emg,
+        curves=curves,
+        changed_errors=changed,
+        attention=attention,
+        trained={key: trained for key, (_, trained) in learned.items() if trained is not None},
+        parameters={key: dict(fitted.chosen) for key, fitted in everything.items()},
     )
 
 
-def changed_inputs(x: Array, trials: Sequence[Trial], seed: int, draw: int) -> Array:
+def _inputs_of(fitted: Fitted, cycles: MuscleCycles) -> Array:
+    """Give a method the input muscles it asks for; a baseline may take the muscle's own activation only."""
+    if fitted.inputs == cycles.inputs:
+        return cycles.x
+    own = f"ipsi:{cycles.target}"
+    columns = [
+        cycles.own if name == own and name not in cycles.inputs else cycles.x[:, :, cycles.inputs.index(name)]
+        for name in fitted.inputs
+    ]
+    return np.stack(columns, axis=2)
+
+
+def changed_inputs(x: Array, records: Sequence[CycleRecord], seed: int, draw: int) -> Array:
     """Change frequency and phase of every cycle at random, all of its muscles alike.
 
-    A network that refines what it is given gets worse by this; one that has learned the average waveform does not
-    notice (NEM2E paper, section 4.2).
+    A method that refines what it is given gets worse by this; one that has learned the average waveform does not notice
+    (NEM2E paper, section 4.2).
 
     Parameters
     ----------
     x : ndarray, shape (cycles, samples, inputs)
         Activations.
-    trials : sequence of Trial, length cycles
+    records : sequence of CycleRecord, length cycles
         Which cycles these are: a cycle is changed alike wherever it stands.
     seed, draw : int
         Different ones give different changes.
@@ -365,8 +403,8 @@ def changed_inputs(x: Array, trials: Sequence[Trial], seed: int, draw: int) -> A
     """
     low, high = np.log2(FREQUENCIES)
     changed = []
-    for cycle, trial in zip(x, trials, strict=True):
-        key = f"{seed} {draw} {trial.name} {trial.side} {trial.start!r}"
+    for cycle, record in zip(x, records, strict=True):
+        key = f"{seed} {draw} {record.name} {record.side} {record.start!r}"
         random = np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "big"))
         changed.append(warp_cycle(cycle, 2.0 ** random.uniform(low, high), random.random()))
     return np.stack(changed)

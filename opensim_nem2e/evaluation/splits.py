@@ -1,25 +1,31 @@
 """Which cycles a network is trained on and which it is judged by, and the guards that keep the two apart.
 
-Leaving a subject out is the study of the NEM2E paper (section 3.2.2). Leaving out a speed or a trial is easier, because
-the person is seen in training; it tells how far results carry over within a person.
+Leaving a subject out is the study of the NEM2E paper (section 3.2.2). Leaving out a laboratory (a dataset of the
+manifest) is harder: nobody measured with the same equipment and filters is seen in training. Leaving out a speed or a
+trial is easier, because the subject is seen in training; it tells how far results carry over within a subject.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.gait_cycles import TargetData
-from ..data.manifest import Trial
+from ..data.cycle_view import CycleView
+from ..data.gait_cycles import MuscleCycles, usable_rows
+from ..data.manifest import CycleRecord
+from ..data.samples import Samples
 from ..errors import TrainingError
 
-Splitting = Literal["leave_one_subject_out", "leave_one_speed_out", "leave_one_trial_out"]
+Splitting = Literal["leave_one_subject_out", "leave_one_laboratory_out", "leave_one_speed_out", "leave_one_trial_out"]
 
 SPLITTINGS: tuple[Splitting, ...] = get_args(Splitting)
+
+#: Splittings in which the subjects that are judged are also seen in training, which is easier.
+WITHIN_SUBJECT: tuple[Splitting, ...] = ("leave_one_speed_out", "leave_one_trial_out")
 
 Rows = NDArray[np.bool_]
 
@@ -35,36 +41,47 @@ class Fold:
     Parameters
     ----------
     held_out : str
-        What is left out: a subject, a speed, or a trial.
-    data : TargetData
-        All cycles.
-    train_rows : ndarray of bool, shape (cycles,)
-        The cycles to learn from.
-    test_rows : ndarray of bool, shape (cycles,)
-        The cycles to judge by. Some cycles may be neither.
+        What is left out: a subject, a laboratory, a speed, or a trial.
+    muscle : str
+        The muscle whose EMG is estimated.
+    samples : Samples
+        All samples that can be used for this muscle.
+    view : CycleView
+        How they are shown.
+    train_rows : ndarray of bool, shape (samples,)
+        The samples to learn from.
+    test_rows : ndarray of bool, shape (samples,)
+        The samples to judge by. Some samples may be neither.
     """
 
     held_out: str
-    data: TargetData
-    train_rows: Rows
-    test_rows: Rows
+    muscle: str
+    samples: Samples = field(repr=False)
+    view: CycleView
+    train_rows: Rows = field(repr=False)
+    test_rows: Rows = field(repr=False)
 
     @property
-    def train(self) -> TargetData:
-        """The cycles to learn from."""
-        return self.data.select(self.train_rows)
+    def train(self) -> Samples:
+        """The samples to learn from."""
+        return self.samples.select(self.train_rows)
 
     @property
-    def test(self) -> TargetData:
-        """The cycles to judge by."""
-        return self.data.select(self.test_rows)
+    def test(self) -> Samples:
+        """The samples to judge by."""
+        return self.samples.select(self.test_rows)
+
+    @property
+    def test_cycles(self) -> MuscleCycles:
+        """The samples to judge by, as an estimator of the muscle sees them."""
+        return MuscleCycles.of(self.test, self.muscle, self.view)
 
     def check_apart(self, splitting: Splitting) -> None:
         """Refuse a fold whose two parts share a cycle, what is left out, or a recording.
 
         Parameters
         ----------
-        splitting : {'leave_one_subject_out', 'leave_one_speed_out', 'leave_one_trial_out'}
+        splitting : {'leave_one_subject_out', 'leave_one_laboratory_out', 'leave_one_speed_out', 'leave_one_trial_out'}
             What must not be shared.
 
         Raises
@@ -73,88 +90,101 @@ class Fold:
             They do; also where one EMG cycle stands under two names.
         """
         train, test = self.train, self.test
-        shared = {_group(trial, splitting) for trial in train.trials} & {
-            _group(trial, splitting) for trial in test.trials
+        shared = {_group(record, splitting) for record in train.records} & {
+            _group(record, splitting) for record in test.records
         }
         if shared:
             names = ", ".join(sorted(map(str, shared)))
-            raise LeakError(f"{self._where}: {_KINDS[splitting]} {names} is among the training cycles.")
-        known = {row.tobytes(): trial for row, trial in zip(train.y, train.trials, strict=True) if np.ptp(row) > 0}
-        for row, trial in zip(test.y, test.trials, strict=True):
+            raise LeakError(f"{self.where}: {_KINDS[splitting]} {names} is among the training cycles.")
+        measured = train.channel("emg", self.muscle), test.channel("emg", self.muscle)
+        known = {
+            row.tobytes(): record for row, record in zip(measured[0], train.records, strict=True) if np.ptp(row) > 0
+        }
+        for row, record in zip(measured[1], test.records, strict=True):
             twin = known.get(row.tobytes())
             if twin is not None:
                 raise LeakError(
-                    f"{self._where}: the EMG of {trial.name} and of {twin.name}, which is trained on, is the same to "
+                    f"{self.where}: the EMG of {record.name} and of {twin.name}, which is trained on, is the same to "
                     "the last bit: one recording stands under two names. Leave one of them out."
                 )
 
     @property
-    def _where(self) -> str:
-        return f"{self.data.target} without {self.held_out}"
+    def where(self) -> str:
+        """Names the fold in messages."""
+        return f"{self.muscle} without {self.held_out}"
 
 
-def split_folds(data: TargetData, splitting: Splitting) -> Iterator[Fold]:
-    """Leave out one subject, speed or trial at a time.
+def split_folds(samples: Samples, muscle: str, view: CycleView, splitting: Splitting) -> Iterator[Fold]:
+    """Leave out one subject, laboratory, speed or trial at a time.
 
     Parameters
     ----------
-    data : TargetData
-        All cycles.
-    splitting : {'leave_one_subject_out', 'leave_one_speed_out', 'leave_one_trial_out'}
+    samples : Samples
+        All samples.
+    muscle : str
+        The muscle whose EMG is estimated.
+    view : CycleView
+        How samples are shown.
+    splitting : {'leave_one_subject_out', 'leave_one_laboratory_out', 'leave_one_speed_out', 'leave_one_trial_out'}
         What is left out. Speeds count as equal when they round to the same 0.1 m/s, and one is left out of everybody's
-        cycles. With speeds and trials, only people who are also seen in training are judged.
+        cycles. With speeds and trials, only subjects who are also seen in training are judged.
 
     Yields
     ------
     Fold
-        In the order of the cycles; none where nothing would be left to learn from or to judge by.
+        In the order of the samples; none where nothing would be left to learn from or to judge by.
     """
-    groups = [_group(trial, splitting) for trial in data.trials]
+    usable = samples.select(usable_rows(samples, muscle, view))
+    groups = [_group(record, splitting) for record in usable.records]
+    subjects = usable.subjects
     for group in dict.fromkeys(groups):
         if group is None:
             continue
-        train = training_rows(data, group, splitting)
+        train = training_rows(usable, group, splitting)
         test = np.array([other == group for other in groups])
-        if splitting != "leave_one_subject_out":
-            test &= np.isin(data.subjects, data.subjects[train])
+        if splitting in WITHIN_SUBJECT:
+            test &= np.isin(subjects, subjects[train])
         if train.any() and test.any():
-            yield Fold(group, data, train, test)
+            yield Fold(group, muscle, usable, view, train, test)
 
 
-def training_rows(data: TargetData, held_out: str, splitting: Splitting) -> Rows:
-    """Tell which cycles may be learned from while something is left out.
+def training_rows(samples: Samples, held_out: str, splitting: Splitting) -> Rows:
+    """Tell which samples may be learned from while something is left out.
 
     Parameters
     ----------
-    data : TargetData
-        Cycles of any target muscle.
+    samples : Samples
+        Samples of any muscles.
     held_out : str
-        A fold's name: the subject, speed or trial that is left out.
-    splitting : {'leave_one_subject_out', 'leave_one_speed_out', 'leave_one_trial_out'}
+        A fold's name: what is left out.
+    splitting : {'leave_one_subject_out', 'leave_one_laboratory_out', 'leave_one_speed_out', 'leave_one_trial_out'}
         What is left out.
 
     Returns
     -------
-    ndarray of bool, shape (cycles,)
-        Where nothing is known against a cycle: one without a speed might have the one that is left out.
+    ndarray of bool, shape (samples,)
+        Where nothing is known against a sample: one without a speed might have the one that is left out.
     """
-    groups = (_group(trial, splitting) for trial in data.trials)
+    groups = (_group(record, splitting) for record in samples.records)
     return np.array([group is not None and group != held_out for group in groups], dtype=bool)
 
 
 _KINDS: dict[Splitting, str] = {
     "leave_one_subject_out": "the subject",
+    "leave_one_laboratory_out": "the laboratory",
     "leave_one_speed_out": "the speed",
     "leave_one_trial_out": "the trial",
 }
 
 
-def _group(trial: Trial, splitting: Splitting) -> str | None:
+def _group(record: CycleRecord, splitting: Splitting) -> str | None:
     if splitting == "leave_one_subject_out":
-        return trial.subject
+        return record.subject
+    if splitting == "leave_one_laboratory_out":
+        return record.dataset
     if splitting == "leave_one_trial_out":
-        return f"{trial.dataset}/{trial.subject}/{trial.trial}"
-    return None if trial.speed is None else f"{trial.speed:.1f} m/s"
+        return f"{record.dataset}/{record.subject}/{record.trial}"
+    return None if record.speed is None else f"{record.speed:.1f} m/s"
 
 
 def check_blind(learn: Callable[[Fold], Mapping[str, NDArray]], fold: Fold) -> None:
@@ -173,30 +203,41 @@ def check_blind(learn: Callable[[Fold], Mapping[str, NDArray]], fold: Fold) -> N
     LeakError
         Something did change: it depends on cycles that were left out. The first such thing is named.
     """
-    changed = replace(fold, data=scramble(fold.data, ~fold.train_rows))
-    compare_blind(learn(fold), learn(changed), fold._where)
+    changed = replace(fold, samples=scramble(fold.samples, ~fold.train_rows))
+    compare_blind(learn(fold), learn(changed), fold.where)
 
 
-def scramble(data: TargetData, rows: Rows) -> TargetData:
-    """Put random numbers in the place of some cycles' activations and EMG.
+def scramble(samples: Samples, rows: Rows) -> Samples:
+    """Put random numbers in the place of all that some samples hold; what is missing stays missing.
 
     Parameters
     ----------
-    data : TargetData
-        All cycles.
-    rows : ndarray of bool, shape (cycles,)
-        Which cycles lose their values.
+    samples : Samples
+        All samples.
+    rows : ndarray of bool, shape (samples,)
+        Which samples lose their values.
 
     Returns
     -------
-    TargetData
+    Samples
         A copy.
     """
     random = np.random.default_rng(0)
-    arrays = {name: getattr(data, name).copy() for name in ("x", "own", "y")}
-    for array in arrays.values():
-        array[rows] = random.random(array[rows].shape)
-    return replace(data, **arrays)
+
+    def changed(arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+        found = {}
+        for name, array in arrays.items():
+            found[name] = array.copy()
+            part = array[rows]
+            found[name][rows] = np.where(np.isnan(part), np.nan, random.random(part.shape))
+        return found
+
+    return replace(
+        samples,
+        inputs=changed(samples.inputs),
+        targets=changed(samples.targets),
+        context=changed(samples.context),
+    )
 
 
 def compare_blind(before: Mapping[str, NDArray], after: Mapping[str, NDArray], where: str) -> None:

@@ -8,7 +8,7 @@ a test cannot be made, the column ``note`` says why and the numbers are left out
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -19,8 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-#: The network, and what it stands beside.
-NETWORK = "stdr_net"
+#: What every method is compared with.
 OPENSIM = "opensim"
 
 #: Below this, a difference counts as significant.
@@ -155,8 +154,8 @@ def _rate(error: pd.Series, opensim: pd.Series) -> pd.Series:
     return (error / opensim.where(opensim > 0)) - 1
 
 
-def muscle_statistics(subjects: pd.DataFrame, cycles: pd.DataFrame) -> pd.DataFrame:
-    """Judge every method, muscle by muscle: against OpenSim, and the network against the best baseline.
+def muscle_statistics(subjects: pd.DataFrame, cycles: pd.DataFrame, judged: Sequence[str]) -> pd.DataFrame:
+    """Judge every method, muscle by muscle: against OpenSim, and those that are judged against the best baseline.
 
     Parameters
     ----------
@@ -164,6 +163,8 @@ def muscle_statistics(subjects: pd.DataFrame, cycles: pd.DataFrame) -> pd.DataFr
         From :func:`subject_means`.
     cycles : pandas.DataFrame
         What that was made from, for the differences between seeds.
+    judged : sequence of str
+        Keys of the methods that are judged; all others are baselines.
 
     Returns
     -------
@@ -171,8 +172,8 @@ def muscle_statistics(subjects: pd.DataFrame, cycles: pd.DataFrame) -> pd.DataFr
         One row per condition, muscle and method other than ``opensim``: ``subjects, cycles, seeds, E_opensim, E, Er,
         Er_low, Er_high, p, d`` (t-test of Er = 0), ``Er_seed_sd`` (standard deviation of Er over seeds), ``p_E``
         (paired t-test of E against OpenSim's), ``R2_opensim, R2, peak_ms_opensim, peak_ms, peak_percent_opensim,
-        peak_percent, best_lag_r_opensim, best_lag_r``; in rows of the network also ``best_baseline`` (the one with the
-        lowest Er, OpenSim itself among them), ``Er_best_baseline, versus_best`` (Er less that of the best baseline),
+        peak_percent, best_lag_r_opensim, best_lag_r``; in rows of judged methods also ``best_baseline`` (the one with
+        the lowest Er, OpenSim itself among them), ``Er_best_baseline, versus_best`` (Er less that of the best one),
         ``versus_best_low, versus_best_high, versus_best_p, versus_best_d`` (paired over subjects); and ``note``.
     """
     import pandas as pd
@@ -213,8 +214,8 @@ def muscle_statistics(subjects: pd.DataFrame, cycles: pd.DataFrame) -> pd.DataFr
             }
             for name, figure in _BESIDE.items():
                 row[f"{name}_opensim"], row[name] = opensim[figure].mean(), table[figure].mean()
-            if method == NETWORK:
-                row |= _against_best(table, {name: other for name, other in by_method.items() if name != NETWORK})
+            if method in judged:
+                row |= _against_best(table, {name: other for name, other in by_method.items() if name not in judged})
             row["note"] = "; ".join(notes)
             rows.append(row)
     return pd.DataFrame(rows)
@@ -258,13 +259,15 @@ def _seed_deviation(cycles: pd.DataFrame) -> dict[tuple[object, ...], float]:
     return {tuple(key): float(value) for key, value in pd.concat(rates, axis=1).std(axis=1, ddof=1).items()}
 
 
-def compare_conditions(subjects: pd.DataFrame) -> pd.DataFrame:
-    """Compare the network's Er among the input conditions, muscle by muscle, in the paper's way and paired.
+def compare_conditions(subjects: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Compare a method's Er among the input conditions, muscle by muscle, in the paper's way and paired.
 
     Parameters
     ----------
     subjects : pandas.DataFrame
         From :func:`subject_means`.
+    method : str
+        Key of the method.
 
     Returns
     -------
@@ -282,8 +285,8 @@ def compare_conditions(subjects: pd.DataFrame) -> pd.DataFrame:
         *("paired_difference", "paired_low", "paired_high", "paired_p", "holm_p", "paired_d", "note"),
     ]
     rows = []
-    network = subjects[subjects["method"] == NETWORK]
-    for muscle, part in network.groupby("muscle", sort=False):
+    own = subjects[subjects["method"] == method]
+    for muscle, part in own.groupby("muscle", sort=False):
         rates = {
             str(condition): table.set_index("subject")["Er"].dropna()
             for condition, table in part.groupby("condition", sort=False)
@@ -321,29 +324,31 @@ def _tukey(groups: dict[str, pd.Series]) -> tuple[dict[tuple[str, str], tuple[fl
 
 
 def shortcut_statistics(checks: pd.DataFrame) -> pd.DataFrame:
-    """Tell whether networks get worse when frequency and phase of their input are changed (paper, section 4.2).
+    """Tell whether methods get worse when frequency and phase of their input are changed (paper, section 4.2).
 
     Parameters
     ----------
     checks : pandas.DataFrame
-        One row per seed, condition, muscle and cycle: ``condition, muscle, subject, E, E_changed, E_opensim``.
+        One row per seed, condition, method, muscle and cycle: ``condition, method, muscle, subject, E, E_changed,
+        E_opensim``.
 
     Returns
     -------
     pandas.DataFrame
-        One row per condition and muscle: ``subjects``, ``Er`` and ``Er_changed`` (both relative to OpenSim's E of the
-        unchanged cycle), ``change`` (E_changed / E - 1: positive is worse), ``low, high, p, d`` (of change = 0, over
-        subjects), ``worse`` (on average), ``note``.
+        One row per condition, method and muscle: ``subjects``, ``Er`` and ``Er_changed`` (both relative to OpenSim's E
+        of the unchanged cycle), ``change`` (E_changed / E - 1: positive is worse), ``low, high, p, d`` (of change = 0,
+        over subjects), ``worse`` (on average), ``note``.
     """
     import pandas as pd
 
     rows = []
-    for (condition, muscle), part in checks.groupby(["condition", "muscle"], sort=False):
+    for (condition, method, muscle), part in checks.groupby(["condition", "method", "muscle"], sort=False):
         means = part.groupby("subject", sort=False)[["E", "E_changed", "E_opensim"]].mean()
         test = one_sample(_rate(means["E_changed"], means["E"]))
         rows.append(
             {
                 "condition": condition,
+                "method": method,
                 "muscle": muscle,
                 "subjects": len(means),
                 "Er": float(_rate(means["E"], means["E_opensim"]).mean()),
@@ -360,26 +365,28 @@ def shortcut_statistics(checks: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def shortcut_verdicts(shortcut: pd.DataFrame) -> list[str]:
-    """Say in words, condition by condition, whether networks need their input.
+def shortcut_verdicts(shortcut: pd.DataFrame, labels: Mapping[str, str]) -> list[str]:
+    """Say in words, condition by condition, whether methods need their input.
 
     Parameters
     ----------
     shortcut : pandas.DataFrame
         From :func:`shortcut_statistics`.
+    labels : mapping of str to str
+        Names of the methods by key.
 
     Returns
     -------
     list of str
-        One sentence or two per condition.
+        One sentence or two per condition and method.
     """
     texts = []
-    for condition, part in shortcut.groupby("condition", sort=False):
+    for (condition, method), part in shortcut.groupby(["condition", "method"], sort=False):
         worse = (part["change"] > 0) & (part["p"] < ALPHA)
         text = (
-            f"{condition}: with inputs of randomly changed frequency and phase, the error of STDR-Net changes by "
-            f"{100 * part['change'].mean():+.0f} % on average; it grows significantly on {int(worse.sum())} of "
-            f"{len(part)} muscle{'s' if len(part) > 1 else ''}."
+            f"{condition}: with inputs of randomly changed frequency and phase, the error of {labels[method]} "
+            f"changes by {100 * part['change'].mean():+.0f} % on average; it grows significantly on "
+            f"{int(worse.sum())} of {len(part)} muscle{'s' if len(part) > 1 else ''}."
         )
         if not worse.all():
             text += (
@@ -389,28 +396,31 @@ def shortcut_verdicts(shortcut: pd.DataFrame) -> list[str]:
     return texts
 
 
-def verdicts(statistics: pd.DataFrame, where: str) -> list[str]:
-    """Say in words, condition by condition, whether the network is worth anything.
+def verdicts(statistics: pd.DataFrame, where: str, labels: Mapping[str, str]) -> list[str]:
+    """Say in words, condition by condition, what the judged methods are worth.
 
     Parameters
     ----------
     statistics : pandas.DataFrame
         From :func:`muscle_statistics`.
     where : str
-        What the networks were judged by, such as ``on people they have not seen``.
+        What they were judged by, such as ``on subjects they have not seen``.
+    labels : mapping of str to str
+        Names of the judged methods by key.
 
     Returns
     -------
     list of str
-        One sentence or two per condition.
+        One sentence or two per condition and method.
     """
     texts = []
-    for condition, part in statistics[statistics["method"] == NETWORK].groupby("condition", sort=False):
+    judged = statistics[statistics["method"].isin(list(labels))]
+    for (condition, method), part in judged.groupby(["condition", "method"], sort=False):
         opensim = _wins(part["Er"], part["p"])
         best = _wins(part["versus_best"], part["versus_best_p"])
         baselines = ", ".join(dict.fromkeys(part["best_baseline"]))
         texts.append(
-            f"{condition}: {where}, STDR-Net beats OpenSim on {opensim}, and the best baseline "
+            f"{condition}: {where}, {labels[method]} beats OpenSim on {opensim}, and the best baseline "
             f"({baselines}) on {best}. Mean Er {part['Er'].mean():+.3f}, best baseline "
             f"{part['Er_best_baseline'].mean():+.3f}."
         )

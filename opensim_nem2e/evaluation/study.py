@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingFileError, StorageError, did_you_mean
+from ..methods.registry import REFERENCE, method_keys, method_style
 from ..storage.atomic import atomic_path
 
 if TYPE_CHECKING:
@@ -24,15 +25,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-#: Methods in the order in which they are told; ``emg`` is what they are compared with.
-METHODS = {
-    "emg": "measured EMG",
-    "opensim": "OpenSim",
-    "stdr_net": "STDR-Net",
-    "mean": "mean EMG profile",
-    "shift": "time shift",
-    "ridge": "ridge regression",
-}
+#: What figures know of a method.
+_STYLE = {"label", "colour", "marker"}
 
 _CYCLE = ("seed", "condition", "muscle", "held_out", "subject", "dataset", "trial", "stride")
 
@@ -201,9 +195,89 @@ class StudyResults:
         return _ordered(self.study.get("conditions", ()), self.statistics["condition"])
 
     @property
+    def judged(self) -> list[str]:
+        """The methods that the study judges; the figures show the first of them."""
+        found = self.statistics.loc[self.statistics["best_baseline"].notna(), "method"]
+        return _ordered(self.study.get("judged", ()), found)
+
+    @property
     def methods(self) -> list[str]:
-        """The methods that were judged, OpenSim first."""
-        return [method for method in METHODS if method in set(self.cycles["method"])]
+        """All methods: the simulation, those that are judged, the baselines."""
+        return _ordered((REFERENCE, *self.judged, *self.study.get("methods", ())), self.cycles["method"])
+
+    def label(self, method: str) -> str:
+        """Name a method.
+
+        Parameters
+        ----------
+        method : str
+            Its key; ``emg`` is a method here.
+
+        Returns
+        -------
+        str
+            The name.
+        """
+        return str(self._style(method)["label"])
+
+    def colour(self, method: str) -> str:
+        """Return a method's colour.
+
+        Parameters
+        ----------
+        method : str
+            Its key; ``emg`` is a method here.
+
+        Returns
+        -------
+        str
+            As Matplotlib takes it.
+        """
+        return str(self._style(method)["colour"])
+
+    def marker(self, method: str) -> str:
+        """Return a method's marker.
+
+        Parameters
+        ----------
+        method : str
+            Its key.
+
+        Returns
+        -------
+        str
+            As Matplotlib takes it.
+        """
+        return str(self._style(method)["marker"])
+
+    def _style(self, method: str) -> Mapping[str, str]:
+        """Take what the study says of a method: it may be of a package that is not installed here."""
+        if method == "emg":
+            return {"label": "measured EMG", "colour": "#000000", "marker": "."}
+        told = self.study.get("styles")
+        if isinstance(told, Mapping) and isinstance(told.get(method), Mapping) and set(told[method]) >= _STYLE:
+            return {name: str(told[method][name]) for name in _STYLE}
+        if method in method_keys():
+            return method_style(method)
+        return {"label": method, "colour": "#999999", "marker": "x"}
+
+    def losses_of(self, condition: str) -> pandas.DataFrame:
+        """Return the losses of the first judged method under a condition.
+
+        Parameters
+        ----------
+        condition : str
+            The condition.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Rows of ``losses``; none where that method trains no network.
+        """
+        table = self.losses
+        rows = table["condition"] == condition
+        # Studies of version 0.1 had one method.
+        return table[rows & (table["method"] == self.judged[0])] if "method" in table.columns else table[rows]
 
     def muscles_of(self, condition: str) -> list[str]:
         """Return the muscles that were studied under a condition.

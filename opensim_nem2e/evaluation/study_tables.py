@@ -11,29 +11,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..methods.registry import REFERENCE, find_method, method_style
+from .splits import WITHIN_SUBJECT
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
-    from ..data.manifest import Trial
+    from ..data.manifest import CycleRecord
     from ..storage.atomic import ResultFiles
     from .cross_validate import Outcome
-
-#: Methods by their name in the tables, in the order in which they are shown.
-METHODS = {
-    "opensim": "OpenSim",
-    "stdr_net": "STDR-Net",
-    "mean": "mean training EMG profile",
-    "shift": "time shift learned on the training cycles",
-    "ridge": "ridge regression on the same input",
-}
 
 #: Splittings: what they are, where networks are judged, and whether that is easier than on new people.
 SPLITTING_MEANINGS = {
     "leave_one_subject_out": (
         "All cycles of one subject are left out at a time.",
         "on people they have not seen",
+    ),
+    "leave_one_laboratory_out": (
+        "All cycles of one laboratory (dataset) are left out at a time. Harder than leaving subjects out: nobody "
+        "measured with the same equipment and filters is seen in training.",
+        "on laboratories they have not seen",
     ),
     "leave_one_speed_out": (
         "All cycles at one speed (rounded to 0.1 m/s) are left out at a time and judged for people who are also in the "
@@ -68,10 +67,13 @@ class StudyTables:
     Parameters
     ----------
     outcomes : sequence of Outcome
-        What came of every network.
+        What came of every fold.
+    judged : sequence of str
+        Keys of the methods that the study judges; input conditions are compared for the first.
     """
 
     outcomes: Sequence[Outcome] = field(repr=False)
+    judged: Sequence[str]
     cycles: pd.DataFrame = field(init=False, repr=False)
     subjects: pd.DataFrame = field(init=False, repr=False)
     statistics: pd.DataFrame = field(init=False, repr=False)
@@ -91,8 +93,8 @@ class StudyTables:
 
         self.cycles = pd.concat([_cycle_rows(outcome) for outcome in self.outcomes], ignore_index=True)
         self.subjects = subject_means(self.cycles)
-        self.statistics = muscle_statistics(self.subjects, self.cycles)
-        self.conditions = compare_conditions(self.subjects)
+        self.statistics = muscle_statistics(self.subjects, self.cycles, self.judged)
+        self.conditions = compare_conditions(self.subjects, self.judged[0])
         self.checks = pd.concat([_check_rows(outcome) for outcome in self.outcomes], ignore_index=True)
         self.shortcut = shortcut_statistics(self.checks)
 
@@ -121,7 +123,7 @@ class StudyTables:
             table.to_csv(files.path(f"{name}_{what}.csv"), index=False, float_format="%.9g", lineterminator="\n")
         # The stream keeps NumPy from changing the temporary file's name.
         with files.path(f"{name}_attention.npz").open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **_attention(self.outcomes))
+            np.savez(stream, allow_pickle=False, **_attention(self.outcomes, self.judged[0]))
 
     def baseline_choices(self) -> list[dict[str, Any]]:
         """List what the baselines chose on the training cycles of every fold.
@@ -135,6 +137,41 @@ class StudyTables:
         names = ("condition", "muscle", "held_out")
         return [{**dict(zip(names, key, strict=True)), **chosen} for key, chosen in found.items()]
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """Names of the judged methods by key."""
+        return {key: find_method(key).label for key in self.judged}
+
+    def styles(self) -> dict[str, dict[str, str]]:
+        """Say how figures show the methods, for who draws the study without them.
+
+        Returns
+        -------
+        dict of str to dict
+            By key, as :func:`opensim_nem2e.methods.registry.method_style` gives it.
+        """
+        return {key: method_style(key) for key in dict.fromkeys(self.cycles["method"])}
+
+    def descriptions(self) -> dict[str, str]:
+        """Say in words what the methods are.
+
+        Returns
+        -------
+        dict of str to str
+            By key.
+        """
+        return {key: find_method(key).description for key in dict.fromkeys(self.cycles["method"])}
+
+    def citations(self) -> dict[str, str]:
+        """Name the judged methods as a methods paragraph does.
+
+        Returns
+        -------
+        dict of str to str
+            By key.
+        """
+        return {key: find_method(key).citation or find_method(key).label for key in self.judged}
+
     def shortcut_check(self) -> dict[str, Any]:
         """Report the check for shortcut learning, muscle by muscle and fold by fold.
 
@@ -146,13 +183,13 @@ class StudyTables:
         from .cross_validate import DRAWS, FREQUENCIES
         from .statistics import shortcut_verdicts
 
-        keys = ["seed", "condition", "muscle", "held_out", "subject"]
+        keys = ["seed", "condition", "method", "muscle", "held_out", "subject"]
         folds = self.checks.groupby(keys, sort=False)[["E_opensim", "E", "E_changed"]].mean().reset_index()
         return {
             "meaning": "The trained networks are given inputs of randomly changed frequency and phase. Networks that "
             "refine their input get worse (change = E_changed / E - 1 > 0); those that have learned the average "
             "waveform do not notice. Er_changed is relative to OpenSim's error of the unchanged cycle.",
-            "verdicts": shortcut_verdicts(self.shortcut),
+            "verdicts": shortcut_verdicts(self.shortcut, self.labels),
             "draws_per_cycle": DRAWS,
             "frequency_factors": list(FREQUENCIES),
             "phases": [0.0, 1.0],
@@ -166,7 +203,7 @@ def splitting_words(splitting: str, emg_normalization: str) -> dict[str, Any]:
 
     Parameters
     ----------
-    splitting : {'leave_one_subject_out', 'leave_one_speed_out', 'leave_one_trial_out'}
+    splitting : {'leave_one_subject_out', 'leave_one_laboratory_out', 'leave_one_speed_out', 'leave_one_trial_out'}
         What is left out.
     emg_normalization : {'subject_max', 'trial_max', 'none'}
         What EMG is divided by.
@@ -178,7 +215,7 @@ def splitting_words(splitting: str, emg_normalization: str) -> dict[str, Any]:
     """
     meaning, judged = SPLITTING_MEANINGS[splitting]
     scale = _EMG_SCALES[emg_normalization]
-    easier = splitting != "leave_one_subject_out"
+    easier = splitting in WITHIN_SUBJECT
     if easier and emg_normalization == "subject_max":
         scale += _SHARED_SCALE
     return {"name": splitting, "meaning": meaning, "judged": judged, "easier": easier, "emg_scale": scale}
@@ -256,8 +293,8 @@ def _network_columns(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _trial_columns(trials: Sequence[Trial]) -> dict[str, list[Any]]:
-    return {name: [getattr(trial, name) for trial in trials] for name in ("subject", "dataset", "trial", "stride")}
+def _record_columns(records: Sequence[CycleRecord]) -> dict[str, list[Any]]:
+    return {name: [getattr(record, name) for record in records] for name in ("subject", "dataset", "trial", "stride")}
 
 
 def _cycle_rows(outcome: Outcome) -> pd.DataFrame:
@@ -266,19 +303,19 @@ def _cycle_rows(outcome: Outcome) -> pd.DataFrame:
 
     from ..signals.compare import best_lags, correlations, cycle_errors, peak_errors
 
-    trials, emg = outcome.test.trials, outcome.emg
-    durations = np.array([trial.end - trial.start for trial in trials])
+    records, emg = outcome.test.records, outcome.emg
+    durations = np.array([record.end - record.start for record in records])
     tables = []
     for method, curves in outcome.curves.items():
         peaks = peak_errors(curves, emg)
         r, lags = best_lags(curves, emg)
         columns = {
             **_network_columns(outcome),
-            **_trial_columns(trials),
-            "motion": [trial.motion for trial in trials],
-            "speed_m_s": [math.nan if trial.speed is None else trial.speed for trial in trials],
-            "side": [trial.side for trial in trials],
-            "activation_source": [trial.activation_source for trial in trials],
+            **_record_columns(records),
+            "motion": [record.motion for record in records],
+            "speed_m_s": [math.nan if record.speed is None else record.speed for record in records],
+            "side": [record.side for record in records],
+            "activation_source": [record.activation_source for record in records],
             "duration_s": durations,
             "method": method,
             "E": cycle_errors(curves, emg),
@@ -295,14 +332,14 @@ def _cycle_rows(outcome: Outcome) -> pd.DataFrame:
 def _curve_rows(outcome: Outcome) -> pd.DataFrame:
     import pandas as pd
 
-    trials = outcome.test.trials
+    records = outcome.test.records
     tables = []
     for method, curves in {"emg": outcome.emg, **outcome.curves}.items():
         columns = {
             **_network_columns(outcome),
-            **_trial_columns(trials),
-            "side": [trial.side for trial in trials],
-            "activation_source": [trial.activation_source for trial in trials],
+            **_record_columns(records),
+            "side": [record.side for record in records],
+            "activation_source": [record.activation_source for record in records],
             "method": method,
         }
         columns |= {f"y{k:02d}": curves[:, k] for k in range(curves.shape[1])}
@@ -313,14 +350,13 @@ def _curve_rows(outcome: Outcome) -> pd.DataFrame:
 def _loss_rows(outcome: Outcome) -> pd.DataFrame:
     import pandas as pd
 
-    history = outcome.trained.history
-    columns = {
-        **_network_columns(outcome),
-        "epoch": [epoch.number for epoch in history],
-        "loss": [epoch.loss for epoch in history],
-        "validation_loss": [math.nan if epoch.validation_loss is None else epoch.validation_loss for epoch in history],
-    }
-    return pd.DataFrame(columns)
+    columns: dict[str, list[Any]] = {name: [] for name in ("method", "epoch", "loss", "validation_loss")}
+    for method, trained in outcome.trained.items():
+        for epoch in trained.history:
+            held = math.nan if epoch.validation_loss is None else epoch.validation_loss
+            for name, value in zip(columns, (method, epoch.number, epoch.loss, held), strict=True):
+                columns[name].append(value)
+    return pd.DataFrame({**dict.fromkeys(_network_columns(outcome)), **columns}).assign(**_network_columns(outcome))
 
 
 def _check_rows(outcome: Outcome) -> pd.DataFrame:
@@ -328,26 +364,31 @@ def _check_rows(outcome: Outcome) -> pd.DataFrame:
 
     from ..signals.compare import cycle_errors
 
-    columns = {
-        **_network_columns(outcome),
-        "subject": outcome.test.subjects,
-        "E_opensim": cycle_errors(outcome.curves["opensim"], outcome.emg),
-        "E": cycle_errors(outcome.curves["stdr_net"], outcome.emg),
-        "E_changed": outcome.changed_errors,
-    }
-    return pd.DataFrame(columns)
+    tables = []
+    for method, changed in outcome.changed_errors.items():
+        columns = {
+            **_network_columns(outcome),
+            "method": method,
+            "subject": outcome.test.subjects,
+            "E_opensim": cycle_errors(outcome.curves[REFERENCE], outcome.emg),
+            "E": cycle_errors(outcome.curves[method], outcome.emg),
+            "E_changed": changed,
+        }
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _attention(outcomes: Sequence[Outcome]) -> dict[str, NDArray[np.generic]]:
-    """Average attention over all cycles that were left out; name the inputs beside it."""
+def _attention(outcomes: Sequence[Outcome], method: str) -> dict[str, NDArray[np.generic]]:
+    """Average a method's attention over all cycles that were left out; name the inputs beside it."""
     import numpy as np
 
     groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
-        groups.setdefault(f"{outcome.condition}/{outcome.muscle}", []).append(outcome)
+        if method in outcome.attention:
+            groups.setdefault(f"{outcome.condition}/{outcome.muscle}", []).append(outcome)
     arrays: dict[str, NDArray[np.generic]] = {}
     for key, members in groups.items():
         counts = [len(outcome.emg) for outcome in members]
-        arrays[key] = np.average([outcome.attention for outcome in members], axis=0, weights=counts)
+        arrays[key] = np.average([outcome.attention[method] for outcome in members], axis=0, weights=counts)
         arrays[f"{key}/inputs"] = np.array(members[0].test.inputs)
     return arrays

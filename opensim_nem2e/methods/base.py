@@ -1,39 +1,110 @@
-"""What the package asks of everything that estimates muscle activity."""
+"""The one seam between methods and everything that trains, judges, keeps and applies them.
+
+A method turns :class:`opensim_nem2e.data.samples.Samples` into an estimate of muscle activity. It is one class behind
+:class:`Method`, a few attributes and three functions, and one line in the registry (:mod:`.registry`) or an entry point
+of somebody else's package. What it learned is a :class:`Fitted`: arrays and numbers that need no PyTorch to be applied,
+unless the method says so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
+from ..errors import BundleError
+from ..options import Options
 
-Array = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-#: What a method's output is: EMG relative to its maximum, activation or excitation, each 0..1.
+    from ..data.cycle_view import CycleView
+    from ..data.gait_cycles import MuscleCycles
+    from ..data.samples import Samples
+    from ..training.task import Task, Trained
+
+    Array = NDArray[np.float64]
+
+Sampler = Literal["gait_cycles", "sliding_windows"]
+
+#: What an estimate is: EMG relative to its maximum, activation or excitation, each 0..1.
 Quantity = Literal["emg", "activation", "excitation"]
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What a method says of one muscle in some gait cycles.
+@dataclass(frozen=True)
+class Requirements:
+    """What a method needs of samples.
 
     Parameters
     ----------
-    values : numpy.ndarray, shape (cycles, cycle_samples)
-        The estimate at evenly spaced samples of each cycle, both ends included. It may leave 0..1.
-    attention : numpy.ndarray, shape (cycles, cycle_samples, steps), or None
-        Weights of the inputs' steps at each sample, each row summing to 1; None where the method has none.
-    low, high : numpy.ndarray, shape (cycles, cycle_samples), or None
-        Band of the estimate; None where the method has none.
+    inputs, targets, context : tuple of str
+        Names of arrays; samples without them are of no use to it.
+    sampler : {'gait_cycles', 'sliding_windows'}
+        What its samples are.
+    """
+
+    inputs: tuple[str, ...] = ("activation",)
+    targets: tuple[str, ...] = ("emg",)
+    context: tuple[str, ...] = ()
+    sampler: Sampler = "gait_cycles"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a method says of some samples.
+
+    Parameters
+    ----------
+    values : ndarray, shape (samples, time)
+        The estimate.
+    attention : ndarray, shape (samples, time, steps), optional
+        Attention weights, for methods that have them; each row sums to one.
+    low, high : ndarray, shape (samples, time), optional
+        The band around the estimate, for methods that have one.
     """
 
     values: Array
     attention: Array | None = None
     low: Array | None = None
     high: Array | None = None
+
+
+class Fitted(Protocol):
+    """What a method has learned of one part, usually one muscle."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Side-neutral names of the input channels, in order: ``ipsi:soleus``, ``contra:soleus``, ..."""
+
+    @property
+    def chosen(self) -> Mapping[str, float]:
+        """What was chosen on the training samples (a lag, a penalty), by name; for reports."""
+
+    @property
+    def attention_steps(self) -> tuple[str, ...]:
+        """Names of what :attr:`Prediction.attention` weighs; empty for a method without attention."""
+
+    def predict(self, inputs: Mapping[str, Array]) -> Prediction:
+        """Estimate.
+
+        Parameters
+        ----------
+        inputs : mapping of str to ndarray, shape (samples, time, channels)
+            The arrays that the method requires, with the channels of :attr:`inputs`.
+
+        Returns
+        -------
+        Prediction
+            The estimate at the same times.
+        """
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return every array that :meth:`predict` rests on, for the bundle."""
+
+    def description(self) -> dict[str, Any]:
+        """Return the numbers and names that belong to the arrays, for the bundle; JSON can hold them."""
 
 
 @dataclass(frozen=True)
@@ -102,3 +173,252 @@ class Predictor(Protocol):
 
     def attention_steps(self, target: str) -> tuple[str, ...]:
         """Name the steps of the attention: inputs, or ``sample_01``, ...; empty where there is none."""
+
+
+class Common(Protocol):
+    """What the parts of a method share, fitted once to the training samples of all of them."""
+
+    def evidence(self, part: str) -> Mapping[str, NDArray[Any]]:
+        """Return every number that a part takes from it, by what it is, so that a leak shows."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run decides for a method besides its options.
+
+    Parameters
+    ----------
+    seed : int
+        Of all that is drawn at random.
+    threads : int
+        Threads of one network's computation.
+    """
+
+    seed: int = 0
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one part of a method is learned.
+
+    Parameters
+    ----------
+    finish : callable
+        Given what came of the task (None where there is none), what was learned.
+    evidence : mapping of str to ndarray
+        Every number that was learned or prepared from the training samples, by what it is: with other values in the
+        samples that were left out, none may change.
+    task : Task, optional
+        The network to train; None for what is solved in closed form.
+    held : callable, optional
+        Turns samples that were left out into the task's data, to have the loss on them recorded.
+    """
+
+    finish: Callable[[Trained | None], Fitted] = field(repr=False)
+    evidence: Mapping[str, NDArray[Any]] = field(repr=False)
+    task: Task | None = None
+    held: Callable[[Samples], Mapping[str, NDArray[Any]]] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class NoOptions(Options):
+    """The options of a method that has none."""
+
+
+@runtime_checkable
+class Method(Protocol):
+    """An estimator of muscle activity.
+
+    Subclass it, state the attributes, and write :meth:`plan` and :meth:`load`.
+    """
+
+    #: Names the method in tables, setup files and bundles: lower case letters, digits, underscores.
+    key: ClassVar[str]
+    #: Names it in figures and reports.
+    label: ClassVar[str]
+    #: Says in a sentence what it is.
+    description: ClassVar[str]
+    #: Names it in a methods paragraph, with its paper; empty: the label.
+    citation: ClassVar[str] = ""
+    #: Colour and marker in figures, as Matplotlib takes them.
+    colour: ClassVar[str]
+    marker: ClassVar[str]
+    #: The element that holds its options in setup files; empty for a method without options.
+    element: ClassVar[str] = ""
+    requires: ClassVar[Requirements] = Requirements()
+    #: The declaration of its options (:mod:`opensim_nem2e.options`).
+    options: ClassVar[type[Options]] = NoOptions
+
+    def parts(self, samples: Samples, view: CycleView) -> tuple[str, ...]:
+        """Name what is learned separately; by default every muscle with a cycle that can be used.
+
+        Parameters
+        ----------
+        samples : Samples
+            The training samples.
+        view : CycleView
+            How they are shown.
+
+        Returns
+        -------
+        tuple of str
+            Names, in order.
+        """
+        muscles = samples.channels.get("emg", ())
+        return tuple(muscle for muscle in muscles if muscle_cycles(samples, muscle, view).records)
+
+    def common(self, samples: Samples, view: CycleView, options: Any) -> Common | None:
+        """Fit what the parts share; by default nothing.
+
+        Parameters
+        ----------
+        samples : Samples
+            The training samples.
+        view : CycleView
+            How they are shown.
+        options : object
+            An instance of :attr:`options`.
+
+        Returns
+        -------
+        Common or None
+            Given to :meth:`plan` for every part.
+        """
+        return None
+
+    def plan(
+        self, samples: Samples, part: str, view: CycleView, options: Any, run: Run, common: Common | None = None
+    ) -> Plan:
+        """Prepare the learning of one part, from the training samples and nothing else.
+
+        Parameters
+        ----------
+        samples : Samples
+            The training samples.
+        part : str
+            One of :meth:`parts`.
+        view : CycleView
+            How they are shown.
+        options : object
+            An instance of :attr:`options`.
+        run : Run
+            Seed and threads.
+        common : Common, optional
+            From :meth:`common`, fitted to the same samples.
+
+        Returns
+        -------
+        Plan
+            The learning.
+
+        Raises
+        ------
+        opensim_nem2e.errors.TrainingError
+            It cannot be learned from these samples.
+        """
+        raise NotImplementedError
+
+    def load(
+        self, part: str, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], view: CycleView
+    ) -> Fitted:
+        """Put together again what :meth:`Fitted.arrays` and :meth:`Fitted.description` gave.
+
+        Parameters
+        ----------
+        part : str
+            What it is for.
+        description : mapping of str to object
+            The numbers and names, as read from JSON: not to be trusted.
+        arrays : mapping of str to ndarray
+            The arrays; finite, otherwise unchecked.
+        view : CycleView
+            How cycles are shown.
+
+        Returns
+        -------
+        Fitted
+            The same.
+
+        Raises
+        ------
+        opensim_nem2e.errors.BundleError
+            Something is missing, of another shape or kind, or out of range.
+        """
+        raise NotImplementedError
+
+    def weight_count(self, inputs: int, view: CycleView, options: Any) -> int:
+        """Count the numbers that a training learns, for the estimate of its memory; by default 0: no network.
+
+        Parameters
+        ----------
+        inputs : int
+            Input channels.
+        view : CycleView
+            How cycles are shown.
+        options : object
+            An instance of :attr:`options`.
+
+        Returns
+        -------
+        int
+            Weights.
+        """
+        return 0
+
+
+def muscle_cycles(samples: Samples, muscle: str, view: CycleView) -> MuscleCycles:
+    """Take the cycles that can be used for one muscle (:meth:`opensim_nem2e.data.gait_cycles.MuscleCycles.of`).
+
+    Parameters
+    ----------
+    samples : Samples
+        Cycles on the view's grid.
+    muscle : str
+        Standard name.
+    view : CycleView
+        What the estimator sees.
+
+    Returns
+    -------
+    MuscleCycles
+        The cycles.
+    """
+    # Here, not above: applying a bundle needs none of what reads manifests.
+    from ..data.gait_cycles import MuscleCycles
+
+    return MuscleCycles.of(samples, muscle, view)
+
+
+def check_arrays(
+    part: str, arrays: Mapping[str, NDArray[Any]], expected: Mapping[str, Sequence[int]], kind: str = "float32"
+) -> None:
+    """Check the arrays of a part against what a method expects; for :meth:`Method.load`.
+
+    Parameters
+    ----------
+    part : str
+        What they are for.
+    arrays : mapping of str to ndarray
+        What was found.
+    expected : mapping of str to sequence of int
+        The shape of each.
+    kind : str
+        NumPy's name of the numbers' type.
+
+    Raises
+    ------
+    opensim_nem2e.errors.BundleError
+        Everything that is wrong.
+    """
+    faults = []
+    for name, shape in expected.items():
+        if name not in arrays:
+            faults.append(f"the tensor '{part}.{name}' is missing")
+        elif arrays[name].shape != tuple(shape):
+            faults.append(f"the tensor '{part}.{name}' must have the shape {tuple(shape)}; found {arrays[name].shape}")
+        elif arrays[name].dtype != kind:
+            faults.append(f"the tensor '{part}.{name}' must hold {kind} numbers; found {arrays[name].dtype}")
+    faults += [f"the tensor '{part}.{name}' belongs to nothing" for name in arrays if name not in expected]
+    if faults:
+        raise BundleError("\n".join(faults))

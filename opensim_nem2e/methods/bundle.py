@@ -1,22 +1,17 @@
-"""A bundle: networks for one or more target muscles, with all that is needed to use and to judge them, in one file.
+"""A bundle: what a method has learned, with all that is needed to use and to judge it, in one file.
 
-The file is a ``.safetensors`` file (never pickle). Its tensors are ``<target>.<weight>`` in 32-bit floats
-(:func:`opensim_nem2e.methods.stdr.forward.weight_shapes`) and, per target, ``input_offset`` and ``input_scale`` (inputs,),
-``output_offset`` (samples,) and ``output_scale`` (1,):
+The file is a ``.safetensors`` file (never pickle). Its tensors are ``<target>.<array>``; which arrays there are, and of
+what shape, the method says (:meth:`opensim_nem2e.methods.base.Fitted.arrays`). Everything else is JSON text under the
+metadata key ``opensim_nem2e``, its SHA-256 under ``opensim_nem2e_sha256``; the text holds the SHA-256 of every part's
+arrays.
 
-    x_network = (activation - input_offset) / input_scale
-    EMG       = output_offset + output_scale * y_network
-
-Networks that correct a linear prediction also have ``linear.activation`` (inputs, samples, samples) and
-``linear.shape`` (samples, samples), see :mod:`opensim_nem2e.methods.stdr.linear_part`; then
-``EMG = max(0, output_offset + linear prediction + output_scale * y_network)``.
-
-Everything else is JSON text under the metadata key ``opensim_nem2e``. Importing and using this module needs neither
-PyTorch nor SciPy nor pandas; only the networks that are asked for are read from the file.
+Formats 1 and 2 hold STDR-Net and no checksums. Importing and using this module needs neither PyTorch nor SciPy nor
+pandas; only the parts that are asked for are read from the file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -31,33 +26,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from .. import __version__
-from ..errors import BundleError, did_you_mean
+from ..data.cycle_view import CONDITIONS, Condition, CycleView
+from ..errors import BundleError, TrainingError, did_you_mean
 from ..storage.atomic import atomic_path
-from .base import Prediction, Provenance, Quantity
-from .stdr.conditions import (
-    CONDITIONS,
-    SCORES,
-    Condition,
-    Score,
-    cycle_samples,
-    join_cycle,
-    split_cycle,
-    variant_of,
-    windows_per_cycle,
-)
-from .stdr.forward import run_free, weight_shapes
-from .stdr.linear_part import LinearPart
+from .base import Fitted, Method, Prediction, Provenance, Quantity
+from .registry import find_method
 
 #: Version of the file layout this package writes; files of a higher version are refused.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
-#: The one key of the safetensors metadata that holds our JSON text.
+#: The keys of the safetensors metadata that hold our JSON text, and the SHA-256 of that.
 METADATA_KEY = "opensim_nem2e"
+CHECKSUM_KEY = "opensim_nem2e_sha256"
 
-#: Where the networks that ship with the package lie.
+#: Where the bundles that ship with the package lie.
 SHIPPED = Path(__file__).resolve().parent.parent / "bundles"
 
-#: Sections that the metadata must have besides the networks themselves, and the keys each must hold.
+#: Sections that the metadata must have besides the parts themselves, and the keys each must hold.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "cycle": ("definition", "sampling"),
     "normalization": ("activation", "emg"),
@@ -67,7 +52,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "validation": ("method",),
 }
 
-#: Ways of estimating the error on unseen people, whose figures the section ``validation`` may hold, muscle by muscle.
+#: Ways of estimating the error on unseen subjects, whose figures the section ``validation`` may hold, by muscle.
 VALIDATION_METHODS = ("leave_one_subject_out", "held_out")
 
 #: The figures of a muscle: RMS errors and their change (``E / E_opensim - 1``), averaged over subjects.
@@ -75,87 +60,40 @@ VALIDATION_FIGURES = ("E_opensim", "E_refined", "E_mean", "E_ridge", "Er_refined
 
 _INPUT = re.compile(r"(ipsi|contra):[A-Za-z0-9_]+")
 _TARGET = re.compile(r"[A-Za-z0-9_]+")
+#: What the header says of a part besides the method's own description.
+_PART_KEYS = frozenset({"target", "inputs", "sha256"})
 
 
 @dataclass(frozen=True)
-class Network:
-    """The network of one target muscle.
-
-    Parameters
-    ----------
-    inputs : tuple of str
-        Side-neutral input muscles in the order the network takes them: ``ipsi:soleus``, ``contra:soleus``, ...
-    score : {'dot', 'general'}
-        Luong's score function.
-    weights : mapping of str to ndarray
-        The weights, named as PyTorch names them.
-    input_offset, input_scale : ndarray, shape (inputs,)
-        Normalisation of the activations: ``(activation - offset) / scale``.
-    output_offset : ndarray, shape (samples,)
-        What is added to the network's output at each sample of the window.
-    output_scale : ndarray, shape (1,)
-        What the network's output is multiplied by.
-    linear : LinearPart, optional
-        The linear part of the estimate, which the network's output corrects. With it the estimate is never negative.
-    """
-
-    inputs: tuple[str, ...]
-    score: Score
-    weights: Mapping[str, NDArray[np.float32]]
-    input_offset: NDArray[np.float32]
-    input_scale: NDArray[np.float32]
-    output_offset: NDArray[np.float32]
-    output_scale: NDArray[np.float32]
-    linear: LinearPart | None = None
-
-    @property
-    def hidden(self) -> int:
-        """Units of the encoder and of the decoder."""
-        return int(self.weights["output.weight"].shape[1])
-
-    def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """Return every array of the network by name.
-
-        Returns
-        -------
-        dict of str to ndarray
-            Weights, normalisation and linear part.
-        """
-        linear = {} if self.linear is None else {name: getattr(self.linear, name[7:]) for name in _LINEAR}
-        return {**self.weights, **{name: getattr(self, name) for name in _NORMALISATION}, **linear}
-
-
-_NORMALISATION = ("input_offset", "input_scale", "output_offset", "output_scale")
-_LINEAR = ("linear.activation", "linear.shape")
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """What the metadata say about one network."""
+class _Part:
+    """What the metadata say about one part."""
 
     target: str
     inputs: tuple[str, ...]
-    hidden: int
-    score: Score
-    linear: bool
+    description: Mapping[str, Any]
+    arrays: tuple[str, ...]
+    sha256: str | None
+
+    def view(self, condition: Condition, samples: int) -> CycleView:
+        return CycleView(condition, samples, self.inputs if self.inputs != (f"ipsi:{self.target}",) else ())
 
 
 class Bundle:
-    """Networks that refine OpenSim's activations of a gait cycle toward EMG.
+    """What a method has learned of one or more muscles, ready to be applied to gait cycles.
 
-    Made by :meth:`load` from a file, or by the training tool from the networks it trained.
+    Made by :meth:`load` from a file, or by the training tool.
 
     Parameters
     ----------
-    condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
-        The input condition of all networks.
-    networks : mapping of str to Network
-        The networks by target muscle (standard name), in order.
+    method : Method
+        The method.
+    view : CycleView
+        How cycles are shown to it; its input muscles do not count, each part has its own.
+    parts : mapping of str to Fitted
+        What was learned, by target muscle (standard name), in order.
     metadata : mapping of str to Any
         The sections of :data:`SECTIONS`: cycle definition, normalisation, provenance and licence of the data, training
         settings, package versions, validation figures.
-    samples : int
-        Samples of one network window.
 
     Raises
     ------
@@ -163,60 +101,47 @@ class Bundle:
         Something is missing, of another shape, or not finite.
     """
 
-    def __init__(
-        self,
-        condition: Condition,
-        networks: Mapping[str, Network],
-        metadata: Mapping[str, Any],
-        samples: int = 20,
-    ):
-        entries = [
-            {
-                "target": target,
-                "inputs": list(network.inputs),
-                "hidden": network.hidden,
-                "score": network.score,
-                **({} if network.linear is None else {"linear": True}),
-            }
-            for target, network in networks.items()
-        ]
+    def __init__(self, method: Method, view: CycleView, parts: Mapping[str, Fitted], metadata: Mapping[str, Any]):
+        entries, shapes = [], []
+        for target, fitted in parts.items():
+            arrays = fitted.arrays()
+            own = {"target": target, "inputs": list(fitted.inputs)}
+            entries.append({**own, **fitted.description(), "sha256": _checksum(arrays)})
+            shapes += [f"{target}.{name}" for name in arrays]
         header = {
             **metadata,
-            # What an older version of the package can apply it may read.
-            "format_version": FORMAT_VERSION if any(entry.get("linear") for entry in entries) else 1,
-            "condition": condition,
-            "samples": samples,
-            "networks": entries,
+            "format_version": FORMAT_VERSION,
+            "method": method.key,
+            "condition": view.condition,
+            "samples": view.samples,
+            "parts": entries,
         }
-        shapes = {
-            f"{target}.{name}": (tuple(array.shape), str(array.dtype))
-            for target, network in networks.items()
-            for name, array in network.tensors().items()
-        }
+        header.pop("networks", None)
         self._adopt(header, shapes, None)
-        for target, network in networks.items():
-            self._check_values(target, network)
-        self._networks.update(networks)
+        for target, fitted in parts.items():
+            self._loaded[target] = self._load(target, fitted.arrays())
 
-    def _adopt(
-        self, header: Mapping[str, Any], shapes: Mapping[str, tuple[tuple[int, ...], str]], path: Path | None
-    ) -> None:
-        """Check the description of the networks against their tensors and keep it."""
+    def _adopt(self, header: Any, tensors: Sequence[str], path: Path | None) -> None:
+        """Check the description of the parts and keep it."""
         self.path = path
-        entries = _check(header, shapes, path)
+        entries = _check(header, tensors, path)
+        try:
+            self.method: Method = find_method(header["method"])
+        except TrainingError as error:
+            raise BundleError(f"{self._where()}this bundle cannot be used. {error}") from error
         self._entries = {entry.target: entry for entry in entries}
         self._condition: Condition = header["condition"]
         self._samples: int = header["samples"]
-        self._metadata = dict(header)
-        self._networks: dict[str, Network] = {}
+        self._metadata: dict[str, Any] = dict(header)
+        self._loaded: dict[str, Fitted] = {}
         self._file: Any = None
 
     @classmethod
     def load(cls, path_or_name: str | os.PathLike[str]) -> Bundle:
         """Open a bundle.
 
-        The description and the shapes of all tensors are checked now; the values of a network are read, and checked
-        to be finite, when that network is first used.
+        The description is checked now; the arrays of a part are read, and checked against their checksum, their shapes
+        and for values that are not finite, when that part is first used.
 
         Parameters
         ----------
@@ -226,38 +151,42 @@ class Bundle:
         Returns
         -------
         Bundle
-            The networks, ready to refine.
+            What was learned, ready to be applied.
 
         Raises
         ------
         opensim_nem2e.errors.BundleError
-            There is no such file or shipped bundle; it is truncated, not a safetensors file, not a bundle, of a newer
-            format; or a tensor is missing or of the wrong shape.
+            There is no such file or shipped bundle; it is truncated, damaged, not a safetensors file, not a bundle, of
+            a newer format, or of a method that is not installed.
         """
         path = find_bundle(path_or_name)
         try:
             file = safe_open(path, framework="numpy")
-            header_text = (file.metadata() or {}).get(METADATA_KEY)
-            shapes = {}
-            for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
-                tensor = file.get_slice(key)
-                shapes[key] = (tuple(tensor.get_shape()), str(tensor.get_dtype()))
+            texts = file.metadata() or {}
+            tensors = list(file.keys())
         except (SafetensorError, OSError) as error:
             raise BundleError(
-                f"{path}: this network bundle cannot be read: it must be a complete .safetensors file; "
+                f"{path}: this bundle cannot be read: it must be a complete .safetensors file; "
                 f"the file is truncated, damaged or of another kind ({error})."
             ) from error
-        if header_text is None:
+        if METADATA_KEY not in texts:
             raise BundleError(
-                f"{path}: this is a safetensors file but not a network bundle: its metadata have no key "
+                f"{path}: this is a safetensors file but not a bundle: its metadata have no key "
                 f"'{METADATA_KEY}'. Bundles are written by STDRTrainTool."
             )
+        text = texts[METADATA_KEY]
         try:
-            header = json.loads(header_text)
-        except ValueError as error:
+            header = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"{path}: the bundle's metadata are not valid JSON: {error}.") from error
+        current = _is_current(header)
+        if current and texts.get(CHECKSUM_KEY) != hashlib.sha256(text.encode()).hexdigest():
+            raise BundleError(f"{path}: the bundle is damaged: its metadata do not fit their checksum.")
         bundle = cls.__new__(cls)
-        bundle._adopt(header, shapes, path)
+        bundle._adopt(_as_format_3(header), tensors, path)
+        unsigned = [entry.target for entry in bundle._entries.values() if current and entry.sha256 is None]
+        if unsigned:
+            raise BundleError(f"{path}: the bundle has no checksum for the arrays of {', '.join(unsigned)}.")
         bundle._file = file
         return bundle
 
@@ -273,21 +202,50 @@ class Bundle:
 
     @property
     def samples(self) -> int:
-        """Samples of one network window."""
+        """Samples of one window."""
         return self._samples
 
     @property
+    def view(self) -> CycleView:
+        """How cycles are shown to the method, without the input muscles, which each part has of its own."""
+        return CycleView(self._condition, self._samples)
+
+    @property
     def cycle_samples(self) -> int:
-        """Evenly spaced samples, both ends included, at which :meth:`refine` takes and gives a whole gait cycle."""
-        return cycle_samples(self._condition, self._samples)
+        """Evenly spaced samples, both ends included, at which :meth:`predict` takes and gives a whole gait cycle."""
+        return self.view.cycle_samples
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Everything the file says about its networks: cycle, normalisation, data, training, packages, validation."""
+        """Everything the file says: cycle, normalisation, data, training, packages, validation."""
         return self._metadata
 
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the file; empty for a bundle that is in memory only."""
+        return "" if self.path is None else hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @property
+    def quantity(self) -> Quantity:
+        """What its estimates are."""
+        return "emg"
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where its estimates come from."""
+        return Provenance(
+            method=self.method.key,
+            label=f"{self.method.label}, {self._condition}",
+            bundle=self.path.name if self.path else "",
+            path=self.path,
+            sha256=self.sha256,
+            package_version=__version__,
+            validation=self._metadata["validation"],
+            calibration=self._metadata.get("calibration"),
+        )
+
     def inputs(self, target: str) -> tuple[str, ...]:
-        """Name the input muscles of a target, in the order :meth:`refine` takes them.
+        """Name the input muscles of a target, in the order :meth:`predict` takes them.
 
         Parameters
         ----------
@@ -302,12 +260,12 @@ class Bundle:
         Raises
         ------
         opensim_nem2e.errors.BundleError
-            The bundle has no network for this muscle.
+            The bundle has nothing for this muscle.
         """
         return self._entry(target).inputs
 
-    def network(self, target: str) -> Network:
-        """Return the network of a target, reading it from the file if need be.
+    def part(self, target: str) -> Fitted:
+        """Return what was learned of a target, reading it from the file if need be.
 
         Parameters
         ----------
@@ -316,30 +274,40 @@ class Bundle:
 
         Returns
         -------
-        Network
-            Weights and normalisation.
+        Fitted
+            Arrays and numbers of the method.
 
         Raises
         ------
         opensim_nem2e.errors.BundleError
-            The bundle has no network for this muscle, or a value in it is not finite.
+            The bundle has nothing for this muscle; or its arrays are damaged, missing, of another shape or not finite.
         """
         entry = self._entry(target)
-        if target not in self._networks:
-            shapes = _expected_shapes(entry, self._condition, self._samples)
-            arrays = {name: self._file.get_tensor(f"{target}.{name}") for name in shapes}
-            normalisation = {name: arrays.pop(name) for name in _NORMALISATION}
-            linear = None
-            if entry.linear:
-                own = f"ipsi:{target}"
-                activation, shape = (arrays.pop(name) for name in _LINEAR)
-                linear = LinearPart(activation, shape, entry.inputs.index(own) if own in entry.inputs else None)
-            network = Network(entry.inputs, entry.score, arrays, **normalisation, linear=linear)
-            self._check_values(target, network)
-            self._networks[target] = network
-        return self._networks[target]
+        if target not in self._loaded:
+            arrays = {name: self._file.get_tensor(f"{target}.{name}") for name in entry.arrays}
+            if entry.sha256 is not None and _checksum(arrays) != entry.sha256:
+                raise BundleError(
+                    f"{self._where()}the bundle is damaged: the arrays of '{target}' do not fit their checksum."
+                )
+            self._loaded[target] = self._load(target, arrays)
+        return self._loaded[target]
 
-    def refine(self, target: str, x: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def attention_steps(self, target: str) -> tuple[str, ...]:
+        """Name what the attention weights of a target weigh.
+
+        Parameters
+        ----------
+        target : str
+            Standard name of the target muscle.
+
+        Returns
+        -------
+        tuple of str
+            Input muscles (``ipsi:soleus``) or samples (``sample_01``); empty for methods without attention.
+        """
+        return self.part(target).attention_steps
+
+    def predict(self, target: str, x: ArrayLike) -> Prediction:
         """Estimate the EMG of one muscle from OpenSim's activations, many cycles at once.
 
         Parameters
@@ -353,82 +321,51 @@ class Bundle:
 
         Returns
         -------
-        y : ndarray, shape (cycles, cycle_samples)
-            The estimate of the normalised EMG at the same times. It can leave 0..1; a network with a linear part gives
-            nothing negative.
-        attention : ndarray, shape (cycles, samples, encoder steps)
-            Attention weights; each row (output sample) sums to one. Encoder steps are input samples (One-Entire) or
-            input muscles (All-Entire). For One-Quarter the shape is (cycles, 4, samples, samples).
+        Prediction
+            The estimate of the normalised EMG at the same times. It can leave 0..1.
 
         Raises
         ------
         opensim_nem2e.errors.BundleError
-            The bundle has no network for this muscle, or x has another shape or values that are not finite.
+            The bundle has nothing for this muscle, or x has another shape or values that are not finite.
         """
-        network = self.network(target)
+        fitted = self.part(target)
         values = np.asarray(x, dtype=np.float64)
-        expected = (self.cycle_samples, len(network.inputs))
+        expected = (self.cycle_samples, len(fitted.inputs))
         if values.ndim != 3 or values.shape[1:] != expected:
             raise BundleError(
-                f"The '{self.condition}' network of '{target}' takes activations of shape "
+                f"The '{self.condition}' estimator of '{target}' takes activations of shape "
                 f"(cycles, {expected[0]} samples, {expected[1]} muscles); found {values.shape}."
             )
         if not np.isfinite(values).all():
-            raise BundleError(f"The activations given to the network of '{target}' are not all finite numbers.")
-        return refine_cycles(network, values, self._condition, self._samples)
+            raise BundleError(f"The activations given to the estimator of '{target}' are not all finite numbers.")
+        found = fitted.predict({"activation": values})
+        if found.values.shape != values.shape[:2] or not np.isfinite(found.values).all():
+            raise BundleError(
+                f"The method '{self.method.key}' gave an estimate of '{target}' that is not finite or not of the shape "
+                f"{values.shape[:2]}."
+            )
+        return found
 
-    def predict(self, target: str, x: ArrayLike) -> Prediction:
-        """Estimate the EMG of one muscle, as :meth:`refine`, with the attention joined over a cycle's windows.
+    def refine(self, target: str, x: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Estimate as :meth:`predict` does, and return values and attention only.
 
         Parameters
         ----------
         target : str
             Standard name of the target muscle.
         x : array_like, shape (cycles, cycle_samples, inputs)
-            As for :meth:`refine`.
+            As in :meth:`predict`.
 
         Returns
         -------
-        Prediction
-            The estimate, and the attention (cycles, cycle_samples, steps).
+        y : ndarray, shape (cycles, cycle_samples)
+            The estimate.
+        attention : ndarray, shape (cycles, cycle_samples, steps), or None
+            Attention weights, for methods that have them; each row sums to one.
         """
-        values, attention = self.refine(target, x)
-        return Prediction(values, join_cycle(attention.reshape(-1, *attention.shape[-2:]), self._condition))
-
-    def attention_steps(self, target: str) -> tuple[str, ...]:
-        """Name the steps of the attention.
-
-        Parameters
-        ----------
-        target : str
-            Standard name of the target muscle.
-
-        Returns
-        -------
-        tuple of str
-            The inputs (All-Entire), or ``sample_01`` ... of the cycle (One-Entire) or of the quarter (One-Quarter).
-        """
-        if self._condition == "All-Entire":
-            return self.inputs(target)
-        return tuple(f"sample_{step:02d}" for step in range(1, self._samples + 1))
-
-    @property
-    def quantity(self) -> Quantity:
-        """What its estimates are: EMG relative to its maximum."""
-        return "emg"
-
-    @property
-    def provenance(self) -> Provenance:
-        """Where its estimates come from."""
-        return Provenance(
-            method="stdr",
-            label=f"STDR-Net, {self._condition}",
-            bundle=self.path.name if self.path else "",
-            path=self.path,
-            package_version=__version__,
-            validation=self._metadata["validation"],
-            calibration=self._metadata.get("calibration"),
-        )
+        found = self.predict(target, x)
+        return found.values, found.attention
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the bundle to a ``.safetensors`` file, replacing an older one only when it is complete.
@@ -438,72 +375,43 @@ class Bundle:
         path : str or os.PathLike
             The file. Its folder must exist.
         """
-        tensors = {
-            f"{target}.{name}": np.ascontiguousarray(array)
-            for target in self.targets
-            for name, array in self.network(target).tensors().items()
-        }
-        text = json.dumps(self._metadata, allow_nan=False, ensure_ascii=False)
+        header = {**self._metadata, "parts": []}
+        tensors: dict[str, NDArray[Any]] = {}
+        for target, entry in self._entries.items():
+            arrays = self.part(target).arrays()
+            tensors |= {f"{target}.{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
+            own = {"target": target, "inputs": list(entry.inputs)}
+            header["parts"].append({**own, **entry.description, "sha256": _checksum(arrays)})
+        text = json.dumps(header, allow_nan=False, ensure_ascii=False)
+        texts = {METADATA_KEY: text, CHECKSUM_KEY: hashlib.sha256(text.encode()).hexdigest()}
         with atomic_path(path) as temporary:
             # Not save_file: it makes files that only their owner can read.
-            temporary.write_bytes(save(tensors, metadata={METADATA_KEY: text}))
+            temporary.write_bytes(_save(tensors, texts))
 
-    def _entry(self, target: str) -> _Entry:
+    def _entry(self, target: str) -> _Part:
         if target not in self._entries:
             raise BundleError(
-                f"{self._where()}there is no network for the muscle '{target}'.{did_you_mean(target, self.targets)} "
-                f"The bundle's muscles are: {', '.join(self.targets)}."
+                f"{self._where()}there is no estimator for the muscle '{target}'."
+                f"{did_you_mean(target, self.targets)} The bundle's muscles are: {', '.join(self.targets)}."
             )
         return self._entries[target]
 
-    def _check_values(self, target: str, network: Network) -> None:
-        for name, array in network.tensors().items():
-            if not np.isfinite(array).all():
+    def _load(self, target: str, arrays: Mapping[str, NDArray[Any]]) -> Fitted:
+        """Have the method check its arrays and put them together."""
+        entry = self._entry(target)
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise BundleError(
                     f"{self._where()}the tensor '{target}.{name}' holds values that are not finite numbers."
                 )
-        for name in ("input_scale", "output_scale"):
-            if not (getattr(network, name) > 0).all():
-                raise BundleError(f"{self._where()}the tensor '{target}.{name}' must be positive.")
+        try:
+            return self.method.load(target, entry.description, arrays, entry.view(self._condition, self._samples))
+        except BundleError as error:
+            faults = "\n".join(f"  - {line}" for line in str(error).splitlines())
+            raise BundleError(f"{self._where()}the bundle cannot be used:\n{faults}") from error
 
     def _where(self) -> str:
         return "" if self.path is None else f"{self.path}: "
-
-
-def refine_cycles(
-    network: Network, x: NDArray[np.float64], condition: Condition, samples: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Apply one network to whole cycles: cut them into windows, normalise, run, undo, join.
-
-    Parameters
-    ----------
-    network : Network
-        The network.
-    x : ndarray, shape (cycles, cycle_samples, inputs)
-        OpenSim's activations as they are.
-    condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
-        The input condition.
-    samples : int
-        Samples of one network window.
-
-    Returns
-    -------
-    y : ndarray, shape (cycles, cycle_samples)
-        The estimate of the EMG.
-    attention : ndarray, shape (cycles, samples, encoder steps) or (cycles, 4, samples, samples)
-        As :meth:`Bundle.refine` gives it.
-    """
-    windows = split_cycle((x - network.input_offset) / network.input_scale, condition, samples)
-    raw, attention = run_free(network.weights, windows, variant_of(condition), samples)
-    estimate = np.asarray(network.output_offset + network.output_scale * raw.astype(np.float64), dtype=np.float64)
-    if network.linear is not None:
-        # No EMG is negative, but sums of weighted activations can be.
-        estimate = np.maximum(estimate + network.linear.predict(split_cycle(x, condition, samples)), 0)
-    weights = attention.astype(np.float64)
-    count = windows_per_cycle(condition)
-    if count > 1:
-        weights = weights.reshape(-1, count, *weights.shape[1:])
-    return join_cycle(estimate, condition), weights
 
 
 def shipped_bundles() -> dict[str, Path]:
@@ -544,31 +452,46 @@ def find_bundle(path_or_name: str | os.PathLike[str]) -> Path:
         return shipped[text]
     allowed = f"shipped bundles: {', '.join(shipped) or 'none'}"
     if path.is_dir():
-        raise BundleError(f"{path}: a network bundle must be a .safetensors file; found a folder ({allowed}).")
+        raise BundleError(f"{path}: a bundle must be a .safetensors file; found a folder ({allowed}).")
     if path.suffix or len(path.parts) > 1:
-        raise BundleError(f"{path}: there is no such network bundle ({allowed}).{did_you_mean(path.stem, shipped)}")
+        raise BundleError(f"{path}: there is no such bundle ({allowed}).{did_you_mean(path.stem, shipped)}")
     raise BundleError(
-        f"There is no network bundle '{text}': it must be a .safetensors file or the name of a shipped bundle "
+        f"There is no bundle '{text}': it must be a .safetensors file or the name of a shipped bundle "
         f"({allowed}).{did_you_mean(text, shipped)}"
     )
 
 
-def _expected_shapes(entry: _Entry, condition: Condition, samples: int) -> dict[str, tuple[int, ...]]:
-    count = len(entry.inputs)
-    return {
-        **weight_shapes(variant_of(condition), count, samples, entry.hidden, entry.score),
-        "input_offset": (count,),
-        "input_scale": (count,),
-        "output_offset": (samples,),
-        "output_scale": (1,),
-        **(
-            {"linear.activation": (count, samples, samples), "linear.shape": (samples, samples)} if entry.linear else {}
-        ),
-    }
+def _save(tensors: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> bytes:
+    if not tensors:
+        # A safetensors file without tensors is fine, but its writer leaves the metadata out.
+        header = json.dumps({"__metadata__": dict(texts)}, ensure_ascii=False).encode()
+        header += b" " * (-len(header) % 8)
+        return len(header).to_bytes(8, "little") + header
+    return bytes(save(dict(tensors), metadata=dict(texts)))
 
 
-def _check(header: Any, shapes: Mapping[str, tuple[tuple[int, ...], str]], path: Path | None) -> list[_Entry]:
-    """Check the metadata and the tensors' shapes; report every fault at once."""
+def _checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.shape} {array.dtype.str}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _is_current(header: Any) -> bool:
+    return isinstance(header, dict) and header.get("format_version") == FORMAT_VERSION
+
+
+def _as_format_3(header: Any) -> Any:
+    """Bring the header of formats 1 and 2, which hold STDR-Net, into the present form."""
+    if not isinstance(header, dict) or header.get("format_version") not in (1, 2):
+        return header
+    found = {name: value for name, value in header.items() if name != "networks"}
+    return {**found, "format_version": FORMAT_VERSION, "method": "stdr_net", "parts": header.get("networks")}
+
+
+def _check(header: Any, tensors: Sequence[str], path: Path | None) -> list[_Part]:
+    """Check the metadata; report every fault at once."""
     where = "The bundle" if path is None else f"{path}: the bundle"
     if not isinstance(header, dict):
         raise BundleError(f"{where}'s metadata must be a JSON object.")
@@ -581,6 +504,8 @@ def _check(header: Any, shapes: Mapping[str, tuple[tuple[int, ...], str]], path:
             "Update the package: pip install --upgrade opensim-nem2e."
         )
     faults: list[str] = []
+    if not isinstance(header.get("method"), str):
+        faults.append(f"'method' must name the method that the bundle holds; found {header.get('method')!r}")
     condition = header.get("condition")
     if condition not in CONDITIONS:
         faults.append(f"unknown condition {condition!r}; allowed: {', '.join(CONDITIONS)}")
@@ -596,14 +521,7 @@ def _check(header: Any, shapes: Mapping[str, tuple[tuple[int, ...], str]], path:
     faults += _check_texts(header)
     faults += _check_validation(header.get("validation"))
     faults += _check_calibration(header.get("calibration"))
-    entries = _check_entries(header.get("networks"), condition, faults)
-    if not faults:
-        expected = {
-            f"{entry.target}.{name}": shape
-            for entry in entries
-            for name, shape in _expected_shapes(entry, header["condition"], header["samples"]).items()
-        }
-        faults += _check_shapes(expected, shapes)
+    entries = _check_parts(header.get("parts"), condition, tensors, faults)
     if faults:
         shown = faults[:20] + ([f"... and {len(faults) - 20} more"] if len(faults) > 20 else [])
         raise BundleError(f"{where} cannot be used:\n" + "\n".join(f"  - {fault}" for fault in shown))
@@ -626,7 +544,7 @@ def _check_texts(header: Mapping[str, Any]) -> list[str]:
 
 
 def _check_validation(section: Any) -> list[str]:
-    """Check the errors on unseen people, where there are any."""
+    """Check the errors on unseen subjects, where there are any."""
     if not isinstance(section, dict):
         return []
     faults = []
@@ -667,56 +585,42 @@ def _check_calibration(section: Any) -> list[str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
-def _check_entries(found: Any, condition: Any, faults: list[str]) -> list[_Entry]:
+def _check_parts(found: Any, condition: Any, tensors: Sequence[str], faults: list[str]) -> list[_Part]:
     if not isinstance(found, list) or not found:
-        faults.append("the metadata list no networks")
+        faults.append("the metadata list no parts")
         return []
-    entries: list[_Entry] = []
+    arrays: dict[str, list[str]] = {}
+    for tensor in tensors:
+        owner, _, name = tensor.partition(".")
+        arrays.setdefault(owner, []).append(name)
+    entries: list[_Part] = []
     for item in found:
-        target = item.get("target") if isinstance(item, dict) else None
+        target: Any = item.get("target") if isinstance(item, dict) else None
         if not isinstance(target, str) or not _TARGET.fullmatch(target):
-            faults.append(f"a network's 'target' must be a muscle's standard name; found {target!r}")
+            faults.append(f"a part's 'target' must be a muscle's standard name; found {target!r}")
             continue
-        inputs, hidden, score = item.get("inputs"), item.get("hidden"), item.get("score")
+        inputs, sha256 = item.get("inputs"), item.get("sha256")
         if not _is_list_of_inputs(inputs):
             faults.append(
                 f"the inputs of '{target}' must be different names like 'ipsi:soleus' or 'contra:soleus'; "
                 f"found {inputs!r}"
             )
         elif condition in CONDITIONS and condition != "All-Entire" and len(inputs) != 1:
-            faults.append(f"a '{condition}' network has one input muscle; '{target}' has {len(inputs)}")
-        if not _is_count(hidden):
-            faults.append(f"'hidden' of '{target}' must be a whole number of at least 1; found {hidden!r}")
-        if score not in SCORES:
-            faults.append(f"'score' of '{target}' must be {' or '.join(SCORES)}; found {score!r}")
+            faults.append(f"a '{condition}' estimator has one input muscle; '{target}' has {len(inputs)}")
+        if sha256 is not None and not isinstance(sha256, str):
+            faults.append(f"'sha256' of '{target}' must be a text; found {sha256!r}")
         if any(entry.target == target for entry in entries):
-            faults.append(f"there are two networks for '{target}'")
-        linear = item.get("linear", False)
-        if not isinstance(linear, bool):
-            faults.append(f"'linear' of '{target}' must be true or false; found {linear!r}")
+            faults.append(f"'{target}' stands twice in the metadata")
         if not faults:
-            entries.append(_Entry(target, tuple(inputs), hidden, score, linear))
+            description = {name: value for name, value in item.items() if name not in _PART_KEYS}
+            entries.append(_Part(target, tuple(inputs), description, tuple(arrays.get(target, ())), sha256))
+    if not faults:
+        known = {entry.target for entry in entries}
+        faults += [f"the tensor '{name}' belongs to no part" for name in tensors if name.partition(".")[0] not in known]
     return entries
-
-
-def _check_shapes(
-    expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[tuple[int, ...], str]]
-) -> list[str]:
-    faults = []
-    for name, shape in expected.items():
-        if name not in found:
-            faults.append(f"the tensor '{name}' is missing")
-            continue
-        found_shape, kind = found[name]
-        if found_shape != shape:
-            faults.append(f"the tensor '{name}' must have the shape {shape}; found {found_shape}")
-        if kind not in ("F32", "float32"):
-            faults.append(f"the tensor '{name}' must hold 32-bit floats; found {kind}")
-    faults += [f"the tensor '{name}' belongs to no network" for name in found if name not in expected]
-    return faults
 
 
 def _is_count(value: Any) -> TypeGuard[int]:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluation.study import METHODS, Attention, Skeleton, StudyResults
+from ..evaluation.study import Attention, Skeleton, StudyResults
+from ..methods.registry import REFERENCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,17 +24,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-# Okabe & Ito's colours, which colour-blind readers can tell apart; OpenSim, refined and EMG as in the paper.
-COLOURS = {
-    "emg": "#000000",
-    "opensim": "#0072B2",
-    "stdr_net": "#D55E00",
-    "mean": "#009E73",
-    "shift": "#CC79A7",
-    "ridge": "#E69F00",
-}
+# Okabe & Ito's colours, which colour-blind readers can tell apart.
 _CONDITION_COLOURS = ("#56B4E9", "#E69F00", "#009E73")
-_METHOD_MARKERS = {"opensim": "s", "stdr_net": "o", "mean": "^", "shift": "v", "ridge": "D"}
 _WEIGHTS = "viridis"
 _BONES = {"ipsi": "0.35", "contra": "0.75", "": "0.55"}
 
@@ -125,7 +117,7 @@ def study_figures(results: StudyResults) -> Iterator[StudyFigure]:
     for condition in conditions:
         yield curve_figure(results, condition)
     for condition in conditions:
-        if (results.losses["condition"] == condition).any():
+        if len(results.losses_of(condition)):
             yield loss_figure(results, condition)
     for condition in conditions:
         muscles = [muscle for muscle in results.muscles_of(condition) if (condition, muscle) in results.attention]
@@ -178,8 +170,8 @@ def curve_figure(results: StudyResults, condition: str) -> StudyFigure:
     return StudyFigure(
         f"curves_{condition}",
         f"Activation before and after refinement, {condition}",
-        "OpenSim (blue), STDR-Net (orange) and measured EMG (black) over the gait cycle, on cycles the networks have "
-        "not seen. Lines: mean over people (n) of each person's mean cycle; bands: one standard deviation.",
+        f"OpenSim, {results.label(results.judged[0])} and measured EMG over the gait cycle, on cycles that were not "
+        "seen in training. Lines: mean over people (n) of each person's mean cycle; bands: one standard deviation.",
         f"Line plots of {len(muscles)} muscles ({', '.join(muscles)}) over the gait cycle: OpenSim's activation, the "
         "refined activation and measured EMG, with the spread between people. The error table has the numbers.",
         figure,
@@ -250,25 +242,26 @@ def error_figure(results: StudyResults, condition: str) -> StudyFigure:
     with _style():
         figure = _new_figure(6.4, 1.1 + 0.28 * len(muscles))
         axis = figure.subplots()
-        for method in sorted(methods, key=lambda name: name == "stdr_net"):
+        for method in sorted(methods, key=lambda name: name in results.judged):
             values = means[method].reindex(muscles)
-            axis.plot(
-                values, range(len(muscles)), linestyle="none", label=METHODS[method], gid=method, **_marker(method)
-            )
+            look = {"label": results.label(method), **_marker(results, method)}
+            axis.plot(values, range(len(muscles)), linestyle="none", gid=method, **look)
         axis.hlines(range(len(muscles)), 0, 1, transform=axis.get_yaxis_transform(), color="0.9", zorder=0)
         axis.set_yticks(range(len(muscles)), muscles)
         axis.set_ylim(len(muscles) - 0.4, -0.6)
         axis.set_xlim(left=0)
         axis.tick_params(axis="y", length=0)
         axis.set_xlabel("E: RMS error against normalised EMG")
-        handles = [Line2D([], [], linestyle="none", label=METHODS[name], **_marker(name)) for name in methods]
+        handles = [
+            Line2D([], [], linestyle="none", label=results.label(name), **_marker(results, name)) for name in methods
+        ]
         figure.legend(handles=handles, loc="outside upper left", ncols=3)
     return StudyFigure(
         f"errors_{condition}",
         f"Error of every method, {condition}",
         "Mean over people of the RMS error E on cycles that were left out. All methods learned from the same training "
         "cycles.",
-        f"Dot plot of the error of {', '.join(METHODS[name] for name in methods)} for {len(muscles)} muscles. The "
+        f"Dot plot of the error of {', '.join(map(results.label, methods))} for {len(muscles)} muscles. The "
         "table of errors has the numbers.",
         figure,
     )
@@ -291,7 +284,7 @@ def loss_figure(results: StudyResults, condition: str) -> StudyFigure:
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-    table = results.losses[results.losses["condition"] == condition]
+    table = results.losses_of(condition)
     muscles = [muscle for muscle in results.muscles_of(condition) if (table["muscle"] == muscle).any()]
     with _style():
         figure, axes = _panels(len(muscles), height=1.6)
@@ -299,8 +292,8 @@ def loss_figure(results: StudyResults, condition: str) -> StudyFigure:
             part = table[table["muscle"] == muscle]
             networks = part.groupby(["seed", "held_out"]).ngroups
             for column, colour, label in (
-                ("loss", COLOURS["opensim"], "training"),
-                ("validation_loss", COLOURS["stdr_net"], "validation"),
+                ("loss", results.colour(REFERENCE), "training"),
+                ("validation_loss", results.colour(results.judged[0]), "validation"),
             ):
                 by_epoch = part.dropna(subset=column).groupby("epoch")[column]
                 if not by_epoch.ngroups:
@@ -379,7 +372,7 @@ def temporal_attention_figure(results: StudyResults, condition: str) -> StudyFig
         f"Above: how every output sample weighs the input samples {what} (mean over all cycles that were left out). "
         f"Evenly spread, every weight would be {even:.3f} (white line in the scale). "
         + ("" if quarter else "Weights off the dotted diagonal move activity in time. ")
-        + "Below: mean curves of OpenSim (blue), STDR-Net (orange) and EMG (black).",
+        + f"Below: mean curves of OpenSim, {results.label(results.judged[0])} and EMG.",
         f"Heat maps of temporal attention weights of {len(muscles)} muscles, each above the mean curves it produced.",
         figure,
     )
@@ -534,17 +527,18 @@ def _share_legend(figure: Figure, axes: Sequence[Axes]) -> None:
 def _draw_curves(axis: Axes, results: StudyResults, condition: str, muscle: str, spread: bool) -> int:
     """Draw the mean curves of a muscle; return how many people they are from."""
     people = 0
-    for method, width in (("emg", 1.6), ("opensim", 1.3), ("stdr_net", 1.6)):
+    for method, width in (("emg", 1.6), (REFERENCE, 1.3), (results.judged[0], 1.6)):
         curves = results.subject_curves(condition, muscle, method).to_numpy()
         if not len(curves):
             continue
+        colour = results.colour(method)
         people, samples = curves.shape
         percent = np.linspace(0.0, 100.0, samples)
         mean = curves.mean(axis=0)
         if spread and people > 1:
             away = curves.std(axis=0, ddof=1)
-            axis.fill_between(percent, mean - away, mean + away, color=COLOURS[method], alpha=0.13, linewidth=0)
-        axis.plot(percent, mean, color=COLOURS[method], linewidth=width, label=METHODS[method], gid=method)
+            axis.fill_between(percent, mean - away, mean + away, color=colour, alpha=0.13, linewidth=0)
+        axis.plot(percent, mean, color=colour, linewidth=width, label=results.label(method), gid=method)
     axis.set_xlim(0, 100)
     axis.set_xticks([0, 25, 50, 75, 100])
     return people
@@ -557,8 +551,8 @@ def _draw_boxes(axis: Axes, results: StudyResults, muscle: str, place: int) -> N
     statistics = results.statistics
     tops, bottoms = [0.0], [0.0]
     for condition in conditions:
-        network = results.subjects["method"] == "stdr_net"
-        chosen = network & (results.subjects["muscle"] == muscle) & (results.subjects["condition"] == condition)
+        own = results.subjects["method"] == results.judged[0]
+        chosen = own & (results.subjects["muscle"] == muscle) & (results.subjects["condition"] == condition)
         values = results.subjects.loc[chosen, "Er"].dropna().to_numpy()
         if not len(values):
             continue
@@ -581,7 +575,7 @@ def _draw_boxes(axis: Axes, results: StudyResults, muscle: str, place: int) -> N
         row = statistics[
             (statistics["condition"] == condition)
             & (statistics["muscle"] == muscle)
-            & (statistics["method"] == "stdr_net")
+            & (statistics["method"] == results.judged[0])
         ]
         stars = significance(float(row["p"].iloc[0])) if len(row) else ""
         if stars:
@@ -660,12 +654,11 @@ def _patch(colour: str, label: str) -> Any:
     return Patch(facecolor=colour, alpha=0.55, edgecolor="black", linewidth=0.7, label=label)
 
 
-def _marker(method: str) -> dict[str, Any]:
-    network = method == "stdr_net"
+def _marker(results: StudyResults, method: str) -> dict[str, Any]:
     return {
-        "marker": _METHOD_MARKERS[method],
-        "color": COLOURS[method],
-        "markersize": 7 if network else 5,
+        "marker": results.marker(method),
+        "color": results.colour(method),
+        "markersize": 7 if method in results.judged else 5,
         "markeredgecolor": "white",
         "markeredgewidth": 0.5,
     }

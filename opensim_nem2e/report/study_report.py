@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..evaluation.statistics import NETWORK, WHY_PAIRED, verdicts
-from ..evaluation.study import METHODS, StudyResults
+from ..evaluation.statistics import WHY_PAIRED, verdicts
+from ..evaluation.study import StudyResults
 from ..log import logger
+from ..methods.registry import REFERENCE
 from ..storage.atomic import ResultFiles
 from .page import Cell, Picture, Row, Table, data_url, render_page
 from .study_figures import StudyFigure, is_spatial, significance, study_figures
@@ -162,7 +163,7 @@ def _content(results: StudyResults, pictures: Sequence[Picture]) -> dict[str, An
     }
     data = study.get("data", {})
     return {
-        "title": f"Does STDR-Net help? The study '{results.name}'",
+        "title": f"Does {_focus(results)} help? The study '{results.name}'",
         "by": _by_line(results),
         "name": results.name,
         "version": study.get("packages", {}).get("opensim_nem2e", __version__),
@@ -209,12 +210,13 @@ def summary(results: StudyResults) -> str:
     Returns
     -------
     str
-        A sentence or two per condition: on how many muscles STDR-Net beats OpenSim, and on how many the best baseline,
+        A sentence or two per condition: on how many muscles a method beats OpenSim, and on how many the best baseline,
         significantly or not.
     """
     table = results.statistics
-    named = table.assign(best_baseline=table["best_baseline"].map(METHODS))
-    return " ".join(verdicts(named, _splitting(results)["judged"]))
+    named = table.assign(best_baseline=table["best_baseline"].map(results.label, na_action="ignore"))
+    labels = {method: results.label(method) for method in results.judged}
+    return " ".join(verdicts(named, _splitting(results)["judged"], labels))
 
 
 def limits(results: StudyResults) -> list[str]:
@@ -230,7 +232,7 @@ def limits(results: StudyResults) -> list[str]:
     list of str
         One statement each.
     """
-    network = results.statistics[results.statistics["method"] == NETWORK]
+    network = results.statistics[results.statistics["method"] == results.judged[0]]
     few, many = int(network["subjects"].min()), int(network["subjects"].max())
     people = f"{few}" if few == many else f"{few} to {many}"
     datasets = sorted(results.cycles["dataset"].dropna().unique())
@@ -279,7 +281,7 @@ def methods_paragraph(results: StudyResults) -> str:
         The paragraph.
     """
     study, settings = results.study, results.study.get("settings", {})
-    own = results.cycles[results.cycles["method"] == NETWORK]
+    own = results.cycles[results.cycles["method"] == results.judged[0]]
     cycles = len(
         own.drop_duplicates(["dataset", "subject", "trial", "stride", *_present(own, "side", "activation_source")])
     )
@@ -290,9 +292,11 @@ def methods_paragraph(results: StudyResults) -> str:
     simulated = (
         f"simulated in OpenSim (Seth et al. 2018) by {_listed(dict.fromkeys(sources))}" if sources else "simulated"
     )
+    told = study.get("citations", {})
+    methods = _listed([str(told.get(method, results.label(method))) for method in results.judged])
     sentences = [
-        f"Muscle activations {simulated} were refined with STDR-Net, a sequence-to-sequence network with attention "
-        f"(Teramae et al. 2025), as implemented in opensim_nem2e {study.get('packages', {}).get('opensim_nem2e', '')}."
+        f"Muscle activations {simulated} were refined with {methods}, as implemented in opensim_nem2e "
+        f"{study.get('packages', {}).get('opensim_nem2e', '')}."
     ]
     motions = _listed(sorted(own["motion"].dropna().unique()))
     sentences.append(
@@ -302,18 +306,21 @@ def methods_paragraph(results: StudyResults) -> str:
     )
     inputs = _listed([_CONDITIONS.get(name, name) for name in results.condition_names])
     training = [text.format(settings[key]) for key, text in _TRAINING.items() if settings.get(key)]
-    sentences.append(
-        f"One network per target muscle ({len(results.muscles)} muscles) was trained for each input: {inputs}. "
-        f"Networks were trained with the Adam algorithm and the squared error ({', '.join(training)})."
-        + _OUTPUTS.get(settings.get("network_output", ""), "").format(weight=settings.get("correction_weight", 1))
-    )
+    if training and len(results.losses):
+        sentences.append(
+            f"One network per target muscle ({len(results.muscles)} muscles) was trained for each input: {inputs}. "
+            f"Networks were trained with the Adam algorithm and the squared error ({', '.join(training)})."
+            + _OUTPUTS.get(settings.get("network_output", ""), "").format(weight=settings.get("correction_weight", 1))
+        )
+    else:
+        sentences.append(f"Each of {len(results.muscles)} muscles was estimated by itself, from each input: {inputs}.")
     seeds = len(study.get("seeds", ())) or 1
     splitting = _splitting(results)
     sentences.append(
         f"{_SPLITTINGS.get(splitting['name'], splitting['meaning'])} This gave {study.get('networks', 'all')} networks "
         f"with {seeds} random {_plural(seeds, 'seed', 'seeds')}, over which errors were averaged."
     )
-    baselines = [_method_name(results, name) for name in results.methods if name not in (NETWORK, "opensim")]
+    baselines = [_method_name(results, name) for name in results.methods if name not in (*results.judged, REFERENCE)]
     sentences.append(
         "The error E was the root mean square difference from normalised EMG, averaged over the cycles of each "
         "subject, and the improvement rate Er = E_refined / E_OpenSim - 1 was tested against zero over subjects "
@@ -324,8 +331,8 @@ def methods_paragraph(results: StudyResults) -> str:
             else ""
         )
         + (
-            f" As baselines, {_listed(baselines)} were fitted in the same folds; STDR-Net was compared with the best "
-            "of them by paired t-tests."
+            f" As baselines, {_listed(baselines)} were fitted in the same folds; {_focus(results)} was compared with "
+            "the best of them by paired t-tests."
             if baselines
             else ""
         )
@@ -348,7 +355,7 @@ _TRAINING = {
 
 def _statistics_table(results: StudyResults, condition: str) -> Table:
     table = results.statistics
-    part = table[(table["condition"] == condition) & (table["method"] == NETWORK)].set_index("muscle")
+    part = table[(table["condition"] == condition) & (table["method"] == results.judged[0])].set_index("muscle")
     rows = [_statistics_row(part.loc[muscle], muscle) for muscle in results.muscles_of(condition)]
     mean = part[["E_opensim", "E", "Er", "R2_opensim", "R2", "best_lag_r_opensim", "best_lag_r"]].mean()
     rows.append(
@@ -372,9 +379,9 @@ def _statistics_table(results: StudyResults, condition: str) -> Table:
         *("peak error, ms", "peak error, % cycle", "r at best lag", "note"),
     )
     return _table(
-        f"{condition}: STDR-Net {_splitting(results)['judged']}, against OpenSim (figures: OpenSim → refined). Peak "
-        "error: mean distance of the curve's peak from that of EMG; r at best lag: correlation with EMG once the curve "
-        "is moved to where it fits best. Bold: significantly nearer to EMG.",
+        f"{condition}: {_focus(results)} {_splitting(results)['judged']}, against OpenSim (figures: OpenSim → "
+        "refined). Peak error: mean distance of the curve's peak from that of EMG; r at best lag: correlation with EMG "
+        "once the curve is moved to where it fits best. Bold: significantly nearer to EMG.",
         head,
         rows,
     )
@@ -411,14 +418,14 @@ def _baseline_table(results: StudyResults, condition: str) -> Table:
     table = results.statistics[results.statistics["condition"] == condition]
     rates = table.pivot_table(index="muscle", columns="method", values="Er", sort=False)
     methods = [method for method in results.methods if method in rates.columns]
-    network = table[table["method"] == NETWORK].set_index("muscle")
+    network = table[table["method"] == results.judged[0]].set_index("muscle")
     rows = []
     for muscle in results.muscles_of(condition):
         row = network.loc[muscle]
         better = bool(row["versus_best"] < 0 and row["versus_best_p"] < 0.05)
         cells = [Cell(muscle), *(Cell(_signed(rates.loc[muscle, method], 3)) for method in methods)]
         cells += [
-            Cell(METHODS.get(_text(row["best_baseline"]), "")),
+            Cell(results.label(_text(row["best_baseline"]))),
             Cell(_signed(row["versus_best"], 3) + _stars(row["versus_best_p"]), strong=better),
             Cell(_p(row["versus_best_p"])),
         ]
@@ -426,9 +433,9 @@ def _baseline_table(results: StudyResults, condition: str) -> Table:
     means = [_signed(rates[method].mean(), 3) for method in methods]
     rows.append(Row(_cells("mean", *means, "", _signed(network["versus_best"].mean(), 3), ""), total=True))
     return Table(
-        f"{condition}: Er of every method (OpenSim: 0), and STDR-Net against the best of them. Bold: significantly "
-        "better than the best baseline.",
-        ("muscle", *(METHODS[method] for method in methods), "best baseline", "STDR-Net less best", "p"),
+        f"{condition}: Er of every method (OpenSim: 0), and {_focus(results)} against the best baseline. Bold: "
+        "significantly better than the best baseline.",
+        ("muscle", *map(results.label, methods), "best baseline", f"{_focus(results)} less best", "p"),
         tuple(rows),
     )
 
@@ -517,7 +524,7 @@ def _cycle_table(data: Mapping[str, Any]) -> Table | None:
 
 
 def _by_line(results: StudyResults) -> str:
-    own = results.cycles[results.cycles["method"] == NETWORK]
+    own = results.cycles[results.cycles["method"] == results.judged[0]]
     people, muscles = own["subject"].nunique(), len(results.muscles)
     seconds = results.study.get("seconds")
     parts = [
@@ -567,9 +574,14 @@ def _fold(pictures: Sequence[Picture]) -> list[Picture]:
     return [replace(picture, folded=picture.key in spatial[1:]) for picture in pictures]
 
 
+def _focus(results: StudyResults) -> str:
+    """Name the method that figures and tables are about."""
+    return results.label(results.judged[0])
+
+
 def _method_name(results: StudyResults, method: str) -> str:
     named = results.study.get("methods")
-    return str(named.get(method, METHODS[method])) if isinstance(named, Mapping) else METHODS[method]
+    return str(named.get(method, results.label(method))) if isinstance(named, Mapping) else results.label(method)
 
 
 def _present(table: pandas.DataFrame, *columns: str) -> list[str]:

@@ -24,7 +24,7 @@ _NO_FILE = ("", "unassigned", "n/a", "none")
 _FILE = re.compile(r"(_files?|datafile|data_source_name)$", re.IGNORECASE)
 _OUTPUT = re.compile(r"^output_")
 #: Files that may also be the name of something that ships with the package.
-_MAY_BE_NAME = ("network_file",)
+_MAY_BE_NAME = ("bundle_file", "network_file", "initial_bundle_file")
 #: Tools that need no model.
 _MODEL_IS_OPTIONAL = ("GaitEventsTool", "STDRRefineTool")
 _NAMED_RESULTS = {("GaitEventsTool", "events_file")}

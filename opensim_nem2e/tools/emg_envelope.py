@@ -11,12 +11,13 @@ import glob
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import MissingFileError, SetupError, StorageError, did_you_mean
-from ..log import Recorder, logger
-from .properties import Property
-from .tool import Tool, write_text
+from ..log import logger
+from ..options import DirectoryPath, FilePath, Options, option
+from .accessors import EMGEnvelopeToolAccessors
+from .tool import Run, Tool, write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,95 @@ class _Recording:
     envelope: Array
 
 
-class EMGEnvelopeTool(Tool):
+@dataclass(frozen=True)
+class EnvelopeOptions(Options):
+    """How recordings become envelopes."""
+
+    results_directory: DirectoryPath = option("./", "Directory used for writing results.")
+    emg_files: tuple[FilePath, ...] = option(
+        (),
+        "Recordings of one subject (.sto, .mot, .csv, .c3d), separated by spaces; a name that holds spaces stands in "
+        "quotation marks. Names may hold '*' and '?'. Analog channels of C3D files that belong to force plates, or "
+        "are not in volts, are left out; the others are read in mV.",
+        required=True,
+    )
+    channels_file: FilePath = option(
+        "",
+        "Table (.csv) with the columns channel (its name in the recordings) and label (its name in the results, "
+        "such as soleus_r). Empty: all channels, under their own names.",
+    )
+    sampling_rate: float | None = option(
+        None,
+        "Sampling rate of tables (.csv) that have no time column. Empty: they have one.",
+        bounds="(0, Inf)",
+        unit="Hz",
+    )
+    c3d_start: Literal["zero", "first_frame"] = option(
+        "zero",
+        "Time of the first sample of a C3D file that was cut out of a longer recording. zero: 0, as OpenSim "
+        "converts such files. first_frame: the number of its first frame over the frame rate.",
+    )
+    input_type: Literal["auto", "raw", "envelope"] = option(
+        "auto",
+        "What the recordings hold. raw: EMG to be filtered. envelope: already processed, so it is only resampled "
+        "and normalised. auto: raw if half of a file's channels have a fifth of their variance or more above 20 "
+        "Hz.",
+    )
+    high_pass_frequency: float | None = option(
+        20.0,
+        "Lower corner before rectification, against movement artefacts (De Luca et al. 2010: 20; Lloyd and Besier "
+        "2003: 30). Empty: no filter.",
+        bounds=_CORNERS,
+        unit="Hz",
+    )
+    band_end_frequency: float | None = option(
+        None,
+        "Upper corner before rectification, which makes a band-pass filter (Merletti 1999: 400 to 500). Empty: none.",
+        bounds=_CORNERS,
+        unit="Hz",
+    )
+    notch_frequencies: tuple[float, ...] = option(
+        (),
+        "Mains hum to be removed, such as 50 or '50 150'. It takes EMG with it (Clancy et al. 2002). Empty: none.",
+        bounds=_CORNERS,
+        unit="Hz",
+    )
+    notch_width: float = option(2.0, "Width of a notch.", bounds="(0, 20]", unit="Hz")
+    rectification: Literal["full_wave", "rms"] = option(
+        "full_wave", "full_wave: absolute value. rms: square, and the root after the low-pass filter."
+    )
+    low_pass_frequency: float | None = option(
+        6.0,
+        "Corner after rectification (Lloyd and Besier 2003: 6; 4 to 15 are in use: the higher, the less of a "
+        "burst's edge is lost). Empty: no filter.",
+        bounds=_CORNERS,
+        unit="Hz",
+    )
+    filter_order: int = option(
+        4,
+        "Order of each zero-phase Butterworth filter, forward and backward run together; even. Its corner is where "
+        "both together lose 3 dB (Robertson and Dowling 2003).",
+        bounds="[2, 12]",
+    )
+    output_rate: float | None = option(
+        200.0, "Sampling rate of the results. Empty: that of each recording.", bounds="(0, Inf)", unit="Hz"
+    )
+    normalization: Literal["max", "mvc", "percentile", "none"] = option(
+        "max",
+        "What each channel is divided by. max: its largest envelope in all emg_files. mvc: its largest envelope in "
+        "mvc_files (maximal voluntary contractions). percentile: normalization_percentile of its envelope in all "
+        "emg_files, which one artefact cannot set. none: nothing.",
+    )
+    normalization_percentile: float = option(99.0, "For normalization percentile.", bounds="(50, 100]")
+    mvc_files: tuple[FilePath, ...] = option(
+        (), "Recordings of maximal voluntary contractions, for normalization mvc; processed as emg_files are."
+    )
+    output_precision: int = option(8, "Decimals of the results.", bounds="[1, 20]")
+    write_figures: bool = option(True, "Draw each recording with its envelopes and spectra?")
+    figure_format: Literal["png", "svg"] = option("png", "Format of the figures.")
+
+
+class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
     """Turn recordings of EMG into normalised envelopes.
 
     Parameters
@@ -60,128 +149,7 @@ class EMGEnvelopeTool(Tool):
     """
 
     tool_name = "EMGEnvelopeTool"
-    properties = (
-        Property("results_directory", "directory", "./", "Directory used for writing results."),
-        Property(
-            "emg_files",
-            "strings",
-            (),
-            "Recordings of one subject (.sto, .mot, .csv, .c3d), separated by spaces; names may hold '*' and '?' "
-            "(which also stands for a space in a name). Analog channels of C3D files that belong to force plates, or "
-            "are not in volts, are left out; the others are read in mV.",
-            required=True,
-        ),
-        Property(
-            "channels_file",
-            "file",
-            "",
-            "Table (.csv) with the columns channel (its name in the recordings) and label (its name in the results, "
-            "such as soleus_r). Empty: all channels, under their own names.",
-        ),
-        Property(
-            "sampling_rate",
-            "double",
-            None,
-            "Sampling rate of tables (.csv) that have no time column. Empty: they have one.",
-            bounds="(0, Inf)",
-            unit="Hz",
-        ),
-        Property(
-            "c3d_start",
-            "string",
-            "zero",
-            "Time of the first sample of a C3D file that was cut out of a longer recording. zero: 0, as OpenSim "
-            "converts such files. first_frame: the number of its first frame over the frame rate.",
-            choices=("zero", "first_frame"),
-        ),
-        Property(
-            "input_type",
-            "string",
-            "auto",
-            "What the recordings hold. raw: EMG to be filtered. envelope: already processed, so it is only resampled "
-            "and normalised. auto: raw if half of a file's channels have a fifth of their variance or more above 20 "
-            "Hz.",
-            choices=("auto", "raw", "envelope"),
-        ),
-        Property(
-            "high_pass_frequency",
-            "double",
-            20.0,
-            "Lower corner before rectification, against movement artefacts (De Luca et al. 2010: 20; Lloyd and Besier "
-            "2003: 30). Empty: no filter.",
-            bounds=_CORNERS,
-            unit="Hz",
-        ),
-        Property(
-            "band_end_frequency",
-            "double",
-            None,
-            "Upper corner before rectification, which makes a band-pass filter (Merletti 1999: 400 to 500). Empty: "
-            "none.",
-            bounds=_CORNERS,
-            unit="Hz",
-        ),
-        Property(
-            "notch_frequencies",
-            "doubles",
-            (),
-            "Mains hum to be removed, such as 50 or '50 150'. It takes EMG with it (Clancy et al. 2002). Empty: none.",
-            bounds=_CORNERS,
-            unit="Hz",
-        ),
-        Property("notch_width", "double", 2.0, "Width of a notch.", bounds="(0, 20]", unit="Hz"),
-        Property(
-            "rectification",
-            "string",
-            "full_wave",
-            "full_wave: absolute value. rms: square, and the root after the low-pass filter.",
-            choices=("full_wave", "rms"),
-        ),
-        Property(
-            "low_pass_frequency",
-            "double",
-            6.0,
-            "Corner after rectification (Lloyd and Besier 2003: 6; 4 to 15 are in use: the higher, the less of a "
-            "burst's edge is lost). Empty: no filter.",
-            bounds=_CORNERS,
-            unit="Hz",
-        ),
-        Property(
-            "filter_order",
-            "int",
-            4,
-            "Order of each zero-phase Butterworth filter, forward and backward run together; even. Its corner is where "
-            "both together lose 3 dB (Robertson and Dowling 2003).",
-            bounds="[2, 12]",
-        ),
-        Property(
-            "output_rate",
-            "double",
-            200.0,
-            "Sampling rate of the results. Empty: that of each recording.",
-            bounds="(0, Inf)",
-            unit="Hz",
-        ),
-        Property(
-            "normalization",
-            "string",
-            "max",
-            "What each channel is divided by. max: its largest envelope in all emg_files. mvc: its largest envelope in "
-            "mvc_files (maximal voluntary contractions). percentile: normalization_percentile of its envelope in all "
-            "emg_files, which one artefact cannot set. none: nothing.",
-            choices=("max", "mvc", "percentile", "none"),
-        ),
-        Property("normalization_percentile", "double", 99.0, "For normalization percentile.", bounds="(50, 100]"),
-        Property(
-            "mvc_files",
-            "strings",
-            (),
-            "Recordings of maximal voluntary contractions, for normalization mvc; processed as emg_files are.",
-        ),
-        Property("output_precision", "int", 8, "Decimals of the results.", bounds="[1, 20]"),
-        Property("write_figures", "bool", True, "Draw each recording with its envelopes and spectra?"),
-        Property("figure_format", "string", "png", "Format of the figures.", choices=("png", "svg")),
-    )
+    results_name = "emg"
 
     def _check(self) -> list[str]:
         faults = []
@@ -207,14 +175,11 @@ class EMGEnvelopeTool(Tool):
             )
         return faults
 
-    def _run(self) -> None:
-        recorder = Recorder()
-        with recorder.listening():
-            self._announce()
-            names = self._channel_names()
-            recordings = self._process(self._files("emg_files"), names)
-            divisors = self._divisors(recordings, self._process(self._files("mvc_files"), names))
-            self._write(recordings, divisors, recorder)
+    def _run(self, run: Run) -> None:
+        names = self._channel_names()
+        recordings = self._process(self._files("emg_files"), names)
+        divisors = self._divisors(recordings, self._process(self._files("mvc_files"), names))
+        self._write(recordings, divisors, run)
 
     def _files(self, name: str) -> list[Path]:
         """Return the files of a list, patterns expanded, each once."""
@@ -341,16 +306,14 @@ class EMGEnvelopeTool(Tool):
             divisors[label] = divisor
         return divisors
 
-    def _write(self, recordings: Sequence[_Recording], divisors: Mapping[str, float], recorder: Recorder) -> None:
+    def _write(self, recordings: Sequence[_Recording], divisors: Mapping[str, float], run: Run) -> None:
         import numpy as np
 
         from ..report.emg_figures import draw_envelopes
         from ..storage import TimeSeries, write_storage
-        from ..storage.atomic import ResultFiles
 
-        directory = self.resolve("results_directory") or self.base_directory
-        name = self.name or "emg"
-        with ResultFiles(directory) as files, files.own_names():
+        name, directory, files = run.name, run.directory, run.files
+        with files.own_names():
             for item in recordings:
                 stem = item.source.path.stem if item.source.path else name
                 scale = np.array([divisors[label] for label in item.source.labels])
@@ -375,18 +338,15 @@ class EMGEnvelopeTool(Tool):
             rows = [[label, format(value, ".9g"), self.normalization] for label, value in divisors.items()]
             table = [["label", "divisor", "normalization"], *rows]
             write_text(files.path(f"{name}_normalization.csv"), "".join(",".join(row) + "\n" for row in table))
-            write_text(
-                files.path(f"{name}_effective_setup.xml"), self.effective_setup(directory, self._in_use(directory))
-            )
+            run.resolved = dict(self._in_use(directory))
             logger.info("Wrote %d files of envelopes to '%s'.", len(recordings), directory)
-            write_text(files.path(f"{name}.log"), recorder.text)
 
     def _in_use(self, directory: Path) -> dict[str, list[str]]:
         """Return the lists of files as they were found, seen from the results."""
         from .tool import path_seen_from
 
         return {
-            name: [path_seen_from(directory, file.absolute()).replace(" ", "?") for file in self._files(name)]
+            name: [glob.escape(path_seen_from(directory, file.absolute())) for file in self._files(name)]
             for name in ("emg_files", "mvc_files")
         }
 

@@ -6,14 +6,16 @@ motion of the model (:mod:`opensim_nem2e.signals.kinematic_events`).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import MissingFileError
 from ..log import logger
-from .properties import Property
-from .tool import Tool
+from ..options import DirectoryPath, FilePath, Options, group, option
+from .accessors import GaitEventsToolAccessors
+from .tool import Run, Tool
 
 if TYPE_CHECKING:
     from ..signals.events import GaitEvents
@@ -26,36 +28,51 @@ _NEEDS = {
 }
 
 
-#: When a foot is on the ground, for every tool that finds steps in ground reactions.
-CONTACT_PROPERTIES = (
-    Property(
-        "contact_threshold",
-        "double",
-        20.0,
-        "Vertical ground reaction above which a foot is on the ground.",
-        bounds="(0, Inf)",
-        unit="N",
-    ),
-    Property(
-        "minimum_contact_duration",
-        "double",
-        0.1,
-        "Shorter contacts are not a step (debounce).",
-        bounds="[0, Inf)",
-        unit="s",
-    ),
-    Property(
-        "minimum_swing_duration",
-        "double",
-        0.1,
-        "Shorter losses of contact do not end a step (debounce).",
-        bounds="[0, Inf)",
-        unit="s",
-    ),
-)
+@dataclass(frozen=True)
+class ContactOptions(Options):
+    """When a foot is on the ground, for every tool that finds steps in ground reactions."""
+
+    contact_threshold: float = option(
+        20.0, "Vertical ground reaction above which a foot is on the ground.", bounds="(0, Inf)", unit="N"
+    )
+    minimum_contact_duration: float = option(
+        0.1, "Shorter contacts are not a step (debounce).", bounds="[0, Inf)", unit="s"
+    )
+    minimum_swing_duration: float = option(
+        0.1, "Shorter losses of contact do not end a step (debounce).", bounds="[0, Inf)", unit="s"
+    )
 
 
-class GaitEventsTool(Tool):
+@dataclass(frozen=True)
+class GaitEventsOptions(Options):
+    """What GaitEventsTool reads and writes."""
+
+    results_directory: DirectoryPath = option("./", "Directory used for writing results.")
+    method: str = option(
+        "auto",
+        "Where the events come from. external_loads: ground reactions. markers: paths of heels, toes and pelvis "
+        "(Zeni et al. 2008). model: the same from the model's motion. auto: the first of these whose files are "
+        "given.",
+        choices=("auto", *_NEEDS),
+    )
+    external_loads_file: FilePath = option("", "XML file (.xml) with the ExternalLoads of the trial.")
+    contact: ContactOptions = group(ContactOptions)
+    markers_file: FilePath = option("", "Marker paths (.trc) of the trial; y is up, as in OpenSim.")
+    heel_markers: tuple[str, ...] = option((), "Markers on the right and the left heel.", list_size=2)
+    toe_markers: tuple[str, ...] = option((), "Markers on the right and the left forefoot.", list_size=2)
+    pelvis_markers: tuple[str, ...] = option(
+        (), "Markers on the pelvis, such as the sacrum's, or both PSIS; their middle is used.", list_size=(1, None)
+    )
+    model_file: FilePath = option("", "The model (.osim), for method model.")
+    coordinates_file: FilePath = option("", "Its motion (.mot, .sto), from IK or RRA, for method model.")
+    events_file: FilePath = option(
+        "",
+        "Name of the table (.csv) that is written. Empty: the tool's name (or 'gait') and '_events.csv' in "
+        "results_directory.",
+    )
+
+
+class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
     """Find the heel strikes and toe-offs of a trial.
 
     Parameters
@@ -73,39 +90,7 @@ class GaitEventsTool(Tool):
     """
 
     tool_name = "GaitEventsTool"
-    properties = (
-        Property("results_directory", "directory", "./", "Directory used for writing results."),
-        Property(
-            "method",
-            "string",
-            "auto",
-            "Where the events come from. external_loads: ground reactions. markers: paths of heels, toes and pelvis "
-            "(Zeni et al. 2008). model: the same from the model's motion. auto: the first of these whose files are "
-            "given.",
-            choices=("auto", *_NEEDS),
-        ),
-        Property("external_loads_file", "file", "", "XML file (.xml) with the ExternalLoads of the trial."),
-        *CONTACT_PROPERTIES,
-        Property("markers_file", "file", "", "Marker paths (.trc) of the trial; y is up, as in OpenSim."),
-        Property("heel_markers", "strings", (), "Markers on the right and the left heel.", list_size=2),
-        Property("toe_markers", "strings", (), "Markers on the right and the left forefoot.", list_size=2),
-        Property(
-            "pelvis_markers",
-            "strings",
-            (),
-            "Markers on the pelvis, such as the sacrum's, or both PSIS; their middle is used.",
-            list_size=(1, None),
-        ),
-        Property("model_file", "file", "", "The model (.osim), for method model."),
-        Property("coordinates_file", "file", "", "Its motion (.mot, .sto), from IK or RRA, for method model."),
-        Property(
-            "events_file",
-            "file",
-            "",
-            "Name of the table (.csv) that is written. Empty: the tool's name (or 'gait') and '_events.csv' in "
-            "results_directory.",
-        ),
-    )
+    results_name = "gait"
 
     def _check(self) -> list[str]:
         method = self._method()
@@ -127,13 +112,11 @@ class GaitEventsTool(Tool):
         return next((method for method, needed in _NEEDS.items() if self.get(needed[0])), None)
 
     def _table_file(self) -> Path:
-        directory = self.resolve("results_directory") or self.base_directory
-        return self.resolve("events_file") or directory / f"{self.name or 'gait'}_events.csv"
+        return self.resolve("events_file") or self.results_folder / f"{self.name or self.results_name}_events.csv"
 
-    def _run(self) -> None:
+    def _run(self, run: Run) -> None:
         from ..storage.events_table import write_gait_events
 
-        self._announce()
         events = self._find()
         for side, strikes, leaves in (
             ("right", events.right, events.right_toe_offs),
@@ -149,7 +132,8 @@ class GaitEventsTool(Tool):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MissingFileError(f"The folder '{path.parent}' cannot be made: {error.strerror or error}.") from error
-        write_gait_events(path, events.table())
+        with run.files.own_names():
+            write_gait_events(run.files.path(str(path)), events.table())
         logger.info("Wrote the table of gait events '%s'.", path)
 
     def _find(self) -> GaitEvents:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from .properties import Property
+from ..options import FilePath, Options, option
 
 if TYPE_CHECKING:
     from ..estimates.mechanics import MechanicsSettings
@@ -16,107 +17,84 @@ MECHANICS_RESULTS = (
     *("_consistent_controls.sto", "_tradeoff.csv", "_emg_errors.csv", "_report.html"),
 )
 
+
 # The defaults of redistribute are measured (benchmarks/redistribution.py --settings, two real trials). Others' weight:
 # from 1 to 0.1 the refined muscles come 10 to 20 % nearer to the networks; at 0.01 only 10 to 15 % more, while others
 # move twice as far, against each other. Reserve: from 30 to 3 Nm the torques' error falls about a hundredfold, the
 # distance grows by 3 %. Filter: the others' second derivative falls by 50 to 90 %, the distances stay.
-MECHANICS_PROPERTIES = (
-    Property(
-        "check_torques",
-        "bool",
+@dataclass(frozen=True)
+class MechanicsOptions(Options):
+    """What is done with the mechanics of a refined trial."""
+
+    check_torques: bool = option(
         False,
         "Compare the joint torques that the motion needs (inverse dynamics) with those of OpenSim's and of the "
         "refined activations, by one method for both (muscles with rigid tendons)? Needs model_file and runs "
         "OpenSim. The muscles' paths are fitted once per model, which takes minutes.",
-    ),
-    Property(
-        "redistribute",
-        "bool",
+    )
+    redistribute: bool = option(
         False,
         "Also find the activations nearest to the refined ones that make the joint torques that the motion needs, and "
         "write them (name_consistent_states.sto, ..._activation.sto, ..._controls.sto) with a report? Includes the "
         "torque check and needs what it needs.",
-    ),
-    Property(
-        "unrefined_muscle_weight",
-        "double",
+    )
+    unrefined_muscle_weight: float = option(
         0.1,
         "For redistribute: what moving the activation of a muscle without a network costs, where that of a refined "
         "muscle costs 1. Smaller: refined muscles keep nearer to the networks' output, the others depart further from "
         "OpenSim's.",
         bounds="(0, Inf)",
-    ),
-    Property(
-        "unrefined_muscle_lowpass_frequency",
-        "double",
+    )
+    unrefined_muscle_lowpass_frequency: float = option(
         6.0,
         "For redistribute: low-pass cut-off frequency for OpenSim's activations of muscles without a network before "
         "they are aimed at. CMC's tremble with its windows, and what they tremble the refined muscles would have to "
         "make up for. A negative value results in no filtering.",
         unit="Hz",
-    ),
-    Property(
-        "reserve_optimal_force",
-        "double",
+    )
+    reserve_optimal_force: float = option(
         3.0,
         "For redistribute: the reserve torque at a joint that costs as much as a refined activation moved from 0 to "
         "1. Smaller: the torques are met more exactly.",
         bounds="(0, Inf)",
         unit="Nm",
-    ),
-    Property(
-        "reserve_bound",
-        "double",
+    )
+    reserve_bound: float = option(
         2.0,
         "For redistribute: largest reserve torque. Where the muscles are too weak to keep it, it is exceeded by the "
         "least there can be, and the log says where.",
         bounds="[0, Inf]",
         unit="Nm",
-    ),
-    Property(
-        "coordinates_file",
-        "file",
+    )
+    coordinates_file: FilePath = option(
         "",
         "Motion for check_torques and redistribute: the kinematics that CMC tracked (.mot or .sto). Empty: the "
         "coordinates in states_file.",
-    ),
-    Property(
-        "lowpass_cutoff_frequency_for_coordinates",
-        "double",
+    )
+    lowpass_cutoff_frequency_for_coordinates: float = option(
         6.0,
         "Low-pass cut-off frequency for filtering the coordinates in check_torques and redistribute. A negative value "
         "results in no filtering.",
         unit="Hz",
-    ),
-    Property(
-        "torque_coordinates",
-        "strings",
+    )
+    torque_coordinates: tuple[str, ...] = option(
         (),
         "Coordinates whose torques check_torques compares and redistribute makes consistent. Empty: all rotations "
         "that muscles turn and the motion tells.",
-    ),
-    Property(
-        "emg_file",
-        "file",
+    )
+    emg_file: FilePath = option(
         "",
         "Measured EMG envelopes of this trial (.sto or .mot), to compare OpenSim's, the refined and the consistent "
         "activations with. They are not used for the refinement.",
-    ),
-    Property(
-        "emg_channels_file",
-        "file",
+    )
+    emg_channels_file: FilePath = option(
         "",
         "Table of EMG channels (.csv, as for STDRTrainTool) that says which muscles a channel of emg_file stands for. "
         "Empty: the channels have the muscles' names.",
-    ),
-    Property(
-        "emg_time_offset",
-        "double",
-        0.0,
-        "EMG(t + offset) fits activation(t): the time at which emg_file is read is later by this.",
-        unit="s",
-    ),
-)
+    )
+    emg_time_offset: float = option(
+        0.0, "EMG(t + offset) fits activation(t): the time at which emg_file is read is later by this.", unit="s"
+    )
 
 
 def mechanics_faults(tool: Tool) -> list[str]:
@@ -125,7 +103,7 @@ def mechanics_faults(tool: Tool) -> list[str]:
     Parameters
     ----------
     tool : Tool
-        A tool with :data:`MECHANICS_PROPERTIES`.
+        A tool with :class:`MechanicsOptions`.
 
     Returns
     -------
@@ -150,7 +128,7 @@ def mechanics_settings(tool: Tool) -> MechanicsSettings:
     Parameters
     ----------
     tool : Tool
-        A tool with :data:`MECHANICS_PROPERTIES`.
+        A tool with :class:`MechanicsOptions`.
 
     Returns
     -------

@@ -6,13 +6,15 @@ does not need it; what is done is not done again.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CycleError, NEM2EError, SetupError
-from ..log import Recorder, logger
-from .properties import Property
-from .tool import Tool, write_text
+from ..log import logger
+from ..options import DirectoryPath, FilePath, Options, option
+from .accessors import NEM2EPipelineToolAccessors
+from .tool import Run, Tool, write_text
 
 if TYPE_CHECKING:
     from ..storage.opensim_setup import OpenSimSetup
@@ -30,7 +32,61 @@ _CMC_START = 0.03
 _FOLDERS = ("logs", "records", "setups")
 
 
-class NEM2EPipelineTool(Tool):
+@dataclass(frozen=True)
+class PipelineOptions(Options):
+    """Which steps are run, of which trials, and by whom."""
+
+    results_directory: DirectoryPath = option(
+        "./",
+        "Directory used for writing the summary, the logs of all steps and the records of what is done. The steps' "
+        "own results go where their setup files say.",
+    )
+    setup_files: tuple[FilePath, ...] = option(
+        (),
+        "Setup files of ScaleTool, InverseKinematicsTool, InverseDynamicsTool, RRATool, CMCTool, AnalyzeTool "
+        "(StaticOptimization), ForwardTool, GaitEventsTool or STDRRefineTool, in the order in which they are to be "
+        "run, separated by spaces and relative to a trial's folder; a name that holds spaces stands in quotation "
+        "marks. '*' stands for what differs between trials (*_Setup_CMC.xml). A file that several trials share "
+        "(../setup_scale.xml) is run once.",
+        required=True,
+    )
+    trial_folders: tuple[DirectoryPath, ...] = option(
+        (),
+        "Folders of the trials, separated by spaces; a name that holds spaces stands in quotation marks. They may "
+        "hold '*' and names in braces, which stand for any text without a slash: data/{subject}/{trial}. Of the "
+        "folders that fit, those are trials that hold one of the setup files. Empty: this setup file's folder is the "
+        "only trial.",
+    )
+    trials_file: FilePath = option(
+        "",
+        "Trials manifest (.csv): of the folders that fit trial_folders only those are taken whose names in braces "
+        "are in the manifest's columns of these names.",
+    )
+    refine_setup_file: FilePath = option(
+        "",
+        "STDRRefineTool setup for all trials. What it leaves empty of model_file, states_file (or "
+        "activations_file) and external_loads_file is taken from the trial's last CMCTool, or else AnalyzeTool "
+        "with StaticOptimization; its results_directory is relative to the folder of that setup file. Empty: only "
+        "what is in setup_files is run.",
+    )
+    time_limit: float = option(
+        float("inf"), "An OpenSim tool that takes longer is ended, and counts as failed.", bounds="(0, Inf]", unit="s"
+    )
+    jobs: int = option(
+        0,
+        "Steps that are run at once, each in a process of its own. 0: as many as processor cores and free memory "
+        "allow.",
+        bounds="[0, 1024]",
+    )
+    scheduler: str = option(
+        "",
+        "Address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers run the steps, or local: Dask "
+        "processes of this machine. All workers must see all files under the same names. Needs the extra "
+        "'cluster'. Empty: processes of this machine, without Dask.",
+    )
+
+
+class NEM2EPipelineTool(NEM2EPipelineToolAccessors, Tool[PipelineOptions]):
     """Run setup files of OpenSim's tools and of the refinement, one after the other, for one or many trials.
 
     Parameters
@@ -50,110 +106,38 @@ class NEM2EPipelineTool(Tool):
     """
 
     tool_name = "NEM2EPipelineTool"
-    properties = (
-        Property(
-            "results_directory",
-            "directory",
-            "./",
-            "Directory used for writing the summary, the logs of all steps and the records of what is done. The steps' "
-            "own results go where their setup files say.",
-        ),
-        Property(
-            "setup_files",
-            "strings",
-            (),
-            "Setup files of ScaleTool, InverseKinematicsTool, InverseDynamicsTool, RRATool, CMCTool, AnalyzeTool "
-            "(StaticOptimization), ForwardTool, GaitEventsTool or STDRRefineTool, in the order in which they are to be "
-            "run, separated by spaces and relative to a trial's folder. '*' stands for what differs between trials "
-            "(*_Setup_CMC.xml), '?' also for a space in a name. A file that several trials share (../setup_scale.xml) "
-            "is run once.",
-            required=True,
-        ),
-        Property(
-            "trial_folders",
-            "strings",
-            (),
-            "Folders of the trials. They may hold '*' and names in braces, which stand for any text without a slash "
-            "(also for a space): data/{subject}/{trial}. Of the folders that fit, those are trials that hold one of "
-            "the setup files. Empty: this setup file's folder is the only trial.",
-        ),
-        Property(
-            "trials_file",
-            "file",
-            "",
-            "Trials manifest (.csv): of the folders that fit trial_folders only those are taken whose names in braces "
-            "are in the manifest's columns of these names.",
-        ),
-        Property(
-            "refine_setup_file",
-            "file",
-            "",
-            "STDRRefineTool setup for all trials. What it leaves empty of model_file, states_file (or "
-            "activations_file) and external_loads_file is taken from the trial's last CMCTool, or else AnalyzeTool "
-            "with StaticOptimization; its results_directory is relative to the folder of that setup file. Empty: only "
-            "what is in setup_files is run.",
-        ),
-        Property(
-            "time_limit",
-            "double",
-            float("inf"),
-            "An OpenSim tool that takes longer is ended, and counts as failed.",
-            bounds="(0, Inf]",
-            unit="s",
-        ),
-        Property(
-            "jobs",
-            "int",
-            0,
-            "Steps that are run at once, each in a process of its own. 0: as many as processor cores and free memory "
-            "allow.",
-            bounds="[0, 1024]",
-        ),
-        Property(
-            "scheduler",
-            "string",
-            "",
-            "Address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers run the steps, or local: Dask "
-            "processes of this machine. All workers must see all files under the same names. Needs the extra "
-            "'cluster'. Empty: processes of this machine, without Dask.",
-        ),
-    )
+    results_name = "pipeline"
 
     def _check(self) -> list[str]:
         if self.trials_file and not self.trial_folders:
             return ["<trial_folders> must be given with <trials_file>: it says where a trial's files are."]
         return []
 
-    def _run(self) -> None:
+    def _run(self, run: Run) -> None:
         from .pipeline.execute import Study
         from .pipeline.plan import plan_steps
 
-        recorder = Recorder()
-        with recorder.listening():
-            self._announce()
-            results = self.resolve("results_directory") or self.base_directory
-            try:
-                for folder in _FOLDERS:
-                    (results / folder).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise NEM2EError(f"The folder '{results}' cannot be made: {error.strerror or error}.") from error
-            trials = self._find_trials(results)
-            steps = plan_steps(trials, self.base_directory)
-            logger.info("Trials: %d. Steps: %d.", len(trials), len(steps))
-            study = Study(steps, results, self.time_limit)
-            for trial in trials:
-                for fault in trial.faults:
-                    study.add_fault(trial.name, fault)
-            name = self.name or "pipeline"
-            try:
-                study.run(self._workers)
-            finally:
-                # Also of a run that is interrupted.
-                study.write(results / f"{name}_summary.csv")
-                write_text(results / f"{name}_effective_setup.xml", self.effective_setup(results))
-                study.tell()
-                logger.info("The summary is '%s'.", results / f"{name}_summary.csv")
-                write_text(results / f"{name}.log", recorder.text)
+        results = run.directory
+        try:
+            for folder in _FOLDERS:
+                (results / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NEM2EError(f"The folder '{results}' cannot be made: {error.strerror or error}.") from error
+        trials = self._find_trials(results)
+        steps = plan_steps(trials, self.base_directory)
+        logger.info("Trials: %d. Steps: %d.", len(trials), len(steps))
+        study = Study(steps, results, self.time_limit)
+        for trial in trials:
+            for fault in trial.faults:
+                study.add_fault(trial.name, fault)
+        # Also of a run that is interrupted.
+        run.keep_failed = True
+        try:
+            study.run(self._workers)
+        finally:
+            study.write(run.files.path(f"{run.name}_summary.csv"))
+            study.tell()
+            logger.info("The summary is '%s'.", results / f"{run.name}_summary.csv")
         study.judge()
 
     def _workers(self) -> LocalWorkers | ClusterWorkers:

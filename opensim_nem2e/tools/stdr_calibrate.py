@@ -14,31 +14,29 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NEM2EError, SetupError, TrainingError, did_you_mean
 from ..log import logger
-from .tool import Tool, write_text
-from .training_properties import (
-    packages,
-    provenance,
-    read_cycles,
-    results_directory,
-    select_trials,
-)
+from .training_run import packages, read_cycles, select_trials
 
 if TYPE_CHECKING:
-    from ..data.gait_cycles import TargetData
+    from ..data.gait_cycles import CycleData, MuscleCycles
     from ..methods.bundle import Bundle
     from ..methods.stdr.calibrate import Calibrated
-    from ..training.task import TrainingSettings
+    from ..methods.stdr.network import Network
+    from ..methods.stdr.options import STDROptions
+    from .stdr_train import STDRTrainTool
+    from .tool import Run
 
 
-def calibrate_bundle(tool: Tool, bundle_file: Path) -> None:
+def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: Run) -> None:
     """Calibrate the networks of the tool's initial bundle to the person whose strides the tool selects.
 
     Parameters
     ----------
-    tool : Tool
-        An STDRTrainTool.
+    tool : STDRTrainTool
+        The tool.
     bundle_file : pathlib.Path
         What is written.
+    run : Run
+        The tool's run.
 
     Raises
     ------
@@ -49,30 +47,38 @@ def calibrate_bundle(tool: Tool, bundle_file: Path) -> None:
     opensim_nem2e.errors.BundleError
         The initial bundle cannot be read.
     """
+    from ..methods.base import Run as MethodRun
     from ..methods.bundle import Bundle
     from ..methods.stdr.calibrate import FEWEST_STRIDES, calibrate
-    from ..storage.atomic import ResultFiles
 
-    initial = Bundle.load(tool.resolve("initial_bundle") or tool.initial_bundle)
+    initial = Bundle.load(tool.resolve("initial_bundle_file") or tool.initial_bundle_file)
     assert initial.path is not None
+    if initial.method.key != "stdr_net":
+        raise SetupError(
+            f"<initial_bundle_file> must be a bundle of STDR-Net to be calibrated, but that of '{initial.path}' is of "
+            f"{initial.method.label}.",
+            tool.setup_file,
+        )
     logger.info("Initial bundle: %s (%s; %s).", initial.path, initial.condition, ", ".join(initial.targets))
     tool = _with_values_of(tool, initial)
     trials = select_trials(tool)
     people = list(dict.fromkeys(trial.subject for trial in trials))
     if len(people) > 1:
         raise SetupError(
-            f"<initial_bundle> is calibrated to one person, but the strides used are of {', '.join(people)}. "
+            f"<initial_bundle_file> is calibrated to one person, but the strides used are of {', '.join(people)}. "
             "Choose one by <subjects>.",
             tool.setup_file,
         )
     motions = list(dict.fromkeys(trial.motion for trial in trials))
-    sets = _sets(tool, initial, read_cycles(tool, trials, initial.condition).targets)
-    settings = fine_tuning_settings(tool)
+    sets = _sets(tool, initial, read_cycles(tool, trials, initial.condition))
+    options = fine_tuning_options(tool)
+    numbers = {name: getattr(options, name) for name in _FIELDS}
+    how = MethodRun(tool.seed, tool.threads)
 
     logger.info("Calibrating to %s: strides of %s.", people[0], " and ".join(motions))
     found: dict[str, Calibrated] = {}
     for target, data in sets.items():
-        found[target] = calibrate(initial.network(target), data, initial.condition, initial.samples, settings)
+        found[target] = calibrate(_network(initial, target), data, options, how)
         _log(target, found[target])
     if initial.condition == "One-Quarter" and min(item.strides for item in found.values()) < FEWEST_STRIDES:
         logger.warning(
@@ -85,34 +91,29 @@ def calibrate_bundle(tool: Tool, bundle_file: Path) -> None:
             "There is a single stride for %s: how good the calibration is cannot be said.", ", ".join(single)
         )
 
-    name = tool.name or "network"
-    folder = results_directory(tool)
-    with ResultFiles(folder) as files:
-        used = {"output_bundle": bundle_file, "muscles": tuple(found), **_numbers(settings)}
-        write_text(files.path(f"{name}_effective_setup.xml"), tool.effective_setup(folder, used))
-        networks = {target: item.network for target, item in found.items()}
-        metadata = _metadata(tool, initial, sets, found, settings, bundle_file)
-        try:
-            Bundle(initial.condition, networks, metadata, initial.samples).save(bundle_file)
-        except OSError as error:
-            raise NEM2EError(f"The bundle '{bundle_file}' cannot be written: {error.strerror or error}.") from error
-    logger.info("Wrote the calibrated bundle '%s' (%d muscles). It is for %s.", bundle_file, len(networks), people[0])
-    logger.info("Wrote the setup that was run to '%s'.", folder)
+    run.tool = tool
+    run.resolved = {"output_bundle_file": bundle_file, "muscles": tuple(found), "STDRNet": numbers}
+    metadata = _metadata(tool, initial, sets, found, {**numbers, "seed": tool.seed}, bundle_file)
+    try:
+        Bundle(initial.method, initial.view, {t: item.network for t, item in found.items()}, metadata).save(bundle_file)
+    except OSError as error:
+        raise NEM2EError(f"The bundle '{bundle_file}' cannot be written: {error.strerror or error}.") from error
+    logger.info("Wrote the calibrated bundle '%s' (%d muscles). It is for %s.", bundle_file, len(found), people[0])
 
 
-def _with_values_of(tool: Tool, bundle: Bundle) -> Tool:
+def _with_values_of(tool: STDRTrainTool, bundle: Bundle) -> STDRTrainTool:
     """Copy the tool with the values that are the bundle's; a value that was given and is another is a fault."""
-    networks = [bundle.network(target) for target in bundle.targets]
+    networks = [_network(bundle, target) for target in bundle.targets]
     inputs = tuple(dict.fromkeys(name for network in networks for name in network.inputs))
     own: dict[str, list[Any]] = {
         "condition": [bundle.condition],
         "window_samples": [bundle.samples],
-        "hidden_units": list(dict.fromkeys(network.hidden for network in networks)),
-        "score_function": list(dict.fromkeys(network.score for network in networks)),
+        "STDRNet.hidden_units": list(dict.fromkeys(network.hidden for network in networks)),
+        "STDRNet.score_function": list(dict.fromkeys(network.score for network in networks)),
     }
     output = bundle.metadata["normalization"].get("output")
     if output is not None:
-        own["network_output"] = [output]
+        own["STDRNet.network_output"] = [output]
     if bundle.condition == "All-Entire":
         own["input_muscles"] = [inputs]
     faults = []
@@ -121,7 +122,7 @@ def _with_values_of(tool: Tool, bundle: Bundle) -> Tool:
         if tool.is_set(name) and given not in (None, ()) and values != [given]:
             listed = " and ".join(tool._property(name).show(value) for value in values)
             faults.append(
-                f"<{name}> must be the initial bundle's ({listed}) or be left out, "
+                f"<{name.removeprefix('STDRNet.')}> must be the initial bundle's ({listed}) or be left out, "
                 f"but {tool._property(name).show(given)} was found."
             )
     if tool.input_muscles and bundle.condition != "All-Entire":
@@ -143,14 +144,24 @@ def _with_values_of(tool: Tool, bundle: Bundle) -> Tool:
     return tool
 
 
-def _sets(tool: Tool, bundle: Bundle, targets: Mapping[str, TargetData]) -> dict[str, TargetData]:
+def _network(bundle: Bundle, target: str) -> Network:
+    from ..methods.stdr.network import Network
+
+    found = bundle.part(target)
+    assert isinstance(found, Network)
+    return found
+
+
+def _sets(tool: STDRTrainTool, bundle: Bundle, data: CycleData) -> dict[str, MuscleCycles]:
     """Keep the muscles that the bundle has networks for, with each network's own inputs."""
-    sets = {}
-    for target in bundle.targets:
-        if target in targets:
-            data, inputs = targets[target], bundle.inputs(target)
-            columns = [data.inputs.index(name) for name in inputs]
-            sets[target] = replace(data, inputs=inputs, x=data.x[:, :, columns])
+    from ..data.gait_cycles import MuscleCycles
+
+    found = {
+        target: MuscleCycles.of(data.samples, target, _network(bundle, target).view)
+        for target in bundle.targets
+        if target in data.muscles
+    }
+    sets = {target: cycles for target, cycles in found.items() if cycles.records}
     missing = [target for target in (tool.muscles or bundle.targets) if target not in sets]
     if not sets:
         raise TrainingError(
@@ -162,32 +173,27 @@ def _sets(tool: Tool, bundle: Bundle, targets: Mapping[str, TargetData]) -> dict
     return sets
 
 
-#: Fields of the training settings by their property; the others are the network's.
+#: Options of the fine-tuning; the others are the network's.
 _FIELDS = ("teacher_forcing", "epochs", "batch_size", "learning_rate", "weight_decay", "gradient_clip")
 
 
-def fine_tuning_settings(tool: Tool) -> TrainingSettings:
-    """Take the settings of the fine-tuning that were given, and the others from its own table.
+def fine_tuning_options(tool: STDRTrainTool) -> STDROptions:
+    """Take the options of the fine-tuning that were given, and the others from its own table.
 
     Parameters
     ----------
-    tool : Tool
-        Has ``TRAINING_PROPERTIES`` and ``COMPUTING_PROPERTIES``.
+    tool : STDRTrainTool
+        The tool.
 
     Returns
     -------
-    TrainingSettings
-        The settings.
+    STDROptions
+        The options.
     """
     from ..methods.stdr.calibrate import FINE_TUNING
-    from ..training.task import TrainingSettings
 
-    values: dict[str, Any] = {name: FINE_TUNING[name] if tool.get(name) is None else tool.get(name) for name in _FIELDS}
-    return TrainingSettings(**values, seed=tool.seed, threads=tool.threads)
-
-
-def _numbers(settings: TrainingSettings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in _FIELDS}
+    given = {name: tool.get(f"STDRNet.{name}") for name in _FIELDS}
+    return replace(FINE_TUNING, **{name: value for name, value in given.items() if value is not None})
 
 
 def _log(target: str, item: Calibrated) -> None:
@@ -206,19 +212,20 @@ def _log(target: str, item: Calibrated) -> None:
 
 
 def _metadata(
-    tool: Tool,
+    tool: STDRTrainTool,
     initial: Bundle,
-    sets: Mapping[str, TargetData],
+    sets: Mapping[str, MuscleCycles],
     found: Mapping[str, Calibrated],
-    settings: TrainingSettings,
+    settings: Mapping[str, Any],
     bundle_file: Path,
 ) -> dict[str, Any]:
+    from ..data.gait_cycles import describe_cycles
     from ..methods.stdr.calibrate import PRIOR_STRIDES
 
     assert initial.path is not None
     about = initial.metadata
     person = {name: tool.get(f"data_{name}") or "not stated" for name in ("description", "licence", "attribution")}
-    strides = [f"{trial.trial}/{trial.stride}" for trial in next(iter(sets.values())).trials]
+    strides = [f"{trial.trial}/{trial.stride}" for trial in next(iter(sets.values())).records]
     return {
         "name": bundle_file.stem,
         "cycle": about["cycle"],
@@ -242,10 +249,10 @@ def _metadata(
                 "validation": about["validation"],
                 **({"calibration": about["calibration"]} if "calibration" in about else {}),
             },
-            **provenance(sets),
+            **describe_cycles(sets),
             "strides": strides,
             "prior_strides": PRIOR_STRIDES,
-            "settings": {**_numbers(settings), "seed": settings.seed},
+            "settings": dict(settings),
             "muscles": {
                 target: {
                     "strides": item.strides,

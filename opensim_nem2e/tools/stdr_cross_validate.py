@@ -1,7 +1,8 @@
 """STDRCrossValidateTool: does it help on my population? The NEM2E paper's study on anyone's data.
 
-Trains networks without each subject in turn, for the input conditions of the paper, and judges them on the cycles that
-were left out, beside OpenSim itself and beside baselines that cost nothing (NEM2E paper, sections 3.2.2 and 4). Nothing
+Learns without each subject in turn, for the input conditions of the paper, and judges STDR-Net or any other method on
+the cycles that were left out, beside OpenSim itself and beside baselines that cost nothing (NEM2E paper, sections 3.2.2
+and 4). Nothing
 that is learned sees the cycles that are left out; this is checked in every fold, by replacing them
 (:func:`opensim_nem2e.evaluation.splits.check_blind`).
 """
@@ -9,43 +10,101 @@ that is learned sees the cycles that are left out; this is checked in every fold
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import OpenSimRunError
-from ..log import Recorder, logger
-from .properties import Property
-from .tool import Tool, write_text
-from .training_properties import (
-    COMPUTING_PROPERTIES,
-    CYCLES_PROPERTIES,
-    DATA_PROPERTIES,
+from ..log import logger
+from ..methods.registry import BASELINES, element_names, element_options, find_method
+from ..methods.stdr.options import STDROptions
+from ..options import DirectoryPath, FilePath, Options, group, option
+from .accessors import STDRCrossValidateToolAccessors
+from .tool import Run, Tool
+from .training_options import ComputingOptions, CyclesOptions, DataOptions, TrialsOptions
+from .training_run import (
     NOT_STATED,
-    TRAINING_PROPERTIES,
-    TRIALS_PROPERTIES,
     check_data,
-    log_settings,
+    check_methods,
+    log_options,
+    options_of,
     packages,
-    provenance,
     read_cycles,
-    recipe_of,
     results_directory,
     select_trials,
-    settings_in_use,
     train_networks,
 )
 
 if TYPE_CHECKING:
-    from ..data.gait_cycles import Dataset
+    from ..data.cycle_view import Condition
+    from ..data.gait_cycles import CycleData
     from ..evaluation.cross_validate import CrossValidation
     from ..evaluation.study import Skeleton
     from ..evaluation.study_tables import StudyTables
-    from ..methods.stdr.conditions import Condition
-
-_CONDITIONS = ("One-Quarter", "One-Entire", "All-Entire")
-_BASELINES = ("mean", "shift", "ridge")
 
 
-class STDRCrossValidateTool(Tool):
+@dataclass(frozen=True)
+class CrossValidateOptions(Options):
+    """What is compared, on which cycles, and how it is shown."""
+
+    results_directory: DirectoryPath = option("./", "Directory used for writing results.")
+    selection: TrialsOptions = group(TrialsOptions)
+    conditions: tuple[Literal["One-Quarter", "One-Entire", "All-Entire"], ...] = option(
+        ("One-Quarter", "One-Entire", "All-Entire"),
+        "Inputs of the networks to compare. One-Quarter: a quarter of the gait cycle of the target muscle. "
+        "One-Entire: the entire cycle of the target muscle. All-Entire: the entire cycle of all muscles.",
+        required=True,
+    )
+    cycles: CyclesOptions = group(CyclesOptions)
+    splitting: Literal[
+        "leave_one_subject_out", "leave_one_laboratory_out", "leave_one_speed_out", "leave_one_trial_out"
+    ] = option(
+        "leave_one_subject_out",
+        "What is left out of training and judged. leave_one_subject_out: all cycles of one subject at a time, as "
+        "in the paper. leave_one_laboratory_out: all cycles of one dataset of the manifest at a time, which is harder. "
+        "leave_one_speed_out, leave_one_trial_out: all cycles at one speed (rounded to 0.1 m/s), or "
+        "of one trial, which is easier, because the person is seen in training.",
+    )
+    methods: tuple[str, ...] = option(
+        ("stdr_net",),
+        "What is judged, by keys: stdr_net, or methods of other packages that are installed. Figures show the first. "
+        "The options of each stand in an element of their own, such as <STDRNet>.",
+        required=True,
+    )
+    baselines: tuple[str, ...] = option(
+        BASELINES,
+        "What the networks have to beat besides OpenSim, in the same folds. mean: the mean EMG cycle of the "
+        "training cycles. shift: OpenSim's activation, moved by the lag that fits the training cycles best. ridge: "
+        "ridge regression on the network's own input, its penalty chosen by leaving out one training subject at a "
+        "time.",
+        choices=BASELINES,
+    )
+    stdr_net: STDROptions = group(STDROptions, element="STDRNet", formerly_flat=True)
+    seeds: tuple[int, ...] = option(
+        (0,),
+        "Seeds of the networks. Every network is trained once with each; results are means over "
+        "them, and their spread shows how much of a result is chance of the training. The same seeds on the same "
+        "machine give the same bits.",
+        bounds="[0, 9223372036854775807]",
+        required=True,
+    )
+    computing: ComputingOptions = group(ComputingOptions)
+    data: DataOptions = group(DataOptions)
+    write_report: bool = option(
+        True, "Whether figures (SVG and PNG) and a report (HTML) are written. 'opensim-nem2e report' makes them again."
+    )
+    skeleton_model_file: FilePath = option(
+        "",
+        "Model (.osim) that the figures of spatial attention show with the muscles of highest weight. None: only "
+        "the weights are shown.",
+    )
+    skeleton_motion_file: FilePath = option("", "Motion (.mot, .sto) or states of that model.")
+    skeleton_time_range: tuple[float, ...] = option(
+        (), "Start and end of one gait cycle of the right limb in that motion. Empty: the whole file is one.", unit="s"
+    )
+
+
+class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOptions]):
     """Find out by cross-validation whether networks refine the activations of people they have not seen.
 
     Parameters
@@ -66,82 +125,22 @@ class STDRCrossValidateTool(Tool):
     """
 
     tool_name = "STDRCrossValidateTool"
-    properties = (
-        Property("results_directory", "directory", "./", "Directory used for writing results."),
-        *TRIALS_PROPERTIES,
-        Property(
-            "conditions",
-            "strings",
-            _CONDITIONS,
-            "Inputs of the networks to compare. One-Quarter: a quarter of the gait cycle of the target muscle. "
-            "One-Entire: the entire cycle of the target muscle. All-Entire: the entire cycle of all muscles.",
-            choices=_CONDITIONS,
-            required=True,
-        ),
-        *CYCLES_PROPERTIES,
-        Property(
-            "splitting",
-            "string",
-            "leave_one_subject_out",
-            "What is left out of training and judged. leave_one_subject_out: all cycles of one subject at a time, as "
-            "in the paper. leave_one_speed_out, leave_one_trial_out: all cycles at one speed (rounded to 0.1 m/s), or "
-            "of one trial, which is easier, because the person is seen in training.",
-            choices=("leave_one_subject_out", "leave_one_speed_out", "leave_one_trial_out"),
-        ),
-        Property(
-            "baselines",
-            "strings",
-            _BASELINES,
-            "What the networks have to beat besides OpenSim, in the same folds. mean: the mean EMG cycle of the "
-            "training cycles. shift: OpenSim's activation, moved by the lag that fits the training cycles best. ridge: "
-            "ridge regression on the network's own input, its penalty chosen by leaving out one training subject at a "
-            "time.",
-            choices=_BASELINES,
-        ),
-        *TRAINING_PROPERTIES,
-        Property(
-            "seeds",
-            "doubles",
-            (0.0,),
-            "Seeds of the networks, whole numbers. Every network is trained once with each; results are means over "
-            "them, and their spread shows how much of a result is chance of the training. The same seeds on the same "
-            "machine give the same bits.",
-            bounds="[0, 9007199254740991]",
-            required=True,
-        ),
-        *COMPUTING_PROPERTIES,
-        *DATA_PROPERTIES,
-        Property(
-            "write_report",
-            "bool",
-            True,
-            "Whether figures (SVG and PNG) and a report (HTML) are written. 'opensim-nem2e report' makes them again.",
-        ),
-        Property(
-            "skeleton_model_file",
-            "file",
-            "",
-            "Model (.osim) that the figures of spatial attention show with the muscles of highest weight. None: only "
-            "the weights are shown.",
-        ),
-        Property(
-            "skeleton_motion_file",
-            "file",
-            "",
-            "Motion (.mot, .sto) or states of that model.",
-        ),
-        Property(
-            "skeleton_time_range",
-            "doubles",
-            (),
-            "Start and end of one gait cycle of the right limb in that motion. Empty: the whole file is one.",
-            unit="s",
-        ),
-    )
+    results_name = "study"
+
+    @classmethod
+    def group_options(cls, element_name: str) -> type[Options] | None:
+        """Find the declaration of a method's options by its element."""
+        return element_options(element_name)
+
+    @classmethod
+    def group_names(cls) -> Iterable[str]:
+        """Name the elements of all methods' options."""
+        return element_names()
 
     def _check(self) -> list[str]:
         faults = check_data(self, self.conditions)
-        for name in ("conditions", "baselines", "seeds"):
+        faults += check_methods(self, "methods", self.methods)
+        for name in ("conditions", "methods", "baselines", "seeds"):
             shown = self._property(name).format(self.get(name)).split()
             faults += [f"<{name}> names '{value}' twice." for value in dict.fromkeys(shown) if shown.count(value) > 1]
         if bool(self.skeleton_model_file) != bool(self.skeleton_motion_file):
@@ -150,36 +149,28 @@ class STDRCrossValidateTool(Tool):
         if cycle and not (len(cycle) == 2 and cycle[0] < cycle[1]):
             found = " ".join(f"{value:g}" for value in cycle)
             faults.append(f"<skeleton_time_range> must be a start and a later end, but '{found}' was found.")
-        broken = [value for value in self.seeds if value != int(value)]
-        faults += [f"<seeds> must be whole numbers, but '{value:g}' was found." for value in broken]
         return faults
 
-    def _run(self) -> None:
-        recorder = Recorder()
-        with recorder.listening():
-            self._announce()
-            self._study(recorder)
-
-    def _study(self, recorder: Recorder) -> None:
+    def _run(self, run: Run) -> None:
         from ..evaluation.cross_validate import CrossValidation
         from ..evaluation.study_tables import StudyTables, write_json
-        from ..storage.atomic import ResultFiles
 
         begun = time.monotonic()
         skeleton = self._skeleton()
         trials = select_trials(self)
-        datasets: dict[Condition, Dataset] = {}
+        datasets: dict[Condition, CycleData] = {}
         for condition in self.conditions:
             # Every condition reads the same files: what is to be said of them is logged once.
             logged = {note for dataset in datasets.values() for note in dataset.notes}
             datasets[condition] = read_cycles(self, trials, condition, logged)
-        seeds = [int(seed) for seed in self.seeds]
+        seeds = list(self.seeds)
         study = CrossValidation(
-            {condition: dataset.targets for condition, dataset in datasets.items()},
-            {condition: recipe_of(self, condition, seeds[0]) for condition in self.conditions},
+            datasets,
+            {key: options_of(self, key) for key in self.methods},
             seeds,
             self.splitting,
-            self.baselines,
+            [key for key in self.baselines if key not in self.methods],
+            self.threads,
         )
         for condition, unsplit in study.unsplit.items():
             logger.warning(
@@ -195,40 +186,44 @@ class STDRCrossValidateTool(Tool):
             "when to stop) change when the cycles that are left out are replaced by random numbers."
         )
 
-        name = self.name or "study"
-        folder = results_directory(self)
-        with ResultFiles(folder) as files, files.own_names():
-            log_settings(self)
-            logger.info(
-                "Training %d networks (%s; %d seed%s; %s).",
-                len(study.jobs),
-                ", ".join(self.conditions),
-                len(seeds),
-                "s" if len(seeds) > 1 else "",
-                self.splitting.replace("_", " "),
-            )
-            pool = train_networks(self, study.jobs, study.weights, study.most_epochs, name)
-            tables = StudyTables(study.outcomes)
+        name, folder, files = run.name, run.directory, run.files
+        with files.own_names():
+            for key in self.methods:
+                log_options(self, key)
+            pool = None
+            if study.jobs:
+                logger.info(
+                    "Training %d networks (%s; %d seed%s; %s).",
+                    len(study.jobs),
+                    ", ".join(self.conditions),
+                    len(seeds),
+                    "s" if len(seeds) > 1 else "",
+                    self.splitting.replace("_", " "),
+                )
+                pool = train_networks(self, study.jobs, study.weights, study.most_epochs, name)
+            tables = StudyTables(study.outcomes, self.methods)
             tables.write(files, name)
             muscles = tuple(dict.fromkeys(outcome.muscle for outcome in study.outcomes))
-            setup = self.effective_setup(folder, {"muscles": muscles, **settings_in_use(self)})
-            write_text(files.path(f"{name}_effective_setup.xml"), setup)
+            run.resolved = {"muscles": muscles}
+            for key in self.methods:
+                if find_method(key).element:
+                    run.resolved[find_method(key).element] = asdict(options_of(self, key))
             described = self._description(study, datasets, tables, self._say(tables, name))
             described["seconds"] = round(time.monotonic() - begun, 3)
             write_json(files.path(f"{name}_study.json"), described)
             if skeleton is not None:
                 skeleton.write(files.path(f"{name}_skeleton.json"))
-            files.path(f"{name}.log").write_text(recorder.text, encoding="utf-8")
         if skeleton is None:
             # That of another run does not belong to these results.
-            (folder / f"{name}_skeleton.json").unlink(missing_ok=True)
-        # Only now: a run that is killed before its last file is written has them for the next.
-        pool.remove_folders()
+            run.afterwards(lambda: (folder / f"{name}_skeleton.json").unlink(missing_ok=True))
+        # Only when all is written: a run that is killed before has them for the next.
+        if pool is not None:
+            run.afterwards(pool.remove_folders)
         if self.write_report:
             from ..evaluation.study import read_study
             from ..report.study_report import write_report
 
-            write_report(read_study(folder, name))
+            run.afterwards(lambda: write_report(read_study(folder, name)))
 
     def _skeleton(self) -> Skeleton | None:
         """Read the model of the figures, before training: what is wrong with it is known now, not hours later."""
@@ -248,51 +243,62 @@ class STDRCrossValidateTool(Tool):
 
     def _say(self, tables: StudyTables, name: str) -> list[str]:
         """Tell the log what came out; the last lines say in words what it is worth."""
-        from ..evaluation.statistics import NETWORK, listed, shortcut_verdicts, verdicts
+        from ..evaluation.statistics import listed, shortcut_verdicts, verdicts
         from ..evaluation.study_tables import SPLITTING_MEANINGS
 
-        network = tables.statistics[tables.statistics["method"] == NETWORK]
+        where = SPLITTING_MEANINGS[self.splitting][1]
         columns = ("muscle", "subjects", "E_opensim", "E", "Er", "Er_low", "Er_high", "p", "d", "R2")
-        for condition, part in network.groupby("condition", sort=False):
-            logger.info("%s, STDR-Net %s (Er = E / E_opensim - 1):", condition, SPLITTING_MEANINGS[self.splitting][1])
+        judged = tables.statistics[tables.statistics["method"].isin(self.methods)]
+        for (condition, method), part in judged.groupby(["condition", "method"], sort=False):
+            logger.info("%s, %s %s (Er = E / E_opensim - 1):", condition, tables.labels[method], where)
             for line in listed(part, [*columns, "best_baseline", "Er_best_baseline", "versus_best_p"]):
                 logger.info("%s", line)
             for note in dict.fromkeys(f"{row.muscle}: {row.note}" for row in part.itertuples() if row.note):
                 logger.info("%s", note)
-        for text in shortcut_verdicts(tables.shortcut):
+        for text in shortcut_verdicts(tables.shortcut, tables.labels):
             logger.info("%s", text)
         logger.info("The results are in '%s', their names begin with '%s'.", results_directory(self), name)
-        said = verdicts(tables.statistics, SPLITTING_MEANINGS[self.splitting][1])
+        said = verdicts(tables.statistics, where, tables.labels)
         for text in said:
             logger.info("%s", text)
         return said
 
     def _description(
-        self, study: CrossValidation, datasets: dict[Condition, Dataset], tables: StudyTables, said: list[str]
+        self, study: CrossValidation, datasets: dict[Condition, CycleData], tables: StudyTables, said: list[str]
     ) -> dict[str, Any]:
         """Say all that the tables do not: settings, data, and what is to be read with the numbers."""
+        from ..data.gait_cycles import describe_cycles
         from ..evaluation.statistics import WHY_PAIRED
-        from ..evaluation.study_tables import METHODS, reproducibility, splitting_words
+        from ..evaluation.study_tables import reproducibility, splitting_words
 
-        settings = settings_in_use(self)
-        cycles, subjects = tables.cycles, tables.subjects
+        options = {key: asdict(options_of(self, key)) for key in self.methods}
+        settings = {name: value for name, value in self.values().items() if not isinstance(value, dict)}
+        stopping = any(found.get("early_stopping_patience") for found in options.values())
+        subjects = tables.subjects
         return {
             "tool": self.tool_name,
-            "name": self.name or "study",
+            "name": self.name or self.results_name,
             "verdicts": said,
-            "settings": {**self.values(), **settings, "seeds": list(study.seeds)},
+            "settings": {**settings, **options[self.methods[0]], "seeds": list(study.seeds)},
             "conditions": list(dict.fromkeys(subjects["condition"])),
             "muscles": list(dict.fromkeys(subjects["muscle"])),
             "subjects": list(dict.fromkeys(subjects["subject"])),
             "seeds": list(study.seeds),
             "splitting": splitting_words(self.splitting, self.emg_normalization),
-            "methods": {key: text for key, text in METHODS.items() if key in set(cycles["method"])},
+            "judged": list(self.methods),
+            "methods": tables.descriptions(),
+            "options": options,
+            "styles": tables.styles(),
+            "citations": tables.citations(),
             "networks": len(study.jobs),
             "data": {
                 **{name: self.get(f"data_{name}") or NOT_STATED for name in ("description", "licence", "attribution")},
                 "conditions": {
-                    condition: {**provenance(dataset.targets), "notes": list(dataset.notes)}
-                    for condition, dataset in datasets.items()
+                    condition: {
+                        **describe_cycles({muscle: data.cycles(muscle) for muscle in data.muscles}),
+                        "notes": list(data.notes),
+                    }
+                    for condition, data in datasets.items()
                 },
             },
             "baselines": tables.baseline_choices(),
@@ -301,7 +307,7 @@ class STDRCrossValidateTool(Tool):
             "cycles that are left out as they are and once with random numbers in their place, and was the same to the "
             "last bit.",
             "validation_loss": "of the training subject that decides when to stop"
-            if settings["early_stopping_patience"]
+            if stopping
             else "of the cycles that are left out; recorded only, nothing hangs on it",
             "comparison_of_conditions": WHY_PAIRED,
             "best_baseline": "The baseline with the lowest Er, OpenSim itself (Er = 0) among them, chosen on the very "

@@ -8,16 +8,18 @@ and its GUI open.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import SetupError
-from ..log import Recorder, logger
-from .gait_events import CONTACT_PROPERTIES
-from .mechanics_options import MECHANICS_PROPERTIES, MECHANICS_RESULTS, mechanics_faults, mechanics_settings
-from .properties import Property
-from .tool import Tool, path_seen_from, write_text
+from ..log import logger
+from ..options import DirectoryPath, FilePath, Options, group, option
+from .accessors import STDRRefineToolAccessors
+from .gait_events import ContactOptions
+from .mechanics_options import MECHANICS_RESULTS, MechanicsOptions, mechanics_faults, mechanics_settings
+from .tool import Run, Tool, path_seen_from
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +47,149 @@ _RESULTS = (
 )
 
 
-class STDRRefineTool(Tool):
+@dataclass(frozen=True)
+class RefineOptions(Options):
+    """What is refined, by what, and what is written."""
+
+    results_directory: DirectoryPath = option("./", "Directory used for writing results.")
+    model_file: FilePath = option(
+        "",
+        "Name of the .osim file of the simulation. Optional: it supplies the muscles' names, bounds and time "
+        "constants; without it the defaults below are used.",
+    )
+    states_file: FilePath = option(
+        "", "States file (_states.sto) written by CMC. Give this, or controls_file, or activations_file."
+    )
+    controls_file: FilePath = option(
+        "",
+        "Controls file (_controls.sto or ControlSet .xml) written by CMC. Beside states_file: the file whose "
+        "columns for reserves and residuals are carried over to the refined controls (found by itself if it lies "
+        "beside the states file under CMC's name). Alone: activations are computed from its excitations through "
+        "the activation dynamics.",
+    )
+    activations_file: FilePath = option(
+        "", "Activations written by StaticOptimization (_StaticOptimization_activation.sto) or a Moco solution."
+    )
+    bundle_file: FilePath = option(
+        "gait",
+        "Network bundle (.safetensors) written by STDRTrainTool, or the name of a bundle that ships with the package.",
+        may_be_name=True,
+        required=True,
+        formerly=("network_file",),
+    )
+    muscles: tuple[str, ...] = option(
+        (),
+        "Muscles to refine: names of the model (soleus_r) or standard names (soleus, both limbs). Empty: all for "
+        "which the bundle has a network.",
+    )
+    muscle_names_file: FilePath = option(
+        "",
+        "Table (.csv with the columns model_muscle, standard_name) that adds to or replaces entries of the "
+        "package's own table of muscle names.",
+    )
+    initial_time: float = option(
+        float("-inf"), "Initial time of the refinement. Earlier samples keep OpenSim's values.", unit="s"
+    )
+    final_time: float = option(
+        float("inf"), "Final time of the refinement. Later samples keep OpenSim's values.", unit="s"
+    )
+    cycle_source: Literal["auto", "external_loads", "events", "times", "whole_file"] = option(
+        "auto",
+        "Where the gait cycles come from. external_loads: heel strikes are found in the ground reactions. "
+        "events: they are read from events_file. times: they are listed below. whole_file: the file (or "
+        "initial_time to final_time) is one cycle. auto: events if events_file is given, else external_loads if "
+        "external_loads_file is given, else times if heel strikes are given.",
+    )
+    events_file: FilePath = option("", "Table (.csv) of gait events, as written by GaitEventsTool and edited by hand.")
+    external_loads_file: FilePath = option("", "XML file (.xml) with the ExternalLoads of the simulation.")
+    contact: ContactOptions = group(ContactOptions)
+    right_heel_strikes: tuple[float, ...] = option(
+        (), "Times of successive right heel strikes, for cycle_source times.", unit="s"
+    )
+    left_heel_strikes: tuple[float, ...] = option(
+        (), "Times of successive left heel strikes, for cycle_source times.", unit="s"
+    )
+    whole_file_leading_limb: Literal["right", "left"] = option(
+        "right",
+        "For cycle_source whole_file: the limb whose heel strike begins the file. The other limb's cycle is the "
+        "same stretch of time rolled by half a cycle, as in symmetrical gait.",
+    )
+    whole_file_heel_strike: float = option(
+        float("-inf"),
+        "For cycle_source whole_file: when the leading limb strikes the ground, if not at the beginning of the "
+        "file (a simulation from mid-stance to mid-stance). Its cycle is then rolled to begin there: this assumes "
+        "that the motion repeats itself.",
+        unit="s",
+    )
+    roll_incomplete_cycles: bool = option(
+        False,
+        "If a limb has no complete cycle but strikes the ground within a complete cycle of the other limb, take "
+        "that stretch of time as its cycle, rolled so that it begins with the limb's own heel strike? This assumes "
+        "that the motion repeats itself. Useful where the simulation covers one gait cycle only.",
+    )
+    minimum_cycle_duration: float = option(
+        0.4, "Shorter cycles are left alone (with whole_file: only warned of).", bounds="(0, Inf)", unit="s"
+    )
+    maximum_cycle_duration: float = option(
+        2.5,
+        "Longer cycles are left alone, as a heel strike was missed (with whole_file: only warned of).",
+        bounds="(0, Inf)",
+        unit="s",
+    )
+    maximum_cycle_deviation: float = option(
+        0.2,
+        "By how much a cycle found in the ground reactions or in a table of events may differ from the limb's "
+        "median cycle, as a fraction of it; where it differs more, a contact was missed or wrong. Looked at from "
+        "five cycles on. Heel strikes that are listed in the setup are trusted.",
+        bounds="(0, Inf]",
+    )
+    cycle_tolerance: float = option(
+        0.04,
+        "By how much a cycle may begin before the file or end after it; the file's first or last value is held "
+        "there. CMC's results begin 0.03 s after its initial_time, so a simulation from heel strike to heel strike "
+        "needs some.",
+        bounds="[0, 0.2]",
+        unit="s",
+    )
+    crossfade_duration: float = option(
+        0.05,
+        "Time over which neighbouring cycles, and refined and unrefined samples, are blended.",
+        bounds="[0, Inf)",
+        unit="s",
+    )
+    interpolation: Literal["pchip", "linear"] = option(
+        "pchip",
+        "How the network's samples are brought back onto the file's time base. pchip: smooth, without overshoot.",
+    )
+    minimum_activation: float = option(
+        0.01,
+        "Lower bound of refined activations where model_file does not say (OpenSim's default for muscles).",
+        bounds="[0, 1)",
+    )
+    activation_time_constant: float = option(
+        0.01,
+        "Time constant of activation where model_file does not say (default of Millard2012EquilibriumMuscle).",
+        bounds="(0, Inf)",
+        unit="s",
+    )
+    deactivation_time_constant: float = option(
+        0.04,
+        "Time constant of deactivation where model_file does not say (default of Millard2012EquilibriumMuscle).",
+        bounds="(0, Inf)",
+        unit="s",
+    )
+    output_precision: int = option(
+        8,
+        "Decimals of refined columns. Columns that are not refined keep the digits of the input file.",
+        bounds="[1, 20]",
+    )
+    write_attention: bool = option(False, "Write the attention weights (name_attention.sto)?")
+    write_figures: bool = option(False, "Draw a before/after figure for each muscle group?")
+    figure_format: Literal["png", "svg"] = option("png", "Format of the figures.")
+    mechanics: MechanicsOptions = group(MechanicsOptions)
+
+
+class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
     """Refine the muscle activations of a simulation with networks trained on measured EMG.
 
     Parameters
@@ -66,242 +210,7 @@ class STDRRefineTool(Tool):
     """
 
     tool_name = "STDRRefineTool"
-    properties = (
-        Property(
-            "results_directory",
-            "directory",
-            "./",
-            "Directory used for writing results.",
-        ),
-        Property(
-            "model_file",
-            "file",
-            "",
-            "Name of the .osim file of the simulation. Optional: it supplies the muscles' names, bounds and time "
-            "constants; without it the defaults below are used.",
-        ),
-        Property(
-            "states_file",
-            "file",
-            "",
-            "States file (_states.sto) written by CMC. Give this, or controls_file, or activations_file.",
-        ),
-        Property(
-            "controls_file",
-            "file",
-            "",
-            "Controls file (_controls.sto or ControlSet .xml) written by CMC. Beside states_file: the file whose "
-            "columns for reserves and residuals are carried over to the refined controls (found by itself if it lies "
-            "beside the states file under CMC's name). Alone: activations are computed from its excitations through "
-            "the activation dynamics.",
-        ),
-        Property(
-            "activations_file",
-            "file",
-            "",
-            "Activations written by StaticOptimization (_StaticOptimization_activation.sto) or a Moco solution.",
-        ),
-        Property(
-            "network_file",
-            "file",
-            "gait",
-            "Network bundle (.safetensors) written by STDRTrainTool, or the name of a bundle that ships with the "
-            "package.",
-            may_be_name=True,
-            required=True,
-        ),
-        Property(
-            "muscles",
-            "strings",
-            (),
-            "Muscles to refine: names of the model (soleus_r) or standard names (soleus, both limbs). Empty: all for "
-            "which the bundle has a network.",
-        ),
-        Property(
-            "muscle_names_file",
-            "file",
-            "",
-            "Table (.csv with the columns model_muscle, standard_name) that adds to or replaces entries of the "
-            "package's own table of muscle names.",
-        ),
-        Property(
-            "initial_time",
-            "double",
-            float("-inf"),
-            "Initial time of the refinement. Earlier samples keep OpenSim's values.",
-            unit="s",
-        ),
-        Property(
-            "final_time",
-            "double",
-            float("inf"),
-            "Final time of the refinement. Later samples keep OpenSim's values.",
-            unit="s",
-        ),
-        Property(
-            "cycle_source",
-            "string",
-            "auto",
-            "Where the gait cycles come from. external_loads: heel strikes are found in the ground reactions. "
-            "events: they are read from events_file. times: they are listed below. whole_file: the file (or "
-            "initial_time to final_time) is one cycle. auto: events if events_file is given, else external_loads if "
-            "external_loads_file is given, else times if heel strikes are given.",
-            choices=("auto", "external_loads", "events", "times", "whole_file"),
-        ),
-        Property(
-            "events_file",
-            "file",
-            "",
-            "Table (.csv) of gait events, as written by GaitEventsTool and edited by hand.",
-        ),
-        Property(
-            "external_loads_file",
-            "file",
-            "",
-            "XML file (.xml) with the ExternalLoads of the simulation.",
-        ),
-        *CONTACT_PROPERTIES,
-        Property(
-            "right_heel_strikes",
-            "doubles",
-            (),
-            "Times of successive right heel strikes, for cycle_source times.",
-            unit="s",
-        ),
-        Property(
-            "left_heel_strikes",
-            "doubles",
-            (),
-            "Times of successive left heel strikes, for cycle_source times.",
-            unit="s",
-        ),
-        Property(
-            "whole_file_leading_limb",
-            "string",
-            "right",
-            "For cycle_source whole_file: the limb whose heel strike begins the file. The other limb's cycle is the "
-            "same stretch of time rolled by half a cycle, as in symmetrical gait.",
-            choices=("right", "left"),
-        ),
-        Property(
-            "whole_file_heel_strike",
-            "double",
-            float("-inf"),
-            "For cycle_source whole_file: when the leading limb strikes the ground, if not at the beginning of the "
-            "file (a simulation from mid-stance to mid-stance). Its cycle is then rolled to begin there: this assumes "
-            "that the motion repeats itself.",
-            unit="s",
-        ),
-        Property(
-            "roll_incomplete_cycles",
-            "bool",
-            False,
-            "If a limb has no complete cycle but strikes the ground within a complete cycle of the other limb, take "
-            "that stretch of time as its cycle, rolled so that it begins with the limb's own heel strike? This assumes "
-            "that the motion repeats itself. Useful where the simulation covers one gait cycle only.",
-        ),
-        Property(
-            "minimum_cycle_duration",
-            "double",
-            0.4,
-            "Shorter cycles are left alone (with whole_file: only warned of).",
-            bounds="(0, Inf)",
-            unit="s",
-        ),
-        Property(
-            "maximum_cycle_duration",
-            "double",
-            2.5,
-            "Longer cycles are left alone, as a heel strike was missed (with whole_file: only warned of).",
-            bounds="(0, Inf)",
-            unit="s",
-        ),
-        Property(
-            "maximum_cycle_deviation",
-            "double",
-            0.2,
-            "By how much a cycle found in the ground reactions or in a table of events may differ from the limb's "
-            "median cycle, as a fraction of it; where it differs more, a contact was missed or wrong. Looked at from "
-            "five cycles on. Heel strikes that are listed in the setup are trusted.",
-            bounds="(0, Inf]",
-        ),
-        Property(
-            "cycle_tolerance",
-            "double",
-            0.04,
-            "By how much a cycle may begin before the file or end after it; the file's first or last value is held "
-            "there. CMC's results begin 0.03 s after its initial_time, so a simulation from heel strike to heel strike "
-            "needs some.",
-            bounds="[0, 0.2]",
-            unit="s",
-        ),
-        Property(
-            "crossfade_duration",
-            "double",
-            0.05,
-            "Time over which neighbouring cycles, and refined and unrefined samples, are blended.",
-            bounds="[0, Inf)",
-            unit="s",
-        ),
-        Property(
-            "interpolation",
-            "string",
-            "pchip",
-            "How the network's samples are brought back onto the file's time base. pchip: smooth, without overshoot.",
-            choices=("pchip", "linear"),
-        ),
-        Property(
-            "minimum_activation",
-            "double",
-            0.01,
-            "Lower bound of refined activations where model_file does not say (OpenSim's default for muscles).",
-            bounds="[0, 1)",
-        ),
-        Property(
-            "activation_time_constant",
-            "double",
-            0.01,
-            "Time constant of activation where model_file does not say (default of Millard2012EquilibriumMuscle).",
-            bounds="(0, Inf)",
-            unit="s",
-        ),
-        Property(
-            "deactivation_time_constant",
-            "double",
-            0.04,
-            "Time constant of deactivation where model_file does not say (default of Millard2012EquilibriumMuscle).",
-            bounds="(0, Inf)",
-            unit="s",
-        ),
-        Property(
-            "output_precision",
-            "int",
-            8,
-            "Decimals of refined columns. Columns that are not refined keep the digits of the input file.",
-            bounds="[1, 20]",
-        ),
-        Property(
-            "write_attention",
-            "bool",
-            False,
-            "Write the attention weights (name_attention.sto)?",
-        ),
-        Property(
-            "write_figures",
-            "bool",
-            False,
-            "Draw a before/after figure for each muscle group?",
-        ),
-        Property(
-            "figure_format",
-            "string",
-            "png",
-            "Format of the figures.",
-            choices=("png", "svg"),
-        ),
-        *MECHANICS_PROPERTIES,
-    )
-
+    result_endings = _RESULTS
     # --- the run -----------------------------------------------------------------------------------------------
 
     def _check(self) -> list[str]:
@@ -428,17 +337,15 @@ class STDRRefineTool(Tool):
             if source != its_source and self.get(name) and not used_elsewhere:
                 logger.info("<%s>: not used, as <cycle_source> is %s.", name, source)
 
-    def _run(self) -> None:
+    def _run(self, run: Run) -> None:
         from ..estimates.mechanics import examine_mechanics
 
-        recorder = Recorder()
-        with recorder.listening():
-            self._announce()
-            estimate, writer, model = self._estimate()
-            activations = estimate.as_activations(writer.muscles)
-            settings = mechanics_settings(self)
-            mechanics = examine_mechanics(writer.trial, writer.muscles, activations, model, settings)
-            self._write(estimate, writer, mechanics, recorder)
+        estimate, writer, model = self._estimate()
+        run.name = writer.name
+        activations = estimate.as_activations(writer.muscles)
+        settings = mechanics_settings(self)
+        mechanics = examine_mechanics(writer.trial, writer.muscles, activations, model, settings)
+        self._write(estimate, writer, mechanics, run)
 
     def _estimate(self) -> tuple[Estimate, EstimateWriter, OsimModel | None]:
         """Read everything and apply the networks; nothing is written yet."""
@@ -475,8 +382,8 @@ class STDRRefineTool(Tool):
     def _load_bundle(self) -> Bundle:
         from ..methods.bundle import Bundle
 
-        path = self.resolve("network_file")
-        bundle = Bundle.load(path if path is not None else self.network_file)
+        path = self.resolve("bundle_file")
+        bundle = Bundle.load(path if path is not None else self.bundle_file)
         logger.info("Network bundle: %s (%s; %s).", bundle.path, bundle.provenance.label, ", ".join(bundle.targets))
         logger.info("It was trained on: %s", bundle.metadata["data"]["description"])
         logger.info(
@@ -519,17 +426,15 @@ class STDRRefineTool(Tool):
 
     # --- results -----------------------------------------------------------------------------------------------
 
-    def _write(self, estimate: Estimate, writer: EstimateWriter, mechanics: Mechanics, recorder: Recorder) -> None:
-        """Write every result, or none."""
+    def _write(self, estimate: Estimate, writer: EstimateWriter, mechanics: Mechanics, run: Run) -> None:
+        """Write every result."""
         from ..estimates.summary import MuscleChange, summarise, summary_table
         from ..estimates.trust import log_trust
-        from ..storage.atomic import ResultFiles
         from ..storage.tables import write_rows
 
-        directory = self.resolve("results_directory")
-        assert directory is not None
-        name, trial, activations = writer.name, writer.trial, mechanics.activations
-        with ResultFiles(directory) as files, files.own_names():
+        files, name, trial = run.files, run.name, writer.trial
+        activations = mechanics.activations
+        with files.own_names():
             writer.write_activations(files, activations)
             writer.write_estimate(files, estimate)
             if self.write_attention:
@@ -548,22 +453,15 @@ class STDRRefineTool(Tool):
 
                 write_torque_report(files, name, mechanics, check, self.figure_format)
             log_trust(estimate)
-            write_text(files.path(f"{name}_effective_setup.xml"), self._effective(directory, trial))
-            for path in files.finals:
-                logger.info("Writing '%s'.", path)
-            for path in (directory / f"{name}{ending}" for ending in _RESULTS if ending != ".log"):
-                if path.exists() and path not in files.finals:
-                    logger.warning("'%s' is of an earlier run: this one did not write such a file.", path)
-            write_text(files.path(f"{name}.log"), recorder.text)
-        logger.info("Results are in '%s'.", directory)
+        run.resolved = self._resolved(run.directory, trial)
 
-    def _effective(self, directory: Path, trial: SimulatedTrial) -> str:
-        """Return the setup that was run, with what it left open filled in."""
+    def _resolved(self, directory: Path, trial: SimulatedTrial) -> dict[str, Any]:
+        """Return what the setup left open."""
         resolved: dict[str, Any] = {"cycle_source": self._cycle_source()}
         if not self.controls_file and trial.controls is not None and not trial.controls_are_source:
             assert trial.controls.path is not None
             resolved["controls_file"] = path_seen_from(directory, trial.controls.path)
-        return self.effective_setup(directory, resolved)
+        return resolved
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -1,51 +1,98 @@
-"""STDRTrainTool: train STDR-Net on simulated activations and measured EMG.
+"""STDRTrainTool: train STDR-Net, or any other method, on simulated activations and measured EMG.
 
-Reads the trials manifest (see :mod:`opensim_nem2e.data.manifest`), trains one network per target muscle and writes
-them, with everything needed to use and to judge them, as one bundle for STDRRefineTool.
-
-The settings of the NEM2E paper (section 3.2.1: 700 hidden units, 700 epochs, batch size 1) are the preset ``paper``;
-the default is ``fast`` (:mod:`opensim_nem2e.methods.stdr.presets`). What the paper leaves open says so in its comment.
+Reads the trials manifest (see :mod:`opensim_nem2e.data.manifest`), learns every target muscle and writes what was
+learned, with everything needed to use and to judge it, as one bundle for STDRRefineTool.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import NEM2EError, TrainingError
 from ..log import logger
-from .properties import Property
-from .tool import Tool, write_text
-from .training_properties import (
-    COMPUTING_PROPERTIES,
-    CYCLES_PROPERTIES,
-    DATA_PROPERTIES,
-    NO_TRAINING_SETTINGS,
+from ..methods.registry import element_names, element_options, find_method
+from ..methods.stdr.options import STDROptions
+from ..options import DirectoryPath, FilePath, Options, group, option
+from .accessors import STDRTrainToolAccessors
+from .tool import Run, Tool
+from .training_options import NO_TRAINING_SETTINGS, ComputingOptions, CyclesOptions, DataOptions, TrialsOptions
+from .training_run import (
     NOT_STATED,
-    SEED_PROPERTY,
-    TRAINING_PROPERTIES,
-    TRIALS_PROPERTIES,
     check_data,
-    log_settings,
+    check_methods,
+    log_options,
+    options_of,
     packages,
-    provenance,
     read_cycles,
-    recipe_of,
     results_directory,
     select_trials,
-    settings_in_use,
     train_networks,
 )
 
 if TYPE_CHECKING:
-    from ..data.gait_cycles import Dataset, TargetData
-    from ..methods.bundle import Network
-    from ..methods.stdr.method import Recipe, SubjectErrors
+    from ..data.gait_cycles import CycleData
+    from ..evaluation.bundle_training import BundleTraining, SubjectErrors
     from ..training.task import Trained
 
 
-class STDRTrainTool(Tool):
+@dataclass(frozen=True)
+class TrainOptions(Options):
+    """What networks are trained on, how, and where they are written."""
+
+    results_directory: DirectoryPath = option("./", "Directory used for writing results.")
+    selection: TrialsOptions = group(TrialsOptions)
+    hold_out_subjects: tuple[str, ...] = option(
+        (), "Subjects that no network is trained on; their errors are written to the bundle's validation figures."
+    )
+    method: str = option(
+        "stdr_net",
+        "What is learned, by its key: stdr_net (networks with attention), mean (the mean EMG profile), shift, ridge, "
+        "or a method of another package that is installed. Its options stand in an element of their own, such as "
+        "<STDRNet>.",
+    )
+    condition: Literal["One-Quarter", "One-Entire", "All-Entire"] = option(
+        "One-Entire",
+        "Input of a network. One-Quarter: a quarter of the gait cycle of the target muscle. One-Entire: the entire "
+        "cycle of the target muscle. All-Entire: the entire cycle of all muscles.",
+    )
+    cycles: CyclesOptions = group(CyclesOptions)
+    initial_bundle_file: FilePath = option(
+        "",
+        "Network bundle (.safetensors), or the name of a bundle that ships with the package, whose networks are "
+        "calibrated to one person instead of training new ones: the strides used (<subjects>, <motions>, <trials>, "
+        "<strides>) must be of one person. Three strides or more of the motion that will be refined are advised; "
+        "one is enough. Condition, window_samples, input_muscles, hidden_units, score_function and network_output "
+        "are the bundle's, and the preset has no meaning. Empty: new networks are trained.",
+        may_be_name=True,
+        formerly=("initial_bundle",),
+    )
+    stdr_net: STDROptions = group(STDROptions, element="STDRNet", formerly_flat=True)
+    seed: int = option(
+        0,
+        "Seed of the first weights, the order of the data, and what else is drawn. The same seed on the same "
+        "machine gives the same bits.",
+        bounds="[0, 9223372036854775807]",
+    )
+    validate: Literal["none", "leave_one_subject_out"] = option(
+        "none",
+        "How the error on unseen people is estimated for the bundle's validation figures. "
+        "leave_one_subject_out: networks are trained without each subject in turn (as many times the work as there "
+        "are subjects). none: not at all.",
+    )
+    computing: ComputingOptions = group(ComputingOptions)
+    output_bundle_file: FilePath = option(
+        "",
+        "Name of the network bundle (.safetensors) that is written. Empty: the tool's name (or 'network') in "
+        "results_directory.",
+        formerly=("output_bundle",),
+    )
+    data: DataOptions = group(DataOptions)
+
+
+class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
     """Train networks that refine OpenSim's muscle activations toward measured EMG.
 
     Parameters
@@ -65,194 +112,160 @@ class STDRTrainTool(Tool):
     """
 
     tool_name = "STDRTrainTool"
-    properties = (
-        Property("results_directory", "directory", "./", "Directory used for writing results."),
-        *TRIALS_PROPERTIES,
-        Property(
-            "hold_out_subjects",
-            "strings",
-            (),
-            "Subjects that no network is trained on; their errors are written to the bundle's validation figures.",
-        ),
-        Property(
-            "condition",
-            "string",
-            "One-Entire",
-            "Input of a network. One-Quarter: a quarter of the gait cycle of the target muscle. One-Entire: the entire "
-            "cycle of the target muscle. All-Entire: the entire cycle of all muscles.",
-            choices=("One-Quarter", "One-Entire", "All-Entire"),
-        ),
-        *CYCLES_PROPERTIES,
-        Property(
-            "initial_bundle",
-            "file",
-            "",
-            "Network bundle (.safetensors), or the name of a bundle that ships with the package, whose networks are "
-            "calibrated to one person instead of training new ones: the strides used (<subjects>, <motions>, <trials>, "
-            "<strides>) must be of one person. Three strides or more of the motion that will be refined are advised; "
-            "one is enough. Condition, window_samples, input_muscles, hidden_units, score_function and network_output "
-            "are the bundle's, and the preset has no meaning. Empty: new networks are trained.",
-            may_be_name=True,
-        ),
-        *TRAINING_PROPERTIES,
-        SEED_PROPERTY,
-        Property(
-            "validate",
-            "string",
-            "none",
-            "How the error on unseen people is estimated for the bundle's validation figures. "
-            "leave_one_subject_out: networks are trained without each subject in turn (as many times the work as there "
-            "are subjects). none: not at all.",
-            choices=("none", "leave_one_subject_out"),
-        ),
-        *COMPUTING_PROPERTIES,
-        Property(
-            "output_bundle",
-            "file",
-            "",
-            "Name of the network bundle (.safetensors) that is written. Empty: the tool's name (or 'network') in "
-            "results_directory.",
-        ),
-        *DATA_PROPERTIES,
-    )
+    results_name = "network"
+
+    @classmethod
+    def group_options(cls, element_name: str) -> type[Options] | None:
+        """Find the declaration of a method's options by its element."""
+        return element_options(element_name)
+
+    @classmethod
+    def group_names(cls) -> Iterable[str]:
+        """Name the elements of all methods' options."""
+        return element_names()
 
     def _check(self) -> list[str]:
         # With an initial bundle, its condition counts.
-        faults = check_data(self, ["All-Entire"] if self.initial_bundle else [self.condition])
-        if self.initial_bundle:
+        faults = check_data(self, ["All-Entire"] if self.initial_bundle_file else [self.condition])
+        faults += check_methods(self, "method", [self.method])
+        if self.initial_bundle_file:
             faults += [
-                f"<{name}> has no meaning with <initial_bundle> and must be left out."
-                for name in ("hold_out_subjects", "early_stopping_patience")
-                if self.get(name)
+                f"<{name}> has no meaning with <initial_bundle_file> and must be left out."
+                for name, given in (
+                    ("hold_out_subjects", self.hold_out_subjects),
+                    ("early_stopping_patience", self.get("STDRNet.early_stopping_patience")),
+                )
+                if given
             ]
+            if self.method != "stdr_net":
+                faults.append(f"<method> must be stdr_net with <initial_bundle_file>, but '{self.method}' was found.")
             if self.validate != "none":
                 faults.append(
-                    "<validate> must be none with <initial_bundle>: strides of the person are left out instead."
+                    "<validate> must be none with <initial_bundle_file>: strides of the person are left out instead."
                 )
-        bundle = self.resolve("output_bundle")
+        bundle = self.resolve("output_bundle_file")
         if bundle is not None:
             if bundle.suffix != ".safetensors":
-                faults.append(f"<output_bundle> must end in '.safetensors', but '{bundle.name}' was found.")
+                faults.append(f"<output_bundle_file> must end in '.safetensors', but '{bundle.name}' was found.")
             if bundle.is_dir():
-                faults.append(f"<output_bundle> must be a file, but '{bundle}' is a directory.")
+                faults.append(f"<output_bundle_file> must be a file, but '{bundle}' is a directory.")
             elif bundle.parent != results_directory(self) and not bundle.parent.is_dir():
-                faults.append(f"<output_bundle>: the folder '{bundle.parent}' does not exist.")
+                faults.append(f"<output_bundle_file>: the folder '{bundle.parent}' does not exist.")
         return faults
 
-    def _run(self) -> None:
-        if self.initial_bundle:
+    def _run(self, run: Run) -> None:
+        if self.initial_bundle_file:
             from .stdr_calibrate import calibrate_bundle
 
-            calibrate_bundle(self, self._bundle_file)
+            calibrate_bundle(self, self._bundle_file, run)
             return
-        from ..evaluation.bundle_training import Study
-        from ..storage.atomic import ResultFiles
+        from ..evaluation.bundle_training import BundleTraining
+        from ..methods.base import Run as MethodRun
 
         trials = select_trials(self, also={"hold_out_subjects": "subject"})
-        dataset = read_cycles(self, trials, self.condition)
-        recipe = recipe_of(self, self.condition, self.seed)
-        train_sets, held_out = self._split(dataset)
+        data = read_cycles(self, trials, self.condition)
+        method, options = find_method(self.method), options_of(self, self.method)
+        training = BundleTraining(
+            method,
+            options,
+            data.samples,
+            data.view,
+            self._muscles(data),
+            MethodRun(self.seed, self.threads),
+            self.hold_out_subjects,
+            self.validate == "leave_one_subject_out",
+        )
+        training.check()
 
-        study = Study(train_sets, held_out, recipe, self.validate == "leave_one_subject_out")
-        study.check()
-
-        name = self.name or "network"
         bundle_file = self._bundle_file
-        with ResultFiles(results_directory(self)) as files:
-            log_settings(self)
-            logger.info(
-                "Training %d network%s (%s, %d hidden units, up to %d epochs).",
-                len(study.jobs),
-                "s" if len(study.jobs) > 1 else "",
-                recipe.condition,
-                recipe.settings.hidden,
-                study.most_epochs,
-            )
-            pool = train_networks(self, study.jobs, study.weights, study.most_epochs, name)
-            networks = study.networks
-            validation = _validation(study.errors)
-            _log_validation(validation)
-            _write_csv(
-                files.path(f"{name}_training_history.csv"),
-                [row for target, trained in study.trained.items() for row in _history_rows(target, trained)],
-            )
-            if any(study.errors.values()):
-                _write_csv(files.path(f"{name}_validation.csv"), _error_rows(study.errors))
-            resolved = {"output_bundle": bundle_file, "muscles": tuple(networks), **settings_in_use(self)}
-            setup = self.effective_setup(results_directory(self), resolved)
-            write_text(files.path(f"{name}_effective_setup.xml"), setup)
-            self._save(networks, dataset, train_sets, recipe, validation, bundle_file)
-        # Only now: a run that is killed before its last file is written has them for the next.
-        pool.remove_folders()
-        logger.info("Wrote the network bundle '%s' (%d muscles).", bundle_file, len(networks))
-        logger.info("Wrote the loss histories and the setup that was run to '%s'.", results_directory(self))
+        log_options(self, self.method)
+        if training.jobs:
+            count = len(training.jobs)
+            networks = f"{count} network{'s' if count > 1 else ''}"
+            logger.info("Training %s (%s, up to %d epochs).", networks, self.condition, training.most_epochs)
+            pool = train_networks(self, training.jobs, training.weights, training.most_epochs, run.name)
+            # Only when all is written: a run that is killed before has them for the next.
+            run.afterwards(pool.remove_folders)
+        training.finish()
+        validation = _validation(training.errors)
+        _log_validation(validation, method.label)
+        history = [row for target, trained in training.trained.items() for row in _history_rows(target, trained)]
+        if history:
+            _write_csv(run.files.path(f"{run.name}_training_history.csv"), history)
+        if any(training.errors.values()):
+            _write_csv(run.files.path(f"{run.name}_validation.csv"), _error_rows(training.errors))
+        run.resolved = {"output_bundle_file": bundle_file, "muscles": tuple(training.parts)}
+        if method.element:
+            run.resolved[method.element] = asdict(options)
+        self._save(training, data, validation, bundle_file)
+        logger.info("Wrote the bundle '%s' (%s; %d muscles).", bundle_file, method.label, len(training.parts))
 
     @property
     def _bundle_file(self) -> Path:
-        return self.resolve("output_bundle") or results_directory(self) / f"{self.name or 'network'}.safetensors"
+        return (
+            self.resolve("output_bundle_file")
+            or results_directory(self) / f"{self.name or self.results_name}.safetensors"
+        )
 
-    def _split(self, dataset: Dataset) -> tuple[dict[str, TargetData], dict[str, TargetData]]:
-        train_sets, held_out = {}, {}
-        for target, data in dataset.targets.items():
-            train_sets[target], held_out[target] = data.leave_out(self.hold_out_subjects)
-        empty = [target for target, data in train_sets.items() if not data.trials]
+    def _muscles(self, data: CycleData) -> list[str]:
+        """Name the muscles that are left with cycles to learn from once subjects are held out."""
+        from ..data.gait_cycles import MuscleCycles
+
+        train, _ = data.samples.leave_out(self.hold_out_subjects)
+        cycles = {muscle: MuscleCycles.of(train, muscle, data.view) for muscle in data.muscles}
+        empty = [muscle for muscle, found in cycles.items() if not found.records]
         if empty and self.muscles:
             raise TrainingError(f"Without the held-out subjects there are no data for {', '.join(empty)}.")
-        for target in empty:
-            logger.warning("Without the held-out subjects there are no data for %s: no network is trained.", target)
-            del train_sets[target], held_out[target]
-        if not train_sets:
+        for muscle in empty:
+            logger.warning("Without the held-out subjects there are no data for %s: it is not learned.", muscle)
+        left = [muscle for muscle in data.muscles if muscle not in empty]
+        if not left:
             raise TrainingError("Without the held-out subjects there are no data to train on.")
-        single = [target for target, data in train_sets.items() if len(set(data.subjects.tolist())) == 1]
+        single = [muscle for muscle in left if len(set(cycles[muscle].subjects.tolist())) == 1]
         if single:
             logger.warning(
                 "Only one subject has data for %s: what these networks learn may fit nobody else.", ", ".join(single)
             )
-        return train_sets, held_out
+        return left
 
-    def _save(
-        self,
-        networks: Mapping[str, Network],
-        dataset: Dataset,
-        train_sets: Mapping[str, TargetData],
-        recipe: Recipe,
-        validation: Mapping[str, Any],
-        path: Path,
-    ) -> None:
+    def _save(self, training: BundleTraining, data: CycleData, validation: Mapping[str, Any], path: Path) -> None:
+        from ..data.gait_cycles import describe_cycles
         from ..methods.bundle import Bundle
 
         for name in ("data_licence", "data_attribution"):
             if not self.get(name):
                 logger.warning("<%s> is not given: the bundle will say '%s'.", name, NOT_STATED)
+        options = asdict(training.options)
+        settings = {name: value for name, value in self.values().items() if not isinstance(value, dict)}
         metadata = {
             "name": path.stem,
             "cycle": {
                 "definition": "heel strike to the next heel strike of the same side; the muscles of that side are "
                 "'ipsi', those of the other side 'contra'",
-                "sampling": f"linear interpolation at linspace(start, end, {dataset.samples})",
+                "sampling": f"linear interpolation at linspace(start, end, {data.view.cycle_samples})",
             },
             "normalization": {
                 "activation": "none",
                 "emg": self.emg_normalization,
                 "emg_time_offset": self.use_emg_time_offset,
-                "output": recipe.output,
+                **({"output": options["network_output"]} if "network_output" in options else {}),
             },
             "data": {
                 "description": self.data_description or NOT_STATED,
                 "licence": self.data_licence or NOT_STATED,
                 "attribution": self.data_attribution or NOT_STATED,
-                **provenance(train_sets),
-                "notes": list(dataset.notes),
+                **describe_cycles({muscle: training.cycles(muscle) for muscle in training.muscles}),
+                "notes": list(data.notes),
             },
             "training": {
                 name: list(value) if isinstance(value, tuple) else value
-                for name, value in {**self.values(), **settings_in_use(self)}.items()
-                if name not in NO_TRAINING_SETTINGS | {"output_bundle"}
+                for name, value in {**settings, **options}.items()
+                if name not in NO_TRAINING_SETTINGS | {"output_bundle_file"}
             },
             "packages": packages(),
             "validation": validation,
         }
-        bundle = Bundle(recipe.condition, networks, metadata, recipe.samples)
+        bundle = Bundle(training.method, data.view, training.parts, metadata)
         try:
             bundle.save(path)
         except OSError as error:
@@ -290,7 +303,7 @@ def _error_rows(errors: Mapping[str, Iterable[SubjectErrors]]) -> list[dict[str,
 
 
 def _validation(errors: Mapping[str, list[SubjectErrors]]) -> dict[str, Any]:
-    from ..methods.stdr.method import summarise
+    from ..evaluation.bundle_training import summarise
 
     done = {method: items for method, items in errors.items() if items}
     rows = [{k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()} for row in _error_rows(done)]
@@ -303,7 +316,7 @@ def _validation(errors: Mapping[str, list[SubjectErrors]]) -> dict[str, Any]:
     }
 
 
-def _log_validation(validation: Mapping[str, Any]) -> None:
+def _log_validation(validation: Mapping[str, Any], label: str) -> None:
     from ..methods.bundle import VALIDATION_METHODS
 
     for method in VALIDATION_METHODS:
@@ -324,8 +337,9 @@ def _log_validation(validation: Mapping[str, Any]) -> None:
         total = validation[method]["ALL"]
         if total["E_refined"] >= total["E_mean"]:
             logger.warning(
-                "On unseen subjects the networks are no better than the mean EMG cycle of the training data: "
-                "they have learned little more than the average waveform."
+                "On unseen subjects %s is no better than the mean EMG cycle of the training data: little more than the "
+                "average waveform was learned.",
+                label,
             )
 
 

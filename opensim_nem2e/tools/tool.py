@@ -1,33 +1,38 @@
-"""The base class of all tools: a table of properties and a run.
+"""The base class of all tools: declared options and a run.
 
-A subclass states its table and implements ``_run``::
+A tool declares its options as a dataclass (:mod:`opensim_nem2e.options`) and implements ``_run``::
 
-    class STDRRefineTool(Tool):
-        \"\"\"Refine ...\"\"\"
+    @dataclass(frozen=True)
+    class WalkOptions(Options):
+        results_directory: DirectoryPath = option("./", "Directory used for writing results.")
+        initial_time: float = option(float("-inf"), "First time that is used.", unit="s")
 
-        properties = (
-            Property("results_directory", "directory", "./", "Directory used for writing results."),
-            Property("initial_time", "double", "-Inf", "First time that is refined.", unit="s"),
-        )
 
-        def _run(self) -> None: ...
+    class WalkTool(Tool[WalkOptions]):
+        def _run(self, run: Run) -> None:
+            run.files.path("walk.txt").write_text("done")
 
-The module of a tool imports NumPy and everything heavier inside functions, so that ``print-xml`` and ``info``
-stay quick.
+The log, the results directory and the setup that was run are the base class's affair. The module of a tool imports
+NumPy and everything heavier inside functions, so that ``print-xml`` and ``info`` stay quick.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 from .. import __version__
 from ..errors import MissingFileError, NEM2EError, SetupError, did_you_mean
-from ..log import audible, logger
+from ..log import Recorder, audible, logger
+from ..options import Element, Options, Property, Values, layout_of, option_at
 from . import registry
-from .properties import Property, SetupDocument, document_text, read_document, read_values
+from .properties import SetupDocument, attribute_faults, document_text, in_brackets, read_document, read_values
+
+if TYPE_CHECKING:
+    from ..storage.atomic import ResultFiles
 
 #: Names of OpenSim's own accessors that do not follow from the property's name (AbstractTool, InverseKinematicsTool).
 _OPENSIM_ACCESSORS = {
@@ -37,55 +42,116 @@ _OPENSIM_ACCESSORS = {
     "final_time": ("EndTime",),
 }
 
+Declared = TypeVar("Declared", bound=Options)
 
-class Tool:
+
+@dataclass
+class Run:
+    """One run of a tool, while it lasts.
+
+    Parameters
+    ----------
+    files : ResultFiles
+        The results, which all appear when the run ends without an error.
+    name : str
+        What their names begin with: the tool's name, or the one that it has where none was given.
+    tool : Tool
+        The tool as it is run, whose setup is kept with the results.
+    resolved : dict of str to object
+        Values that the run settled on in place of the ones given (a default that means "find out"), for that setup.
+    keep_failed : bool
+        Whether results, setup and log are also kept of a run that fails or is interrupted from here on.
+    """
+
+    files: ResultFiles
+    name: str
+    tool: Tool[Any]
+    resolved: dict[str, Any] = field(default_factory=dict)
+    keep_failed: bool = False
+    _afterwards: list[Callable[[], object]] = field(default_factory=list)
+
+    @property
+    def directory(self) -> Path:
+        """The results directory."""
+        return self.files.directory
+
+    def afterwards(self, action: Callable[[], object]) -> None:
+        """Do something once all results are there.
+
+        Parameters
+        ----------
+        action : callable
+            What to do.
+        """
+        self._afterwards.append(action)
+
+
+class Tool(Generic[Declared]):
     """A tool as OpenSim knows it: read from a setup file or built in code, then run.
 
-    Every property of the table is an attribute (``tool.states_file``), and has OpenSim's accessors
-    (``setStatesFile``, ``getStatesFile``; for a file also ``setStatesFileName``) as well as
-    ``set_states_file`` and ``get_states_file``. Values are checked when they are set.
+    Every option is an attribute (``tool.states_file``), and has OpenSim's accessors (``setStatesFile``,
+    ``getStatesFile``; for a file also ``setStatesFileName``) as well as ``set_states_file`` and ``get_states_file``.
+    Values are checked when they are set. An option in an element of its own is ``STDRNet.hidden_units`` for
+    :meth:`get` and :meth:`set`; see also :meth:`group` and :meth:`set_group`.
 
     Parameters
     ----------
     setup_file : str or os.PathLike, optional
         A setup file to read. Relative paths in it are relative to its folder. Without it, all properties have
         their defaults, and relative paths are relative to the working directory.
+    name : str
+        The tool's name, in place of the setup file's.
+    **values : object
+        Values of options, in place of the setup file's.
 
     Raises
     ------
     opensim_nem2e.errors.SetupError
-        The setup file's faults, all of them.
+        The setup file's faults, all of them, or a value that is not acceptable.
     opensim_nem2e.errors.MissingFileError
         There is no such file.
     """
 
     #: The element's name in a setup file; the class's name unless a subclass says otherwise.
     tool_name: ClassVar[str] = "Tool"
-    #: The table.
+    #: What results are called where the tool has no name; the tool's class name unless a subclass says otherwise.
+    results_name: ClassVar[str] = "Tool"
+    #: What a run may leave behind, after its name; of what this one does not write, an earlier run's is pointed out.
+    result_endings: ClassVar[tuple[str, ...]] = ()
+    #: The declared options.
+    declaration: ClassVar[type[Options]] = Options
+    #: The options that stand in no element of their own.
     properties: ClassVar[tuple[Property, ...]] = ()
-
-    _table: ClassVar[dict[str, Property]] = {}
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        if "tool_name" not in cls.__dict__:
-            cls.tool_name = cls.__name__
-        table = {prop.name: prop for prop in cls.properties}
-        if len(table) < len(cls.properties):
-            raise TypeError(f"{cls.__name__}: two properties have the same name.")
-        for name in table:
+        for name in ("tool_name", "results_name"):
+            if name not in cls.__dict__:
+                setattr(cls, name, cls.__name__)
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            if get_origin(base) is Tool:
+                (cls.declaration,) = get_args(base)
+        layout = layout_of(cls.declaration)
+        cls.properties = layout.properties
+        for name in [row.name for row in layout.rows] + list(layout.old_names):
             if hasattr(Tool, name):
                 raise TypeError(f"{cls.__name__}: a property may not be called '{name}'.")
-        cls._table = table
         for prop in cls.properties:
-            _add_accessors(cls, prop)
+            _add_accessors(cls, prop.name, prop, f"{prop.full_comment} Default: {prop.show(prop.default)}")
+        for old, path in layout.old_names.items():
+            _add_accessors(cls, old, option_at(cls.declaration, path), f"The old name of ``{'.'.join(path)}``.")
 
-    def __init__(self, setup_file: str | os.PathLike[str] | None = None):
+    def __init__(self, setup_file: str | os.PathLike[str] | None = None, *, name: str | None = None, **values: Any):
         self._name = ""
         self._setup_file: Path | None = None
-        self._given: dict[str, Any] = {}
+        self._values = Values(self.declaration, self.tool_name)
+        self._notes: dict[str, None] = {}
         if setup_file is not None:
             self._read(read_document(setup_file))
+        if name is not None:
+            self.name = name
+        for option, value in values.items():
+            self.set(option, value)
 
     def __repr__(self) -> str:
         parts = [f"name={self._name!r}"] if self._name else []
@@ -93,17 +159,14 @@ class Tool:
             parts.append(f"setup_file={os.fspath(self._setup_file)!r}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        # A misspelt property must not become a new attribute that nobody reads.
-        if not name.startswith("_") and not hasattr(type(self), name):
-            raise self._no_attribute(name)
-        super().__setattr__(name, value)
+    if not TYPE_CHECKING:
+        # Hidden from type checkers, which would take them for leave to use any name.
 
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any: ...
-
-    else:
+        def __setattr__(self, name: str, value: Any) -> None:
+            # A misspelt property must not become a new attribute that nobody reads.
+            if not name.startswith("_") and not hasattr(type(self), name):
+                raise self._no_attribute(name)
+            super().__setattr__(name, value)
 
         def __getattr__(self, name: str) -> Any:
             """Answer a misspelt name with the closest one."""
@@ -153,68 +216,174 @@ class Tool:
         """The folder that relative paths are relative to: the setup file's, or the working directory."""
         return Path.cwd() if self._setup_file is None else self._setup_file.parent
 
-    def get(self, name: str) -> Any:
-        """Return a property's value by name.
+    @property
+    def results_folder(self) -> Path:
+        """Where results are written: ``results_directory``, or the base directory; it need not exist."""
+        has = any(prop.name == "results_directory" for prop in self.properties)
+        return (self.resolve("results_directory") if has else None) or self.base_directory
 
-        Parameters
-        ----------
-        name : str
-            The property.
+    @classmethod
+    def group_names(cls) -> Iterable[str]:
+        """Name the elements that :meth:`group_options` knows, for ``info`` and "did you mean".
 
         Returns
         -------
-        bool, int, float, str or tuple
-            The value that was given, or the default.
+        iterable of str
+            Elements that are not part of the declaration.
         """
-        prop = self._property(name)
-        return self._given.get(name, prop.default)
+        return ()
 
-    def set(self, name: str, value: Any) -> None:
-        """Set a property by name.
+    @classmethod
+    def group_options(cls, element_name: str) -> type[Options] | None:
+        """Find the declaration of an element of options that is known at run time only.
+
+        Parameters
+        ----------
+        element_name : str
+            The element's name in a setup file.
+
+        Returns
+        -------
+        type or None
+            A dataclass of options; None if there is no such element.
+        """
+        return None
+
+    def options(self) -> Declared:
+        """Return the present values of all declared options.
+
+        Returns
+        -------
+        Options
+            An instance of the tool's dataclass.
+        """
+        options: Declared = self._values.options()
+        return options
+
+    def group(self, element_name: str) -> Any:
+        """Return the present values of an element of options.
+
+        Parameters
+        ----------
+        element_name : str
+            The element.
+
+        Returns
+        -------
+        Options
+            An instance of its dataclass.
+
+        Raises
+        ------
+        opensim_nem2e.errors.SetupError
+            The tool has no such element.
+        """
+        return self._element(element_name)[0].options()
+
+    def set_group(self, element_name: str, options: Options | None = None, **values: Any) -> None:
+        """Set options of an element.
+
+        Parameters
+        ----------
+        element_name : str
+            The element.
+        options : Options, optional
+            An instance of its dataclass, of which the values count that are no defaults.
+        **values : object
+            Single values.
+
+        Raises
+        ------
+        opensim_nem2e.errors.SetupError
+            The tool has no such element, or a value is not acceptable.
+        """
+        element, known = self._element(element_name)
+        if options is not None:
+            if not isinstance(options, element.declaration):
+                raise SetupError(
+                    f"{element.owner} takes {element.declaration.__name__}, but {type(options).__name__} was found."
+                )
+            for prop in layout_of(element.declaration).own:
+                if getattr(options, prop.name) != prop.default:
+                    element.set(prop.name, getattr(options, prop.name))
+        for name, value in values.items():
+            element.set(name, value)
+        if not known:
+            self._values.elements[element_name] = element
+
+    def groups_given(self) -> tuple[str, ...]:
+        """Name the elements of options that are known at run time only and were given.
+
+        Returns
+        -------
+        tuple of str
+            Their names, in the order in which they were given.
+        """
+        declared = {element.name for element in layout_of(self.declaration).elements}
+        return tuple(name for name in self._values.elements if name not in declared)
+
+    def get(self, name: str) -> Any:
+        """Return an option's value by name.
 
         Parameters
         ----------
         name : str
-            The property.
+            The option; one in an element as ``element.option``.
+
+        Returns
+        -------
+        bool, int, float, str, tuple or None
+            The value that was given, or the default.
+        """
+        values, own = self._holder(name)
+        return values.get(own)
+
+    def set(self, name: str, value: Any) -> None:
+        """Set an option by name.
+
+        Parameters
+        ----------
+        name : str
+            The option; one in an element as ``element.option``.
         value : object
-            The new value; see :meth:`opensim_nem2e.tools.properties.Property.convert`.
+            The new value; see :meth:`opensim_nem2e.options.Property.convert`.
 
         Raises
         ------
         opensim_nem2e.errors.SetupError
             The value is not acceptable.
         """
-        prop = self._property(name)
-        try:
-            self._given[name] = prop.convert(value)
-        except ValueError as error:
-            raise SetupError(f"{self.tool_name}: <{name}> {error}") from None
+        values, own = self._holder(name)
+        values.set(own, value)
+        if "." in name:
+            self._values.elements.setdefault(name.split(".")[0], values)
 
     def is_set(self, name: str) -> bool:
-        """Tell whether a property was given, in the setup file or in code, rather than left at its default.
+        """Tell whether an option was given, in the setup file or in code, rather than left at its default.
 
         Parameters
         ----------
         name : str
-            The property.
+            The option; one in an element as ``element.option``.
 
         Returns
         -------
         bool
             False also for an element that was left empty, as ``print-xml`` writes file names.
         """
-        self._property(name)
-        return name in self._given
+        values, own = self._holder(name)
+        values.property(own)
+        return own in values.given
 
     def values(self) -> dict[str, Any]:
-        """Return all properties with their present values.
+        """Return all options with their present values.
 
         Returns
         -------
         dict of str to object
-            In the table's order.
+            In the declaration's order; those of an element are a dict of their own.
         """
-        return {name: self.get(name) for name in self._table}
+        return self._values.as_dict()
 
     def resolve(self, name: str) -> Path | None:
         """Turn a file or directory property into a path that is valid from the working directory.
@@ -230,10 +399,13 @@ class Tool:
             The absolute path; None if nothing was given, or if the property may be a bare name (no folder, no
             suffix) and no file of that name lies beside the setup file.
         """
-        prop = self._property(name)
+        values, own = self._holder(name)
+        prop = values.property(own)
         if not prop.is_path:
-            raise TypeError(f"{self.tool_name}: <{name}> is not a path.")
-        value: str = self.get(name)
+            raise TypeError(f"{values.owner}: <{own}> is not a path.")
+        return self._resolve(prop, values.get(own))
+
+    def _resolve(self, prop: Property, value: str) -> Path | None:
         if not value:
             return None
         path = _absolute(self.base_directory, value)
@@ -256,7 +428,8 @@ class Tool:
         str
             The file's text.
         """
-        return document_text(cls.tool_name, cls.properties, {prop.name: prop.default for prop in cls.properties})
+        values = Values(cls.declaration, cls.tool_name)
+        return document_text(cls.tool_name, values.rows, values.as_dict())
 
     def to_xml(self) -> str:
         """Write the tool as a setup file, every value as it was given.
@@ -266,7 +439,7 @@ class Tool:
         str
             The file's text.
         """
-        return document_text(self.tool_name, self.properties, self.values(), self._name)
+        return document_text(self.tool_name, self._values.rows, self.values(), self._name)
 
     def printToXML(self, path: str | os.PathLike[str]) -> bool:
         """Write the tool to a setup file, as in OpenSim: values are written as they were given.
@@ -312,22 +485,32 @@ class Tool:
         str
             The file's text.
         """
-        values = self.values()
-        for name, prop in self._table.items():
-            if not prop.is_path or not values[name] or (resolved is not None and name in resolved):
-                continue
-            path = self.resolve(name)
-            if path is not None and not Path(values[name]).is_absolute():
-                values[name] = path_seen_from(Path(directory), path, prop.type == "directory")
-        for name, value in (resolved or {}).items():
-            try:
-                values[name] = self._property(name).convert(value)
-            except ValueError as error:
-                raise SetupError(f"{self.tool_name}: <{name}> {error}") from None
+        values = self._seen_from(Path(directory), self._values, resolved or {})
         if not note:
             origin = "built in code" if self._setup_file is None else f"read from '{self._setup_file}'"
             note = f"Written by opensim_nem2e {__version__}: the setup that was run, {origin}."
-        return document_text(self.tool_name, self.properties, values, self._name, note)
+        return document_text(self.tool_name, self._values.rows, values, self._name, note)
+
+    def _seen_from(self, directory: Path, values: Values, resolved: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values as a setup file in another folder states them."""
+        seen: dict[str, Any] = {}
+        for row in values.rows:
+            if isinstance(row, Element):
+                seen[row.name] = self._seen_from(directory, values.elements[row.name], resolved.get(row.name, {}))
+                continue
+            value = values.get(row.name)
+            if row.is_path and row.name not in resolved and value and not Path(value).is_absolute():
+                path = self._resolve(row, value)
+                value = value if path is None else path_seen_from(directory, path, row.type == "directory")
+            seen[row.name] = value
+        for name, value in resolved.items():
+            if name in values.elements:
+                continue
+            try:
+                seen[name] = values.property(name).convert(value)
+            except ValueError as error:
+                raise SetupError(f"{values.owner}: <{name}> {error}") from None
+        return seen
 
     # --- running -----------------------------------------------------------------------------------------------
 
@@ -339,12 +522,7 @@ class Tool:
         opensim_nem2e.errors.SetupError
             Everything that is wrong, at once.
         """
-        faults = [
-            f"<{prop.name}> must be given ({prop.allowed}), but nothing was found."
-            for prop in self.properties
-            if prop.required and self.get(prop.name) in ("", ())
-        ]
-        faults += self._check()
+        faults = self._values.faults() + self._check()
         if faults:
             if self._setup_file is None:
                 faults = [f"{self.tool_name}: {fault}" for fault in faults]
@@ -363,28 +541,46 @@ class Tool:
         opensim_nem2e.errors.NEM2EError
             What went wrong, in words for the user.
         """
-        self.check()
-        with audible():
-            logger.info("Running tool %s.", self._name or self.tool_name)
-            self._run()
-        return True
+        from ..storage.atomic import ResultFiles
 
-    def _announce(self) -> None:
-        """Say in the log which version of which tool this is."""
-        logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self._name or "without a name")
+        self.check()
+        recorder = Recorder()
+        with audible(), recorder.listening():
+            logger.info("Running tool %s.", self._name or self.tool_name)
+            logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self._name or "without a name")
+            for note in self._notes:
+                logger.info("%s", note)
+            run = Run(ResultFiles(self.results_folder), self._name or self.results_name, self)
+            failure: BaseException | None = None
+            with run.files:
+                try:
+                    self._run(run)
+                except BaseException as error:
+                    if not run.keep_failed:
+                        raise
+                    failure = error
+                with run.files.own_names():
+                    _finish(run, recorder)
+            if failure is not None:
+                raise failure
+            for action in run._afterwards:
+                action()
+            logger.info("Results are in '%s'.", run.directory)
+        return True
 
     def _check(self) -> list[str]:
         """Return the faults that concern several properties together. For subclasses."""
         return []
 
-    def _run(self) -> None:
-        """Do the work. For subclasses."""
+    def _run(self, run: Run) -> None:
+        """Do the work, and write what it comes to into the run's files. For subclasses."""
         raise NotImplementedError(f"{type(self).__name__} must implement _run.")
 
     def _read(self, document: SetupDocument) -> Self:
         """Take over the values of a parsed setup file."""
         faults = list(document.faults)
-        values: dict[str, Any] = {}
+        values = Values(self.declaration, self.tool_name)
+        notes: list[str] = []
         name = ""
         element = document.tool
         if element is not None and element.tag != self.tool_name:
@@ -395,26 +591,70 @@ class Tool:
             else:
                 faults.append(line + registry.unknown_tool(str(element.tag)))
         elif element is not None:
-            values, name, inner = read_values(element, self.tool_name, self.properties)
+            name = (element.get("name") or "").strip()
+            inner = attribute_faults(element, ("name",))
+            inner += read_values(element, values, self.tool_name, notes.append, self.group_options)
             fault = _name_fault(name)
             if fault:
                 inner.insert(0, f"line {element.sourceline}: <{element.tag}> {fault}")
             faults += inner
         if faults:
             raise SetupError(faults, document.path)
-        self._given = values
+        self._values = values
+        for old in notes:
+            self._note(old)
         self._name = name
         self._setup_file = document.path.absolute()
         return self
 
     def _property(self, name: str) -> Property:
-        if name not in self._table:
-            raise SetupError(f"{self.tool_name} has no property '{name}'.{did_you_mean(name, self._table)}")
-        return self._table[name]
+        values, own = self._holder(name)
+        return values.property(own)
+
+    def _holder(self, name: str) -> tuple[Values, str]:
+        """Find the values that hold an option, and the option's own name; an old name is noted."""
+        path = layout_of(self.declaration).old_names.get(name)
+        if path is None:
+            path = tuple(name.split("."))
+        else:
+            self._note(name)
+        values = self._values
+        for depth, element in enumerate(path[:-1]):
+            values = values.elements[element] if depth else self._element(element)[0]
+        return values, path[-1]
+
+    def _element(self, name: str) -> tuple[Values, bool]:
+        """Find the values of an element, and tell whether they are part of the tool's already."""
+        if name in self._values.elements:
+            return self._values.elements[name], True
+        declaration = self.group_options(name)
+        if declaration is None:
+            known = [*self._values.elements, *self.group_names()]
+            raise SetupError(f"{self.tool_name} has no element '{name}'.{did_you_mean(name, known)}")
+        return Values(declaration, f"{self.tool_name}: <{name}>"), False
+
+    def _note(self, old: str) -> None:
+        """Remember that an old name was used; the next run's log says so once."""
+        path = layout_of(self.declaration).old_names[old]
+        self._notes[f"<{old}> is now {in_brackets(path)}; the old name is still understood."] = None
 
     def _no_attribute(self, name: str) -> AttributeError:
         public = [known for known in dir(type(self)) if not known.startswith("_")]
         return AttributeError(f"{type(self).__name__} has no attribute '{name}'.{did_you_mean(name, public)}")
+
+
+def _finish(run: Run, recorder: Recorder) -> None:
+    """Write the setup that was run, and the log, which is the last file."""
+    setup = run.tool.effective_setup(run.directory, run.resolved)
+    write_text(run.files.path(f"{run.name}_effective_setup.xml"), setup)
+    for path in run.files.finals:
+        logger.info("Writing '%s'.", path)
+    log = f"{run.name}.log"
+    for ending in run.tool.result_endings:
+        path = run.directory / f"{run.name}{ending}"
+        if path.exists() and path not in run.files.finals and path.name != log:
+            logger.warning("'%s' is of an earlier run: this one did not write such a file.", path)
+    write_text(run.files.path(log), recorder.text)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -498,30 +738,48 @@ def path_seen_from(directory: Path, target: Path, is_directory: bool = False) ->
     return relative
 
 
-def _add_accessors(cls: type[Tool], prop: Property) -> None:
-    """Give a class the attribute and the accessors of one property."""
-    text = prop.full_comment
-    given = prop.name
+def accessor_endings(name: str, kind: str) -> list[str]:
+    """Say what the accessors of an option are called, after ``get`` and ``set``.
 
-    def getter(self: Tool) -> Any:
-        return self.get(given)
+    Parameters
+    ----------
+    name : str
+        The option's name, or an old one.
+    kind : str
+        Its type; see :class:`opensim_nem2e.options.Property`.
 
-    def setter(self: Tool, value: Any) -> None:
-        self.set(given, value)
-
-    setattr(cls, given, property(getter, setter, doc=f"{text} Default: {prop.show(prop.default)}"))
-    camel = "".join(part.capitalize() for part in given.split("_"))
-    endings = [f"_{given}", camel]
-    if prop.type == "file":
+    Returns
+    -------
+    list of str
+        Such as ``_states_file``, ``StatesFile`` and ``StatesFileName``.
+    """
+    camel = "".join(part.capitalize() for part in name.split("_"))
+    endings = [f"_{name}", camel]
+    if kind == "file":
         endings += [f"{camel}Name", f"{camel}name"] if camel.endswith("File") else [f"{camel}FileName"]
-    endings += _OPENSIM_ACCESSORS.get(given, ())
-    for ending in endings:
-        _add_method(cls, f"get{ending}", getter, f"Return ``{given}``: {text}")
-        _add_method(cls, f"set{ending}", setter, f"Set ``{given}``: {text}")
+    return list(dict.fromkeys([*endings, *_OPENSIM_ACCESSORS.get(name, ())]))
 
 
-def _add_method(cls: type[Tool], name: str, function: Callable[..., Any], doc: str) -> None:
-    def method(self: Tool, *arguments: Any) -> Any:
+def _add_accessors(cls: type[Tool[Any]], name: str, prop: Property, doc: str) -> None:
+    """Give a class the attribute and the accessors of one option."""
+    text = prop.full_comment if name == prop.name else doc
+
+    def getter(self: Tool[Any]) -> Any:
+        return self.get(name)
+
+    def setter(self: Tool[Any], value: Any) -> None:
+        self.set(name, value)
+
+    setattr(cls, name, property(getter, setter, doc=doc))
+    for ending in accessor_endings(name, prop.type):
+        # The accessor of an old name may be one of the new name, too (InitialBundleFileName).
+        if f"get{ending}" not in cls.__dict__:
+            _add_method(cls, f"get{ending}", getter, f"Return ``{name}``: {text}")
+            _add_method(cls, f"set{ending}", setter, f"Set ``{name}``: {text}")
+
+
+def _add_method(cls: type[Tool[Any]], name: str, function: Callable[..., Any], doc: str) -> None:
+    def method(self: Tool[Any], *arguments: Any) -> Any:
         return function(self, *arguments)
 
     method.__name__ = name

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from filelock import lock_descriptor
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from ..errors import TrainingError
 from ..storage.atomic import atomic_path
-from .task import State, Task, Trained, TrainingSettings, epochs_of, losses_of
+from .task import State, Task, Trained, epochs_of, losses_of
 
 #: The one key of the safetensors metadata that holds our JSON text.
 METADATA_KEY = "opensim_nem2e_checkpoint"
@@ -151,7 +152,7 @@ class NetworkFolder:
             # Missing, or to be mended.
             pass
         self.path.mkdir(parents=True, exist_ok=True)
-        write_checked(self.path / "data.safetensors", task.arrays(), {"variant": task.variant})
+        write_checked(self.path / "data.safetensors", task.arrays(), {})
         with atomic_path(self._setup) as temporary:
             temporary.write_text(json.dumps(task.description(), indent=1), encoding="utf-8")
 
@@ -176,13 +177,12 @@ class NetworkFolder:
         DamagedFileError
             A file is missing or damaged.
         """
-        arrays, numbers = read_checked(self.path / "data.safetensors")
+        arrays, _ = read_checked(self.path / "data.safetensors")
         try:
-            description = json.loads(self._setup.read_text(encoding="utf-8"))
-            settings = TrainingSettings(**{name: description[name] for name in TrainingSettings.__dataclass_fields__})
-        except (OSError, ValueError, KeyError) as error:
+            module, settings = Task.described(json.loads(self._setup.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamagedFileError(f"The file '{self._setup}' cannot be read: {error}.") from error
-        return Task.of(numbers["variant"], settings, arrays)
+        return Task.of(module, settings, arrays)
 
     def differences(self) -> list[str]:
         """Say how checkpoints of the same network that other data or settings made differ from this folder's.
@@ -193,7 +193,7 @@ class NetworkFolder:
             One text per such checkpoint, such as ``epochs 700, now 500; other data``.
         """
         try:
-            own = json.loads(self._setup.read_text(encoding="utf-8"))
+            own = _flat(self._setup)
         except (OSError, ValueError):
             return []
         found = []
@@ -201,7 +201,7 @@ class NetworkFolder:
             if setup == self._setup:
                 continue
             try:
-                other = json.loads(setup.read_text(encoding="utf-8"))
+                other = _flat(setup)
             except (OSError, ValueError):
                 continue
             parts = [
@@ -452,16 +452,14 @@ def _is_same_file(stream: BinaryIO, path: Path) -> bool:
 def _try_lock(descriptor: int) -> bool | None:
     """Lock an open file for this process; False: another has it, None: the file system has no locks."""
     try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
+        return lock_descriptor(descriptor, blocking=False)
+    except PermissionError:
         return False
     except OSError:
         return None
-    return True
+
+
+def _flat(setup: Path) -> dict[str, Any]:
+    """Read a description, the module's arguments beside the settings."""
+    description = json.loads(setup.read_text(encoding="utf-8"))
+    return description | description.pop("arguments", {})

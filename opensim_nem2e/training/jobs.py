@@ -1,16 +1,18 @@
-"""Many networks at once: in processes with one network each, on this machine or on a Dask cluster.
+"""Many networks at once: in processes with one network each, together on a graphics card, or on a Dask cluster.
 
 The processes (:mod:`opensim_nem2e.workers`) share nothing with this one but a folder per network
-(:mod:`opensim_nem2e.training.checkpoint`).
+(:mod:`opensim_nem2e.training.checkpoint`). What they report is a mapping with ``network``, ``kind`` (started, epochs,
+note, choice, finished) and what belongs to it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import NEM2EError, TrainingError
 from ..log import logger
@@ -19,13 +21,15 @@ from ..workers import (
     ClusterWorkers,
     Event,
     LocalWorkers,
+    Report,
+    Stop,
     Work,
     available_processors,
     free_memory,
     run,
 )
 from .checkpoint import CheckpointStore, DamagedFileError, NetworkFolder
-from .task import Task, Trained
+from .task import Epoch, Task, Trained
 
 #: What a process needs besides its network: Python, NumPy and PyTorch (bytes; measured: 265 MB).
 BASE_MEMORY = 270e6
@@ -33,9 +37,11 @@ BASE_MEMORY = 270e6
 #: while a checkpoint is written, copies of these and the file's content (measured at 700 hidden units: 655 MB).
 NETWORK_COPIES = 18
 
-_WORK = "opensim_nem2e.training._worker"
+#: Reports of epochs are gathered for so long (s): small networks end hundreds in a second.
+_REPORT_EVERY = 0.1
 
-Row = tuple[int, float, float | None, float | None]
+#: An epoch: number, loss, validation loss, seconds since the training began or went on, loss terms by name.
+Row = tuple[int, float, float | None, float | None, Mapping[str, float]]
 
 
 class _Watcher(Protocol):
@@ -45,7 +51,7 @@ class _Watcher(Protocol):
         """A network's training begins, or goes on after the epochs in ``history``."""
 
     def epochs(self, name: str, rows: Sequence[Row]) -> None:
-        """Epochs ended: number, loss, validation loss, and seconds since the training began or went on."""
+        """Epochs ended."""
 
     def finished(self, name: str, trained: Trained) -> None:
         """A network is finished."""
@@ -208,14 +214,20 @@ class Pool:
     def _find_workers(self) -> LocalWorkers | ClusterWorkers:
         if self.scheduler:
             return ClusterWorkers(self.scheduler, self.processes)
-        return LocalWorkers(self.processes, self._threads)
+        return LocalWorkers(1 if self.device == "cuda" else self.processes, self._threads)
 
     def _works(self, jobs: Sequence[Job], watcher: _Watcher) -> Iterator[Work]:
         """Prepare networks that are not finished, when it is their turn."""
         unfinished = (job for job in jobs if not self._is_finished(job, watcher))
+        if self.device == "cuda":
+            folders = {job.name: self._path(job) for job in unfinished}
+            if folders:
+                argument = {"folders": folders, "device": self.device, "interval": self.interval}
+                yield Work("the networks on the graphics card", f"{__name__}:_train_many", argument)
+            return
         for job in unfinished:
             argument = {"network": job.name, "folder": self._path(job), "interval": self.interval}
-            yield Work(job.name, f"{_WORK}:train_one", argument)
+            yield Work(job.name, f"{__name__}:_train_one", argument)
 
     @staticmethod
     def _path(job: Job) -> str:
@@ -292,6 +304,8 @@ class Pool:
             watcher.epochs(job.name, told["rows"])
         elif told["kind"] == "note":
             logger.warning("%s: %s", job.name, told["text"])
+        elif told["kind"] == "choice":
+            logger.info("%s", told["text"])
         elif told["kind"] == "finished" and job.name not in self.finished:
             assert job.folder is not None
             trained = job.folder.trained()
@@ -300,3 +314,102 @@ class Pool:
             self.finished.append(job.name)
             watcher.finished(job.name, trained)
             job.done(trained)
+
+
+# --- in the processes -------------------------------------------------------------------------------------------------
+
+
+def row_of(epoch: Epoch, seconds: float | None = None) -> Row:
+    """Put an epoch as it is reported.
+
+    Parameters
+    ----------
+    epoch : Epoch
+        The epoch.
+    seconds : float, optional
+        Since the training began or went on.
+
+    Returns
+    -------
+    tuple
+        The row.
+    """
+    return epoch.number, epoch.loss, epoch.validation_loss, seconds, dict(epoch.terms)
+
+
+class _Reporter:
+    """Reports what networks do; gathers epochs and reports them a few times in a second."""
+
+    def __init__(self, report: Report):
+        self._report = report
+        self._rows: dict[str, list[Row]] = {}
+        self._begun: dict[str, float] = {}
+        self._sent = time.monotonic()
+
+    def started(self, name: str, history: Sequence[Epoch]) -> None:
+        self._report({"network": name, "kind": "started", "rows": [row_of(epoch) for epoch in history]})
+        self._begun[name] = time.monotonic()
+
+    def epoch(self, name: str, epoch: Epoch) -> None:
+        now = time.monotonic()
+        self._rows.setdefault(name, []).append(row_of(epoch, round(now - self._begun[name], 3)))
+        if now - self._sent >= _REPORT_EVERY:
+            self.flush()
+            self._sent = now
+
+    def flush(self) -> None:
+        for name, rows in self._rows.items():
+            self._report({"network": name, "kind": "epochs", "rows": rows})
+        self._rows.clear()
+
+    def note(self, name: str, text: str) -> None:
+        self._report({"network": name, "kind": "note", "text": text})
+
+    def choice(self, name: str, text: str) -> None:
+        self._report({"network": name, "kind": "choice", "text": text})
+
+    def finished(self, name: str) -> None:
+        self.flush()
+        self._report({"network": name, "kind": "finished"})
+
+
+def _train_one(argument: Mapping[str, Any], report: Report, stop: Stop) -> None:
+    """Train a network: ``network``, ``folder``, and ``interval`` (s) between checkpoints."""
+    # Here, not above: the process that plans and watches does not need PyTorch.
+    from .trainer import train_folder
+
+    name, reporter = argument["network"], _Reporter(report)
+    try:
+        train_folder(
+            NetworkFolder(argument["folder"]),
+            argument["interval"],
+            stop=stop,
+            on_start=lambda history: reporter.started(name, history),
+            on_epoch=lambda epoch: reporter.epoch(name, epoch),
+            note=lambda text: reporter.note(name, text),
+        )
+    finally:
+        reporter.flush()
+    reporter.finished(name)
+
+
+def _train_many(argument: Mapping[str, Any], report: Report, stop: Stop) -> None:
+    """Train networks on a device: ``folders`` by name, ``device``, ``interval`` (s) between checkpoints.
+
+    With ``together`` (true or false) nothing is measured to choose whether they are computed together.
+    """
+    from .together import train_folders
+
+    reporter = _Reporter(report)
+    folders = {name: NetworkFolder(folder) for name, folder in argument["folders"].items()}
+    try:
+        train_folders(
+            folders,
+            argument["device"],
+            argument["interval"],
+            stop=stop,
+            listener=reporter,
+            together=argument.get("together"),
+        )
+    finally:
+        reporter.flush()

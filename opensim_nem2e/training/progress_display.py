@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, TextIO
 
 from ..log import logger
 from ..storage.atomic import atomic_path
-from .jobs import Row
+from .jobs import Row, row_of
 from .task import Trained
 
 #: Without a progress bar, a line says so often how far it is (s).
@@ -22,7 +22,8 @@ class Watch:
     """Shows progress, and writes a history of every network. A context manager.
 
     ``<network>.jsonl`` grows while the network is trained, one line per epoch: ``epoch``, ``loss``,
-    ``validation_loss`` (null: none) and ``seconds`` since its training began or went on (null where that is not known).
+    ``validation_loss`` (null: none), ``seconds`` since its training began or went on (null where that is not known),
+    and ``terms``, the loss terms by name.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ class Watch:
         name : str
             The network.
         history : sequence of tuple
-            Epochs that were done before: number, loss, validation loss, None.
+            Epochs that were done before: number, loss, validation loss, None, loss terms.
         """
         self._close(name)
         self._rewrite(name, history)
@@ -105,16 +106,19 @@ class Watch:
         name : str
             The network.
         rows : sequence of tuple
-            Number, loss, validation loss, seconds.
+            Number, loss, validation loss, seconds, loss terms.
         """
         if name in self._files:
             self._files[name].write("".join(_line(row) for row in rows))
             self._files[name].flush()
         if name in self._writers:
-            for number, loss, held, _ in rows:
+            for number, loss, held, _, terms in rows:
                 self._writers[name].add_scalar("loss", loss, number)
                 if held is not None:
                     self._writers[name].add_scalar("validation_loss", held, number)
+                # A single one is the loss.
+                for term, value in terms.items() if len(terms) > 1 else ():
+                    self._writers[name].add_scalar(f"terms/{term}", value, number)
         self._counts[name] = rows[-1][0]
         self._latest[name] = rows[-1]
         self._done_here += len(rows)
@@ -157,7 +161,7 @@ class Watch:
         trained : Trained
             What came of it.
         """
-        self._rewrite(name, [(epoch.number, epoch.loss, epoch.validation_loss, None) for epoch in trained.history])
+        self._rewrite(name, [row_of(epoch) for epoch in trained.history])
         self._counts[name] = self.most_epochs
         self._finished.add(name)
         self._show()
@@ -220,8 +224,8 @@ class Watch:
         path = self._path(name)
         known = {(row.get("epoch"), row.get("loss")): row.get("seconds") for row in _read_lines(path)}
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-            for number, loss, held, _ in history:
-                stream.write(_line((number, loss, held, known.get((number, loss)))))
+            for number, loss, held, _, terms in history:
+                stream.write(_line((number, loss, held, known.get((number, loss)), terms)))
 
     def _close(self, name: str) -> None:
         for opened in (self._files, self._writers):
@@ -244,7 +248,7 @@ def _summary_writer() -> Any:
 
 
 def _line(row: Row) -> str:
-    return json.dumps(dict(zip(("epoch", "loss", "validation_loss", "seconds"), row, strict=True))) + "\n"
+    return json.dumps(dict(zip(("epoch", "loss", "validation_loss", "seconds", "terms"), row, strict=True))) + "\n"
 
 
 def _read_lines(path: Path) -> list[Mapping[str, Any]]:

@@ -1,13 +1,14 @@
-"""How far the training of one network is, and what it does next, whichever engine computes it.
+"""How far the training of one network is, and what it does next, whether it is computed alone or beside others.
 
-The order of the data, the choice of teacher-forced steps, the loss history and early stopping are decided here, from a
-random generator of the network's own. So a network trained alone and one that is trained beside others get the same
-windows in the same order.
+The order of the data, the draw of each step, the loss history and early stopping are decided here, from a random
+generator of the network's own. So a network trained alone and one that is trained beside others get the same rows in
+the same order.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import TrainingError
-from .task import Epoch, State, Task, Trained, TrainingSettings, epochs_of, losses_of
+from .task import Epoch, State, Task, Trained, TrainingSettings, epochs_of, losses_of, with_history
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,14 @@ class Step:
 
     Parameters
     ----------
-    rows : Tensor, shape (windows,)
-        Which of its windows it is trained on.
-    forced : bool
-        Whether its decoder is fed the measured EMG.
+    rows : Tensor, shape (rows,)
+        Which rows of its data it is trained on.
+    draw : float
+        For the module: drawn evenly from 0 (included) to 1 (excluded).
     """
 
     rows: torch.Tensor
-    forced: bool
+    draw: float
 
 
 class Progress:
@@ -42,8 +43,8 @@ class Progress:
     ----------
     settings : TrainingSettings
         How the network is trained.
-    windows : int
-        How many windows it is trained on.
+    rows : int
+        How many rows of data it is trained on.
 
     Attributes
     ----------
@@ -55,9 +56,9 @@ class Progress:
         The epoch with the lowest validation loss, if there is early stopping; 0: none yet.
     """
 
-    def __init__(self, settings: TrainingSettings, windows: int):
+    def __init__(self, settings: TrainingSettings, rows: int):
         self.settings = settings
-        self.windows = windows
+        self.rows = rows
         # A generator of its own: nothing else in the process can change the order of the data.
         self.random = torch.Generator().manual_seed(settings.seed)
         self.history: list[Epoch] = []
@@ -75,8 +76,8 @@ class Progress:
 
     @property
     def epoch_is_complete(self) -> bool:
-        """Whether all windows have been seen, and the epoch is to be ended."""
-        return self.order is not None and self.position >= self.windows
+        """Whether all rows have been seen, and the epoch is to be ended."""
+        return self.order is not None and self.position >= self.rows
 
     def step(self) -> Step:
         """Say what comes next, and count it as done.
@@ -87,21 +88,21 @@ class Progress:
             What to do.
         """
         if self.order is None:
-            self.order = torch.randperm(self.windows, generator=self.random)
+            self.order = torch.randperm(self.rows, generator=self.random)
             self.position = 0
         rows = self.order[self.position : self.position + self.settings.batch_size]
-        forced = float(torch.rand((), generator=self.random)) < self.settings.teacher_forcing
+        draw = float(torch.rand((), generator=self.random))
         self.position += rows.numel()
         self.steps += 1
-        return Step(rows, forced)
+        return Step(rows, draw)
 
-    def end_epoch(self, total: float, held_loss: float | None) -> bool:
+    def end_epoch(self, totals: Mapping[str, float], held_loss: float | None) -> bool:
         """Put an epoch into the history.
 
         Parameters
         ----------
-        total : float
-            Sum of the losses of its windows.
+        totals : mapping of str to float
+            Sums over its rows: of the loss (``total``) and of the loss terms (``total.*``).
         held_loss : float or None
             The validation loss, if there are validation data.
 
@@ -116,13 +117,14 @@ class Progress:
             The loss is not finite.
         """
         number = len(self.history) + 1
-        loss = total / self.windows
+        loss = totals["total"] / self.rows
+        terms = {name[6:]: total / self.rows for name, total in totals.items() if name.startswith("total.")}
         if not math.isfinite(loss):
             raise TrainingError(
                 f"The loss of epoch {number} is no finite number: training diverged. Lower the learning rate "
                 f"(found {self.settings.learning_rate:g}) or limit the gradient."
             )
-        self.history.append(Epoch(number, loss, held_loss))
+        self.history.append(Epoch(number, loss, held_loss, terms))
         self.order = None
         improved = held_loss is not None and bool(self.settings.patience) and held_loss < self.best_loss
         if improved:
@@ -130,15 +132,15 @@ class Progress:
             self.best_loss, self.best_epoch = held_loss, number
         return improved
 
-    def state(self, tensors: dict[str, NDArray[Any]], total: float) -> State:
-        """Add to an engine's arrays what the rest of the training depends on besides them.
+    def state(self, tensors: dict[str, NDArray[Any]], totals: Mapping[str, float]) -> State:
+        """Add to the arrays of a network what the rest of the training depends on besides them.
 
         Parameters
         ----------
         tensors : dict of str to ndarray
             Weights, what Adam keeps of them, and the best weights so far.
-        total : float
-            Sum of the losses of the windows of this epoch.
+        totals : mapping of str to float
+            As in :meth:`end_epoch`, of the rows of this epoch that are done.
 
         Returns
         -------
@@ -149,7 +151,7 @@ class Progress:
         order = np.zeros(0, np.int64) if self.order is None else self.order.numpy().copy()
         own = {"generator": self.random.get_state().numpy(), "order": order}
         numbers = {name: getattr(self, name) for name in ("position", "steps", "best_epoch", "best_loss")}
-        return State({**own, **tensors, **losses_of(self.history)}, {**numbers, "total": total})
+        return State({**own, **tensors, **losses_of(self.history)}, {**numbers, **totals})
 
     def restore(self, state: State) -> None:
         """Go back to a state.
@@ -165,10 +167,26 @@ class Progress:
         self.position, self.steps = int(state.numbers["position"]), int(state.numbers["steps"])
         self.best_epoch, self.best_loss = int(state.numbers["best_epoch"]), float(state.numbers["best_loss"])
 
+    @staticmethod
+    def totals_of(state: State) -> dict[str, float]:
+        """Take the sums out of a state again.
+
+        Parameters
+        ----------
+        state : State
+            From :meth:`state`.
+
+        Returns
+        -------
+        dict of str to float
+            ``total`` and ``total.*``.
+        """
+        return {name: float(value) for name, value in state.numbers.items() if name.split(".")[0] == "total"}
+
 
 @dataclass(frozen=True)
 class Search:
-    """The first part of a training with early stopping: it has found for how many epochs to train on all windows.
+    """The first part of a training with early stopping: it has found for how many epochs to train on all rows.
 
     Parameters
     ----------
@@ -200,7 +218,7 @@ class Search:
         Search
             What the second part needs of it.
         """
-        per_epoch = math.ceil(len(task.x) / task.settings.batch_size)
+        per_epoch = math.ceil(task.rows / task.settings.batch_size)
         return cls(found.history, found.best_epoch, per_epoch * len(found.history))
 
     @classmethod
@@ -224,7 +242,7 @@ class Search:
         history, count = epochs_of(state.arrays), int(state.numbers["searched"])
         search = cls(tuple(history[:count]), int(state.numbers["epochs"]), int(state.numbers["search_steps"]))
         numbers = {**state.numbers, "steps": state.numbers["steps"] - search.steps}
-        return search, State({**state.arrays, **losses_of(history[count:])}, numbers)
+        return search, State(with_history(state.arrays, history[count:]), numbers)
 
     def task(self, task: Task) -> Task:
         """Describe the second part.
@@ -237,11 +255,11 @@ class Search:
         Returns
         -------
         Task
-            On all windows, without early stopping.
+            On all rows, without early stopping.
         """
         assert task.everything is not None
         settings = replace(task.settings, epochs=self.epochs, patience=0)
-        return Task(task.variant, settings, *task.everything, initial=task.initial)
+        return replace(task, settings=settings, data=task.everything, held=None, everything=None)
 
     def before(self, state: State) -> State:
         """Put the search before the state of the training that follows it.
@@ -258,7 +276,7 @@ class Search:
         """
         numbers = {**state.numbers, "steps": state.numbers["steps"] + self.steps}
         numbers |= {"searched": len(self.history), "search_steps": self.steps, "epochs": self.epochs}
-        return State({**state.arrays, **losses_of([*self.history, *epochs_of(state.arrays)])}, numbers)
+        return State(with_history(state.arrays, [*self.history, *epochs_of(state.arrays)]), numbers)
 
     def later(self, epoch: Epoch) -> Epoch:
         """Count an epoch of the second part on from those of the search.

@@ -3,61 +3,119 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..methods.stdr.conditions import Score, Variant
+from ..errors import TrainingError
 
 #: Raised whenever the same data and settings come to give other bits: older checkpoints then no longer fit.
-ENGINE_VERSION = 2
+ENGINE_VERSION = 3
+
+_PARTS = ("data", "held", "everything", "initial", "constants")
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a network is trained; the paper's values where the paper gives them.
+    """How a module is trained, whatever it is; what belongs to one kind of module is an argument of the module.
 
     Parameters
     ----------
-    hidden : int
-        Units of the encoder and of the decoder.
-    score : {'dot', 'general'}
-        Luong's score function.
     epochs : int
         Passes through the data.
     batch_size : int
-        Windows per step.
+        Rows of the data per step.
     learning_rate : float
         Adam's step size.
-    teacher_forcing : float
-        Share of the steps in which the decoder is fed the measured EMG (0: always its own output, 1: never).
     weight_decay : float
-        Adam's L2 penalty.
+        Adam's L2 penalty, or with ``decoupled_weight_decay`` the rate at which weights decay.
+    decoupled_weight_decay : bool
+        Train with AdamW (Loshchilov and Hutter 2019) instead of Adam.
     gradient_clip : float
         Largest norm of a step's gradient; 0: not limited.
     patience : int
         Stop when the validation loss has not improved for that many epochs, and keep the best weights; 0: never.
     seed : int
-        Of the first weights, the order of the data and the choice of teacher-forced steps.
+        Of the first weights, the order of the data and all that is drawn in a step.
     threads : int
         Threads PyTorch may use; more than one pays only for large networks, and changes the last bits of the result.
     """
 
-    hidden: int = 700
-    score: Score = "general"
-    epochs: int = 700
-    batch_size: int = 1
+    epochs: int = 100
+    batch_size: int = 16
     learning_rate: float = 1e-3
-    teacher_forcing: float = 1.0
     weight_decay: float = 0.0
+    decoupled_weight_decay: bool = False
     gradient_clip: float = 0.0
     patience: int = 0
     seed: int = 0
     threads: int = 1
+
+
+@dataclass(frozen=True)
+class ModuleSpec:
+    """How a module is built, in words that another process understands.
+
+    Parameters
+    ----------
+    builder : str
+        ``package.module:callable``: what it returns is trained (:mod:`opensim_nem2e.training.trainable`).
+    arguments : mapping of str to object
+        Its keyword arguments: what JSON can hold (tuples become lists).
+
+    Raises
+    ------
+    opensim_nem2e.errors.TrainingError
+        The arguments are not what JSON can hold.
+    """
+
+    builder: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            arguments = json.loads(json.dumps(dict(self.arguments), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise TrainingError(
+                f"The arguments of '{self.builder}' must be texts, finite numbers, true, false, null, lists and "
+                f"mappings of these: {error}."
+            ) from error
+        object.__setattr__(self, "arguments", arguments)
+
+    def build(self, constants: Mapping[str, NDArray] | None = None) -> Any:
+        """Call the builder.
+
+        Parameters
+        ----------
+        constants : mapping of str to ndarray, optional
+            One more argument, ``constants``, where there are some.
+
+        Returns
+        -------
+        object
+            What it returns.
+
+        Raises
+        ------
+        opensim_nem2e.errors.TrainingError
+            There is no such builder.
+        """
+        module, _, name = self.builder.partition(":")
+        try:
+            builder = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise TrainingError(
+                f"The module to train cannot be built: '{self.builder}' must be 'package.module:callable', which can "
+                f"be imported; found: {error}."
+            ) from error
+        more = {} if not constants else {"constants": {name: np.array(value) for name, value in constants.items()}}
+        return builder(**self.arguments, **more)
 
 
 @dataclass(frozen=True)
@@ -69,24 +127,27 @@ class Epoch:
     number : int
         Counted from 1.
     loss : float
-        Mean squared error over the pass, as it was trained.
+        Mean over the rows of the sum of the loss terms, as it was trained.
     validation_loss : float or None
-        Free-running mean squared error on the validation windows.
+        Sum of the loss terms of the validation rows, as the module judges itself (free-running for STDR-Net).
+    terms : mapping of str to float
+        Mean over the rows of each loss term, as it was trained.
     """
 
     number: int
     loss: float
     validation_loss: float | None
+    terms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network.
+    """A trained module.
 
     Parameters
     ----------
     weights : dict of str to ndarray
-        32-bit weights by PyTorch's names, for :func:`opensim_nem2e.methods.stdr.forward.run_free`.
+        Its parameters and persistent buffers by PyTorch's names.
     history : tuple of Epoch
         Every epoch that was run.
     best_epoch : int
@@ -105,14 +166,15 @@ class State:
     Parameters
     ----------
     arrays : dict of str to ndarray
-        ``weights.*``, Adam's ``mean.*``, ``square.*`` and ``adam_steps.*``, the state of the random ``generator``, the
-        ``order`` of the windows in the present epoch, ``losses`` and ``held_losses`` of the epochs that are done
-        (NaN: no validation data), and ``best.*`` weights when early stopping has some.
+        ``weights.*`` (persistent buffers among them), Adam's ``mean.*``, ``square.*`` and ``adam_steps.*``, the state
+        of the random ``generator``, the ``order`` of the rows in the present epoch, ``losses``, ``held_losses`` (NaN:
+        no validation data) and ``terms.*`` of the epochs that are done, and ``best.*`` weights when early stopping has
+        some.
     numbers : dict of str to int or float
-        ``position``: windows of the present epoch that are done; ``total``: their summed loss; ``steps``: all steps
-        so far; ``best_epoch`` (0: none yet) and ``best_loss``. Where the number of epochs was found before
-        (:attr:`Task.everything`): ``searched`` epochs of the history did that, in ``search_steps`` steps, and
-        found ``epochs``.
+        ``position``: rows of the present epoch that are done; ``total``: their summed loss, and ``total.*`` their
+        summed loss terms; ``steps``: all steps so far; ``best_epoch`` (0: none yet) and ``best_loss``. Where the number
+        of epochs was found before (:attr:`Task.everything`): ``searched`` epochs of the history did that, in
+        ``search_steps`` steps, and found ``epochs``.
     """
 
     arrays: dict[str, NDArray] = field(repr=False)
@@ -130,13 +192,34 @@ def losses_of(history: Sequence[Epoch]) -> dict[str, NDArray]:
     Returns
     -------
     dict of str to ndarray
-        ``losses`` and ``held_losses`` (NaN: no validation data), one value per epoch.
+        ``losses``, ``held_losses`` (NaN: no validation data) and ``terms.*`` (NaN: not in this epoch), one value per
+        epoch.
     """
     held = [np.nan if epoch.validation_loss is None else epoch.validation_loss for epoch in history]
+    names = dict.fromkeys(name for epoch in history for name in epoch.terms)
     return {
         "losses": np.array([epoch.loss for epoch in history], dtype=np.float64),
         "held_losses": np.array(held, dtype=np.float64),
+        **{f"terms.{name}": np.array([epoch.terms.get(name, np.nan) for epoch in history]) for name in names},
     }
+
+
+def with_history(arrays: Mapping[str, NDArray], history: Sequence[Epoch]) -> dict[str, NDArray]:
+    """Give arrays another loss history.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        Of a state.
+    history : sequence of Epoch
+        The history.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The other arrays, and those of :func:`losses_of`.
+    """
+    return {name: array for name, array in arrays.items() if not name.startswith("terms.")} | losses_of(history)
 
 
 def epochs_of(arrays: Mapping[str, NDArray]) -> list[Epoch]:
@@ -145,15 +228,23 @@ def epochs_of(arrays: Mapping[str, NDArray]) -> list[Epoch]:
     Parameters
     ----------
     arrays : mapping of str to ndarray
-        Holds ``losses`` and ``held_losses``.
+        Holds ``losses`` and ``held_losses``, and may hold ``terms.*``.
 
     Returns
     -------
     list of Epoch
         The history.
     """
-    pairs = zip(arrays["losses"].tolist(), arrays["held_losses"].tolist(), strict=True)
-    return [Epoch(number, loss, None if np.isnan(held) else held) for number, (loss, held) in enumerate(pairs, start=1)]
+    terms = _part(arrays, "terms")
+    return [
+        Epoch(
+            k + 1,
+            float(loss),
+            None if np.isnan(arrays["held_losses"][k]) else float(arrays["held_losses"][k]),
+            {name: float(values[k]) for name, values in terms.items() if not np.isnan(values[k])},
+        )
+        for k, loss in enumerate(arrays["losses"])
+    ]
 
 
 @dataclass(frozen=True)
@@ -162,54 +253,57 @@ class Task:
 
     Parameters
     ----------
-    variant : {'temporal', 'spatial'}
-        Over what the network attends.
+    module : ModuleSpec
+        What is trained.
     settings : TrainingSettings
         How.
-    x : ndarray, shape (windows, samples, inputs)
-        Activations, normalised.
-    y : ndarray, shape (windows, samples)
-        EMG, normalised.
-    held : tuple of ndarray, optional
-        Like ``(x, y)``: the windows whose loss is recorded, and which decide when to stop.
-    everything : tuple of ndarray, optional
-        Like ``(x, y)``: all windows, normalised by themselves. Where they are given, the training with ``held`` only
-        finds the number of epochs; then the network is trained anew, on these windows, for this number.
+    data : mapping of str to ndarray, shape (rows, ...)
+        What it is trained on; a step takes some of the rows of every array. Floating point numbers become float32;
+        integers and booleans keep their type.
+    held : mapping of str to ndarray, shape (held rows, ...), optional
+        Arrays of the same names: the rows whose loss is recorded, and which decide when to stop.
+    everything : mapping of str to ndarray, shape (all rows, ...), optional
+        Arrays of the same names: all rows, normalised by themselves. Where they are given, the training with ``held``
+        only finds the number of epochs; then the module is trained anew, on these rows, for this number.
     initial : mapping of str to ndarray, optional
-        The first weights; random ones by default.
+        The first values of all parameters; those of the builder by default.
+    constants : mapping of str to ndarray, optional
+        Arrays for the builder, of any shape and type.
     """
 
-    variant: Variant
+    module: ModuleSpec
     settings: TrainingSettings
-    x: NDArray[np.float32] = field(repr=False)
-    y: NDArray[np.float32] = field(repr=False)
-    held: tuple[NDArray[np.float32], NDArray[np.float32]] | None = field(default=None, repr=False)
-    everything: tuple[NDArray[np.float32], NDArray[np.float32]] | None = field(default=None, repr=False)
-    initial: Mapping[str, NDArray[np.float32]] | None = field(default=None, repr=False)
+    data: Mapping[str, NDArray] = field(repr=False)
+    held: Mapping[str, NDArray] | None = field(default=None, repr=False)
+    everything: Mapping[str, NDArray] | None = field(default=None, repr=False)
+    initial: Mapping[str, NDArray] | None = field(default=None, repr=False)
+    constants: Mapping[str, NDArray] | None = field(default=None, repr=False)
 
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """Return the data by name.
+    def __post_init__(self) -> None:
+        for part in _PARTS:
+            arrays = getattr(self, part)
+            if arrays is not None:
+                change = np.asarray if part == "constants" else _single
+                object.__setattr__(self, part, {name: change(array) for name, array in arrays.items()})
+
+    def arrays(self) -> dict[str, NDArray]:
+        """Return all arrays by name.
 
         Returns
         -------
         dict of str to ndarray
-            ``x``, ``y`` and, where they are given, ``held_x``, ``held_y``, ``everything_x``, ``everything_y`` and
-            the weights ``initial.*``.
+            ``data.*`` and, where they are given, ``held.*``, ``everything.*``, ``initial.*`` and ``constants.*``.
         """
-        arrays = {"x": self.x, "y": self.y}
-        for name in ("held", "everything"):
-            if getattr(self, name) is not None:
-                arrays[f"{name}_x"], arrays[f"{name}_y"] = getattr(self, name)
-        return arrays | {f"initial.{name}": weight for name, weight in (self.initial or {}).items()}
+        return {f"{part}.{name}": array for part in _PARTS for name, array in (getattr(self, part) or {}).items()}
 
     @classmethod
-    def of(cls, variant: Variant, settings: TrainingSettings, arrays: Mapping[str, NDArray[np.float32]]) -> Task:
+    def of(cls, module: ModuleSpec, settings: TrainingSettings, arrays: Mapping[str, NDArray]) -> Task:
         """Put a training together again; the inverse of :meth:`arrays`.
 
         Parameters
         ----------
-        variant : {'temporal', 'spatial'}
-            Over what the network attends.
+        module : ModuleSpec
+            What is trained.
         settings : TrainingSettings
             How.
         arrays : mapping of str to ndarray
@@ -220,16 +314,46 @@ class Task:
         Task
             The same training.
         """
-        pairs = {
-            name: (arrays[f"{name}_x"], arrays[f"{name}_y"]) for name in ("held", "everything") if f"{name}_x" in arrays
-        }
-        initial = {name[8:]: weight for name, weight in arrays.items() if name.startswith("initial.")}
-        return cls(variant, settings, arrays["x"], arrays["y"], **pairs, initial=initial or None)
+        data, *others = (_part(arrays, name) for name in _PARTS)
+        return cls(module, settings, data, *(part or None for part in others))
+
+    @property
+    def rows(self) -> int:
+        """How many rows it is trained on."""
+        return len(next(iter(self.data.values()), ()))
 
     @property
     def most_epochs(self) -> int:
         """The largest number of epochs that it takes, those that find their number included."""
         return self.settings.epochs * (1 if self.everything is None else 2)
+
+    def check(self) -> None:
+        """Make sure that something can be trained on the data.
+
+        Raises
+        ------
+        opensim_nem2e.errors.TrainingError
+            There are no rows, arrays do not have the same names or numbers of rows, or values are not finite.
+        """
+        for part, what in (("data", "training"), ("held", "validation"), ("everything", "final training")):
+            arrays: Mapping[str, NDArray] | None = getattr(self, part)
+            if arrays is None:
+                continue
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
+            rows = {array.shape[:1] for array in arrays.values()}
+            if len(rows) != 1 or rows == {()} or not all(array.size for array in arrays.values()):
+                raise TrainingError(
+                    f"The {what} data must be arrays with the same number of rows, at least one window; found {shapes}."
+                )
+            if set(arrays) != set(self.data):
+                raise TrainingError(
+                    f"The {what} data must have the names of the training data, {', '.join(self.data)}; found {shapes}."
+                )
+            for name, array in arrays.items():
+                if array.dtype.kind not in "biuf":
+                    raise TrainingError(f"The {what} data '{name}' must be numbers; found {array.dtype}.")
+                if not np.isfinite(array).all():
+                    raise TrainingError(f"The {what} data hold values that are not finite numbers, in '{name}'.")
 
     def description(self) -> dict[str, Any]:
         """Say all that decides the result, for a checkpoint and for its key.
@@ -237,7 +361,7 @@ class Task:
         Returns
         -------
         dict of str to object
-            Settings, versions, and a digest of the data; JSON can hold it.
+            Settings, the module, versions, and a digest of the data; JSON can hold it.
         """
         digest = hashlib.sha256()
         for name, array in self.arrays().items():
@@ -245,8 +369,44 @@ class Task:
             digest.update(array.tobytes())
         return {
             **asdict(self.settings),
-            "variant": self.variant,
+            "module": self.module.builder,
+            "arguments": dict(self.module.arguments),
             "data": digest.hexdigest(),
             "torch": version("torch"),
             "engine": ENGINE_VERSION,
         }
+
+    @staticmethod
+    def described(description: Mapping[str, Any]) -> tuple[ModuleSpec, TrainingSettings]:
+        """Take module and settings from a :meth:`description`.
+
+        Parameters
+        ----------
+        description : mapping of str to object
+            The description.
+
+        Returns
+        -------
+        module : ModuleSpec
+            What is trained.
+        settings : TrainingSettings
+            How.
+
+        Raises
+        ------
+        KeyError
+            Something is missing.
+        """
+        settings = TrainingSettings(**{known.name: description[known.name] for known in fields(TrainingSettings)})
+        return ModuleSpec(description["module"], description["arguments"]), settings
+
+
+def _single(array: NDArray) -> NDArray:
+    """Make floating point numbers float32."""
+    array = np.asarray(array)
+    return array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
+
+
+def _part(arrays: Mapping[str, NDArray], prefix: str) -> dict[str, NDArray]:
+    start = f"{prefix}."
+    return {name[len(start) :]: array for name, array in arrays.items() if name.startswith(start)}

@@ -1,250 +1,281 @@
-"""Train one network: the reference engine.
+"""Train one module on its loss terms, in a folder of checkpoints or without.
 
-The paper's recipe (section 3.2.1: squared error, Adam, batch size 1, 700 epochs, 700 hidden units) at the speed
-PyTorch allows without changing the mathematics: under teacher forcing the decoder is one call (see
-:mod:`opensim_nem2e.methods.stdr.net`), and Adam is fused. What the paper leaves open is a setting.
-
-A training can be left after any step and taken up again with the same bits (:class:`State`).
+Gradients by autograd, Adam in one fused kernel. A training can be left after any step and taken up again with the same
+bits (:class:`State`), and a killed process costs no more than what followed its last checkpoint
+(:func:`train_folder`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.optim.adam import adam
+from torch.optim.adamw import adamw
 
-from ..errors import TrainingError
-from ..methods.stdr.conditions import Variant
-from ..methods.stdr.net import STDRNet
+from ..workers import WorkStopped
+from .checkpoint import DamagedFileError, NetworkFolder
 from .schedule import Progress, Search, Step
-from .task import Epoch, State, Task, Trained, TrainingSettings
+from .task import Epoch, State, Task, Trained, epochs_of
+from .trainable import Group, Trainable, build, groups_of, held_terms_of, total_of
 
-Array = NDArray[np.floating]
+OnEpoch = Callable[[Epoch], None]
+AfterStep = Callable[[Callable[[], State]], None]
 
 
-def train(
-    variant: Variant,
-    x: Array,
-    y: Array,
-    settings: TrainingSettings,
-    *,
-    validation: tuple[Array, Array] | None = None,
-    initial: Mapping[str, NDArray[np.float32]] | None = None,
-    on_epoch: Callable[[Epoch], None] | None = None,
-    resume: State | None = None,
-    after_step: Callable[[Callable[[], State]], None] | None = None,
-) -> Trained:
-    """Train one network from random or given weights, or go on from where a training was left.
-
-    The same data, settings and machine give the same bits, in one go or in several. Interrupting it (KeyboardInterrupt,
-    or an exception from ``on_epoch`` or ``after_step``) leaves nothing behind.
-
-    Parameters
-    ----------
-    variant : {'temporal', 'spatial'}
-        Over what the network attends.
-    x : ndarray, shape (windows, samples, inputs)
-        Activations, normalised.
-    y : ndarray, shape (windows, samples)
-        EMG, normalised.
-    settings : TrainingSettings
-        How.
-    validation : tuple of ndarray, optional
-        Like ``(x, y)``, not trained on: gives the validation loss, and the stop when ``patience`` is set.
-    initial : mapping of str to ndarray, optional
-        The first weights; random ones by default.
-    on_epoch : callable, optional
-        Told of every epoch as it ends.
-    resume : State, optional
-        Where a training with the same data and settings was left.
-    after_step : callable, optional
-        Called after every step with a function that gives the state; it may raise to leave.
-
-    Returns
-    -------
-    Trained
-        Weights and loss history, that of the epochs before ``resume`` included.
-
-    Raises
-    ------
-    opensim_nem2e.errors.TrainingError
-        There are no data, shapes do not match, values are not finite, or the loss stops being finite.
-    """
-    check_data(Task(variant, settings, x, y, validation))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
-    try:
-        training = _Training(variant, x, y, settings, validation, initial)
-        if resume is not None:
-            training.restore(resume)
-        return training.run(on_epoch, after_step)
-    finally:
-        torch.set_num_threads(threads)
+class TrainingStopped(WorkStopped):
+    """Training was asked to stop, and has left a checkpoint."""
 
 
 def train_task(
     task: Task,
     *,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: OnEpoch | None = None,
     resume: State | None = None,
-    after_step: Callable[[Callable[[], State]], None] | None = None,
+    after_step: AfterStep | None = None,
+    device: torch.device | str = "cpu",
 ) -> Trained:
-    """Train the network of a task; with early stopping, find the number of epochs first.
+    """Train the module of a task; with early stopping, find the number of epochs first.
 
-    Early stopping keeps some of the windows, those of one subject, out of the training, to see when the error on
-    people that the network does not know stops falling. A network for use should not miss this subject: it is trained
-    anew on all windows for the number of epochs that was best (Goodfellow et al. 2016, Deep Learning, algorithm 7.2).
+    Early stopping keeps some of the rows, those of one subject, out of the training, to see when the error on people
+    that the module does not know stops falling. A module for use should not miss this subject: it is trained anew on
+    all rows for the number of epochs that was best (Goodfellow et al. 2016, Deep Learning, algorithm 7.2).
+
+    The same task on the same machine gives the same bits, in one go or in several. Interrupting it (KeyboardInterrupt,
+    or an exception from ``on_epoch`` or ``after_step``) leaves nothing behind.
 
     Parameters
     ----------
     task : Task
         What and how.
     on_epoch : callable, optional
-        As in :func:`train`.
+        Told of every epoch as it ends.
     resume : State, optional
-        As in :func:`train`.
+        Where a training of the same task was left.
     after_step : callable, optional
-        As in :func:`train`.
+        Called after every step with a function that gives the state; it may raise to leave.
+    device : torch.device or str
+        Where it is computed.
 
     Returns
     -------
     Trained
-        Weights and loss history. Where the number of epochs was found first, the history begins with the epochs that
-        found it, which have a validation loss; those of the network follow, and the last is the best.
+        Weights and loss history, that of the epochs before ``resume`` included. Where the number of epochs was found
+        first, the history begins with the epochs that found it, which have a validation loss; those of the module
+        follow, and the last is the best.
 
     Raises
     ------
     opensim_nem2e.errors.TrainingError
-        As in :func:`train`.
+        There are no data, arrays do not fit each other, values are not finite, the module cannot be built, or the loss
+        stops being finite.
     """
-    if task.everything is None:
-        return train(
-            task.variant,
-            task.x,
-            task.y,
-            task.settings,
-            validation=task.held,
-            initial=task.initial,
-            on_epoch=on_epoch,
-            resume=resume,
-            after_step=after_step,
-        )
+    task.check()
     search, resume = Search.split(resume)
     if search is None:
-        found = train_task(replace(task, everything=None), on_epoch=on_epoch, resume=resume, after_step=after_step)
-        search, resume = Search.of(task, found), None
+        trained = _train_part(replace(task, everything=None), on_epoch, resume, after_step, device)
+        if task.everything is None:
+            return trained
+        search, resume = Search.of(task, trained), None
     known = search
-    trained = train_task(
+    trained = _train_part(
         known.task(task),
-        on_epoch=None if on_epoch is None else lambda epoch: on_epoch(known.later(epoch)),
-        resume=resume,
-        after_step=None if after_step is None else lambda state: after_step(lambda: known.before(state())),
+        None if on_epoch is None else lambda epoch: on_epoch(known.later(epoch)),
+        resume,
+        None if after_step is None else lambda state: after_step(lambda: known.before(state())),
+        device,
     )
     return known.join(trained)
 
 
-class _Training:
-    """A network under way. Its state is whole after every step."""
+def _train_part(
+    task: Task,
+    on_epoch: OnEpoch | None,
+    resume: State | None,
+    after_step: AfterStep | None,
+    device: torch.device | str,
+) -> Trained:
+    with limited_threads(task.settings.threads):
+        training = Training(task, device)
+        if resume is not None:
+            training.restore(resume)
+        progress = training.progress
+        with own_randomness(training.device):
+            while not progress.is_over:
+                while not progress.epoch_is_complete:
+                    training.step(progress.step())
+                    if after_step is not None:
+                        after_step(training.state)
+                training.end_epoch()
+                if on_epoch is not None:
+                    on_epoch(progress.history[-1])
+        return training.trained()
 
-    def __init__(
-        self,
-        variant: Variant,
-        x: Array,
-        y: Array,
-        settings: TrainingSettings,
-        validation: tuple[Array, Array] | None,
-        initial: Mapping[str, NDArray[np.float32]] | None,
-    ):
-        self.settings = settings
-        self.progress = Progress(settings, x.shape[0])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            self.net = STDRNet(variant, x.shape[2], x.shape[1], settings.hidden, settings.score)
-        self.inputs, self.targets = _tensor(x), _tensor(y)
-        self.names = [name for name, _ in self.net.named_parameters()]
-        if initial is not None:
-            with torch.no_grad():
-                for name, weight in self.net.named_parameters():
-                    weight.copy_(torch.from_numpy(np.array(initial[name])))
-        self.weights: list[torch.Tensor] = list(self.net.parameters())
+
+@contextmanager
+def limited_threads(count: int) -> Iterator[None]:
+    """Have PyTorch use so many threads.
+
+    Parameters
+    ----------
+    count : int
+        Threads.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def own_randomness(device: torch.device) -> Iterator[None]:
+    """Leave PyTorch's random generators as they were.
+
+    Parameters
+    ----------
+    device : torch.device
+        Whose generator is used beside the processor's.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+class Training:
+    """A module under way. Its state is whole after every step.
+
+    Parameters
+    ----------
+    task : Task
+        What and how; ``everything`` does not count.
+    device : torch.device or str
+        Where it is computed.
+
+    Attributes
+    ----------
+    progress : Progress
+        How far it is.
+    """
+
+    def __init__(self, task: Task, device: torch.device | str = "cpu"):
+        self.device = torch.device(device)
+        self.settings = task.settings
+        self.progress = Progress(task.settings, task.rows)
+        self.net = build(task).to(self.device).train()
+        self.groups = groups_of(self.net, task.settings)
+        learned = dict(self.net.named_parameters())
+        self.names = [name for group in self.groups for name in group.names]
+        self.weights: list[torch.Tensor] = [learned[name] for name in self.names]
         self.means = [torch.zeros_like(weight) for weight in self.weights]
         self.squares = [torch.zeros_like(weight) for weight in self.weights]
-        self.adam_steps = [torch.zeros(()) for _ in self.weights]
-        self.held = None if validation is None else (_tensor(validation[0]), _tensor(validation[1]))
-        self.total = 0.0
+        self.adam_steps = [torch.zeros((), device=self.device) for _ in self.weights]
+        self.data = _tensors(task.data, self.device)
+        self.held = None if task.held is None else _tensors(task.held, self.device)
+        self.totals = {"total": 0.0}
         self.best: dict[str, NDArray[np.float32]] = {}
 
-    def run(
-        self,
-        on_epoch: Callable[[Epoch], None] | None,
-        after_step: Callable[[Callable[[], State]], None] | None,
-    ) -> Trained:
-        progress = self.progress
-        while not progress.is_over:
-            while not progress.epoch_is_complete:
-                self._step(progress.step())
-                if after_step is not None:
-                    after_step(self.state)
-            self._end_epoch()
-            if on_epoch is not None:
-                on_epoch(progress.history[-1])
-        if not progress.best_epoch:
-            return Trained(_weights(self.net), tuple(progress.history), len(progress.history))
-        return Trained(self.best, tuple(progress.history), progress.best_epoch)
+    def step(self, step: Step) -> None:
+        """Train on some rows.
 
-    def _step(self, step: Step) -> None:
-        target = self.targets[step.rows]
-        estimate, _ = self.net(self.inputs[step.rows], target if step.forced else None)
-        error = torch.nn.functional.mse_loss(estimate, target)
+        Parameters
+        ----------
+        step : Step
+            From :attr:`progress`.
+        """
+        # All that the module draws hangs on the step's number alone: so it need not be in the state.
+        _seed(self.device, self.settings.seed, self.progress.steps)
+        rows = step.rows.to(self.device)
+        batch = {name: values[rows] for name, values in self.data.items()}
+        terms = cast(Trainable, self.net).loss_terms(batch, step.draw)
+        loss = total_of(terms)
         self.net.zero_grad()
-        error.backward()
-        loss = error.item()
+        loss.backward()
+        for name, value in {"total": loss, **{f"total.{name}": term for name, term in terms.items()}}.items():
+            self.totals[name] = self.totals.get(name, 0.0) + value.item() * step.rows.numel()
         if self.settings.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(self.net.parameters(), self.settings.gradient_clip)
-        gradients = [weight.grad for weight in self.weights if weight.grad is not None]
-        adam_step(self.weights, gradients, self.means, self.squares, self.adam_steps, self.settings)
-        self.total += loss * step.rows.numel()
+            torch.nn.utils.clip_grad_norm_(self.weights, self.settings.gradient_clip)
+        gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in self.weights]
+        first = 0
+        for group in self.groups:
+            part = slice(first, first := first + len(group.names))
+            adam_step(
+                self.weights[part],
+                gradients[part],
+                self.means[part],
+                self.squares[part],
+                self.adam_steps[part],
+                group,
+                self.settings.decoupled_weight_decay,
+            )
 
-    def _end_epoch(self) -> None:
+    def end_epoch(self) -> None:
+        """Take the validation loss, and put the epoch into the history."""
         held_loss = None
         if self.held is not None:
+            self.net.eval()
             with torch.no_grad():
-                held_loss = torch.nn.functional.mse_loss(self.net(self.held[0])[0], self.held[1]).item()
-        if self.progress.end_epoch(self.total, held_loss):
-            self.best = _weights(self.net)
-        self.total = 0.0
+                held_loss = total_of(held_terms_of(self.net)(self.held)).item()
+            self.net.train()
+        if self.progress.end_epoch(self.totals, held_loss):
+            self.best = self._weights()
+        self.totals = {"total": 0.0}
+
+    def trained(self) -> Trained:
+        """Give the module of the best epoch, or of the last.
+
+        Returns
+        -------
+        Trained
+            The result.
+        """
+        history, best = tuple(self.progress.history), self.progress.best_epoch
+        return Trained(self.best if best else self._weights(), history, best or len(history))
 
     def state(self) -> State:
-        """Copy what the rest of the training depends on."""
-        arrays = {
-            f"{part}.{name}": tensor.detach().numpy().copy()
-            for part, tensors in self._tensors()
-            for name, tensor in zip(self.names, tensors, strict=True)
-        }
-        return self.progress.state(
-            {**arrays, **{f"best.{name}": value for name, value in self.best.items()}}, self.total
-        )
+        """Copy what the rest of the training depends on.
 
-    def _tensors(self) -> Iterator[tuple[str, list[torch.Tensor]]]:
-        """Name the weights and what Adam keeps of each."""
-        yield "weights", self.weights
-        yield "mean", self.means
-        yield "square", self.squares
-        yield "adam_steps", self.adam_steps
+        Returns
+        -------
+        State
+            The state.
+        """
+        arrays = {f"{part}.{name}": _array(tensor) for part, name, tensor in self._parts()}
+        arrays |= {f"best.{name}": value for name, value in self.best.items()}
+        return self.progress.state(arrays, self.totals)
+
+    def _parts(self) -> Iterator[tuple[str, str, torch.Tensor]]:
+        """Name weights, buffers, and what Adam keeps."""
+        for name, tensor in self.net.state_dict().items():
+            yield "weights", name, tensor
+        for part, tensors in (("mean", self.means), ("square", self.squares), ("adam_steps", self.adam_steps)):
+            for name, tensor in zip(self.names, tensors, strict=True):
+                yield part, name, tensor
 
     @torch.no_grad()
     def restore(self, state: State) -> None:
-        """Go back to a state. Values are copied into memory that PyTorch allocated: its alignment decides last bits."""
+        """Go back to a state.
+
+        Parameters
+        ----------
+        state : State
+            Of the same task.
+        """
         self.progress.restore(state)
-        for part, tensors in self._tensors():
-            for name, tensor in zip(self.names, tensors, strict=True):
-                tensor.copy_(torch.from_numpy(state.arrays[f"{part}.{name}"]))
+        self.totals = Progress.totals_of(state)
+        for part, name, tensor in self._parts():
+            # Into memory that PyTorch allocated: its alignment decides last bits.
+            tensor.copy_(torch.from_numpy(np.array(state.arrays[f"{part}.{name}"])))
         self.best = {name[5:]: value for name, value in state.arrays.items() if name.startswith("best.")}
-        self.total = float(state.numbers["total"])
+
+    def _weights(self) -> dict[str, NDArray[np.float32]]:
+        return {name: _array(value) for name, value in self.net.state_dict().items()}
 
 
 @torch.no_grad()
@@ -254,9 +285,10 @@ def adam_step(
     means: list[torch.Tensor],
     squares: list[torch.Tensor],
     steps: list[torch.Tensor],
-    settings: TrainingSettings,
+    group: Group,
+    decoupled: bool = False,
 ) -> None:
-    """Do one step of Adam (Kingma and Ba 2015), all weights in one kernel.
+    """Do one step of Adam (Kingma and Ba 2015) or AdamW (Loshchilov and Hutter 2019), all weights in one kernel.
 
     torch.optim.Adam(fused=True) gives the same bits, but imports PyTorch's compiler first, which takes seconds in every
     process.
@@ -269,10 +301,13 @@ def adam_step(
         Adam's running means of the gradients and of their squares.
     steps : list of Tensor
         How often this was done, one number each.
-    settings : TrainingSettings
-        Step size and L2 penalty.
+    group : Group
+        Step size and penalty.
+    decoupled : bool
+        AdamW.
     """
-    adam(
+    optimiser = adamw if decoupled else adam
+    optimiser(
         weights,
         gradients,
         means,
@@ -283,45 +318,151 @@ def adam_step(
         amsgrad=False,
         beta1=0.9,
         beta2=0.999,
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
+        lr=group.learning_rate,
+        weight_decay=group.weight_decay,
         eps=1e-8,
         maximize=False,
     )
 
 
-def _weights(net: STDRNet) -> dict[str, NDArray[np.float32]]:
-    return {name: value.detach().numpy().copy() for name, value in net.state_dict().items()}
+def _seed(device: torch.device, seed: int, step: int) -> None:
+    # Not torch.manual_seed, which remembers every call until a graphics card is used.
+    number = (seed * 1_000_003 + step) % (1 << 63)
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
 
 
-def _tensor(values: Array) -> torch.Tensor:
-    # A clone: memory that PyTorch allocated is always aligned alike, and alignment decides last bits.
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).clone()
+def _array(tensor: torch.Tensor) -> NDArray:
+    return tensor.detach().cpu().numpy().copy()
 
 
-def check_data(task: Task) -> None:
-    """Make sure that a network can be trained on its data.
+def _tensors(arrays: Mapping[str, NDArray], device: torch.device) -> dict[str, torch.Tensor]:
+    # Clones: memory that PyTorch allocated is always aligned alike, and alignment decides last bits.
+    return {name: torch.from_numpy(np.ascontiguousarray(array)).clone().to(device) for name, array in arrays.items()}
+
+
+# --- in a folder ------------------------------------------------------------------------------------------------------
+
+
+class Saving:
+    """Writes checkpoints, and goes on where the disk is full.
 
     Parameters
     ----------
-    task : Task
-        The training.
+    note : callable
+        Told, in words for the user, that a folder takes no checkpoint; once for each.
+    """
+
+    def __init__(self, note: Callable[[str], None]):
+        self.note = note
+        self.last = time.monotonic()
+        self.seconds = 0.0
+        self._failed: set[NetworkFolder] = set()
+
+    def save(self, states: Iterable[tuple[NetworkFolder, State]]) -> None:
+        """Write checkpoints now.
+
+        Parameters
+        ----------
+        states : iterable of tuple
+            Folders, and what is to be saved there.
+        """
+        begun = time.monotonic()
+        for folder, state in states:
+            try:
+                folder.save(state)
+            except OSError as error:
+                # The last checkpoint stands, and the disk may have room again next time.
+                if folder not in self._failed:
+                    self.note(f"No checkpoint could be written to '{folder.path}': {error.strerror or error}.")
+                self._failed.add(folder)
+        # After the writing, which must not take up all the time.
+        self.last = time.monotonic()
+        self.seconds = self.last - begun
+
+
+def train_folder(
+    folder: NetworkFolder,
+    interval: float,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    on_start: Callable[[list[Epoch]], None] = lambda history: None,
+    on_epoch: OnEpoch | None = None,
+    note: Callable[[str], None] = lambda text: None,
+    device: torch.device | str = "cpu",
+) -> Trained:
+    """Train the module that a folder describes, from its last checkpoint on if there is one.
+
+    Parameters
+    ----------
+    folder : NetworkFolder
+        The folder, prepared.
+    interval : float
+        Time between checkpoints (s). 0: after every step. Infinite: only when asked to stop.
+    stop : callable
+        Asked after every step; true saves a checkpoint and leaves.
+    on_start : callable
+        Told, before the first step, of the epochs that were done before.
+    on_epoch : callable, optional
+        Told of every epoch as it ends.
+    note : callable
+        Told of what went wrong without stopping the training.
+    device : torch.device or str
+        Where it is computed.
+
+    Returns
+    -------
+    Trained
+        The finished network, also written to the folder.
 
     Raises
     ------
+    TrainingStopped
+        ``stop`` said so.
     opensim_nem2e.errors.TrainingError
-        There are no data, shapes do not match, or values are not finite.
+        The folder's data are damaged, or training diverged.
     """
-    _check(task.x, task.y, "training")
-    if task.held is not None:
-        _check(*task.held, "validation")
+    saving = Saving(note)
+
+    def after_step(state: Callable[[], State]) -> None:
+        asked = stop()
+        if asked or time.monotonic() - saving.last >= interval:
+            saving.save([(folder, state())])
+        if asked:
+            raise TrainingStopped("Training was asked to stop.")
+
+    with folder.locked(stop, note) as held:
+        if not held:
+            raise TrainingStopped("Training was asked to stop while another process trained the same network.")
+        found = finished_before(folder, note)
+        if found is not None:
+            on_start(list(found.history))
+            return found
+        task, state = folder.task(), folder.load(note)
+        on_start([] if state is None else epochs_of(state.arrays))
+        trained = train_task(task, on_epoch=on_epoch, resume=state, after_step=after_step, device=device)
+        folder.finish(trained)
+        return trained
 
 
-def _check(x: Array, y: Array, what: str) -> None:
-    if x.ndim != 3 or y.shape != x.shape[:2] or x.size == 0:
-        raise TrainingError(
-            f"The {what} data must be activations (windows, samples, inputs) with EMG (windows, samples), at least one "
-            f"window; found {x.shape} and {y.shape}."
-        )
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise TrainingError(f"The {what} data hold values that are not finite numbers.")
+def finished_before(folder: NetworkFolder, note: Callable[[str], None]) -> Trained | None:
+    """Read what the process that had the lock before has finished.
+
+    Parameters
+    ----------
+    folder : NetworkFolder
+        The folder.
+    note : callable
+        Told that it is damaged, and to be trained again.
+
+    Returns
+    -------
+    Trained or None
+        The finished network.
+    """
+    try:
+        return folder.trained()
+    except DamagedFileError as error:
+        note(str(error))
+        return None

@@ -54,7 +54,7 @@ def test_help_ends_with_worked_examples(command, words):
         (
             "info",
             "Say what tools there are, and what their properties mean.",
-            "  opensim-nem2e info STDRRefineTool network_file",
+            "  opensim-nem2e info STDRRefineTool bundle_file",
         ),
         (
             "manifest",
@@ -123,17 +123,23 @@ def test_run_succeeds(command, verb):
     command.write("sub/setup.xml", results_directory="Results")
     done = command(verb, "sub/setup.xml")
     assert done.returncode == 0
-    assert done.stdout == "[info] Preparing to run DemoTool.\n[info] Running tool DemoTool.\n"
+    results = command.folder / "sub/Results"
+    assert done.stdout == (
+        "[info] Preparing to run DemoTool.\n[info] Running tool DemoTool.\n"
+        "[info] opensim_nem2e 0.1.0, DemoTool without a name.\n"
+        f"[info] Writing '{results}/demo.txt'.\n[info] Writing '{results}/DemoTool_effective_setup.xml'.\n"
+        f"[info] Results are in '{results}'.\n"
+    )
     assert done.stderr == "[warn] Something to know.\n"
     # Relative to the setup file, not to the working directory.
     assert (command.folder / "sub/Results/demo.txt").read_text() == "done"
     log = (command.folder / "opensim_nem2e.log").read_text().splitlines()
     stamp = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\] "
     assert re.fullmatch(stamp + r"\[info\] Preparing to run DemoTool\.", log[0])
-    assert re.fullmatch(stamp + r"\[warn\] Something to know\.", log[2])
-    assert len(log) == 3
+    assert re.fullmatch(stamp + r"\[warn\] Something to know\.", log[3])
+    assert len(log) == 7
     command(verb, "sub/setup.xml")
-    assert len((command.folder / "opensim_nem2e.log").read_text().splitlines()) == 6
+    assert len((command.folder / "opensim_nem2e.log").read_text().splitlines()) == 14
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from opensim_nem2e.data.gait_cycles import build_dataset
-from opensim_nem2e.data.manifest import Channel, Trial, read_channels, read_trials
+from opensim_nem2e.data.manifest import Channel, CycleRecord, read_channels, read_trials
 from opensim_nem2e.errors import ManifestError
 from opensim_nem2e.methods.baselines import mean_profile, ridge
 from opensim_nem2e.signals.compare import cycle_errors
@@ -81,7 +81,7 @@ def trial(lab, line=2, **changes):
         "heel_strike": None,
         "line": line,
     }
-    return Trial(**{**values, **changes})
+    return CycleRecord(**{**values, **changes})
 
 
 PHASE = np.linspace(0, 1, 20)

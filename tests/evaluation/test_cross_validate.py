@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from opensim_nem2e.data.gait_cycles import TargetData
-from opensim_nem2e.data.manifest import Trial
+from opensim_nem2e.data.manifest import CycleRecord
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.evaluation import cross_validate as cross_validation
 from opensim_nem2e.evaluation.cross_validate import CrossValidation, changed_inputs, judge, learn
@@ -26,7 +26,7 @@ RECIPE = Recipe("One-Entire", SETTINGS, output="deviation")
 
 
 def trial(subject, name, stride, speed, line):
-    return Trial(
+    return CycleRecord(
         *("lab", subject, name, stride, "walk", speed, "r", None, Path("a.sto"), "so", Path("e.sto")),
         *(0.0, float(line), line + 1.0, None, line),
     )

@@ -138,7 +138,7 @@ def test_names_and_values_make_a_setup_file(run_octave, program, trial):
     code = (
         f"results = nem2e_refine('program', '{program.parent.parent}', 'states_file', 'cmc/walking_states.sto', ...\n"
         "    'right_heel_strikes', [0.25, 1.37], 'roll_incomplete_cycles', true, 'minimum_activation', 1 / 3, ...\n"
-        "    'muscles', {'soleus_r', 'tibant_r'}, 'network_file', 'gait', 'results_directory', 'a & b''s');\n"
+        "    'muscles', {'soleus_r', 'tibant_r'}, 'bundle_file', 'gait', 'results_directory', 'a & b''s');\n"
         "report(results)"
     )
     _, results = run_octave(code)
@@ -153,7 +153,7 @@ def test_names_and_values_make_a_setup_file(run_octave, program, trial):
         "roll_incomplete_cycles": True,
         "minimum_activation": 1 / 3,
         "muscles": ("soleus_r", "tibant_r"),
-        "network_file": "gait",
+        "bundle_file": "gait",
         "results_directory": "a & b's",
     }
     assert tool.name == "walking_refined"

@@ -93,8 +93,9 @@ def test_results_of_inverse_dynamics_lie_in_its_results_directory(tmp_path):
     assert read_opensim_setup(write(tmp_path, text), TOOLS).writes(tmp_path / "ID" / "moments.sto")
 
 
-def test_a_name_of_a_network_is_no_file(tmp_path):
-    text = "<OpenSimDocument><STDRRefineTool><network_file>{}</network_file></STDRRefineTool></OpenSimDocument>"
+@pytest.mark.parametrize("element", ["bundle_file", "network_file"])
+def test_a_name_of_a_bundle_is_no_file(tmp_path, element):
+    text = f"<OpenSimDocument><STDRRefineTool><{element}>{{}}</{element}></STDRRefineTool></OpenSimDocument>"
     for value, files in (("gait", []), ("nets/mine", ["mine"]), ("mine.safetensors", ["mine.safetensors"])):
         setup = read_opensim_setup(write(tmp_path, text.format(value)), ["STDRRefineTool"])
         assert [item.path.name for item in setup.inputs] == files

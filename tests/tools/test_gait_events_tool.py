@@ -95,7 +95,7 @@ def test_the_table_gives_the_refinement_the_same_cycles(shared_data, tmp_path, m
         tool.name = "refined"
         tool.setStatesFileName(str(folder / "reference_cmc/gait10dof18musc_walk_states.sto"))
         tool.setModelFilename(str(folder / "Gait10dof18musc/subject01.osim"))
-        tool.network_file = bundle
+        tool.bundle_file = bundle
         tool.external_loads_file = str(folder / "Gait10dof18musc/ExperimentalData/subject01_walk_grf.xml")
         if name == "events_file":
             # It comes before the loads, which are given, too.
@@ -116,7 +116,7 @@ def test_an_edited_table_is_what_counts(shared_data, tmp_path, make_bundle):
     tool = STDRRefineTool()
     tool.name = "refined"
     tool.setStatesFileName(str(folder / "reference_cmc/gait10dof18musc_walk_states.sto"))
-    tool.network_file = make_bundle()
+    tool.bundle_file = make_bundle()
     tool.events_file = str(table)
     tool.setResultsDir(str(tmp_path / "results"))
     tool.run()

@@ -7,7 +7,9 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,29 +17,43 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opensim_nem2e.errors import MissingFileError, NEM2EError, SetupError
+from opensim_nem2e.options import (
+    DirectoryPath,
+    FilePath,
+    Interval,
+    Options,
+    Property,
+    layout_of,
+    option,
+    short_number,
+)
 from opensim_nem2e.tools import registry
-from opensim_nem2e.tools.properties import Interval, Property, document_text, read_document, short_number
+from opensim_nem2e.tools.properties import document_text, read_document
 from opensim_nem2e.tools.tool import Tool
 
-TABLE = (
-    Property("flag", "bool", False, "A flag."),
-    Property("count", "int", 3, "A count.", bounds="[0, 10]"),
-    Property("gain", "double", 0.5, "A gain.", bounds="(0, Inf)", unit="N"),
-    Property("limit", "double", float("inf"), "A limit."),
-    Property("title", "string", "", "A title."),
-    Property("mode", "string", "fast", "A mode.", choices=("fast", "exact")),
-    Property("model_file", "file", "", "A model."),
-    Property("results_directory", "directory", "./", "Results."),
-    Property("time_range", "doubles", (), "Two times.", list_size=2, unit="s"),
-    Property("weights", "doubles", (), "Weights.", bounds=(0, None)),
-    Property("muscles", "strings", (), "Muscles."),
-)
+
+@dataclass(frozen=True)
+class SampleOptions(Options):
+    """One option of every kind."""
+
+    flag: bool = option(False, "A flag.")
+    count: int = option(3, "A count.", bounds="[0, 10]")
+    gain: float = option(0.5, "A gain.", bounds="(0, Inf)", unit="N")
+    limit: float = option(float("inf"), "A limit.")
+    title: str = option("", "A title.")
+    mode: Literal["fast", "exact"] = option("fast", "A mode.")
+    model_file: FilePath = option("", "A model.")
+    results_directory: DirectoryPath = option("./", "Results.")
+    time_range: tuple[float, ...] = option((), "Two times.", list_size=2, unit="s")
+    weights: tuple[float, ...] = option((), "Weights.", bounds=(0, None))
+    muscles: tuple[str, ...] = option((), "Muscles.")
 
 
-class Sample(Tool):
+TABLE = layout_of(SampleOptions).properties
+
+
+class Sample(Tool[SampleOptions]):
     """One property of every kind."""
-
-    properties = TABLE
 
 
 def prop(name: str) -> Property:
@@ -89,20 +105,24 @@ def test_constraints_must_fit_the_type():
 
 
 @pytest.mark.parametrize(
-    ("row", "text", "value"),
+    ("kind", "about", "text", "value"),
     [
-        (Property("a", "int", None, "c.", bounds="[1, 9]"), "7", 7),
-        (Property("a", "double", None, "c.", bounds="(0, 1]"), "0.5", 0.5),
-        (Property("a", "bool", None, "c."), "false", False),
-        (Property("a", "string", None, "c.", choices=("x", "y")), "y", "y"),
+        (int | None, {"bounds": "[1, 9]"}, "7", 7),
+        (float | None, {"bounds": "(0, 1]"}, "0.5", 0.5),
+        (bool | None, {}, "false", False),
+        (Literal["x", "y"] | None, {}, "y", "y"),
     ],
 )
-def test_a_value_that_may_be_left_empty(tmp_path, row, text, value):
+def test_a_value_that_may_be_left_empty(tmp_path, kind, about, text, value):
     """Empty is None, in files and in code, and is not a value that was given; what is given must still fit."""
+    declaration = make_dataclass(
+        "EmptyOptions", [("a", kind, option(None, "c.", **about))], bases=(Options,), frozen=True
+    )
 
-    class Empty(Tool):
-        properties = (row,)
+    class Empty(Tool[declaration]):
+        pass
 
+    (row,) = Empty.properties
     assert row.is_optional
     assert row.allowed.endswith(", or empty")
     assert row.parse("  ") is row.convert("") is row.convert(None) is None
@@ -615,17 +635,19 @@ print(tool.getName(), tool.getModelFilename(), tool.getInitialTime(), tool.getFi
 def test_opensim_reads_what_is_written(tmp_path):
     pytest.importorskip("opensim")
 
-    class AnalyzeTool(Tool):
+    @dataclass(frozen=True)
+    class AnalyzeOptions(Options):
         """A few properties of OpenSim's tool."""
 
-        properties = (
-            Property("model_file", "file", "", "Model."),
-            Property("results_directory", "directory", "./", "Results."),
-            Property("output_precision", "int", 8, "Precision."),
-            Property("initial_time", "double", 0, "Start."),
-            Property("final_time", "double", math.inf, "End."),
-            Property("solve_for_equilibrium_for_auxiliary_states", "bool", True, "Equilibrium."),
-        )
+        model_file: FilePath = option("", "Model.")
+        results_directory: DirectoryPath = option("./", "Results.")
+        output_precision: int = option(8, "Precision.")
+        initial_time: float = option(0, "Start.")
+        final_time: float = option(math.inf, "End.")
+        solve_for_equilibrium_for_auxiliary_states: bool = option(True, "Equilibrium.")
+
+    class AnalyzeTool(Tool[AnalyzeOptions]):
+        """OpenSim's."""
 
     tool = AnalyzeTool()
     tool.name = 'walk "1" & <2>'

@@ -28,7 +28,7 @@ def tool(simulation, make_bundle):
     tool.setName("refined")
     tool.setStatesFileName(simulation.states)
     tool.setResultsDir(simulation.folder / "results")
-    tool.network_file = make_bundle()
+    tool.bundle_file = make_bundle()
     tool.right_heel_strikes = RIGHT_STRIKES
     tool.left_heel_strikes = LEFT_STRIKES
     return tool
@@ -104,7 +104,7 @@ class TestResults:
 
         tool.run()
         emg = read_storage(results(tool)["refined_emg.sto"])
-        bundle = Bundle.load(tool.network_file)
+        bundle = Bundle.load(tool.bundle_file)
         for muscle, standard, start, end in (
             ("soleus_r", "soleus", *RIGHT_STRIKES[:2]),
             ("soleus_r", "soleus", *RIGHT_STRIKES[1:]),
@@ -127,7 +127,7 @@ class TestResults:
             assert np.all(jumps <= 40.0 * steps + 2e-8)
 
     def test_activations_stay_in_bounds_and_clipping_is_counted(self, tool, make_bundle):
-        tool.network_file = make_bundle(size=3.0)
+        tool.bundle_file = make_bundle(size=3.0)
         tool.run()
         emg = read_storage(results(tool)["refined_emg.sto"])
         activation = read_storage(results(tool)["refined_activation.sto"])
@@ -269,7 +269,7 @@ class TestResults:
             "motions": ["walk"],
             "muscles": {"soleus": row, "tib": {"strides": 1, "epochs": 0}},
         }
-        tool.network_file = make_bundle(calibration=about)
+        tool.bundle_file = make_bundle(calibration=about)
         tool.run()
         assert "calibrated to ann (walk): they are for this person and nothing else" in caplog.text
         assert "OpenSim 0.300, refined 0.080, mean of the other strides 0.090" in caplog.text
@@ -297,7 +297,7 @@ class TestResults:
         row |= {"Er_refined": -0.4, "Er_mean": -0.3, "Er_ridge": -0.3}
         worse = row | {"E_refined": 0.31, "Er_refined": 0.03}
         average = row | {"E_refined": 0.2, "Er_refined": -0.33}
-        tool.network_file = make_bundle(
+        tool.bundle_file = make_bundle(
             validation={
                 "method": "leave_one_subject_out",
                 "leave_one_subject_out": {"soleus": row, "tib": worse, "gasmed": average},
@@ -315,7 +315,7 @@ class TestResults:
     @pytest.mark.parametrize(("refined", "warned"), [(0.19, False), (0.2, True), (0.25, True)])
     def test_a_bundle_that_is_no_better_than_the_average_says_so(self, refined, warned, tool, make_bundle):
         row = {"subjects": 4, "E_opensim": 0.3, "E_mean": 0.2, "E_ridge": 0.2, "E_refined": refined, "Er_refined": -0.3}
-        tool.network_file = make_bundle(
+        tool.bundle_file = make_bundle(
             validation={"method": "held_out", "held_out": {"soleus": row, "ALL": row}}, seed=1
         )
         tool.run()
@@ -333,10 +333,10 @@ class TestCycles:
 
     def test_all_entire_swaps_sides(self, tool, simulation, make_bundle):
         inputs = ("ipsi:soleus", "contra:tib", "ipsi:psoas", "contra:vaslat")
-        tool.network_file = make_bundle("All-Entire", ("soleus",), inputs)
+        tool.bundle_file = make_bundle("All-Entire", ("soleus",), inputs)
         tool.run()
         emg = read_storage(results(tool)["refined_emg.sto"])
-        bundle = Bundle.load(tool.network_file)
+        bundle = Bundle.load(tool.bundle_file)
         for side, other, (start, end) in (("r", "l", RIGHT_STRIKES[:2]), ("l", "r", LEFT_STRIKES)):
             at = np.linspace(start, end, 20)
             names = [f"soleus_{side}", f"tib_ant_{other}", f"psoas_{side}", f"vas_lat_{other}"]
@@ -347,14 +347,14 @@ class TestCycles:
             np.testing.assert_allclose(middle, y[0, 5:15], atol=2e-4)
 
     def test_one_quarter(self, tool, simulation, make_bundle):
-        tool.network_file = make_bundle("One-Quarter", ("soleus",))
+        tool.bundle_file = make_bundle("One-Quarter", ("soleus",))
         tool.write_attention = True
         tool.run()
         emg = read_storage(results(tool)["refined_emg.sto"])
         start, end = LEFT_STRIKES
         at = np.linspace(start, end, 77)
         x = np.interp(at, simulation.time, simulation.activations["soleus_l"])
-        y, _ = Bundle.load(tool.network_file).refine("soleus", x[None, :, None])
+        y, _ = Bundle.load(tool.bundle_file).refine("soleus", x[None, :, None])
         middle = slice(10, 67)
         np.testing.assert_allclose(np.interp(at[middle], emg.time, emg.column("soleus_l")), y[0, middle], atol=5e-3)
         attention = read_storage(results(tool)["refined_attention.sto"])
@@ -383,7 +383,7 @@ class TestCycles:
         tool.initial_time, tool.final_time = 0.2, 1.3
         tool.run()
         emg = read_storage(results(tool)["refined_emg.sto"])
-        bundle = Bundle.load(tool.network_file)
+        bundle = Bundle.load(tool.bundle_file)
         # The left cycle is the same stretch, rolled by half.
         phase = np.linspace(0, 1, 20)
         at = 0.2 + 1.1 * ((phase + 0.5) % 1.0)
@@ -443,7 +443,7 @@ class TestCycles:
         at = 0.2 + (0.75 - 0.2 + 1.1 * np.linspace(0, 1, 20)) % 1.1
         at[-1] = 0.75
         x = np.interp(at, simulation.time, simulation.activations["soleus_l"])
-        y, _ = Bundle.load(tool.network_file).refine("soleus", x[None, :, None])
+        y, _ = Bundle.load(tool.bundle_file).refine("soleus", x[None, :, None])
         check = [2, 5, 13, 16]
         np.testing.assert_allclose(np.interp(at[check], emg.time, emg.column("soleus_l")), y[0, check], atol=2e-4)
 
@@ -697,11 +697,11 @@ def change(**values):
 
 
 def other_bundle(tool, simulation, make_bundle):
-    tool.network_file = make_bundle("One-Entire", ("glmax1", "bi"))
+    tool.bundle_file = make_bundle("One-Entire", ("glmax1", "bi"))
 
 
 def needy_bundle(tool, simulation, make_bundle):
-    tool.network_file = make_bundle("All-Entire", ("soleus",), ("ipsi:soleus", "contra:glmax1"))
+    tool.bundle_file = make_bundle("All-Entire", ("soleus",), ("ipsi:soleus", "contra:glmax1"))
 
 
 def wrong_model(tool, simulation, make_bundle):
@@ -715,7 +715,7 @@ def wrong_model(tool, simulation, make_bundle):
 def truncated_bundle(tool, simulation, make_bundle):
     path = simulation.folder / "short.safetensors"
     path.write_bytes(make_bundle().read_bytes()[:3000])
-    tool.network_file = path
+    tool.bundle_file = path
 
 
 def overwrite_input(tool, simulation, make_bundle):
@@ -749,7 +749,7 @@ FAULTS = {
     "bundle for other muscles": (other_bundle, BundleError, "The bundle is for other muscles"),
     "bundle that needs more": (needy_bundle, BundleError, r"also needs glmax1 \(left\)"),
     "truncated bundle": (truncated_bundle, BundleError, "short.safetensors.*truncated"),
-    "unknown bundle": (change(network_file="gaait"), BundleError, "no network bundle 'gaait'"),
+    "unknown bundle": (change(bundle_file="gaait"), BundleError, "no network bundle 'gaait'"),
     "wrong model": (wrong_model, ModelError, "Is it the model of this simulation"),
     "setup file would be lost": (own_setup_file, SetupError, "would replace an input file"),
     "one row": (one_row, CycleError, "at least two rows"),

@@ -19,8 +19,10 @@ from opensim_nem2e.errors import BundleError, ManifestError, SetupError, Trainin
 from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.methods.stdr.calibrate import FINE_TUNING
 from opensim_nem2e.methods.stdr.presets import PRESETS
+from opensim_nem2e.options import layout_of
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
-from opensim_nem2e.tools.training_properties import TRAINING_PROPERTIES, recipe_of, select_trials, settings_in_use
+from opensim_nem2e.tools.training_options import TrainingOptions
+from opensim_nem2e.tools.training_properties import recipe_of, select_trials, settings_in_use
 from opensim_nem2e.training.task import TrainingSettings
 
 SUBJECTS = ("anna", "ben", "carl")
@@ -169,7 +171,7 @@ def test_built_in_code(tmp_path, lab, caplog):
     tool.setEpochs(1)
     tool.motions = ["walk"]
     tool.hold_out_subjects = ["ben", "carl"]
-    tool.output_bundle = tmp_path / "other.safetensors"
+    tool.output_bundle_file = tmp_path / "other.safetensors"
     caplog.set_level("INFO")
     assert tool.run()
     bundle = Bundle.load(tmp_path / "other.safetensors")
@@ -203,7 +205,9 @@ def test_the_preset_decides_what_is_not_given(tmp_path, lab, caplog):
     # What the effective setup states is given, so that a later version's preset does not change it.
     (tmp_path / "results" / "net.safetensors").rename(tmp_path / "first.safetensors")
     assert again.run()
-    first, second = (Bundle.load(path) for path in (tmp_path / "first.safetensors", again.resolve("output_bundle")))
+    first, second = (
+        Bundle.load(path) for path in (tmp_path / "first.safetensors", again.resolve("output_bundle_file"))
+    )
     for name, value in first.network("soleus").tensors().items():
         assert value.tobytes() == second.network("soleus").tensors()[name].tobytes()
 
@@ -227,7 +231,7 @@ def test_the_preset_of_the_paper():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_is_complete(preset):
     """Each setting has a property that may be empty, whose comment states the preset's value, and its value fits it."""
-    table = {prop.name: prop for prop in TRAINING_PROPERTIES}
+    table = {prop.name: prop for prop in layout_of(TrainingOptions).own}
     settings = PRESETS[preset].settings
     assert set(settings) == {name for name, prop in table.items() if prop.is_optional}
     for name, value in settings.items():
@@ -262,8 +266,8 @@ def test_trials_and_strides_are_filtered(tmp_path, lab, caplog):
         ({"muscles": "soleus soleus"}, SetupError, "names 'soleus' twice"),
         ({"input_muscles": "ipsi:soleus"}, SetupError, "<input_muscles> are for the condition All-Entire"),
         ({"hold_out_subjects": "anna ben carl"}, TrainingError, "no data to train on"),
-        ({"output_bundle": "net.pt"}, SetupError, "must end in '.safetensors'"),
-        ({"output_bundle": "nowhere/net.safetensors"}, SetupError, "does not exist"),
+        ({"output_bundle_file": "net.pt"}, SetupError, "must end in '.safetensors'"),
+        ({"output_bundle_file": "nowhere/net.safetensors"}, SetupError, "does not exist"),
         ({"subjects": "anna", "early_stopping_patience": 2}, TrainingError, "at least two subjects"),
         ({"learning_rate": 1.0, "epochs": 400, "subjects": "anna", "hidden_units": 0}, SetupError, "hidden_units"),
     ],
@@ -291,7 +295,7 @@ def bundle_of_two(tmp_path_factory, lab):
 def test_calibration_to_a_person(tmp_path, lab, bundle_of_two, condition, caplog):
     caplog.set_level("INFO")
     initial = Bundle.load(bundle_of_two[condition])
-    own = {"hidden_units": "", "epochs": 20, "initial_bundle": bundle_of_two[condition], "data_licence": "CC-BY"}
+    own = {"hidden_units": "", "epochs": 20, "initial_bundle_file": bundle_of_two[condition], "data_licence": "CC-BY"}
     setup = write_setup(tmp_path, lab, name="carl", subjects="carl", muscles="soleus gasmed", **own)
     assert STDRTrainTool(setup).run()
     results = tmp_path / "results"
@@ -326,7 +330,7 @@ def test_calibration_to_a_person(tmp_path, lab, bundle_of_two, condition, caplog
     assert (results / "carl.safetensors").read_bytes() == content
     # A calibrated bundle can be calibrated again, and knows it.
     second = STDRTrainTool(write_setup(tmp_path, lab, name="twice", subjects="carl", strides="1", **own))
-    second.initial_bundle = results / "carl.safetensors"
+    second.initial_bundle_file = results / "carl.safetensors"
     assert second.run()
     about = Bundle.load(results / "twice.safetensors").metadata["calibration"]
     assert about["initial_bundle"]["calibration"] == calibration
@@ -336,13 +340,13 @@ def test_calibration_to_a_person(tmp_path, lab, bundle_of_two, condition, caplog
 def test_calibration_of_the_shipped_bundle(tmp_path, lab):
     """By its name; the strides' EMG decides which of its muscles are in the new one."""
     own = dict.fromkeys(("hidden_units", "epochs", "batch_size", "learning_rate"), "")
-    setup = write_setup(tmp_path, lab, subjects="carl", strides="1", initial_bundle="gait", **own)
+    setup = write_setup(tmp_path, lab, subjects="carl", strides="1", initial_bundle_file="gait", **own)
     tool = STDRTrainTool(setup)
     assert tool.run()
     bundle = Bundle.load(tmp_path / "results" / "net.safetensors")
     assert bundle.targets == ("soleus", "gasmed", "gaslat")
     again = STDRTrainTool(tmp_path / "results" / "net_effective_setup.xml")
-    assert again.initial_bundle == "gait"
+    assert again.initial_bundle_file == "gait"
     assert again.epochs == FINE_TUNING["epochs"]
 
 
@@ -357,15 +361,19 @@ def test_calibration_of_the_shipped_bundle(tmp_path, lab):
         ({"network_output": "emg"}, SetupError, r"<network_output> must be the initial bundle's \(correction\)"),
         ({"input_muscles": "ipsi:tib"}, SetupError, "<input_muscles> are for the condition All-Entire"),
         ({"muscles": "soleus tib"}, SetupError, "<muscles> names 'tib', for which the initial bundle has no network"),
-        ({"validate": "leave_one_subject_out"}, SetupError, "<validate> must be none with <initial_bundle>"),
-        ({"hold_out_subjects": "anna"}, SetupError, "<hold_out_subjects> has no meaning with <initial_bundle>"),
-        ({"early_stopping_patience": 3}, SetupError, "<early_stopping_patience> has no meaning with <initial_bundle>"),
-        ({"initial_bundle": "gate"}, BundleError, "There is no network bundle 'gate'.*Did you mean 'gait'"),
-        ({"initial_bundle": "none.safetensors"}, BundleError, "there is no such network bundle"),
+        ({"validate": "leave_one_subject_out"}, SetupError, "<validate> must be none with <initial_bundle_file>"),
+        ({"hold_out_subjects": "anna"}, SetupError, "<hold_out_subjects> has no meaning with <initial_bundle_file>"),
+        (
+            {"early_stopping_patience": 3},
+            SetupError,
+            "<early_stopping_patience> has no meaning with <initial_bundle_file>",
+        ),
+        ({"initial_bundle_file": "gate"}, BundleError, "There is no network bundle 'gate'.*Did you mean 'gait'"),
+        ({"initial_bundle_file": "none.safetensors"}, BundleError, "there is no such network bundle"),
     ],
 )
 def test_faults_of_a_calibration(tmp_path, lab, bundle_of_two, changes, error, message):
-    own = {"subjects": "carl", "initial_bundle": bundle_of_two["One-Entire"], "hidden_units": "", **changes}
+    own = {"subjects": "carl", "initial_bundle_file": bundle_of_two["One-Entire"], "hidden_units": "", **changes}
     with pytest.raises(error, match=f"(?s){message}"):
         STDRTrainTool(write_setup(tmp_path, lab, **own)).run()
     assert [path.name for path in tmp_path.iterdir()] == ["setup.xml"]
@@ -530,7 +538,7 @@ def test_calibration_on_real_recordings(tmp_path, shared_data, caplog):
 
     others = ["ceinms_S06", "falisse_subject1"]
     assert tool_of("others", subjects=others, hidden_units=16, epochs=5).run()
-    own = {"initial_bundle": tmp_path / "others.safetensors", "subjects": ["uhlrich_sub1"], "epochs": 10}
+    own = {"initial_bundle_file": tmp_path / "others.safetensors", "subjects": ["uhlrich_sub1"], "epochs": 10}
     assert tool_of("own", **own, strides=["1", "2", "3"]).run()
     rows = Bundle.load(tmp_path / "own.safetensors").metadata["calibration"]["muscles"]
     for row in rows.values():

@@ -7,41 +7,45 @@ import os
 import pickle
 import sys
 import types
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 
 import pytest
 
 from opensim_nem2e.errors import MissingFileError, NEM2EError, SetupError
+from opensim_nem2e.options import DirectoryPath, FilePath, Options, option
 from opensim_nem2e.tools import registry
-from opensim_nem2e.tools.properties import Property
-from opensim_nem2e.tools.tool import Tool
+from opensim_nem2e.tools.tool import Run, Tool
 
 REGISTERED = [entry.name for entry in registry.tools()]
 
 
-class WalkTool(Tool):
-    """A tool with the properties that the tests need."""
+@dataclass(frozen=True)
+class WalkOptions(Options):
+    """What the tests need."""
 
-    properties = (
-        Property("model_file", "file", "", "Name of the .osim file used to construct a model."),
-        Property("states_file", "file", "", "Storage file (.sto) with the states.", required=True),
-        Property("external_loads_file", "file", "", "XML file with the external loads."),
-        Property("network_file", "file", "gait", "A network file, or the name of one.", may_be_name=True),
-        Property("output_bundle", "file", "", "A file that is written."),
-        Property("results_directory", "directory", "./", "Directory used for writing results."),
-        Property("output_precision", "int", 8, "Output precision.", bounds="[1, 17]"),
-        Property("initial_time", "double", float("-inf"), "Initial time.", unit="s"),
-        Property("final_time", "double", float("inf"), "Final time.", unit="s"),
-        Property("muscles", "strings", (), "Muscles.", required=True),
-        Property("plot", "bool", False, "Draw figures."),
-    )
+    model_file: FilePath = option("", "Name of the .osim file used to construct a model.")
+    states_file: FilePath = option("", "Storage file (.sto) with the states.", required=True)
+    external_loads_file: FilePath = option("", "XML file with the external loads.")
+    bundle_file: FilePath = option("gait", "A network file, or the name of one.", may_be_name=True)
+    output_bundle: FilePath = option("", "A file that is written.")
+    results_directory: DirectoryPath = option("./", "Directory used for writing results.")
+    output_precision: int = option(8, "Output precision.", bounds="[1, 17]")
+    initial_time: float = option(float("-inf"), "Initial time.", unit="s")
+    final_time: float = option(float("inf"), "Final time.", unit="s")
+    muscles: tuple[str, ...] = option((), "Muscles.", required=True)
+    plot: bool = option(False, "Draw figures.")
+
+
+class WalkTool(Tool[WalkOptions]):
+    """A tool with the properties that the tests need."""
 
     def _check(self) -> list[str]:
         if self.initial_time >= self.final_time:
             return ["<initial_time> must be before <final_time>."]
         return []
 
-    def _run(self) -> None:
+    def _run(self, run: Run) -> None:
         if self.plot:
             raise NEM2EError("No display.")
         self._seen = Path.cwd()
@@ -156,9 +160,11 @@ def test_repr():
 
 
 def test_a_table_with_a_reserved_or_double_name_is_refused():
-    for names in (("run",), ("name",), ("a", "a")):
-        with pytest.raises(TypeError):
-            type("BadTool", (Tool,), {"properties": tuple(Property(name, "bool", True, "c") for name in names)})
+    for names in (("run",), ("name",), ("options",), ("group",), ("a", "formerly_a")):
+        fields = [(name, bool, option(True, "c", formerly=["a"] if "formerly" in name else ())) for name in names]
+        declaration = make_dataclass("BadOptions", fields, bases=(Options,), frozen=True)
+        with pytest.raises(TypeError, match=r"may not be called|have the same name"):
+            type("BadTool", (Tool,), {"__orig_bases__": (Tool[declaration],)})
 
 
 # --- setup files -----------------------------------------------------------------------------------------------
@@ -263,12 +269,12 @@ def test_two_dots_after_a_link_lead_where_the_system_says(tmp_path, monkeypatch)
 def test_a_bare_name_is_left_to_the_tool(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tool = filled()
-    assert tool.resolve("network_file") is None
+    assert tool.resolve("bundle_file") is None
     (tmp_path / "gait").touch()
-    assert tool.resolve("network_file") == tmp_path / "gait"
+    assert tool.resolve("bundle_file") == tmp_path / "gait"
     for value in ("nets/gait", "gait.safetensors"):
-        tool.network_file = value
-        assert tool.resolve("network_file") == tmp_path / value
+        tool.bundle_file = value
+        assert tool.resolve("bundle_file") == tmp_path / value
 
 
 def test_the_effective_setup_is_valid_where_it_lies(tmp_path, monkeypatch):
@@ -292,7 +298,7 @@ def test_the_effective_setup_is_valid_where_it_lies(tmp_path, monkeypatch):
     )
     (results / "walk_setup.xml").write_text(text)
     twin = WalkTool(results / "walk_setup.xml")
-    assert (twin.name, twin.initial_time, twin.muscles, twin.network_file) == ("walk", 0.25, ("soleus_r",), "gait")
+    assert (twin.name, twin.initial_time, twin.muscles, twin.bundle_file) == ("walk", 0.25, ("soleus_r",), "gait")
     # A relative path stays relative, an absolute one absolute; both lead to the same files.
     assert (twin.states_file, twin.results_directory) == ("../../data/a.sto", "./")
     assert twin.model_file == tool.model_file
@@ -329,7 +335,12 @@ def test_run_returns_true_and_stays_in_the_working_directory(tmp_path, monkeypat
     tool = WalkTool("sub/setup.xml")
     with caplog.at_level("INFO", logger="opensim_nem2e"):
         assert tool.run() is True
-    assert caplog.messages == ["Running tool WalkTool."]
+    assert caplog.messages == [
+        "Running tool WalkTool.",
+        "opensim_nem2e 0.1.0, WalkTool without a name.",
+        f"Writing '{tmp_path}/sub/WalkTool_effective_setup.xml'.",
+        f"Results are in '{tmp_path}/sub'.",
+    ]
     assert tool._seen == Path.cwd() == tmp_path
     tool.setName("walk")
     tool.plot = True

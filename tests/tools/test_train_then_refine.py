@@ -42,7 +42,7 @@ REFINE = """<?xml version="1.0" encoding="UTF-8" ?>
 		<model_file>{data}/walk_sub1/Rajagopal_scaled_Sub1_gasAvoid.osim</model_file>
 		<states_file>{data}/walk_sub1/activations_cmc/walking_baseline1_stride10_states.sto</states_file>
 		<external_loads_file>{data}/walk_sub1/walking_baseline1_external_loads.xml</external_loads_file>
-		<network_file>own.safetensors</network_file>
+		<bundle_file>own.safetensors</bundle_file>
 		<results_directory>results</results_directory>
 	</STDRRefineTool>
 </OpenSimDocument>

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...errors import NEM2EError
 from ...signals.events import GaitEvents, events_from_external_loads, foot_side
 from ...storage import ExternalForce, read_external_loads
-from ..manifest import Trial
+from ..manifest import CycleRecord
 from .findings import Findings
 from .recording_checks import Files
 
@@ -43,20 +43,20 @@ class _Loads:
     centres: dict[str, tuple[Array, Array]]
 
 
-def check_forces(trials: Sequence[Trial], files: Files, findings: Findings) -> None:
+def check_forces(trials: Sequence[CycleRecord], files: Files, findings: Findings) -> None:
     """Examine the ground reactions and events tables that the manifest names.
 
     Parameters
     ----------
-    trials : sequence of Trial
+    trials : sequence of CycleRecord
         The rows.
     files : Files
         Reads.
     findings : Findings
         Takes what is found.
     """
-    by_loads: dict[Path, list[Trial]] = {}
-    by_table: dict[Path, list[Trial]] = {}
+    by_loads: dict[Path, list[CycleRecord]] = {}
+    by_table: dict[Path, list[CycleRecord]] = {}
     for trial in trials:
         if trial.external_loads_file is not None:
             by_loads.setdefault(trial.external_loads_file, []).append(trial)
@@ -167,7 +167,7 @@ def body_weight(events: GaitEvents, time: Array, vertical: dict[str, Array]) -> 
     return float(np.median(means)) if means else None
 
 
-def _mass(loads: _Loads, events: GaitEvents, rows: Sequence[Trial], files: Files, findings: Findings) -> None:
+def _mass(loads: _Loads, events: GaitEvents, rows: Sequence[CycleRecord], files: Files, findings: Findings) -> None:
     weight = body_weight(events, loads.time, loads.vertical) if len(loads.vertical) == 2 else None
     if weight is None:
         return
@@ -193,7 +193,7 @@ def _mass(loads: _Loads, events: GaitEvents, rows: Sequence[Trial], files: Files
             findings.add("warning", "double", str(path), what, "remove or switch off the contacts: forces act twice.")
 
 
-def _strikes(events: GaitEvents, rows: Sequence[Trial], path: Path, findings: Findings) -> None:
+def _strikes(events: GaitEvents, rows: Sequence[CycleRecord], path: Path, findings: Findings) -> None:
     for row in rows:
         strikes = events.right if row.side == "r" else events.left
         if not strikes.size:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from ..manifest import Channel, Trial, examine_channels, examine_trials
+from ..manifest import Channel, CycleRecord, examine_channels, examine_trials
 from .emg_checks import check_emg
 from .findings import Finding, Findings
 from .force_checks import check_forces
@@ -16,7 +16,7 @@ from .recording_checks import Files, Recording, quiet, recordings_of
 from .simulation_checks import check_simulation
 from .timing_checks import Alignment, check_timing
 
-Row = TypeVar("Row", Trial, Channel)
+Row = TypeVar("Row", CycleRecord, Channel)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,12 @@ def examine(trials_file: str | os.PathLike[str], channels_file: str | os.PathLik
     with quiet():
         trials = _rows(trials_path, examine_trials, findings)
         channels = _rows(channels_path, examine_channels, findings)
-        recordings = recordings_of(trials, channels, files)
+        whole = [trial for trial in trials if trial.emg_file is not None and trial.activation_file is not None]
+        if len(whole) < len(trials):
+            what = f"{len(trials) - len(whole)} of {len(trials)} rows have no EMG or no activations."
+            remedy = "nothing, if that is meant: only their gait cycles and ground reactions are looked at."
+            findings.add("note", "partial", str(trials_path), what, remedy)
+        recordings = recordings_of(whole, channels, files)
         check_emg(recordings, files, findings)
         alignments = check_timing(recordings, files, findings)
         check_forces(trials, files, findings)

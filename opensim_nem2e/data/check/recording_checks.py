@@ -17,7 +17,7 @@ from ...signals.resample import interpolate
 from ...storage import OsimModel, TimeSeries, read_model, read_storage
 from ...storage.labels import find_activation_columns, find_so_activation_columns
 from ..gait_cycles import holds_one_cycle
-from ..manifest import Channel, Trial
+from ..manifest import Channel, CycleRecord
 from .findings import Findings
 
 Array = NDArray[np.float64]
@@ -116,7 +116,7 @@ class Recording:
 
     Parameters
     ----------
-    trials : tuple of Trial
+    trials : tuple of CycleRecord
         The rows.
     channels : tuple of Channel
         The EMG channels of the dataset.
@@ -124,7 +124,7 @@ class Recording:
         Whether every EMG file holds exactly one cycle: then it is periodic.
     """
 
-    trials: tuple[Trial, ...]
+    trials: tuple[CycleRecord, ...]
     channels: tuple[Channel, ...]
     one_cycle: bool
 
@@ -138,7 +138,7 @@ class Recording:
     @property
     def emg_files(self) -> tuple[Path, ...]:
         """The EMG files, each once."""
-        return tuple(dict.fromkeys(trial.emg_file for trial in self.trials))
+        return tuple(dict.fromkeys(trial.measured for trial in self.trials))
 
     @property
     def offset(self) -> float:
@@ -155,14 +155,14 @@ class Recording:
         """The samples of a stride, 0..1."""
         return np.linspace(0.0, 1.0, SAMPLES)
 
-    def activation(self, files: Files, trial: Trial, channel: Channel) -> Array | None:
+    def activation(self, files: Files, trial: CycleRecord, channel: Channel) -> Array | None:
         """Return OpenSim's activation over a stride, the mean of the channel's muscles.
 
         Parameters
         ----------
         files : Files
             Reads.
-        trial : Trial
+        trial : CycleRecord
             The stride.
         channel : Channel
             The channel.
@@ -172,7 +172,7 @@ class Recording:
         numpy.ndarray or None, shape (samples,)
             None where there is none. Beyond the file its last value is held.
         """
-        series = files.series(trial.activation_file, trial.model_file)
+        series = files.series(trial.simulated, trial.model_file)
         if series is None:
             return None
         columns = activation_columns(series, trial)
@@ -182,14 +182,14 @@ class Recording:
         values = np.nanmean(series.data[:, [series.labels.index(label) for label in labels]], axis=1)
         return interpolate(series.time, values, trial.start + self.phases * (trial.end - trial.start))
 
-    def emg(self, files: Files, trial: Trial, channel: Channel, lag: float = 0.0) -> Array | None:
+    def emg(self, files: Files, trial: CycleRecord, channel: Channel, lag: float = 0.0) -> Array | None:
         """Return the EMG over a stride, its time offset applied.
 
         Parameters
         ----------
         files : Files
             Reads.
-        trial : Trial
+        trial : CycleRecord
             The stride.
         channel : Channel
             The channel.
@@ -202,7 +202,7 @@ class Recording:
             None where there is none, or the stride lies outside the recording. Where only the further lag leads
             outside, the recording's end is held.
         """
-        series = files.series(trial.emg_file)
+        series = files.series(trial.measured)
         if series is None or not series.has(channel.column):
             return None
         time = trial.start + self.phases * (trial.end - trial.start) + trial.emg_time_offset + lag
@@ -214,14 +214,14 @@ class Recording:
         return interpolate(series.time, values, time) if np.isfinite(values).all() else None
 
 
-def activation_columns(series: TimeSeries, trial: Trial) -> dict[str, str]:
+def activation_columns(series: TimeSeries, trial: CycleRecord) -> dict[str, str]:
     """Find the muscles' activations in a file.
 
     Parameters
     ----------
     series : TimeSeries
         The file.
-    trial : Trial
+    trial : CycleRecord
         Whose it is.
 
     Returns
@@ -232,12 +232,12 @@ def activation_columns(series: TimeSeries, trial: Trial) -> dict[str, str]:
     return find_so_activation_columns(series) if trial.activation_source == "so" else find_activation_columns(series)
 
 
-def recordings_of(trials: Sequence[Trial], channels: Sequence[Channel], files: Files) -> list[Recording]:
+def recordings_of(trials: Sequence[CycleRecord], channels: Sequence[Channel], files: Files) -> list[Recording]:
     """Sort the manifest's rows.
 
     Parameters
     ----------
-    trials : sequence of Trial
+    trials : sequence of CycleRecord
         The rows.
     channels : sequence of Channel
         All channels.
@@ -249,12 +249,12 @@ def recordings_of(trials: Sequence[Trial], channels: Sequence[Channel], files: F
     list of Recording
         In the manifest's order.
     """
-    groups: dict[tuple[object, ...], list[Trial]] = {}
+    groups: dict[tuple[object, ...], list[CycleRecord]] = {}
     periodic: dict[tuple[object, ...], bool] = {}
     for trial in trials:
-        series = files.series(trial.emg_file)
+        series = files.series(trial.measured)
         one = series is not None and series.n_rows > 1 and holds_one_cycle(series.time, trial.start, trial.end)
-        own = (trial.motion, trial.emg_time_offset) if one else (trial.trial, trial.emg_file)
+        own = (trial.motion, trial.emg_time_offset) if one else (trial.trial, trial.measured)
         key = (trial.dataset, trial.subject, trial.activation_source, *own)
         groups.setdefault(key, []).append(trial)
         periodic[key] = one

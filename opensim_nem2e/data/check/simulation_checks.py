@@ -20,7 +20,7 @@ from ...errors import NEM2EError, did_you_mean
 from ...storage import TimeSeries, parse_label
 from ...storage.safe_xml import parse_xml
 from ..discovery import listed
-from ..manifest import Trial
+from ..manifest import CycleRecord
 from .findings import Findings
 from .force_checks import GRAVITY
 from .recording_checks import Files, Recording, activation_columns
@@ -75,7 +75,7 @@ def check_simulation(recordings: Sequence[Recording], files: Files, findings: Fi
             _tracking(trial, recording.name, findings)
             if trial.coordinates_file is not None:
                 _angles(trial.coordinates_file, trial, files, findings)
-            _angles(trial.activation_file, trial, files, findings)
+            _angles(trial.simulated, trial, files, findings)
 
 
 def _muscles(recording: Recording, others: set[str], files: Files, findings: Findings) -> None:
@@ -103,7 +103,7 @@ def _muscles(recording: Recording, others: set[str], files: Files, findings: Fin
 def _saturation(recording: Recording, files: Files, findings: Findings) -> None:
     reached: dict[str, int] = {}
     for trial in recording.trials:
-        series = files.series(trial.activation_file, trial.model_file)
+        series = files.series(trial.simulated, trial.model_file)
         if series is None:
             continue
         rows = (series.time >= trial.start) & (series.time <= trial.end)
@@ -124,13 +124,13 @@ def _saturation(recording: Recording, files: Files, findings: Findings) -> None:
         findings.add("note", "saturated", recording.name, what, remedy)
 
 
-def _reserves(trial: Trial, recording: str, files: Files, findings: Findings) -> None:
+def _reserves(trial: CycleRecord, recording: str, files: Files, findings: Findings) -> None:
     model = files.model(trial.model_file)
     if model is None or not model.mass > 0.0:
         return
     forces = _actuator_forces(trial, files)
     if forces is None:
-        if trial.activation_source == "cmc" and trial.activation_file.stem.endswith("_states"):
+        if trial.activation_source == "cmc" and trial.simulated.stem.endswith("_states"):
             what = "CMC's controls are not beside its states: CMC was aborted, or they were moved."
             remedy = "check that CMC reached its final time; reserves cannot be judged without them."
             findings.add("note", "controls", trial.name, what, remedy)
@@ -152,9 +152,9 @@ def _reserves(trial: Trial, recording: str, files: Files, findings: Findings) ->
         findings.add("warning", "reserves", trial.name, what, remedy, same=f"{recording}: {kind}")
 
 
-def _tracking(trial: Trial, recording: str, findings: Findings) -> None:
+def _tracking(trial: CycleRecord, recording: str, findings: Findings) -> None:
     """Look at how far CMC was from the motion, if its own file of that is beside its states."""
-    path = trial.activation_file
+    path = trial.simulated
     errors = path.with_name(f"{path.stem.removesuffix('_states')}_pErr.sto")
     worst = judge_run("CMCTool", [errors]).tracking if errors.is_file() else None
     if worst is not None and worst.unit == "deg" and worst.value > TRACKING:
@@ -175,9 +175,9 @@ def _limit(label: str, mass: float) -> tuple[str, float]:
     return "", 0.0
 
 
-def _actuator_forces(trial: Trial, files: Files) -> tuple[TimeSeries, dict[str, float]] | None:
+def _actuator_forces(trial: CycleRecord, files: Files) -> tuple[TimeSeries, dict[str, float]] | None:
     """Find the actuators' forces: in CMC's own file of them, else in controls with optimal forces from beside them."""
-    path = trial.activation_file
+    path = trial.simulated
     stem = re.sub(r"_(states|StaticOptimization_activation)$", "", path.stem)
     for name in (f"{stem}_Actuation_force.sto", f"{stem}_StaticOptimization_force.sto"):
         if path.with_name(name).is_file():
@@ -211,7 +211,7 @@ def _optimal_forces(folder: Path) -> dict[str, float]:
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def _angles(path: Path, trial: Trial, files: Files, findings: Findings) -> None:
+def _angles(path: Path, trial: CycleRecord, files: Files, findings: Findings) -> None:
     """Compare angles with the unit that their file states."""
     series = files.series(path, trial.model_file)
     model = files.model(trial.model_file)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...errors import StorageError
 from ...signals.emg import looks_raw, sampling_rate
 from ...signals.quality import period, variance_ratio
-from ..manifest import Trial
+from ..manifest import CycleRecord
 from .findings import Findings
 from .recording_checks import Files, Recording
 
@@ -237,8 +237,8 @@ def _own_lags(found: Alignment) -> dict[str, tuple[float, float]]:
     return own
 
 
-def _same_motion(one: Trial, other: Trial) -> bool:
-    def key(trial: Trial) -> tuple[str, ...]:
+def _same_motion(one: CycleRecord, other: CycleRecord) -> bool:
+    def key(trial: CycleRecord) -> tuple[str, ...]:
         return (trial.dataset, trial.subject, trial.motion, trial.activation_source)
 
     return key(one) == key(other)
@@ -319,8 +319,8 @@ def _coverage(recording: Recording, files: Files, findings: Findings) -> None:
     """Compare the cycles with the time that the files cover."""
     for trial in recording.trials:
         allowed = 0.5 * (trial.end - trial.start) / 19.0
-        activation = files.series(trial.activation_file, trial.model_file)
-        emg = files.series(trial.emg_file)
+        activation = files.series(trial.simulated, trial.model_file)
+        emg = files.series(trial.measured)
         shift = 0.0 if recording.one_cycle else trial.emg_time_offset
         for kind, series, offset in (("activations", activation, 0.0), ("EMG", emg, shift)):
             if series is None or not series.n_rows:

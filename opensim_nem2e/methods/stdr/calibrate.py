@@ -1,7 +1,7 @@
 """Calibrate a network to one person on a few of this person's strides.
 
 What is unknown about a person is mostly a curve: how this person's mean EMG cycle differs from what the network,
-trained on others, says. It is estimated in closed form (:func:`shrink_to_person`). Fine-tuning the weights is tried
+trained on others, says. It is estimated in closed form (:func:`shrink_to_subject`). Fine-tuning the weights is tried
 beside it, and is kept only where strides that it has not seen say that it is better (:func:`calibrate`).
 """
 
@@ -10,18 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.gait_cycles import TargetData
+from ...data.gait_cycles import MuscleCycles
 from ...errors import TrainingError
 from ...signals.compare import cycle_errors
-from ...training.task import Task, Trained, TrainingSettings
-from ..bundle import Network, refine_cycles
-from .conditions import Condition, split_cycle, variant_of, windows_per_cycle
-from .presets import Setting
+from ...training.task import Task, Trained
+from ..base import Run
+from .method import network_task
+from .network import Network
+from .options import STDROptions
 
 Array = NDArray[np.float64]
 
@@ -35,18 +35,8 @@ PRIOR_STRIDES = 0.25
 FOLDS = 5
 FEWEST_STRIDES = 6
 
-#: How weights are fine-tuned, by property name; ``epochs`` is the largest number.
-FINE_TUNING: Mapping[str, Setting] = MappingProxyType(
-    {
-        "teacher_forcing": 1.0,
-        "epochs": 120,
-        "batch_size": 16,
-        "learning_rate": 0.003,
-        "weight_decay": 0.0,
-        "gradient_clip": 0.0,
-        "early_stopping_patience": 0,
-    }
-)
+#: How weights are fine-tuned; ``epochs`` is the largest number. What belongs to the network is the network's.
+FINE_TUNING = STDROptions(epochs=120, batch_size=16, learning_rate=0.003)
 
 
 @dataclass(frozen=True)
@@ -76,7 +66,7 @@ class Calibrated:
     errors: Mapping[str, float]
 
 
-def shrink_to_person(network: Network, data: TargetData, condition: Condition, samples: int) -> Network:
+def shrink_to_subject(network: Network, data: MuscleCycles) -> Network:
     """Calibrate in closed form: the mean of the person's EMG and the network's output, weighted by what each is worth.
 
     The person's mean cycle is taken as normally distributed about the network's output, and the strides about this mean
@@ -88,20 +78,16 @@ def shrink_to_person(network: Network, data: TargetData, condition: Condition, s
     ----------
     network : Network
         The network.
-    data : TargetData
+    data : MuscleCycles
         The person's strides.
-    condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
-        The network's input condition.
-    samples : int
-        Samples of one network window.
 
     Returns
     -------
     Network
         The same weights with another offset and scale of the output, and of the linear part if there is one.
     """
-    if windows_per_cycle(condition) > 1:
-        return _add_residual(network, data, condition, samples)
+    if network.view.windows > 1:
+        return _add_residual(network, data)
     weight = len(data.y) / (len(data.y) + PRIOR_STRIDES)
     offset = weight * data.y.mean(axis=0) + (1 - weight) * network.output_offset
     scale = (1 - weight) * network.output_scale
@@ -111,16 +97,14 @@ def shrink_to_person(network: Network, data: TargetData, condition: Condition, s
     )
 
 
-def _add_residual(network: Network, data: TargetData, condition: Condition, samples: int) -> Network:
-    residual = data.y - refine_cycles(network, data.x, condition, samples)[0]
-    mean = split_cycle(residual, condition, samples).mean(axis=0)
+def _add_residual(network: Network, data: MuscleCycles) -> Network:
+    residual = data.y - network.predict({"activation": data.x}).values
+    mean = network.view.split(residual).mean(axis=0)
     weight = len(data.y) / (len(data.y) + PRIOR_STRIDES)
     return replace(network, output_offset=(network.output_offset + weight * mean).astype(np.float32))
 
 
-def calibrate(
-    network: Network, data: TargetData, condition: Condition, samples: int, settings: TrainingSettings
-) -> Calibrated:
+def calibrate(network: Network, data: MuscleCycles, options: STDROptions, run: Run) -> Calibrated:
     """Calibrate a network to a person.
 
     The closed form is computed. With six strides or more the weights are fine-tuned, too, from the network with the
@@ -133,14 +117,13 @@ def calibrate(
     ----------
     network : Network
         The network to start from.
-    data : TargetData
-        The person's strides, at ``cycle_samples(condition, samples)`` samples, with the network's inputs.
-    condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
-        The network's input condition.
-    samples : int
-        Samples of one network window.
-    settings : TrainingSettings
-        How weights are fine-tuned; ``epochs`` is the largest number. ``hidden`` and ``score`` are the network's.
+    data : MuscleCycles
+        The person's strides on the network's grid, with the network's inputs.
+    options : STDROptions
+        How weights are fine-tuned; ``epochs`` is the largest number. ``hidden_units`` and ``score_function`` are the
+        network's.
+    run : Run
+        Seed and threads.
 
     Returns
     -------
@@ -160,30 +143,30 @@ def calibrate(
         )
     strides = len(data.y)
     if strides == 1:
-        return Calibrated(shrink_to_person(network, data, condition, samples), 1, 0, None, {})
+        return Calibrated(shrink_to_subject(network, data), 1, 0, None, {})
     count = min(FOLDS, strides)
     folds = [
         (data.select(held), data.select(~held)) for held in (np.arange(strides) % count == k for k in range(count))
     ]
-    step = windows_per_cycle(condition)
+    view = network.view
 
-    def left_out(found: Callable[[TargetData, TargetData], Array]) -> float:
+    def left_out(found: Callable[[MuscleCycles, MuscleCycles], Array]) -> float:
         """Average E over the strides left out."""
-        pairs = ((found(held, rest)[..., ::step], held.y[:, ::step]) for held, rest in folds)
+        pairs = ((found(held, rest)[..., :: view.windows], view.on_grid(held.y)) for held, rest in folds)
         return float(np.mean(np.concatenate([cycle_errors(estimate, y) for estimate, y in pairs])))
 
-    def refined(used: Network, held: TargetData) -> Array:
-        return refine_cycles(used, held.x, condition, samples)[0]
+    def refined(used: Network, held: MuscleCycles) -> Array:
+        return used.predict({"activation": held.x}).values
 
-    closed = [shrink_to_person(network, rest, condition, samples) for _, rest in folds]
+    closed = [shrink_to_subject(network, rest) for _, rest in folds]
     squares = [float(np.mean((refined(one, held) - held.y) ** 2)) for one, (held, _) in zip(closed, folds, strict=True)]
-    tuning = _FineTuning(network, condition, samples, settings)
+    tuning = _FineTuning(network, options, run)
     epochs = tuning.best_epochs(folds, squares) if strides >= FEWEST_STRIDES else 0
     if epochs:
         tuned = tuning.train([*(rest for _, rest in folds), data], epochs)
         seen, (final, trained) = [one for one, _ in tuned[:-1]], tuned[-1]
     else:
-        seen, final, trained = closed, shrink_to_person(network, data, condition, samples), None
+        seen, final, trained = closed, shrink_to_subject(network, data), None
     networks = iter(seen)
     errors = {
         "opensim": left_out(lambda held, rest: held.own),
@@ -199,52 +182,53 @@ class _FineTuning:
     """Trains all weights of a network on, from the network with a person's mean residual added."""
 
     network: Network
-    condition: Condition
-    samples: int
-    settings: TrainingSettings
+    options: STDROptions
+    run: Run
 
-    def best_epochs(self, folds: Sequence[tuple[TargetData, TargetData]], closed: Sequence[float]) -> int:
+    def best_epochs(self, folds: Sequence[tuple[MuscleCycles, MuscleCycles]], closed: Sequence[float]) -> int:
         """Choose the number of epochs; 0 where fine-tuning is not clearly better than the closed form.
 
         ``closed`` are the mean squared errors of the closed form on the strides that each fold leaves out.
         """
         starts = [self._start(rest) for _, rest in folds]
         tasks = [self._task(start, rest, held) for start, (held, rest) in zip(starts, folds, strict=True)]
-        losses = [[epoch.validation_loss for epoch in trained.history] for trained in self._run(tasks)]
+        losses = [[epoch.validation_loss for epoch in trained.history] for trained in self._train(tasks)]
         tuned = np.array(losses, dtype=np.float64) * float(self.network.output_scale[0]) ** 2
         best = int(np.argmin(tuned.mean(axis=0)))
         gain = np.array(closed) - tuned[:, best]
         return best + 1 if gain.mean() > gain.std(ddof=1) / math.sqrt(len(folds)) else 0
 
-    def train(self, sets: Sequence[TargetData], epochs: int) -> list[tuple[Network, Trained]]:
+    def train(self, sets: Sequence[MuscleCycles], epochs: int) -> list[tuple[Network, Trained]]:
         """Train one network on each set of strides."""
         starts = [self._start(data) for data in sets]
         tasks = [self._task(start, data, None, epochs) for start, data in zip(starts, sets, strict=True)]
-        found = zip(starts, self._run(tasks), strict=True)
+        found = zip(starts, self._train(tasks), strict=True)
         return [(replace(start, weights=trained.weights), trained) for start, trained in found]
 
-    def _start(self, data: TargetData) -> Network:
-        return _add_residual(self.network, data, self.condition, self.samples)
+    def _start(self, data: MuscleCycles) -> Network:
+        return _add_residual(self.network, data)
 
-    def _task(self, start: Network, data: TargetData, held: TargetData | None, epochs: int | None = None) -> Task:
-        def windows(cycles: TargetData) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            x = split_cycle((cycles.x - start.input_offset) / start.input_scale, self.condition, self.samples)
-            y = split_cycle(cycles.y, self.condition, self.samples) - start.output_offset
+    def _task(self, start: Network, data: MuscleCycles, held: MuscleCycles | None, epochs: int | None = None) -> Task:
+        view = start.view
+
+        def windows(cycles: MuscleCycles) -> dict[str, NDArray[np.float32]]:
+            x = view.split((cycles.x - start.input_offset) / start.input_scale)
+            y = view.split(cycles.y) - start.output_offset
             if start.linear is not None:
-                y = y - start.linear.predict(split_cycle(cycles.x, self.condition, self.samples))
-            return x.astype(np.float32), (y / start.output_scale).astype(np.float32)
+                y = y - start.linear.predict(view.split(cycles.x))
+            return {"x": x.astype(np.float32), "y": (y / start.output_scale).astype(np.float32)}
 
-        settings = replace(
-            self.settings,
-            hidden=start.hidden,
-            score=start.score,
-            epochs=epochs or self.settings.epochs,
-            patience=0,
+        options = replace(
+            self.options,
+            hidden_units=start.hidden,
+            score_function=start.score,
+            epochs=epochs or self.options.epochs,
+            early_stopping_patience=0,
         )
         left_out = None if held is None else windows(held)
-        return Task(variant_of(self.condition), settings, *windows(data), left_out, initial=start.weights)
+        return network_task(view, options, self.run, windows(data), held=left_out, initial=start.weights)
 
-    def _run(self, tasks: Sequence[Task]) -> list[Trained]:
+    def _train(self, tasks: Sequence[Task]) -> list[Trained]:
         # Here, not above: what plans and judges trainings does not need PyTorch.
         from ...training.trainer import train_task
 

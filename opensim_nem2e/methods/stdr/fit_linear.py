@@ -21,9 +21,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.gait_cycles import TargetData
+from ...data.cycle_view import CycleView
+from ...data.gait_cycles import MuscleCycles
 from ...signals.compare import cycle_errors
-from .conditions import Condition, split_cycle
 from .linear_part import LinearPart, shape_of
 
 Array = NDArray[np.float64]
@@ -46,7 +46,7 @@ class LinearFit:
         The weights.
     constant : ndarray, shape (samples,)
         What is added.
-    cross_fitted : ndarray, shape (windows, samples)
+    out_of_fold : ndarray, shape (windows, samples)
         What is predicted of each training window, constant included, by a fit without its subject. With one subject:
         by the fit itself.
     factor : float
@@ -55,7 +55,7 @@ class LinearFit:
 
     part: LinearPart
     constant: Array
-    cross_fitted: Array
+    out_of_fold: Array
     factor: float
 
     def evidence(self) -> dict[str, NDArray]:
@@ -69,42 +69,40 @@ class LinearFit:
         return {
             "linear part": np.concatenate([self.part.activation.ravel(), self.part.shape.ravel()]),
             "constant of the linear part": self.constant,
-            "cross-fitted linear predictions": self.cross_fitted,
+            "out-of-fold linear predictions": self.out_of_fold,
             "penalty of the linear part": np.array([self.factor]),
         }
 
 
-def fit_linear(sets: Mapping[str, TargetData], condition: Condition, samples: int) -> dict[str, LinearFit]:
+def fit_linear(sets: Mapping[str, MuscleCycles], view: CycleView) -> dict[str, LinearFit]:
     """Fit the linear part of every target, the penalties by leaving out each of these subjects in turn.
 
     Parameters
     ----------
-    sets : mapping of str to TargetData
+    sets : mapping of str to MuscleCycles
         The training cycles by target muscle.
-    condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
+    view : CycleView
         The input condition. A quarter of a cycle is not periodic, and has no shape of its own.
-    samples : int
-        Samples of one window.
 
     Returns
     -------
     dict of str to LinearFit
         By target.
     """
-    muscles = {target: _Windows.of(data, condition, samples) for target, data in sets.items() if data.trials}
-    whole = condition != "One-Quarter"
+    muscles = {target: _Windows.of(data, view) for target, data in sets.items() if data.records}
+    whole = view.condition != "One-Quarter"
     subjects = sorted({subject for data in muscles.values() for subject in data.subjects.tolist()})
-    factor, cross_fitted = 1.0, {}
+    factor, out_of_fold = 1.0, {}
     if len(subjects) > 1:
-        tried = {factor: _cross_fit(muscles, subjects, factor, whole) for factor in FACTORS}
+        tried = {factor: _fit_out_of_fold(muscles, subjects, factor, whole) for factor in FACTORS}
         factor = min(tried, key=lambda factor: _mean_error(muscles, tried[factor]))
-        cross_fitted = tried[factor]
+        out_of_fold = tried[factor]
     fits = {}
     for target, (part, constant) in _fit(muscles, factor, whole).items():
         data = muscles[target]
         own = constant + part.predict(data.x)
         # A subject that alone has this muscle: there is no fit without it.
-        left_out = cross_fitted.get(target, own)
+        left_out = out_of_fold.get(target, own)
         fits[target] = LinearFit(part, constant, np.where(np.isnan(left_out), own, left_out), factor)
     return fits
 
@@ -118,8 +116,8 @@ class _Windows:
     own_input: int | None
 
     @classmethod
-    def of(cls, data: TargetData, condition: Condition, samples: int) -> _Windows:
-        x, own, y = (split_cycle(values, condition, samples) for values in (data.x, data.own, data.y))
+    def of(cls, data: MuscleCycles, view: CycleView) -> _Windows:
+        x, own, y = (view.split(values) for values in (data.x, data.own, data.y))
         name = f"ipsi:{data.target}"
         index = data.inputs.index(name) if name in data.inputs else None
         return cls(x, own, y, np.repeat(data.subjects, len(y) // len(data.y)), index)
@@ -135,7 +133,9 @@ class _Windows:
         return weights / weights.sum()
 
 
-def _cross_fit(muscles: Mapping[str, _Windows], subjects: list[str], factor: float, whole: bool) -> dict[str, Array]:
+def _fit_out_of_fold(
+    muscles: Mapping[str, _Windows], subjects: list[str], factor: float, whole: bool
+) -> dict[str, Array]:
     found = {target: np.full_like(data.y, np.nan) for target, data in muscles.items()}
     for subject in subjects:
         rest = {target: data.select(data.subjects != subject) for target, data in muscles.items()}

@@ -6,16 +6,37 @@ The free-running twin of :class:`opensim_nem2e.methods.stdr.net.STDRNet`; tests 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .conditions import Score, Variant
+from ...data.cycle_view import Condition
 
 Array = NDArray[np.float32]
+Variant = Literal["temporal", "spatial"]
+Score = Literal["dot", "general"]
+
+SCORES: tuple[Score, ...] = get_args(Score)
 
 #: A batch of so few vectors is multiplied one by one if the matrix has at least so many elements.
 _FEW, _LARGE = 6, 2**18
+
+
+def variant_of(condition: Condition) -> Variant:
+    """Tell over what a network of this input condition attends.
+
+    Parameters
+    ----------
+    condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
+        The input condition.
+
+    Returns
+    -------
+    {'temporal', 'spatial'}
+        Over the samples of the target muscle, or over muscles.
+    """
+    return "spatial" if condition == "All-Entire" else "temporal"
 
 
 def weight_shapes(variant: Variant, inputs: int, samples: int, hidden: int, score: Score) -> dict[str, tuple[int, ...]]:

@@ -1,142 +1,196 @@
-"""From the cycles of a target muscle to a finished network, and to the error it makes on people it has not seen."""
+"""STDR-Net as a method: from the cycles of a muscle to a training, and from its weights to a finished network.
+
+NEM2E paper, section 3. What the network's output means, and what a linear prediction has to do with it, is an option
+(:class:`.options.STDROptions`).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.gait_cycles import TargetData
+from ...data.cycle_view import CycleView
 from ...errors import TrainingError
-from ...signals.compare import cycle_errors
-from ...training.task import Epoch, Task, Trained, TrainingSettings
-from ..baselines import mean_profile, ridge
-from ..bundle import Network, refine_cycles
-from .conditions import Condition, split_cycle, variant_of, windows_per_cycle
-from .fit_linear import LinearFit, fit_linear
-from .forward import weight_shapes
-from .linear_part import LinearPart
+from ..base import Common, Method, Plan, Run, muscle_cycles
+from .forward import variant_of, weight_shapes
+from .network import Network, load_network
+from .options import STDROptions
+
+if TYPE_CHECKING:
+    from ...data.gait_cycles import MuscleCycles
+    from ...data.samples import Samples
+    from ...training.task import Task, Trained, TrainingSettings
+    from .fit_linear import LinearFit
 
 Array = NDArray[np.float64]
-Output = Literal["emg", "deviation", "correction"]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """All that decides how cycles become a network.
+class STDRNetMethod(Method):
+    """An LSTM sequence-to-sequence network with temporal or spatial attention for each muscle (NEM2E paper)."""
 
-    Parameters
-    ----------
-    condition : {'One-Quarter', 'One-Entire', 'All-Entire'}
-        The input condition.
-    settings : TrainingSettings
-        How the network is trained.
-    samples : int
-        Samples of one network window.
-    output : {'emg', 'deviation', 'correction'}
-        What the network's output means: the EMG itself (the paper); its deviation from the mean EMG window of the
-        training data in units of that deviation's standard deviation (the mean window is the mean cycle, or for
-        One-Quarter the mean of all quarters); or the correction of a linear prediction
-        (:mod:`opensim_nem2e.methods.stdr.fit_linear`), in units of the standard deviation of the error which that prediction
-        makes for people it was not fitted to.
-    correction_weight : float
-        The share of the network's correction that is added to the linear prediction. Less than 1 because what a
-        network learns from few people holds for others only in part.
-    """
+    key = "stdr_net"
+    label = "STDR-Net"
+    description = "STDR-Net"
+    citation = "STDR-Net, a sequence-to-sequence network with attention (Teramae et al. 2025)"
+    colour = "#D55E00"
+    marker = "o"
+    element = "STDRNet"
+    options = STDROptions
 
-    condition: Condition
-    settings: TrainingSettings
-    samples: int = 20
-    output: Output = "emg"
-    correction_weight: float = 0.5
+    def common(self, samples: Samples, view: CycleView, options: STDROptions) -> LinearParts | None:
+        """Fit what the networks are to correct, if that is what they are to do: muscles share a part of it."""
+        if options.network_output != "correction":
+            return None
+        from .fit_linear import fit_linear
 
+        sets = {muscle: muscle_cycles(samples, muscle, view) for muscle in sorted(samples.channels.get("emg", ()))}
+        return LinearParts(fit_linear({muscle: cycles for muscle, cycles in sets.items() if cycles.records}, view))
 
-@dataclass(frozen=True)
-class Plan:
-    """The training of the network of one target muscle, and what turns its result into a network for a bundle.
-
-    Parameters
-    ----------
-    task : Task
-        The training.
-    inputs : tuple of str
-        Side-neutral names of the input muscles.
-    output_offset : ndarray, shape (samples,)
-        What is added to the network's output.
-    output_scale : ndarray, shape (1,)
-        What the network's output is multiplied by.
-    linear : LinearPart, optional
-        What the network's output corrects.
-    """
-
-    task: Task
-    inputs: tuple[str, ...]
-    output_offset: NDArray[np.float32]
-    output_scale: NDArray[np.float32]
-    linear: LinearPart | None = None
-
-    def network(self, trained: Trained) -> Network:
-        """Join weights and normalisation.
-
-        Parameters
-        ----------
-        trained : Trained
-            What came of the task.
-
-        Returns
-        -------
-        Network
-            For a bundle.
-        """
-        return Network(
-            inputs=self.inputs,
-            score=self.task.settings.score,
-            weights=trained.weights,
-            input_offset=np.zeros(len(self.inputs), np.float32),
-            input_scale=np.ones(len(self.inputs), np.float32),
-            output_offset=self.output_offset,
-            output_scale=self.output_scale,
-            linear=self.linear,
+    def plan(
+        self,
+        samples: Samples,
+        part: str,
+        view: CycleView,
+        options: STDROptions,
+        run: Run,
+        common: Common | None = None,
+    ) -> Plan:
+        """Prepare the training of the network of one muscle (:func:`plan_network`)."""
+        if common is None:
+            common = self.common(samples, view, options)
+        fits = cast("LinearParts | None", common)
+        return plan_network(
+            muscle_cycles(samples, part, view), view, options, run, None if fits is None else fits.fits.get(part)
         )
 
+    def load(
+        self, part: str, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], view: CycleView
+    ) -> Network:
+        """Check weights, normalisation and linear part."""
+        return load_network(part, description, arrays, view)
 
-def fit_linear_parts(sets: Mapping[str, TargetData], recipe: Recipe) -> Mapping[str, LinearFit]:
-    """Fit what the networks are to correct, if that is what they are to do.
+    def weight_count(self, inputs: int, view: CycleView, options: STDROptions) -> int:
+        """Count the weights of a network."""
+        shapes = weight_shapes(
+            variant_of(view.condition), inputs, view.samples, options.hidden_units, options.score_function
+        )
+        return sum(math.prod(shape) for shape in shapes.values())
+
+
+@dataclass(frozen=True)
+class LinearParts:
+    """The linear parts of all muscles.
 
     Parameters
     ----------
-    sets : mapping of str to TargetData
-        The training cycles of all target muscles, which share what they have in common.
-    recipe : Recipe
-        How.
+    fits : mapping of str to LinearFit
+        By muscle.
+    """
+
+    fits: Mapping[str, LinearFit]
+
+    def evidence(self, part: str) -> Mapping[str, NDArray[Any]]:
+        """Return every number of a muscle's fit."""
+        return self.fits[part].evidence() if part in self.fits else {}
+
+
+def training_settings(options: STDROptions, run: Run) -> TrainingSettings:
+    """Take what the trainer needs to know.
+
+    Parameters
+    ----------
+    options : STDROptions
+        The method's options.
+    run : Run
+        Seed and threads.
 
     Returns
     -------
-    mapping of str to LinearFit
-        By target; empty unless the recipe's output is ``correction``.
+    TrainingSettings
+        The settings.
     """
-    return fit_linear(sets, recipe.condition, recipe.samples) if recipe.output == "correction" else {}
+    from ...training.task import TrainingSettings
+
+    return TrainingSettings(
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        gradient_clip=options.gradient_clip,
+        patience=options.early_stopping_patience,
+        seed=run.seed,
+        threads=run.threads,
+    )
 
 
-def plan_target(data: TargetData, recipe: Recipe, linear: LinearFit | None = None) -> Plan:
-    """Prepare the training of the network of one target muscle.
+def network_task(
+    view: CycleView,
+    options: STDROptions,
+    run: Run,
+    windows: Mapping[str, NDArray[np.float32]],
+    **parts: Mapping[str, NDArray[np.float32]] | None,
+) -> Task:
+    """Describe the training of one network.
 
-    With ``patience`` set, one subject, chosen by the seed, is first kept out of the training to find the number of
+    Parameters
+    ----------
+    view : CycleView
+        The input condition.
+    options : STDROptions
+        How it is built and trained.
+    run : Run
+        Seed and threads.
+    windows : mapping of str to ndarray
+        ``x``, shape (windows, samples, inputs), and ``y``, shape (windows, samples), both normalised.
+    **parts : mapping of str to ndarray, optional
+        ``held``, ``everything`` and ``initial`` of :class:`opensim_nem2e.training.task.Task`.
+
+    Returns
+    -------
+    Task
+        The training.
+    """
+    from ...training.task import ModuleSpec, Task
+
+    module = ModuleSpec(
+        "opensim_nem2e.methods.stdr.net:STDRNet",
+        {
+            "variant": variant_of(view.condition),
+            "inputs": windows["x"].shape[2],
+            "samples": windows["x"].shape[1],
+            "hidden": options.hidden_units,
+            "score": options.score_function,
+            "teacher_forcing": options.teacher_forcing,
+        },
+    )
+    return Task(module, training_settings(options, run), windows, **parts)
+
+
+def plan_network(
+    cycles: MuscleCycles, view: CycleView, options: STDROptions, run: Run, linear: LinearFit | None = None
+) -> Plan:
+    """Prepare the training of the network of one muscle.
+
+    With early stopping, one subject, chosen by the seed, is first kept out of the training to find the number of
     epochs; the network is then trained on all subjects for this number.
 
     Parameters
     ----------
-    data : TargetData
-        The training cycles, at ``cycle_samples(condition, samples)`` samples.
-    recipe : Recipe
-        How.
+    cycles : MuscleCycles
+        The training cycles.
+    view : CycleView
+        The input condition.
+    options : STDROptions
+        How the network is built and trained.
+    run : Run
+        Seed and threads.
     linear : LinearFit, optional
-        What the network is to correct, fitted to the same cycles (:func:`fit_linear_parts`). By default it is fitted
-        here, to this target alone.
+        What the network is to correct, fitted to the same cycles; needed for the network output ``correction``.
 
     Returns
     -------
@@ -146,147 +200,74 @@ def plan_target(data: TargetData, recipe: Recipe, linear: LinearFit | None = Non
     Raises
     ------
     opensim_nem2e.errors.TrainingError
-        There are no cycles; or ``patience`` is set and there is one subject only.
+        There are no cycles; or there is to be early stopping and there is one subject only.
     """
-    if not data.trials:
-        raise TrainingError(f"There are no cycles to train the network of '{data.target}' on.")
-    if recipe.output == "correction" and linear is None:
-        linear = fit_linear_parts({data.target: data}, recipe)[data.target]
-    normal = _Normalisation.of(data, recipe, linear)
-    windows, held = normal.windows(data, recipe, normal.base), None
+    if not cycles.records:
+        raise TrainingError(f"There are no cycles to train the network of '{cycles.target}' on.")
+    normal = _Normalisation.of(cycles, view, options, linear)
+    windows, held = normal.windows(cycles, view, normal.base), None
     everything = None
-    if recipe.settings.patience:
-        subjects = sorted(set(data.subjects.tolist()))
+    if options.early_stopping_patience:
+        subjects = sorted(set(cycles.subjects.tolist()))
         if len(subjects) < 2:
             raise TrainingError(
-                f"Early stopping needs at least two subjects for '{data.target}': one shows when to stop; "
+                f"Early stopping needs at least two subjects for '{cycles.target}': one shows when to stop; "
                 f"found {len(subjects)}. Set the patience to 0 to train for a fixed number of epochs."
             )
-        chosen = subjects[int(np.random.default_rng(recipe.settings.seed).integers(len(subjects)))]
-        rest, left_out = data.leave_out([chosen])
+        kept_out = subjects[int(np.random.default_rng(run.seed).integers(len(subjects)))]
+        rest, left_out = cycles.leave_out([kept_out])
         everything = windows
         if linear is None:
             # What is left out has no share in the normalisation either.
-            inner = _Normalisation.of(rest, recipe, None)
-            windows, held = inner.windows(rest, recipe, inner.base), inner.windows(left_out, recipe, inner.base)
+            inner = _Normalisation.of(rest, view, options, None)
+            windows, held = inner.windows(rest, view, inner.base), inner.windows(left_out, view, inner.base)
         else:
             # What is to be corrected was predicted without the subject it is predicted for.
-            kept = np.repeat(data.subjects != chosen, len(windows[0]) // len(data.subjects))
-            windows, held = (windows[0][kept], windows[1][kept]), (windows[0][~kept], windows[1][~kept])
-    task = Task(variant_of(recipe.condition), recipe.settings, *windows, held, everything)
-    weight = recipe.correction_weight if linear is not None else 1.0
-    return Plan(
-        task,
-        data.inputs,
-        normal.offset.astype(np.float32),
-        np.array([weight * normal.scale], np.float32),
-        None if linear is None else linear.part,
-    )
+            kept = np.repeat(cycles.subjects != kept_out, len(windows["x"]) // len(cycles.subjects))
+            held = {name: array[~kept] for name, array in windows.items()}
+            windows = {name: array[kept] for name, array in windows.items()}
+    task = network_task(view, options, run, windows, held=held, everything=everything)
+    weight = options.correction_weight if linear is not None else 1.0
+    output_offset, output_scale = normal.offset.astype(np.float32), np.array([weight * normal.scale], np.float32)
+    part = None if linear is None else linear.part
+
+    def finish(trained: Trained | None) -> Network:
+        assert trained is not None
+        return Network(
+            inputs=cycles.inputs,
+            score=options.score_function,
+            weights=trained.weights,
+            input_offset=np.zeros(len(cycles.inputs), np.float32),
+            input_scale=np.ones(len(cycles.inputs), np.float32),
+            output_offset=output_offset,
+            output_scale=output_scale,
+            view=view,
+            linear=part,
+        )
+
+    def record(left_out: Samples) -> Mapping[str, NDArray[Any]]:
+        base = output_offset.astype(np.float64)
+        outside = _Normalisation(base, base, float(output_scale[0]) / weight)
+        others = muscle_cycles(left_out, cycles.target, view)
+        if part is not None:
+            base = base + part.predict(view.split(others.x))
+        return outside.windows(others, view, base)
+
+    evidence = {
+        "output scaler": np.concatenate([output_offset, output_scale]),
+        "training settings": np.array([repr(astuple(options)), repr(run)]),
+        **{_IN_WORDS.get(name, f"training data '{name}'"): array for name, array in task.arrays().items()},
+    }
+    return Plan(finish, evidence, task, record)
 
 
-def watch_left_out(plan: Plan, left_out: TargetData, recipe: Recipe) -> Task:
-    """Have the loss on left-out cycles recorded epoch by epoch, as in the paper's figure 5.
-
-    It is recorded only where nothing hangs on it: with early stopping the validation loss decides when to stop, and
-    stays that of the training subject kept for this.
-
-    Parameters
-    ----------
-    plan : Plan
-        The training without these cycles.
-    left_out : TargetData
-        The cycles that were left out.
-    recipe : Recipe
-        How the network is trained.
-
-    Returns
-    -------
-    Task
-        The training, which gives the very same weights.
-    """
-    if recipe.settings.patience:
-        return plan.task
-    weight = recipe.correction_weight if plan.linear is not None else 1.0
-    base = plan.output_offset.astype(np.float64)
-    normal = _Normalisation(base, base, float(plan.output_scale[0]) / weight)
-    if plan.linear is not None:
-        base = base + plan.linear.predict(split_cycle(left_out.x, recipe.condition, recipe.samples))
-    return replace(plan.task, held=normal.windows(left_out, recipe, base))
-
-
-def count_weights(recipe: Recipe, inputs: int) -> int:
-    """Count the weights of a network.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        How it is trained.
-    inputs : int
-        Input muscles.
-
-    Returns
-    -------
-    int
-        Numbers to learn.
-    """
-    settings = recipe.settings
-    variant = variant_of(recipe.condition)
-    shapes = weight_shapes(variant, inputs, recipe.samples, settings.hidden, settings.score)
-    return sum(math.prod(shape) for shape in shapes.values())
-
-
-def train_target(
-    data: TargetData, recipe: Recipe, on_epoch: Callable[[Epoch], None] | None = None
-) -> tuple[Network, Trained]:
-    """Train the network of one target muscle in this process.
-
-    Parameters
-    ----------
-    data : TargetData
-        As in :func:`plan_target`.
-    recipe : Recipe
-        How.
-    on_epoch : callable, optional
-        Told of every epoch as it ends.
-
-    Returns
-    -------
-    network : Network
-        Weights and normalisation, for a bundle.
-    trained : Trained
-        The loss history.
-
-    Raises
-    ------
-    opensim_nem2e.errors.TrainingError
-        As in :func:`plan_target`; or training diverged.
-    """
-    # Here, not above: what plans and judges trainings does not need PyTorch.
-    from ...training.trainer import train_task
-
-    plan = plan_target(data, recipe)
-    trained = train_task(plan.task, on_epoch=on_epoch)
-    return plan.network(trained), trained
-
-
-def estimate(network: Network, data: TargetData, recipe: Recipe) -> Array:
-    """Refine cycles with a network that was just trained, by the very code that refines with a bundle.
-
-    Parameters
-    ----------
-    network : Network
-        The network.
-    data : TargetData
-        The cycles.
-    recipe : Recipe
-        What the network was trained with.
-
-    Returns
-    -------
-    ndarray, shape (cycles, cycle_samples)
-        The estimate of the EMG.
-    """
-    return refine_cycles(network, data.x, recipe.condition, recipe.samples)[0]
+#: What the arrays of a training are, by the names of :meth:`opensim_nem2e.training.task.Task.arrays`.
+_IN_WORDS = {
+    "data.x": "activations to train on",
+    "data.y": "EMG to train on",
+    "held.x": "activations that decide when to stop",
+    "held.y": "EMG that decides when to stop",
+}
 
 
 @dataclass(frozen=True)
@@ -302,127 +283,21 @@ class _Normalisation:
     scale: float
 
     @classmethod
-    def of(cls, data: TargetData, recipe: Recipe, linear: LinearFit | None) -> _Normalisation:
-        if recipe.output == "emg":
-            zero = np.zeros(recipe.samples)
+    def of(
+        cls, cycles: MuscleCycles, view: CycleView, options: STDROptions, linear: LinearFit | None
+    ) -> _Normalisation:
+        if options.network_output == "emg":
+            zero = np.zeros(view.samples)
             return cls(zero, zero, 1.0)
-        y = split_cycle(data.y, recipe.condition, recipe.samples)
+        y = view.split(cycles.y)
         if linear is not None:
-            offset, base = linear.constant, linear.cross_fitted
+            offset, base = linear.constant, linear.out_of_fold
         else:
             offset = base = y.mean(axis=0)
         # With one cycle, or cycles that are all alike, there is no deviation to scale by.
         return cls(offset, base, max(float((y - base).std()), 1e-3))
 
-    def windows(self, data: TargetData, recipe: Recipe, base: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def windows(self, cycles: MuscleCycles, view: CycleView, base: Array) -> dict[str, NDArray[np.float32]]:
         """Cut cycles into the windows of a training."""
-        x = split_cycle(data.x, recipe.condition, recipe.samples)
-        y = split_cycle(data.y, recipe.condition, recipe.samples)
-        return x.astype(np.float32), ((y - base) / self.scale).astype(np.float32)
-
-
-# --- errors on people who were left out -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class SubjectErrors:
-    """Errors on one subject's cycles by networks that have not seen this subject: means over the cycles.
-
-    Parameters
-    ----------
-    target : str
-        Standard name of the muscle.
-    subject : str
-        Who was left out.
-    cycles : int
-        How many cycles.
-    opensim : float
-        E of OpenSim's own activation: its RMSE against EMG over the samples of the cycle.
-    refined : float
-        E of the network.
-    mean : float
-        E of the mean EMG cycle of the training subjects.
-    ridge : float
-        E of ridge regression on the target muscle's own activation.
-    """
-
-    target: str
-    subject: str
-    cycles: int
-    opensim: float
-    refined: float
-    mean: float
-    ridge: float
-
-    @property
-    def rate(self) -> float:
-        """Er = E_refined / E_opensim - 1; negative is better."""
-        return self.refined / self.opensim - 1
-
-
-def subject_errors(train_data: TargetData, test: TargetData, network: Network, recipe: Recipe) -> list[SubjectErrors]:
-    """Compare a network with OpenSim and with the baselines, subject by subject.
-
-    For One-Quarter the cycle is put together again and the error is taken on its 20-sample grid.
-
-    Parameters
-    ----------
-    train_data : TargetData
-        What the network was trained on; the baselines learn from it.
-    test : TargetData
-        Cycles of other subjects.
-    network : Network
-        The network.
-    recipe : Recipe
-        What it was trained with.
-
-    Returns
-    -------
-    list of SubjectErrors
-        One per subject of ``test``.
-    """
-    step = windows_per_cycle(recipe.condition)
-    y = test.y[:, ::step]
-    errors = {
-        "opensim": cycle_errors(test.own[:, ::step], y),
-        "refined": cycle_errors(estimate(network, test, recipe)[:, ::step], y),
-        "mean": cycle_errors(mean_profile(train_data.y[:, ::step]), y),
-        "ridge": cycle_errors(ridge(train_data.own[:, ::step], train_data.y[:, ::step], test.own[:, ::step]), y),
-    }
-    found = []
-    for subject in dict.fromkeys(test.subjects.tolist()):
-        rows = test.subjects == subject
-        means = {name: float(values[rows].mean()) for name, values in errors.items()}
-        found.append(SubjectErrors(test.target, subject, int(rows.sum()), **means))
-    return found
-
-
-def summarise(errors: Iterable[SubjectErrors]) -> dict[str, dict[str, Any]]:
-    """Average errors over subjects, muscle by muscle, for a bundle's metadata.
-
-    Parameters
-    ----------
-    errors : iterable of SubjectErrors
-        From :func:`subject_errors`.
-
-    Returns
-    -------
-    dict of str to dict
-        Per muscle ``subjects, cycles, E_opensim, E_refined, E_mean, E_ridge`` and ``Er_refined, Er_mean, Er_ridge``
-        (``E / E_opensim - 1``), all averaged over subjects; under ``ALL`` the means over the muscles.
-    """
-    by_muscle: dict[str, list[SubjectErrors]] = {}
-    for item in errors:
-        by_muscle.setdefault(item.target, []).append(item)
-    table: dict[str, dict[str, Any]] = {}
-    for muscle, items in by_muscle.items():
-        row: dict[str, Any] = {"subjects": len(items), "cycles": sum(item.cycles for item in items)}
-        row["E_opensim"] = float(np.mean([item.opensim for item in items]))
-        for name in ("refined", "mean", "ridge"):
-            row[f"E_{name}"] = float(np.mean([getattr(item, name) for item in items]))
-            row[f"Er_{name}"] = float(np.mean([getattr(item, name) / item.opensim - 1 for item in items]))
-        table[muscle] = row
-    if table:
-        figures = [name for name in next(iter(table.values())) if name.startswith("E")]
-        table["ALL"] = {name: float(np.mean([row[name] for row in table.values()])) for name in figures}
-    return table
+        x, y = view.split(cycles.x), view.split(cycles.y)
+        return {"x": x.astype(np.float32), "y": ((y - base) / self.scale).astype(np.float32)}
