@@ -544,29 +544,34 @@ class Tool(Generic[Declared]):
         from ..storage.atomic import ResultFiles
 
         self.check()
+        run = Run(ResultFiles(self.results_folder), self._name or self.results_name, self)
         recorder = Recorder()
-        with audible(), recorder.listening():
+        with audible():
             logger.info("Running tool %s.", self._name or self.tool_name)
-            logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self._name or "without a name")
-            for note in self._notes:
-                logger.info("%s", note)
-            run = Run(ResultFiles(self.results_folder), self._name or self.results_name, self)
-            failure: BaseException | None = None
-            with run.files:
-                try:
-                    self._run(run)
-                except BaseException as error:
-                    if not run.keep_failed:
-                        raise
-                    failure = error
-                with run.files.own_names():
-                    _finish(run, recorder)
-            if failure is not None:
-                raise failure
-            for action in run._afterwards:
-                action()
+            with recorder.listening():
+                logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self._name or "without a name")
+                for note in self._notes:
+                    logger.info("%s", note)
+                self._carry_out(run, recorder)
             logger.info("Results are in '%s'.", run.directory)
         return True
+
+    def _carry_out(self, run: Run, recorder: Recorder) -> None:
+        """Do the work, and write its setup and its log with the results: all of them, or none."""
+        failure: BaseException | None = None
+        with run.files:
+            try:
+                self._run(run)
+            except BaseException as error:
+                if not run.keep_failed:
+                    raise
+                failure = error
+            with run.files.own_names():
+                _finish(run, recorder)
+        if failure is not None:
+            raise failure
+        for action in run._afterwards:
+            action()
 
     def _check(self) -> list[str]:
         """Return the faults that concern several properties together. For subclasses."""
