@@ -114,8 +114,8 @@ class Tool(Generic[Declared]):
 
     #: The element's name in a setup file; the class's name unless a subclass says otherwise.
     tool_name: ClassVar[str] = "Tool"
-    #: What results are called where the tool has no name; the tool's class name unless a subclass says otherwise.
-    results_name: ClassVar[str] = "Tool"
+    #: What results are called where the tool has no name; empty: as the tool's class.
+    results_name: ClassVar[str] = ""
     #: What a run may leave behind, after its name; of what this one does not write, an earlier run's is pointed out.
     result_endings: ClassVar[tuple[str, ...]] = ()
     #: The declared options.
@@ -125,9 +125,8 @@ class Tool(Generic[Declared]):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        for name in ("tool_name", "results_name"):
-            if name not in cls.__dict__:
-                setattr(cls, name, cls.__name__)
+        if "tool_name" not in cls.__dict__:
+            cls.tool_name = cls.__name__
         for base in cls.__dict__.get("__orig_bases__", ()):
             if get_origin(base) is Tool:
                 (cls.declaration,) = get_args(base)
@@ -485,7 +484,15 @@ class Tool(Generic[Declared]):
         str
             The file's text.
         """
-        values = self._seen_from(Path(directory), self._values, resolved or {})
+        old_names = layout_of(self.declaration).old_names
+        placed: dict[str, Any] = {}
+        for name, value in (resolved or {}).items():
+            *elements, own = old_names.get(name, (name,))
+            inner = placed
+            for element in elements:
+                inner = inner.setdefault(element, {})
+            inner[own] = value
+        values = self._seen_from(Path(directory), self._values, placed)
         if not note:
             origin = "built in code" if self._setup_file is None else f"read from '{self._setup_file}'"
             note = f"Written by opensim_nem2e {__version__}: the setup that was run, {origin}."
@@ -544,7 +551,7 @@ class Tool(Generic[Declared]):
         from ..storage.atomic import ResultFiles
 
         self.check()
-        run = Run(ResultFiles(self.results_folder), self._name or self.results_name, self)
+        run = Run(ResultFiles(self.results_folder), self._name or self.results_name or self.tool_name, self)
         recorder = Recorder()
         with audible():
             logger.info("Running tool %s.", self._name or self.tool_name)
