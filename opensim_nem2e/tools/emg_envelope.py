@@ -160,7 +160,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         if self.band_end_frequency is not None and self.band_end_frequency <= (self.high_pass_frequency or 0.0):
             faults.append(
                 "<band_end_frequency> must be above <high_pass_frequency>; found "
-                f"{self.band_end_frequency:g} and {self.high_pass_frequency:g}."
+                f"{self.band_end_frequency:g} and {self.high_pass_frequency or 0.0:g}."
             )
         if (self.normalization == "mvc") != bool(self.mvc_files):
             faults.append(
@@ -185,7 +185,10 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         """Return the files of a list, patterns expanded, each once."""
         files: dict[Path, None] = {}
         for pattern in self.get(name):
-            found = sorted(glob.glob(str(self.base_directory / pattern)))  # noqa: PTH207
+            literal = self.base_directory / pattern
+            # A file that is there is meant, whatever signs its name holds.
+            wanted = str(Path(glob.escape(str(self.base_directory))) / pattern)
+            found = [str(literal)] if literal.is_file() else sorted(glob.glob(wanted))  # noqa: PTH207
             if not found:
                 raise MissingFileError(f"<{name}>: no file fits '{pattern}' in '{self.base_directory}'.")
             files.update(dict.fromkeys(map(Path, found)))
@@ -346,7 +349,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         from .tool import path_seen_from
 
         return {
-            name: [glob.escape(path_seen_from(directory, file.absolute())) for file in self._files(name)]
+            name: [path_seen_from(directory, file.absolute()) for file in self._files(name)]
             for name in ("emg_files", "mvc_files")
         }
 
