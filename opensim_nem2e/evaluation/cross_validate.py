@@ -61,7 +61,7 @@ class Learned:
         task = self.plan.task
         return {
             "output scaler": np.concatenate([self.plan.output_offset, self.plan.output_scale]),
-            "training settings": np.array([repr(task.settings)]),
+            "training settings": np.array([repr((task.settings, task.module))]),
             **{_IN_WORDS.get(name, f"training data '{name}'"): values for name, values in task.arrays().items()},
             **{f"baseline '{name}'": fitted.evidence for name, fitted in self.baselines.items()},
         }

@@ -329,7 +329,7 @@ def test_together_as_on_a_graphics_card(tmp_path, monkeypatch):
 
     def on_the_cpu(self, jobs, watcher):
         for work in works(self, jobs, watcher):
-            work.argument |= {"device": "cpu", "together": True}
+            work.argument.update(device="cpu", together=True)
             yield work
 
     monkeypatch.setattr(Pool, "_works", on_the_cpu)

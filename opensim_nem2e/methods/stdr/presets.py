@@ -3,7 +3,7 @@
 The one table from which a training takes them, and from which the comments of the setup files are written. A setting is
 named as its property is. To add one: a row in each preset here, its property beside the others in
 :mod:`opensim_nem2e.tools.training_properties`, and its field in
-:class:`opensim_nem2e.training.task.TrainingSettings`.
+:class:`opensim_nem2e.training.task.TrainingSettings` or :class:`opensim_nem2e.methods.stdr.method.Recipe`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.methods.bundle import refine_cycles
 from opensim_nem2e.methods.stdr.calibrate import FEWEST_STRIDES, FOLDS, PRIOR_STRIDES, calibrate, shrink_to_person
 from opensim_nem2e.methods.stdr.conditions import cycle_samples, split_cycle
-from opensim_nem2e.methods.stdr.method import Recipe, cycle_errors, train_target
+from opensim_nem2e.methods.stdr.method import Recipe, cycle_errors, module_of, train_target
 from opensim_nem2e.training.task import Task, TrainingSettings
 from opensim_nem2e.training.trainer import train_task
 
@@ -46,7 +46,7 @@ def networks():
             strides_of(condition, shift=0.3, who="a", seed=1), strides_of(condition, shift=0.35, who="b", seed=2)
         )
         recipe = Recipe(
-            condition, TrainingSettings(hidden=8, epochs=20, batch_size=4, learning_rate=0.01), 20, "deviation"
+            condition, TrainingSettings(epochs=20, batch_size=4, learning_rate=0.01), 20, "deviation", hidden=8
         )
         network, _ = train_target(others, recipe)
         # What bundles of other makers may hold.
@@ -133,19 +133,21 @@ def test_it_is_for_one_person(networks):
 
 
 def test_training_begins_with_given_weights(networks):
-    """By both engines; and they are part of what a checkpoint is for."""
+    """And they are part of what a checkpoint is for."""
     network, data = networks["One-Entire"], strides_of()
-    settings = TrainingSettings(hidden=8, epochs=1, batch_size=8, learning_rate=1e-9)
-    x, y = data.x.astype(np.float32), data.y.astype(np.float32)
-    task = Task("temporal", settings, x, y, initial=network.weights)
+    settings = TrainingSettings(epochs=1, batch_size=8, learning_rate=1e-9)
+    windows = {"x": data.x, "y": data.y}
+    module = module_of("temporal", 1, 20, 8, "general", 1.0)
+    task = Task(module, settings, windows, initial=network.weights)
     trained = train_task(task)
     for name, value in network.weights.items():
         np.testing.assert_allclose(trained.weights[name], value, atol=1e-7)
-    plain = Task("temporal", settings, x, y)
+    plain = Task(module, settings, windows)
     assert plain.description() != task.description()
-    assert Task.of("temporal", settings, task.arrays()).description() == task.description()
-    assert Task.of("temporal", settings, plain.arrays()).initial is None
+    assert Task.of(module, settings, task.arrays()).description() == task.description()
+    assert Task.of(module, settings, plain.arrays()).initial is None
     # Early stopping goes back to them.
-    stopping = replace(task, settings=replace(settings, patience=1), held=(x[:2], y[:2]), everything=(x, y))
+    held = {name: values[:2] for name, values in windows.items()}
+    stopping = replace(task, settings=replace(settings, patience=1), held=held, everything=windows)
     for name, value in train_task(stopping).weights.items():
         np.testing.assert_allclose(value, network.weights[name], atol=1e-7)

@@ -18,7 +18,7 @@ from opensim_nem2e.methods.stdr.linear_part import SHAPE_FLOOR, LinearPart, shap
 from opensim_nem2e.methods.stdr.method import Recipe, plan_target, train_target
 from opensim_nem2e.training.task import TrainingSettings
 
-SETTINGS = TrainingSettings(hidden=4, epochs=1, batch_size=8)
+SETTINGS = TrainingSettings(epochs=1, batch_size=8)
 NAMES = ("soleus", "tib", "bi", "rect", "vaslat", "gasmed")
 
 
@@ -141,12 +141,12 @@ def test_shape_does_not_depend_on_strength():
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_network_is_linear_part_and_weighted_correction(condition, tmp_path):
     sets = people(condition, subjects=3, cycles=3)
-    recipe = Recipe(condition, SETTINGS, output="correction", correction_weight=0.25)
+    recipe = Recipe(condition, SETTINGS, output="correction", correction_weight=0.25, hidden=4)
     fit = fit_linear(sets, condition, 20)["tib"]
     plan = plan_target(sets["tib"], recipe, fit)
     y = split_cycle(sets["tib"].y, condition, 20)
     scale = (y - fit.cross_fitted).std()
-    np.testing.assert_allclose(plan.task.y, (y - fit.cross_fitted) / scale, atol=1e-5)
+    np.testing.assert_allclose(plan.task.data["y"], (y - fit.cross_fitted) / scale, atol=1e-5)
     assert plan.output_scale[0] == pytest.approx(0.25 * scale)
     # Without its correction the network is the linear part, through a file and back.
     network, _ = train_target(sets["tib"], recipe)
@@ -184,7 +184,7 @@ def test_no_own_input_leaves_shape_out():
 def test_a_study_fits_it_once_for_all_muscles():
     sets = people(subjects=3, cycles=3)
     nobody = {name: data.select(np.zeros(len(data.y), bool)) for name, data in sets.items()}
-    study = Study(sets, nobody, Recipe("One-Entire", SETTINGS, output="correction"), leave_one_out=True)
+    study = Study(sets, nobody, Recipe("One-Entire", SETTINGS, output="correction", hidden=4), leave_one_out=True)
     study.check()
     whole = fit_linear(sets, "One-Entire", 20)
     without = fit_linear({name: data.leave_out(["s1"])[0] for name, data in sets.items()}, "One-Entire", 20)

@@ -23,9 +23,10 @@ from opensim_nem2e.methods.stdr.method import (
     train_target,
 )
 from opensim_nem2e.signals.compare import cycle_errors
-from opensim_nem2e.training.trainer import TrainingSettings, train
+from opensim_nem2e.training.task import TrainingSettings
+from opensim_nem2e.training.trainer import train_task
 
-SETTINGS = TrainingSettings(hidden=8, epochs=2, batch_size=4, learning_rate=1e-2)
+SETTINGS = TrainingSettings(epochs=2, batch_size=4, learning_rate=1e-2)
 
 
 def made(condition="One-Entire", subjects=3, cycles=4, seed=0):
@@ -44,7 +45,7 @@ def made(condition="One-Entire", subjects=3, cycles=4, seed=0):
 @pytest.mark.parametrize("output", ["emg", "deviation"])
 def test_trains_every_condition(condition, output):
     data = made(condition)
-    recipe = Recipe(condition, SETTINGS, output=output)
+    recipe = Recipe(condition, SETTINGS, output=output, hidden=8)
     network, trained = train_target(data, recipe)
     assert network.inputs == data.inputs
     assert len(trained.history) == 2
@@ -59,7 +60,7 @@ def test_trains_every_condition(condition, output):
 def test_left_out_means_left_out():
     """A change of one subject's EMG changes nothing in what is predicted for this subject, baselines included."""
     data = made()
-    recipe = Recipe("One-Entire", SETTINGS, output="deviation")
+    recipe = Recipe("One-Entire", SETTINGS, output="deviation", hidden=8)
     changed = made()
     rows = changed.subjects == "s1"
     changed.y[rows] = 1 - changed.y[rows]
@@ -74,7 +75,7 @@ def test_left_out_means_left_out():
 
 def test_a_study_leaves_everyone_out_once():
     data = made()
-    recipe = Recipe("One-Entire", SETTINGS)
+    recipe = Recipe("One-Entire", SETTINGS, hidden=8)
     nobody = data.select(np.zeros(len(data.trials), dtype=bool))
     study = Study({"soleus": data}, {"soleus": nobody}, recipe, leave_one_out=True)
     study.check()
@@ -82,7 +83,7 @@ def test_a_study_leaves_everyone_out_once():
     # In whatever order they end.
     for job in reversed(study.jobs):
         task = job.task()
-        job.done(train(task.variant, task.x, task.y, task.settings))
+        job.done(train_task(replace(task, held=None)))
     assert [item.subject for item in study.errors["leave_one_subject_out"]] == ["s0", "s1", "s2"]
     assert study.errors["held_out"] == []
     assert list(study.networks) == list(study.trained) == ["soleus"]
@@ -93,7 +94,7 @@ def test_a_study_leaves_everyone_out_once():
 
     alone = made(subjects=1)
     assert [job.name for job in Study({"soleus": alone}, {"soleus": nobody}, recipe, True).jobs] == ["soleus"]
-    patient = Recipe("One-Entire", TrainingSettings(hidden=8, patience=2))
+    patient = Recipe("One-Entire", TrainingSettings(patience=2), hidden=8)
     two = made(subjects=2)
     with pytest.raises(TrainingError, match="at least two subjects"):
         Study({"soleus": two}, {"soleus": nobody}, patient, leave_one_out=True).check()
@@ -103,7 +104,7 @@ def test_subjects_become_file_names_that_differ():
     data = made(subjects=4)
     names = np.array(["Anna", "anna", "a/b", "a:b"])
     data = replace(data, subjects=names[np.repeat(np.arange(4), 4)])
-    study = Study({"soleus": data}, {"soleus": data}, Recipe("One-Entire", SETTINGS), leave_one_out=True)
+    study = Study({"soleus": data}, {"soleus": data}, Recipe("One-Entire", SETTINGS, hidden=8), leave_one_out=True)
     found = [job.name for job in study.jobs]
     assert len({name.lower() for name in found}) == 5
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in found)
@@ -111,7 +112,7 @@ def test_subjects_become_file_names_that_differ():
 
 def test_errors_are_those_of_the_definition():
     data = made(subjects=2)
-    recipe = Recipe("One-Entire", SETTINGS)
+    recipe = Recipe("One-Entire", SETTINGS, hidden=8)
     rest, test = data.leave_out(["s1"])
     network, _ = train_target(rest, recipe)
     (item,) = subject_errors(rest, test, network, recipe)
@@ -125,7 +126,7 @@ def test_errors_are_those_of_the_definition():
 
 def test_quarters_are_judged_on_whole_cycles():
     data = made("One-Quarter", subjects=2)
-    recipe = Recipe("One-Quarter", SETTINGS)
+    recipe = Recipe("One-Quarter", SETTINGS, hidden=8)
     rest, test = data.leave_out(["s1"])
     network, _ = train_target(rest, recipe)
     (item,) = subject_errors(rest, test, network, recipe)
@@ -152,7 +153,7 @@ def test_summary():
 
 
 def test_early_stopping_finds_the_number_of_epochs_on_one_subject_and_trains_on_all():
-    recipe = Recipe("One-Entire", TrainingSettings(hidden=8, epochs=3, batch_size=4, patience=2))
+    recipe = Recipe("One-Entire", TrainingSettings(epochs=3, batch_size=4, patience=2), hidden=8)
     network, trained = train_target(made(), recipe)
     # The network itself is trained on everybody, for the number of epochs that the search found.
     epochs = len(trained.history) - trained.history.index(next(e for e in trained.history if e.validation_loss is None))
@@ -160,16 +161,16 @@ def test_early_stopping_finds_the_number_of_epochs_on_one_subject_and_trains_on_
     assert epochs == 1 + int(np.argmin([epoch.validation_loss for epoch in search]))
     assert [epoch.number for epoch in trained.history] == list(range(1, len(search) + epochs + 1))
     assert trained.best_epoch == len(trained.history)
-    plain = Recipe("One-Entire", replace(recipe.settings, patience=0, epochs=epochs))
+    plain = replace(recipe, settings=replace(recipe.settings, patience=0, epochs=epochs))
     expected, _ = train_target(made(), plain)
     for name, value in network.tensors().items():
         assert value.tobytes() == expected.tensors()[name].tobytes(), name
     # The search sees nothing of the subject that it keeps, not even its mean.
     task = plan_target(made(), replace(recipe, output="deviation")).task
-    np.testing.assert_allclose(task.y.mean(axis=0), 0, atol=1e-6)
-    assert abs(task.held[1].mean(axis=0)).max() > 1e-3
-    np.testing.assert_allclose(task.everything[1].mean(axis=0), 0, atol=1e-6)
-    assert len(task.x) + len(task.held[0]) == len(task.everything[0]) == 12
+    np.testing.assert_allclose(task.data["y"].mean(axis=0), 0, atol=1e-6)
+    assert abs(task.held["y"].mean(axis=0)).max() > 1e-3
+    np.testing.assert_allclose(task.everything["y"].mean(axis=0), 0, atol=1e-6)
+    assert task.rows + len(task.held["x"]) == len(task.everything["x"]) == 12
     with pytest.raises(TrainingError, match="at least two subjects for 'soleus'"):
         train_target(made(subjects=1), recipe)
     with pytest.raises(TrainingError, match="no cycles"):
@@ -178,7 +179,7 @@ def test_early_stopping_finds_the_number_of_epochs_on_one_subject_and_trains_on_
 
 def test_one_cycle_is_enough_for_a_deviation():
     data = made(subjects=1, cycles=1)
-    recipe = Recipe("One-Entire", SETTINGS, output="deviation")
+    recipe = Recipe("One-Entire", SETTINGS, output="deviation", hidden=8)
     network, _ = train_target(data, recipe)
     np.testing.assert_allclose(estimate(network, data, recipe), data.y, atol=0.01)
 
