@@ -184,7 +184,7 @@ def test_a_leak_into_early_stopping_is_caught(whole, monkeypatch):
     def leaky(data, how, linear):
         everyone, plan = whole(data), honest(data, how)
         out = everyone.select(~np.isin(everyone.subjects, data.subjects))
-        windows = (out.x.astype(np.float32), out.y.astype(np.float32))
+        windows = {"x": out.x, "y": out.y}
         return replace(plan, task=replace(plan.task, held=windows))
 
     monkeypatch.setattr(cross_validation, "plan_target", leaky)
