@@ -125,15 +125,15 @@ def times(sets: dict[str, TargetData]) -> None:
     target, subject = "soleus", sets["soleus"].subjects[0]
     fast, paper = (Folds(sets, recipe(preset)) for preset in ("fast", "paper"))
     plan = paper.plan(target, subject).task
-    few = replace(plan, x=plan.x[:1], y=plan.y[:1])
+    few = replace(plan, data={name: values[:1] for name, values in plan.data.items()})
     some = [replace(few, settings=replace(few.settings, epochs=count)) for count in (5, 5 + STEPS)]
     train_task(fast.plan(target, subject).task)  # PyTorch warms up.
     short, long = (timed(lambda task=task: train_task(task)) for task in some)
     step = (long - short) / STEPS
-    steps = plan.settings.epochs * len(plan.y)
+    steps = plan.settings.epochs * plan.rows
     seconds = timed(lambda: train_task(fast.plan(target, subject).task))
     print(
-        f"One network on {len(plan.y)} strides: fast {seconds:.2f} s; paper {steps} steps of {1e3 * step:.0f} ms, "
+        f"One network on {plan.rows} strides: fast {seconds:.2f} s; paper {steps} steps of {1e3 * step:.0f} ms, "
         f"{steps * step:.0f} s: {steps * step / seconds:.0f} x."
     )
     rest = {name: data.leave_out([subject])[0] for name, data in sets.items()}

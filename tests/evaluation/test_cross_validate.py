@@ -21,8 +21,8 @@ from opensim_nem2e.methods.stdr.method import Recipe, plan_target, watch_left_ou
 from opensim_nem2e.training.task import TrainingSettings
 from opensim_nem2e.training.trainer import train_task
 
-SETTINGS = TrainingSettings(hidden=5, epochs=2, batch_size=4, learning_rate=1e-2)
-RECIPE = Recipe("One-Entire", SETTINGS, output="deviation")
+SETTINGS = TrainingSettings(epochs=2, batch_size=4, learning_rate=1e-2)
+RECIPE = Recipe("One-Entire", SETTINGS, output="deviation", hidden=5)
 
 
 def trial(subject, name, stride, speed, line):
@@ -119,7 +119,7 @@ def whole(monkeypatch):
 
 def study(settings=SETTINGS, data=None, seeds=(0,), output="deviation"):
     data = {"soleus": made() if data is None else data}
-    how = Recipe("One-Entire", settings, output=output)
+    how = Recipe("One-Entire", settings, output=output, hidden=5)
     return CrossValidation({"One-Entire": data}, {"One-Entire": how}, list(seeds))
 
 
@@ -184,7 +184,7 @@ def test_a_leak_into_early_stopping_is_caught(whole, monkeypatch):
     def leaky(data, how, linear):
         everyone, plan = whole(data), honest(data, how)
         out = everyone.select(~np.isin(everyone.subjects, data.subjects))
-        windows = (out.x.astype(np.float32), out.y.astype(np.float32))
+        windows = {"x": out.x, "y": out.y}
         return replace(plan, task=replace(plan.task, held=windows))
 
     monkeypatch.setattr(cross_validation, "plan_target", leaky)
@@ -353,7 +353,7 @@ def test_a_network_that_ignores_its_input_does_not_notice():
     np.testing.assert_allclose(outcome.changed_errors, cycle_errors(outcome.curves["stdr_net"], outcome.emg))
     # A network that copies a good input gets worse: OpenSim's own curve is nearly the EMG here.
     good = replace(fold, data=replace(data, y=data.own + 0.01))
-    how = Recipe("One-Entire", replace(SETTINGS, hidden=24, epochs=150, learning_rate=0.01), output="deviation")
+    how = Recipe("One-Entire", replace(SETTINGS, epochs=150, learning_rate=0.01), output="deviation", hidden=24)
     learned = learn(good, how, ())
     outcome = judge(good, learned.plan.network(t := train_task(learned.plan.task)), t, {}, how)
     assert (outcome.changed_errors > 2 * cycle_errors(outcome.curves["stdr_net"], outcome.emg)).mean() > 0.7
