@@ -35,8 +35,9 @@ from redistribution import opensim_torques
 from opensim_nem2e.data.manifest import read_channels
 from opensim_nem2e.data.simulation import Muscle
 from opensim_nem2e.estimates.torque_consistent import reach_of
-from opensim_nem2e.musculoskeletal.dynamics import Motion, TorqueTerms, analyse_motion, torque_terms
+from opensim_nem2e.musculoskeletal.dynamics import Motion, analyse_motion
 from opensim_nem2e.musculoskeletal.redistribution import redistribute
+from opensim_nem2e.musculoskeletal.torque_model import TorqueModel, TorqueTerms
 from opensim_nem2e.signals.compare import correlations, cycle_errors
 from opensim_nem2e.signals.resample import interpolate, pchip, to_window
 from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
@@ -69,7 +70,7 @@ def write_emg(path: Path, start: float, end: float) -> None:
 def terms_of(options: argparse.Namespace) -> tuple[Motion, TorqueTerms]:
     """Analyse the motion."""
     motion = analyse_motion(MODEL, read_storage(MOTION), LOADS, lowpass=LOWPASS, start=options.start, end=options.end)
-    return motion, torque_terms(MODEL, motion)
+    return motion, TorqueModel.of_model(MODEL, motion).terms(motion, LOADS)
 
 
 def run_ours(options: argparse.Namespace, folder: Path) -> None:

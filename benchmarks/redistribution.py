@@ -33,14 +33,17 @@ import numpy as np
 from muscle_forces import opensim_moments
 from recordings import DATA
 
+from opensim_nem2e.estimates.estimate import Estimate
 from opensim_nem2e.estimates.torque_consistent import RedistributionSettings, make_consistent
 from opensim_nem2e.estimates.torque_metrics import overall_percent
 from opensim_nem2e.estimates.torques import joint_terms
-from opensim_nem2e.estimates.write import Refinement
+from opensim_nem2e.estimates.write import EstimateWriter
 from opensim_nem2e.log import logger
-from opensim_nem2e.musculoskeletal.dynamics import Motion, TorqueTerms, analyse_motion
+from opensim_nem2e.musculoskeletal.dynamics import Motion, analyse_motion
+from opensim_nem2e.musculoskeletal.torque_model import TorqueTerms
 from opensim_nem2e.signals.resample import interpolate
 from opensim_nem2e.storage import find_activation_columns, read_storage
+from opensim_nem2e.tools.mechanics_options import mechanics_settings
 from opensim_nem2e.tools.stdr_refine import STDRRefineTool
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "01_refine_walking"
@@ -191,8 +194,8 @@ def run_trial(name: str, folder: Path, with_opensim: bool) -> None:
 
 def judge(tool: STDRRefineTool, states_file: Path) -> dict[str, float]:
     """Return each coordinate's torque error (RMSE, Nm) by OpenSim's own muscles."""
-    refinement, terms = refined(tool)
-    check = make_consistent(refinement, terms, settings_of(tool)).check
+    writer, activations, terms = refined(tool)
+    check = make_consistent(writer.trial, writer.muscles, activations, terms, settings_of(tool)).check
     motion = motion_of(tool, float(terms.time[0]), float(terms.time[-1]))
     states = read_storage(states_file)
     columns = find_activation_columns(states)
@@ -207,21 +210,21 @@ def judge(tool: STDRRefineTool, states_file: Path) -> dict[str, float]:
 def vary(name: str) -> None:
     """Print what weights and the filter do on a trial."""
     tool = TRIALS[name]()
-    refinement, terms = refined(tool)
-    was_refined = np.array([muscle in refinement.new.values for muscle in terms.muscles])
+    writer, activations, terms = refined(tool)
+    trial = writer.trial
+    was_refined = np.array([muscle in activations.muscles for muscle in terms.muscles])
     default = settings_of(tool)
     print(f"\n{name}: RMS by which refined | other muscles move, RMS of their second derivative (1/s^2), torques (%)")
     tries = [replace(default, others_weight=weight) for weight in (1.0, 0.3, 0.1, 0.03, 0.01)]
     tries += [replace(default, reserve=reserve) for reserve in (100.0, 30.0, 10.0, 1.0)]
     tries += [replace(default, lowpass=lowpass) for lowpass in (-1.0, 20.0, 10.0)]
     for settings in tries:
-        found = make_consistent(refinement, terms, settings)
+        found = make_consistent(trial, writer.muscles, activations, terms, settings)
         point = next(point for point in found.curve if point.chosen)
-        trial = refinement.trial
-        written = [found.new.values[m].data if m in found.new.values else trial.activations[m] for m in terms.muscles]
-        grid = interpolate(trial.time, np.column_stack(written), terms.time)
+        written = found.new.values(trial.activations)
+        grid = interpolate(trial.time, np.column_stack([written[name] for name in terms.muscles]), terms.time)
         bend = np.diff(grid, 2, axis=0) / np.diff(terms.time)[1:, np.newaxis] ** 2
-        moved = np.array([muscle in found.new.values for muscle in terms.muscles])
+        moved = np.array([muscle in found.new.muscles for muscle in terms.muscles])
         bends = f"{rms(bend[:, was_refined]):5.0f} | {rms(bend[:, moved & ~was_refined]):5.0f}"
         print(
             f"weight {settings.others_weight:5g}, reserve {settings.reserve:4g} Nm, filter {settings.lowpass:3g} Hz:"
@@ -229,22 +232,20 @@ def vary(name: str) -> None:
         )
 
 
-def refined(tool: STDRRefineTool) -> tuple[Refinement, TorqueTerms]:
+def refined(tool: STDRRefineTool) -> tuple[EstimateWriter, Estimate, TorqueTerms]:
     """Refine a trial and compute what its torques are made of, as the tool does."""
-    refinement, model = tool._refine()
+    estimate, writer, model = tool._estimate()
     files = tool.resolve("coordinates_file"), tool.resolve("external_loads_file")
-    return refinement, joint_terms(refinement.trial, model, *files, tool.lowpass_cutoff_frequency_for_coordinates, ())
+    terms = joint_terms(writer.trial, model, *files, tool.lowpass_cutoff_frequency_for_coordinates, ())
+    return writer, estimate.as_activations(writer.muscles), terms
 
 
 def settings_of(tool: STDRRefineTool) -> RedistributionSettings:
     """Return the settings of a tool."""
-    return RedistributionSettings(
-        tool.unrefined_muscle_weight,
-        tool.reserve_optimal_force,
-        tool.reserve_bound,
-        tool.unrefined_muscle_lowpass_frequency,
-        tool.crossfade_duration,
-    )
+    tool.redistribute = True
+    settings = mechanics_settings(tool).redistribution
+    assert settings is not None
+    return settings
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

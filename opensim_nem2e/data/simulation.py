@@ -115,7 +115,7 @@ class MuscleDefaults:
 
 
 @dataclass(frozen=True)
-class Trial:
+class SimulatedTrial:
     """A simulation's result.
 
     Parameters
@@ -175,7 +175,58 @@ class Trial:
         self.source.select([label for muscle, label in labels.items() if muscle in wanted])
 
 
-def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None) -> Trial:
+def read_simulation(
+    states_file: Path | None,
+    controls_file: Path | None,
+    activations_file: Path | None,
+    model: OsimModel | None,
+    defaults: MuscleDefaults,
+) -> SimulatedTrial:
+    """Read a simulation, from whichever of its files are given.
+
+    Parameters
+    ----------
+    states_file : pathlib.Path or None
+        States of CMC.
+    controls_file : pathlib.Path or None
+        Controls of CMC, beside the states or alone.
+    activations_file : pathlib.Path or None
+        A Moco solution, or activations of StaticOptimization.
+    model : OsimModel or None
+        The model.
+    defaults : MuscleDefaults
+        For the activation dynamics of controls alone, where the model does not say them.
+
+    Returns
+    -------
+    SimulatedTrial
+        The result.
+
+    Raises
+    ------
+    opensim_nem2e.errors.NEM2EError
+        No file is given, or one cannot be used.
+    """
+    if states_file is not None:
+        trial = states_trial(states_file, controls_file, model)
+    elif activations_file is not None:
+        trial = activations_trial(activations_file, model)
+    elif controls_file is not None:
+        trial = controls_trial(controls_file, model, defaults)
+    else:
+        raise StorageError("A simulation needs a states, controls or activations file, but none was given.")
+    logger.info(
+        "Read %d muscles over %.4f to %.4f s (%d rows) from '%s'.",
+        len(trial.activations),
+        trial.time[0],
+        trial.time[-1],
+        len(trial.time),
+        trial.source.path,
+    )
+    return trial
+
+
+def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None) -> SimulatedTrial:
     """Read a states file of CMC.
 
     Parameters
@@ -189,7 +240,7 @@ def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None
 
     Returns
     -------
-    Trial
+    SimulatedTrial
         The result.
 
     Raises
@@ -213,7 +264,7 @@ def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None
     if controls_file is None:
         controls_file = sibling_controls(path)
         if controls_file is None:
-            return Trial(source.time, activations, source, labels, True, None, {}, _stem(path))
+            return SimulatedTrial(source.time, activations, source, labels, True, None, {}, _stem(path))
         logger.info("The controls file beside the states file is used: '%s'.", controls_file)
     controls = _read_controls(controls_file)
     _require_same_time(source, path, controls, controls_file)
@@ -225,10 +276,10 @@ def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None
             f"{_some(missing)}. Do the two files belong together?",
             controls_file,
         )
-    return Trial(source.time, activations, source, labels, True, controls, control_labels, _stem(path))
+    return SimulatedTrial(source.time, activations, source, labels, True, controls, control_labels, _stem(path))
 
 
-def activations_trial(path: Path, model: OsimModel | None) -> Trial:
+def activations_trial(path: Path, model: OsimModel | None) -> SimulatedTrial:
     """Read a Moco solution (states and controls in one file) or the activations of StaticOptimization.
 
     Parameters
@@ -240,7 +291,7 @@ def activations_trial(path: Path, model: OsimModel | None) -> Trial:
 
     Returns
     -------
-    Trial
+    SimulatedTrial
         The result.
 
     Raises
@@ -269,10 +320,10 @@ def activations_trial(path: Path, model: OsimModel | None) -> Trial:
         )
     labels = _of_model(model, labels, path)
     activations = _columns(source, labels)
-    return Trial(source.time, activations, source, labels, has_states, controls, control_labels, _stem(path))
+    return SimulatedTrial(source.time, activations, source, labels, has_states, controls, control_labels, _stem(path))
 
 
-def controls_trial(path: Path, model: OsimModel | None, defaults: MuscleDefaults) -> Trial:
+def controls_trial(path: Path, model: OsimModel | None, defaults: MuscleDefaults) -> SimulatedTrial:
     """Compute activations from the excitations of CMC.
 
     Parameters
@@ -286,7 +337,7 @@ def controls_trial(path: Path, model: OsimModel | None, defaults: MuscleDefaults
 
     Returns
     -------
-    Trial
+    SimulatedTrial
         The result; each activation starts at its first excitation.
 
     Raises
@@ -316,7 +367,7 @@ def controls_trial(path: Path, model: OsimModel | None, defaults: MuscleDefaults
     )
     logger.info("Activations were computed from the controls through the muscles' activation dynamics.")
     activations = {name: np.ascontiguousarray(activation[:, k]) for k, name in enumerate(labels)}
-    return Trial(source.time, activations, source, {}, False, source, labels, _stem(path))
+    return SimulatedTrial(source.time, activations, source, {}, False, source, labels, _stem(path))
 
 
 def sibling_controls(states: Path) -> Path | None:

@@ -1,22 +1,28 @@
-"""Apply a bundle to the muscles of one trial: arrays in, arrays out.
+"""Apply a method to the muscles of one trial: arrays in, an estimate out.
 
-Which network serves which muscle is decided by :func:`plan_targets`; :func:`refine_trial` cuts the cycles, runs
-the networks (all cycles of both limbs at once) and puts the result back onto the trial's own time base.
+Which of the method's targets serves which muscle is decided by :func:`plan_targets`; :func:`estimate_trial` cuts the
+cycles, runs the method (all cycles of both limbs at once) and puts the result back onto the trial's own time base.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BundleError, LabelError, did_you_mean
-from ..methods.bundle import Bundle
-from ..methods.stdr.conditions import join_cycle
+from ..errors import BundleError, CycleError, LabelError, did_you_mean
+from ..log import logger
+from ..methods.base import Predictor
+from ..signals.cycle_sources import SIDES, log_coverage
 from ..signals.cycles import Cycle, stitch
-from ..storage.muscles import StandardMuscle
+from .estimate import CycleCurves, Estimate, MuscleEstimate
+
+if TYPE_CHECKING:
+    from ..data.simulation import SimulatedTrial
+    from ..storage.muscles import StandardMuscle
 
 Array = NDArray[np.float64]
 
@@ -25,19 +31,19 @@ _OTHER = {"r": "l", "l": "r"}
 
 @dataclass(frozen=True)
 class Target:
-    """One muscle of a trial and the network that refines it.
+    """One muscle of a trial, and which of a method's targets it is.
 
     Parameters
     ----------
     muscle : str
         The model's muscle name.
     standard_name : str
-        The network's name.
+        The target's name.
     side : {'r', 'l'}
         The limb; its gait cycles are used.
     inputs : tuple of str
-        The model's muscles that feed the network, in its order. For the left limb, ipsi- and contralateral
-        muscles have changed places: a network trained on one side serves the other.
+        The model's muscles that the estimate is made from, in the method's order. For the left limb, ipsi- and
+        contralateral muscles have changed places: what was trained on one side serves the other.
     """
 
     muscle: str
@@ -47,7 +53,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TargetPlan:
     """Which muscles of a trial can be refined, and why the others cannot.
 
     Parameters
@@ -65,43 +71,15 @@ class Plan:
     without_network: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class RefinedMuscle:
-    """The refined curve of one muscle.
+def plan_targets(
+    predictor: Predictor, muscles: Mapping[str, StandardMuscle | None], requested: Sequence[str] = ()
+) -> TargetPlan:
+    """Decide which muscles a method can estimate.
 
     Parameters
     ----------
-    target : Target
-        What was refined, and by which network.
-    cycles : tuple of Cycle
-        The cycles of the limb.
-    estimate : numpy.ndarray, shape (rows,)
-        The network's estimate of the normalised EMG on the trial's time base, not clipped; OpenSim's value
-        outside the cycles.
-    refined : numpy.ndarray of bool, shape (rows,)
-        The rows that belong to a cycle.
-    before, after : numpy.ndarray, shape (cycles, samples)
-        The network's input for this muscle and its output, per cycle.
-    attention : numpy.ndarray
-        Attention weights as :meth:`opensim_nem2e.methods.bundle.Bundle.refine` returns them.
-    """
-
-    target: Target
-    cycles: tuple[Cycle, ...]
-    estimate: Array
-    refined: NDArray[np.bool_]
-    before: Array
-    after: Array
-    attention: Array
-
-
-def plan_targets(bundle: Bundle, muscles: Mapping[str, StandardMuscle | None], requested: Sequence[str] = ()) -> Plan:
-    """Decide which muscles a bundle refines.
-
-    Parameters
-    ----------
-    bundle : Bundle
-        The networks.
+    predictor : Predictor
+        The trained method.
     muscles : mapping of str to StandardMuscle or None
         The trial's muscles in file order, with the standard name and side each stands for (None: unknown).
     requested : sequence of str
@@ -110,7 +88,7 @@ def plan_targets(bundle: Bundle, muscles: Mapping[str, StandardMuscle | None], r
 
     Returns
     -------
-    Plan
+    TargetPlan
         The muscles to refine.
 
     Raises
@@ -137,10 +115,10 @@ def plan_targets(bundle: Bundle, muscles: Mapping[str, StandardMuscle | None], r
             reason = "its name is not in the muscle name table (see <muscle_names_file>)"
         elif standard.side not in _OTHER:
             reason = "it belongs to neither the right nor the left limb"
-        elif standard.name not in bundle.targets:
-            reason = f"the bundle has no network for '{standard.name}' (it has {', '.join(bundle.targets)})"
+        elif standard.name not in predictor.targets:
+            reason = f"the bundle has no network for '{standard.name}' (it has {', '.join(predictor.targets)})"
         else:
-            inputs, reason = _input_muscles(bundle, standard, muscle, by_standard)
+            inputs, reason = _input_muscles(predictor, standard, muscle, by_standard)
             if not reason:
                 targets.append(Target(muscle, standard.name, standard.side, inputs))
                 continue
@@ -156,57 +134,63 @@ def plan_targets(bundle: Bundle, muscles: Mapping[str, StandardMuscle | None], r
         detail = "".join(f"\n  - {muscle}: {reason}" for muscle, reason in left_alone.items())
         raise BundleError(
             "The bundle is for other muscles: it can refine none of this trial's. "
-            f"Its networks are for {', '.join(bundle.targets)}; the trial has {_listing(muscles)}.{detail}"
+            f"Its networks are for {', '.join(predictor.targets)}; the trial has {_listing(muscles)}.{detail}"
         )
-    return Plan(tuple(targets), left_alone, tuple(without_network))
+    return TargetPlan(tuple(targets), left_alone, tuple(without_network))
 
 
-def refine_trial(
-    bundle: Bundle,
-    time: Array,
-    activations: Mapping[str, Array],
-    targets: Sequence[Target],
+def estimate_trial(
+    predictor: Predictor,
+    trial: SimulatedTrial,
+    plan: TargetPlan,
     cycles: Mapping[str, Sequence[Cycle]],
     *,
     crossfade: float,
+    requested: Sequence[str] = (),
     interpolation: str = "pchip",
     tolerance: float | None = None,
-) -> list[RefinedMuscle]:
-    """Refine the muscles of a trial.
+) -> Estimate:
+    """Estimate the muscles of a trial, and say in the log which are and which are not.
 
     Parameters
     ----------
-    bundle : Bundle
-        The networks.
-    time : numpy.ndarray, shape (rows,)
-        Time (s), strictly increasing, evenly spaced or not.
-    activations : mapping of str to numpy.ndarray, shape (rows,)
-        OpenSim's activations (0..1) of all input muscles, by model muscle name.
-    targets : sequence of Target
+    predictor : Predictor
+        The trained method.
+    trial : SimulatedTrial
+        The simulation, with activations (0..1) at increasing times, evenly spaced or not.
+    plan : TargetPlan
         From :func:`plan_targets`.
     cycles : mapping of {'r', 'l'} to sequence of Cycle
         The gait cycles of each limb. Targets of a limb without cycles are left out of the result.
     crossfade : float
         Duration over which neighbouring cycles are blended (s).
+    requested : sequence of str
+        As for :func:`plan_targets`: a model muscle that is asked for by name must have a cycle.
     interpolation : {'pchip', 'linear'}
-        How the network's samples are brought back onto ``time``.
+        How the method's samples are brought back onto the trial's times.
     tolerance : float, optional
         By how much a cycle may leave the data (s); the nearest row is held there.
 
     Returns
     -------
-    list of RefinedMuscle
-        In the order of the targets.
+    Estimate
+        In the order of the targets; the simulation's activation outside the cycles.
 
     Raises
     ------
     opensim_nem2e.errors.CycleError
-        A cycle leaves the data.
+        No target's limb has a cycle, or not that of a muscle that was asked for; or a cycle leaves the data.
+    opensim_nem2e.errors.LabelError
+        A value that is needed is missing.
     """
-    by_network: dict[str, list[Target]] = {}
+    _check_sides(plan, cycles, requested)
+    targets = [target for target in plan.targets if cycles.get(target.side)]
+    trial.require_finite(name for target in targets for name in (target.muscle, *target.inputs))
+    _log_plan(plan, targets)
+    log_coverage(trial.time, cycles)
+    by_name: dict[str, list[Target]] = {}
     for target in targets:
-        if cycles.get(target.side):
-            by_network.setdefault(target.standard_name, []).append(target)
+        by_name.setdefault(target.standard_name, []).append(target)
 
     windows: dict[tuple[str, Cycle], Array] = {}
 
@@ -214,66 +198,113 @@ def refine_trial(
         # Muscles share inputs (All-Entire: all of them), so each is cut out once.
         key = (muscle, cycle)
         if key not in windows:
-            windows[key] = cycle.window(time, activations[muscle], bundle.cycle_samples, tolerance=tolerance)[:, 0]
+            values = trial.activations[muscle]
+            windows[key] = cycle.window(trial.time, values, predictor.cycle_samples, tolerance=tolerance)[:, 0]
         return windows[key]
 
-    results: dict[str, RefinedMuscle] = {}
-    for network, members in by_network.items():
+    def on_rows(target: Target, curves: Array) -> tuple[Array, NDArray[np.bool_]]:
+        before, own = trial.activations[target.muscle], cycles[target.side]
+        return stitch(trial.time, before, own, list(curves), crossfade=crossfade, method=interpolation)
+
+    found: dict[str, MuscleEstimate] = {}
+    for name, members in by_name.items():
         jobs = [(target, cycle) for target in members for cycle in cycles[target.side]]
         x = np.stack([np.column_stack([window(name, cycle) for name in target.inputs]) for target, cycle in jobs])
-        y, attention = bundle.refine(network, x)
+        prediction = predictor.predict(name, x)
+        steps = predictor.attention_steps(name)
         first = 0
         for target in members:
             own = tuple(cycles[target.side])
             part = slice(first, first + len(own))
             first += len(own)
-            values, mask = stitch(
-                time, activations[target.muscle], own, list(y[part]), crossfade=crossfade, method=interpolation
+            values, covered = on_rows(target, prediction.values[part])
+            low = high = None
+            if prediction.low is not None and prediction.high is not None:
+                # Seams are blended curve by curve, which must not bring a band's edge across the estimate.
+                low = np.minimum(on_rows(target, prediction.low[part])[0], values)
+                high = np.maximum(on_rows(target, prediction.high[part])[0], values)
+            muscle_of = dict(zip(predictor.inputs(name), target.inputs, strict=True))
+            found[target.muscle] = MuscleEstimate(
+                target.muscle,
+                values,
+                covered,
+                standard_name=name,
+                side=target.side,
+                cycles=own,
+                low=low,
+                high=high,
+                curves=CycleCurves(
+                    np.stack([window(target.muscle, cycle) for cycle in own]),
+                    prediction.values[part],
+                    None if prediction.attention is None else prediction.attention[part],
+                    tuple(muscle_of.get(step, step) for step in steps),
+                ),
             )
-            before = np.stack([window(target.muscle, cycle) for cycle in own])
-            results[target.muscle] = RefinedMuscle(target, own, values, mask, before, y[part], attention[part])
-    return [results[target.muscle] for target in targets if target.muscle in results]
+    in_order = {target.muscle: found[target.muscle] for target in targets}
+    return Estimate(trial.time, predictor.quantity, in_order, predictor.provenance)
 
 
-def attention_over_time(bundle: Bundle, refined: Sequence[RefinedMuscle]) -> tuple[Array, list[str], Array]:
+def attention_over_time(estimate: Estimate) -> tuple[Array, list[str], Array] | None:
     """Lay the attention weights of all cycles out over time.
 
     Parameters
     ----------
-    bundle : Bundle
-        The networks.
-    refined : sequence of RefinedMuscle
-        From :func:`refine_trial`.
+    estimate : Estimate
+        From :func:`estimate_trial`.
 
     Returns
     -------
     time : numpy.ndarray, shape (rows,)
-        The times of the networks' output samples, of all cycles of both limbs (s).
+        The times of the method's output samples, of all cycles of both limbs (s).
     labels : list of str
-        ``muscle/input``: the input is a muscle (All-Entire), ``sample_01`` ... of the cycle (One-Entire), or
-        of the quarter (One-Quarter).
+        ``muscle/input``: the input is a step of the attention, a muscle or ``sample_01`` ...
     weights : numpy.ndarray, shape (rows, labels)
         Attention weights (0..1); 0 outside the muscle's cycles.
+        Instead of the three None, where the method has no attention.
     """
-    time = np.unique(
-        np.concatenate([np.linspace(c.start, c.end, bundle.cycle_samples) for item in refined for c in item.cycles])
-    )
+    found = [(item, item.curves) for item in estimate if item.curves is not None and item.curves.attention is not None]
+    if not found:
+        return None
+    grids = [np.linspace(c.start, c.end, curves.after.shape[1]) for item, curves in found for c in item.cycles]
+    time = np.unique(np.concatenate(grids))
     labels: list[str] = []
     columns: list[Array] = []
-    for item in refined:
-        # One-Quarter: the rows of a cycle's four windows follow each other.
-        windows = item.attention.reshape(-1, *item.attention.shape[-2:])
-        weights = join_cycle(windows, bundle.condition)
-        steps = weights.shape[-1]
-        if bundle.condition == "All-Entire":
-            labels += [f"{item.target.muscle}/{name}" for name in item.target.inputs]
-        else:
-            labels += [f"{item.target.muscle}/sample_{step + 1:02d}" for step in range(steps)]
-        values, _ = stitch(
-            time, np.zeros((time.size, steps)), item.cycles, list(weights), crossfade=0.0, method="linear"
-        )
+    for item, curves in found:
+        assert curves.attention is not None
+        labels += [f"{item.muscle}/{step}" for step in curves.steps]
+        nothing = np.zeros((time.size, len(curves.steps)))
+        values, _ = stitch(time, nothing, item.cycles, list(curves.attention), crossfade=0.0, method="linear")
         columns.append(values)
     return time, labels, np.concatenate(columns, axis=1)
+
+
+def _check_sides(plan: TargetPlan, cycles: Mapping[str, Sequence[Cycle]], requested: Sequence[str]) -> None:
+    """Say which muscles keep OpenSim's values because their limb has no complete cycle."""
+    for side, word in SIDES.items():
+        without = [target.muscle for target in plan.targets if target.side == side and not cycles.get(side)]
+        if not without:
+            continue
+        text = (
+            f"There is no complete {word} gait cycle; not refined: {', '.join(without)}. If the motion repeats "
+            "itself, <roll_incomplete_cycles> can help."
+        )
+        # A standard name ("soleus") asks for both limbs as far as they have cycles.
+        if set(without) & set(requested):
+            raise CycleError(text)
+        logger.warning("%s", text)
+    if not any(cycles.get(target.side) for target in plan.targets):
+        raise CycleError("No muscle that the bundle refines has a complete gait cycle of its own limb.")
+
+
+def _log_plan(plan: TargetPlan, targets: Sequence[Target]) -> None:
+    for target in targets:
+        others = [name for name in target.inputs if name != target.muscle]
+        more = f" from {len(target.inputs)} muscles" if others else ""
+        logger.info("%s is refined by the network '%s'%s.", target.muscle, target.standard_name, more)
+    for muscle, reason in plan.left_alone.items():
+        logger.warning("%s is not refined: %s.", muscle, reason)
+    if plan.without_network:
+        logger.info("Not refined, as the bundle has no network for them: %s.", ", ".join(plan.without_network))
 
 
 def _requested_muscles(muscles: Mapping[str, StandardMuscle | None], requested: Sequence[str]) -> set[str]:
@@ -296,12 +327,12 @@ def _requested_muscles(muscles: Mapping[str, StandardMuscle | None], requested: 
 
 
 def _input_muscles(
-    bundle: Bundle, standard: StandardMuscle, muscle: str, by_standard: Mapping[tuple[str, str], list[str]]
+    predictor: Predictor, standard: StandardMuscle, muscle: str, by_standard: Mapping[tuple[str, str], list[str]]
 ) -> tuple[tuple[str, ...], str]:
     """Return the model muscles that feed a target's network, or the reason why it cannot be fed."""
     found: list[str] = []
     missing: list[str] = []
-    for entry in bundle.inputs(standard.name):
+    for entry in predictor.inputs(standard.name):
         relation, _, name = entry.partition(":")
         side = standard.side if relation == "ipsi" else _OTHER[standard.side]
         candidates = by_standard.get((name, side), [])

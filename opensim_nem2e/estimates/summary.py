@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .estimate import Estimate, MuscleEstimate
+
+Array = NDArray[np.float64]
+
+#: Samples of a cycle where a method does not say them, as the networks have them (NEM2E paper, section 3.2.3).
+_SAMPLES = 20
 
 
 @dataclass(frozen=True)
@@ -16,9 +23,9 @@ class MuscleChange:
     Parameters
     ----------
     muscle, network, side : str
-        The model's muscle, the standard name of the network that refined it, ``r`` or ``l``.
+        The model's muscle, the standard name of the method's target that it is, ``r`` or ``l``.
     cycles : int
-        Gait cycles that were refined.
+        Gait cycles that were refined; 0 for a method that knows none: then all rows that it covers are taken together.
     rms_change : float
         Root mean square of (refined - OpenSim) over all cycle samples, in activation (0..1).
     mean_before, mean_after : float
@@ -27,7 +34,7 @@ class MuscleChange:
         Where the mean cycle peaks, in percent of the gait cycle (0 is the limb's own heel strike).
     peak_shift_ms : float
         How far the peak moved, later being positive, as the shorter way round the cycle, in milliseconds of the
-        mean cycle.
+        mean cycle. NaN, as the peaks, without cycles.
     clipped_samples : int
         Rows at which the estimate left the muscle's bounds and was clipped.
     largest_excess : float
@@ -48,56 +55,74 @@ class MuscleChange:
     largest_excess: float
 
 
-def muscle_change(
-    muscle: str,
-    network: str,
-    side: str,
-    before: NDArray[np.float64],
-    after: NDArray[np.float64],
-    durations: Sequence[float],
-    clipped_samples: int,
-    largest_excess: float,
-) -> MuscleChange:
-    """Measure what changed in one muscle.
+def summarise(estimate: Estimate, activations: Estimate, simulated: Mapping[str, Array]) -> list[MuscleChange]:
+    """Measure what changed, muscle by muscle.
 
     Parameters
     ----------
-    muscle, network, side : str
-        As in :class:`MuscleChange`.
-    before, after : numpy.ndarray, shape (cycles, samples)
-        Activation at equally spaced samples of each cycle, both ends included.
-    durations : sequence of float
-        Duration of each cycle (s).
-    clipped_samples : int
-        As in :class:`MuscleChange`.
-    largest_excess : float
-        As in :class:`MuscleChange`.
+    estimate : Estimate
+        What the method put out.
+    activations : Estimate
+        The same within the muscles' bounds, as it is written.
+    simulated : mapping of str to numpy.ndarray, each (rows,)
+        The simulation's activations.
 
     Returns
     -------
-    MuscleChange
-        The numbers.
+    list of MuscleChange
+        One per muscle of the estimate.
     """
+    rows = []
+    for item in estimate:
+        written = activations.muscles[item.muscle]
+        # Excitations are clipped where the activations that they lead to are: what is clipped cannot be seen here.
+        excess = np.abs(item.values - written.values) if estimate.quantity != "excitation" else np.zeros(1)
+        rows.append(
+            MuscleChange(
+                muscle=item.muscle,
+                network=item.standard_name,
+                side=item.side,
+                cycles=len(item.cycles),
+                **_changes(item, estimate.time, simulated[item.muscle], written.values),
+                clipped_samples=int(np.count_nonzero(excess)),
+                largest_excess=float(excess.max()),
+            )
+        )
+    return rows
+
+
+def _changes(item: MuscleEstimate, time: Array, simulated: Array, written: Array) -> dict[str, float]:
+    """Measure the change over the cycles, or over all rows that are covered where there are none."""
+    if not item.cycles:
+        before, after = simulated[item.covered], written[item.covered]
+        nothing = dict.fromkeys(("peak_before_percent", "peak_after_percent", "peak_shift_ms"), float("nan"))
+        return {**_levels(before, after), **nothing}
+    samples = _SAMPLES if item.curves is None else item.curves.after.shape[1]
+
+    def cut(values: Array) -> Array:
+        # The curve as it was written, blends at the cycles' ends included. The tolerance is the run's own affair.
+        return np.stack([cycle.window(time, values, samples, tolerance=np.inf)[:, 0] for cycle in item.cycles])
+
+    before, after = cut(simulated) if item.curves is None else item.curves.before, cut(written)
     # The last sample is the next heel strike: phase 100 % is phase 0 % again.
-    last = before.shape[1] - 1
-    peak_before = int(np.argmax(before.mean(axis=0)))
-    peak_after = int(np.argmax(after.mean(axis=0)))
+    last = samples - 1
+    peak_before, peak_after = (int(np.argmax(curves.mean(axis=0))) for curves in (before, after))
     shift = (peak_after - peak_before) / last
     shift -= round(shift)
-    return MuscleChange(
-        muscle=muscle,
-        network=network,
-        side=side,
-        cycles=before.shape[0],
-        rms_change=float(np.sqrt(np.mean((after - before) ** 2))),
-        mean_before=float(before.mean()),
-        mean_after=float(after.mean()),
-        peak_before_percent=100.0 * peak_before / last,
-        peak_after_percent=100.0 * peak_after / last,
-        peak_shift_ms=1e3 * shift * float(np.mean(durations)),
-        clipped_samples=clipped_samples,
-        largest_excess=largest_excess,
-    )
+    return {
+        **_levels(before, after),
+        "peak_before_percent": 100.0 * peak_before / last,
+        "peak_after_percent": 100.0 * peak_after / last,
+        "peak_shift_ms": 1e3 * shift * float(np.mean([cycle.duration for cycle in item.cycles])),
+    }
+
+
+def _levels(before: Array, after: Array) -> dict[str, float]:
+    return {
+        "rms_change": float(np.sqrt(np.mean((after - before) ** 2))),
+        "mean_before": float(before.mean()),
+        "mean_after": float(after.mean()),
+    }
 
 
 def summary_table(rows: Sequence[MuscleChange]) -> list[str]:

@@ -11,7 +11,7 @@ muscles; all other rows and muscles keep the simulation's values, from which the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -21,21 +21,19 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..log import logger
 from ..musculoskeletal.activation import CONTROL_STEP, activation_from_excitation
-from ..musculoskeletal.paths import MOMENT_ARM_THRESHOLD
 from ..musculoskeletal.redistribution import redistribute
 from ..signals.emg import butterworth
 from ..signals.resample import interpolate, pchip
 from .consistency import TradeOff
+from .estimate import Estimate, MuscleEstimate
 from .torque_metrics import overall_percent
 from .torques import ActivationRows, TorqueCheck
-from .write import NewActivations
 
 if TYPE_CHECKING:
-    from ..data.simulation import Muscle
-    from ..musculoskeletal.dynamics import TorqueTerms
+    from ..data.simulation import Muscle, SimulatedTrial
+    from ..musculoskeletal.torque_model import TorqueTerms
     from ..storage import TimeSeries
     from .measured_emg import MeasuredEMG
-    from .write import Refinement
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -97,7 +95,7 @@ class Consistent:
     ----------
     check : TorqueCheck
         The torques of all three.
-    new : NewActivations
+    new : Estimate
         The activations on the trial's rows.
     exceeded : numpy.ndarray of bool, shape (rows, coordinates)
         Where a reserve could not be kept within its bound; coordinates as in ``check``.
@@ -108,18 +106,18 @@ class Consistent:
     """
 
     check: TorqueCheck
-    new: NewActivations
+    new: Estimate
     exceeded: Mask
     curve: Sequence[TradeOff]
     bound: float
 
-    def led(self, refinement: Refinement, reached: TimeSeries) -> TorqueCheck:
+    def led(self, trial: SimulatedTrial, reached: TimeSeries) -> TorqueCheck:
         """Add the torques of the activations that the written controls lead to.
 
         Parameters
         ----------
-        refinement : Refinement
-            The refined trial.
+        trial : SimulatedTrial
+            The simulation.
         reached : TimeSeries
             These activations, of the muscles that were made consistent.
 
@@ -128,7 +126,7 @@ class Consistent:
         TorqueCheck
             With :attr:`TorqueCheck.controls`.
         """
-        terms, trial = self.check.terms, refinement.trial
+        terms = self.check.terms
         activations = np.column_stack(
             [
                 interpolate(reached.time, reached.column(name), terms.time)
@@ -141,14 +139,23 @@ class Consistent:
 
 
 def make_consistent(
-    refinement: Refinement, terms: TorqueTerms, settings: RedistributionSettings, emg: MeasuredEMG | None = None
+    trial: SimulatedTrial,
+    muscles: Mapping[str, Muscle],
+    refined: Estimate,
+    terms: TorqueTerms,
+    settings: RedistributionSettings,
+    emg: MeasuredEMG | None = None,
 ) -> Consistent:
     """Redistribute a trial's activations such that they make the torques that the motion needs.
 
     Parameters
     ----------
-    refinement : Refinement
-        The refined trial.
+    trial : SimulatedTrial
+        The simulation.
+    muscles : mapping of str to Muscle
+        Bounds and dynamics of its muscles.
+    refined : Estimate
+        The refined activations.
     terms : TorqueTerms
         What the torques are made of.
     settings : RedistributionSettings
@@ -166,22 +173,20 @@ def make_consistent(
     opensim_nem2e.errors.ModelError
         No row of the motion lies within a refined cycle.
     """
-    given = ActivationRows.of(refinement, terms)
+    given = ActivationRows.of(trial, refined, terms)
     parts = _parts(given, terms)
     if not parts:
         raise ModelError("The motion has no row within a refined gait cycle: nothing can be redistributed.")
-    solver = _Solver(refinement, terms, given, parts, _aims(given, terms, settings.lowpass), settings)
+    solver = _Solver(muscles, terms, given, parts, _aims(given, terms, settings.lowpass), settings)
     activations, exceeded = solver.solve(settings.reserve, settings.bound)
-    new, share = _on_the_trial(refinement, terms, activations, parts, settings.crossfade)
+    new, share = _on_the_trial(trial, refined, terms, activations, parts, settings.crossfade)
 
     columns = np.sort(np.concatenate([part.coordinates for part in parts]))
     solved = np.zeros((len(terms.time), len(terms.coordinates)), dtype=bool)
     for part in parts:
         solved[np.ix_(part.rows & (share[:, part.muscles[0]] >= 1.0), part.coordinates)] = True
-    trial = refinement.trial
-    written = np.column_stack(
-        [new.values[name].data if name in new.values else trial.activations[name] for name in terms.muscles]
-    )
+    values = new.values(trial.activations)
+    written = np.column_stack([values[name] for name in terms.muscles])
     check = TorqueCheck(
         terms=terms.of([terms.coordinates[k] for k in columns]),
         opensim=terms.torques(given.opensim)[:, columns],
@@ -198,7 +203,7 @@ def make_consistent(
 class _Solver:
     """Solves all parts of a trial on the motion's rows."""
 
-    refinement: Refinement
+    muscles: Mapping[str, Muscle]
     terms: TorqueTerms
     given: ActivationRows
     parts: Sequence[_Part]
@@ -207,7 +212,7 @@ class _Solver:
 
     def solve(self, reserve: float, bound: float) -> tuple[Array, Mask]:
         """Return activations (rows, muscles), those aimed at outside the parts, and where a bound was exceeded."""
-        terms, muscles = self.terms, self.refinement.muscles
+        terms, muscles = self.terms, self.muscles
         gain, needed = terms.gain, terms.inverse_dynamics - terms.passive_torque
         activations, exceeded = self.given.refined.copy(), np.zeros(needed.shape, dtype=bool)
         for part in self.parts:
@@ -229,7 +234,7 @@ class _Solver:
                 exceeded[np.ix_(run, part.coordinates)] = found.exceeded
         return activations, exceeded
 
-    def curve(self, new: NewActivations, settings: RedistributionSettings, emg: MeasuredEMG | None) -> list[TradeOff]:
+    def curve(self, new: Estimate, settings: RedistributionSettings, emg: MeasuredEMG | None) -> list[TradeOff]:
         """Trade the torques' error off against the distance from what was aimed at, over the price of reserves."""
         reserves = sorted({*_RESERVES, settings.reserve}, reverse=True)
         tries = [(float("inf"), self.given.refined)]
@@ -242,7 +247,7 @@ class _Solver:
         ]
 
     def _point(
-        self, reserve: float, activations: Array, chosen: bool, new: NewActivations, emg: MeasuredEMG | None
+        self, reserve: float, activations: Array, chosen: bool, new: Estimate, emg: MeasuredEMG | None
     ) -> TradeOff:
         terms = self.terms
         error = terms.torques(activations) - terms.inverse_dynamics
@@ -258,7 +263,7 @@ class _Solver:
         e = float("nan")
         if emg is not None:
             columns = {name: activations[:, k] for k, name in enumerate(terms.muscles)}
-            rows = emg.errors({"consistent": (terms.time, columns)}, new.cycles, np.inf)
+            rows = emg.errors({"consistent": (terms.time, columns)}, new.cycles(), np.inf)
             e = float(np.mean([row.E_consistent for row in rows])) if rows else e
         return TradeOff(
             reserve,
@@ -270,7 +275,7 @@ class _Solver:
             e,
         )
 
-    def log(self, new: NewActivations, exceeded: Mask, settings: RedistributionSettings) -> None:
+    def log(self, new: Estimate, exceeded: Mask, settings: RedistributionSettings) -> None:
         """Say what was done, and what could not be."""
         terms = self.terms
         for part in self.parts:
@@ -369,7 +374,7 @@ def _parts(given: ActivationRows, terms: TorqueTerms) -> list[_Part]:
     from scipy.sparse import bmat, csr_array
     from scipy.sparse.csgraph import connected_components
 
-    turns = csr_array(np.abs(terms.moment_arms).max(axis=0) > MOMENT_ARM_THRESHOLD)
+    turns = csr_array(terms.actuates)
     count, part_of = connected_components(bmat([[None, turns], [turns.T, None]]), directed=False)
     of_muscle, of_coordinate = np.split(part_of, [len(terms.muscles)])
     found = []
@@ -384,15 +389,19 @@ def _parts(given: ActivationRows, terms: TorqueTerms) -> list[_Part]:
 
 
 def _on_the_trial(
-    refinement: Refinement, terms: TorqueTerms, activations: Array, parts: Sequence[_Part], crossfade: float
-) -> tuple[NewActivations, Array]:
+    trial: SimulatedTrial,
+    refined: Estimate,
+    terms: TorqueTerms,
+    activations: Array,
+    parts: Sequence[_Part],
+    crossfade: float,
+) -> tuple[Estimate, Array]:
     """Bring activations on the motion's rows to the trial's rows.
 
     Returns them and the share that they have in the blend with the simulation's, at the motion's rows (rows, muscles).
     """
-    trial = refinement.trial
-    cycles_of = {item.target.muscle: item.cycles for item in refinement.refined}
-    values, cycles = {}, {}
+    cycles_of = refined.cycles()
+    found = {}
     share = np.zeros(activations.shape)
     for part in parts:
         weight = np.zeros(len(trial.time))
@@ -409,9 +418,10 @@ def _on_the_trial(
             name = terms.muscles[k]
             before = trial.activations[name]
             blended = np.where(weight > 0.0, before + weight * (curves[:, column] - before), before)
-            values[name] = np.ma.array(blended, mask=weight == 0.0)
-            cycles[name] = tuple(own)
-    return NewActivations("consistent", values, cycles), share
+            known = refined.muscles.get(name)
+            standard_name, side = (known.standard_name, known.side) if known is not None else ("", "")
+            found[name] = MuscleEstimate(name, blended, weight != 0.0, standard_name, side, tuple(own))
+    return Estimate(trial.time, "activation", found, refined.provenance, "consistent"), share
 
 
 def _runs(rows: Mask) -> list[NDArray[np.int64]]:

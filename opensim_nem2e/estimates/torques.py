@@ -1,7 +1,8 @@
-"""Do the refined activations still make the joint torques that the motion needs?"""
+"""Do an estimate's activations still make the joint torques that the motion needs?"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,21 +11,20 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..log import logger
-from ..musculoskeletal.dynamics import TorqueTerms, analyse_motion, torque_terms
-from ..musculoskeletal.paths import MOMENT_ARM_THRESHOLD
+from ..musculoskeletal.dynamics import analyse_motion
+from ..musculoskeletal.torque_model import TorqueModel, TorqueTerms
 from ..signals.resample import interpolate
 from ..storage import TimeSeries, read_storage, write_storage
 from ..storage.tables import write_rows
 from .torque_metrics import TorqueBalance, TorqueChange, torque_balances, torque_changes, torque_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
-    from ..data.simulation import Trial
+    from ..data.simulation import SimulatedTrial
     from ..storage.atomic import ResultFiles
     from ..storage.osim import OsimModel
-    from .write import Refinement
+    from .estimate import Estimate
 
 Array = NDArray[np.float64]
 
@@ -72,63 +72,42 @@ class TorqueCheck:
             return changes
         return torque_balances(changes, needed, self.consistent, self.controls, self.compared, self.exceeded)
 
-    def write(self, files: ResultFiles, title: str, figure_format: str, precision: int) -> None:
-        """Write the torques, their summary and a figure, and say it in the log.
+    def write(self, files: ResultFiles, name: str, precision: int) -> None:
+        """Write the torques and their summary, and say it in the log.
 
         Parameters
         ----------
         files : ResultFiles
             Where to.
-        title : str
+        name : str
             What the results' names begin with.
-        figure_format : {'png', 'svg'}
-            Format of the figure.
         precision : int
             Decimals.
         """
-        from ..report.estimate_figures import TorqueCurves, draw_torques
-
         terms = self.terms
-        curves = [
-            TorqueCurves(
-                name,
-                terms.inverse_dynamics[:, k],
-                self.opensim[:, k],
-                self.refined[:, k],
-                self.compared[:, k],
-                None if self.consistent is None else self.consistent[:, k],
-            )
-            for k, name in enumerate(terms.coordinates)
-        ]
+        kinds = {
+            "inverse_dynamics": terms.inverse_dynamics,
+            "opensim": self.opensim,
+            "refined": self.refined,
+            "consistent": self.consistent,
+        }
         columns = {
-            f"{curve.coordinate}_{kind}": values
-            for curve in curves
-            for kind, values in (
-                ("inverse_dynamics", curve.needed),
-                ("opensim", curve.opensim),
-                ("refined", curve.refined),
-                ("consistent", curve.consistent),
-            )
-            if values is not None
+            f"{coordinate}_{kind}": torques[:, k]
+            for k, coordinate in enumerate(terms.coordinates)
+            for kind, torques in kinds.items()
+            if torques is not None
         }
         table = np.column_stack(list(columns.values()))
-        series = TimeSeries(terms.time, tuple(columns), table, name=f"{title}_torques")
-        write_storage(files.path(f"{title}_torques.sto"), series, precision=precision)
+        series = TimeSeries(terms.time, tuple(columns), table, name=f"{name}_torques")
+        write_storage(files.path(f"{name}_torques.sto"), series, precision=precision)
         rows = self.changes()
-        write_rows(files.path(f"{title}_torques.csv"), TorqueChange if self.consistent is None else TorqueBalance, rows)
+        write_rows(files.path(f"{name}_torques.csv"), TorqueChange if self.consistent is None else TorqueBalance, rows)
         logger.info("Joint torques, of muscles with rigid tendons, against inverse dynamics (refined cycles only):")
         for line in torque_table(rows):
             logger.info("%s", line)
         logger.info(
             "Read the change, not the RMSE alone: the simulation had elastic tendons and reserve actuators, which this "
             "method leaves out, so OpenSim's own activations do not meet inverse dynamics either."
-        )
-        draw_torques(
-            terms.time,
-            curves,
-            files.path(f"{title}_torques.{figure_format}"),
-            title=f"{title}: joint torques",
-            caption="Torques of activations: all muscles of the model with rigid tendons, the same method for all.",
         )
 
 
@@ -149,13 +128,15 @@ class ActivationRows:
     within: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, refinement: Refinement, terms: TorqueTerms) -> ActivationRows:
+    def of(cls, trial: SimulatedTrial, activations: Estimate, terms: TorqueTerms) -> ActivationRows:
         """Interpolate a trial's activations.
 
         Parameters
         ----------
-        refinement : Refinement
-            The refined trial.
+        trial : SimulatedTrial
+            The simulation.
+        activations : Estimate
+            The refined activations.
         terms : TorqueTerms
             The motion's rows, and the muscles wanted.
 
@@ -164,13 +145,14 @@ class ActivationRows:
         ActivationRows
             The activations.
         """
-        trial, muscles = refinement.trial, terms.muscles
+        muscles = terms.muscles
         trial.require_finite(muscles)
-        refined = {item.target.muscle: refinement.bounded(item).data for item in refinement.refined}
-        rows = {item.target.muscle: item.refined for item in refinement.refined}
+        new = activations.values(trial.activations)
+        nowhere = np.zeros(len(trial.time), dtype=bool)
+        covered = {item.muscle: item.covered for item in activations}
         before = np.column_stack([trial.activations[name] for name in muscles])
-        after = np.column_stack([refined.get(name, trial.activations[name]) for name in muscles])
-        inside = np.column_stack([rows.get(name, np.zeros(len(trial.time), dtype=bool)) for name in muscles])
+        after = np.column_stack([new[name] for name in muscles])
+        inside = np.column_stack([covered.get(name, nowhere) for name in muscles])
         return cls(
             interpolate(trial.time, before, terms.time),
             interpolate(trial.time, after, terms.time),
@@ -179,7 +161,7 @@ class ActivationRows:
 
 
 def joint_terms(
-    trial: Trial,
+    trial: SimulatedTrial,
     model: OsimModel,
     coordinates_file: Path | None,
     external_loads_file: Path | None,
@@ -190,7 +172,7 @@ def joint_terms(
 
     Parameters
     ----------
-    trial : Trial
+    trial : SimulatedTrial
         The simulation.
     model : OsimModel
         Its model.
@@ -228,7 +210,8 @@ def joint_terms(
     silent = [name for name in model.muscles if name not in trial.activations]
     if silent:
         logger.warning("The torque check leaves out muscles without activations: %s.", ", ".join(silent))
-    terms = torque_terms(model.path, motion, muscles=muscles, coordinates=coordinates)
+    torque_model = TorqueModel.of_model(model.path, motion, muscles=muscles, coordinates=coordinates)
+    terms = torque_model.terms(motion, external_loads_file)
     if terms.outside.any():
         logger.warning(
             "In %d of %d rows the motion leaves the range of the fitted muscle paths: they are not compared.",
@@ -238,15 +221,17 @@ def joint_terms(
     return terms
 
 
-def check_torques(refinement: Refinement, terms: TorqueTerms) -> TorqueCheck:
+def check_torques(trial: SimulatedTrial, activations: Estimate, terms: TorqueTerms) -> TorqueCheck:
     """Compare the torques that the motion needs with those that activations make, before and after refinement.
 
     Parameters
     ----------
-    refinement : Refinement
-        The refined trial.
+    trial : SimulatedTrial
+        The simulation.
+    activations : Estimate
+        The refined activations.
     terms : TorqueTerms
-        What its torques are made of.
+        What the torques are made of.
 
     Returns
     -------
@@ -258,9 +243,8 @@ def check_torques(refinement: Refinement, terms: TorqueTerms) -> TorqueCheck:
     opensim_nem2e.errors.ModelError
         No row of the motion lies within a refined cycle.
     """
-    given = ActivationRows.of(refinement, terms)
-    turns = np.abs(terms.moment_arms).max(axis=0) > MOMENT_ARM_THRESHOLD
-    compared = (given.within.astype(int) @ turns.astype(int) > 0) & ~terms.outside[:, np.newaxis]
+    given = ActivationRows.of(trial, activations, terms)
+    compared = (given.within.astype(int) @ terms.actuates.astype(int) > 0) & ~terms.outside[:, np.newaxis]
     touched = compared.any(axis=0)
     if not touched.any():
         raise ModelError("The motion has no row within a refined gait cycle: torques cannot be compared.")

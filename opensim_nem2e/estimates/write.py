@@ -1,8 +1,8 @@
-"""The files that a refinement leaves behind: all of them, or none."""
+"""The files that an estimate leaves behind: all of them, or none."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,117 +11,69 @@ from numpy.typing import NDArray
 
 from ..log import logger
 from ..musculoskeletal.activation import CONTROL_STEP, activation_from_excitation, find_excitation
-from ..signals.cycles import inside_cycles
 from ..signals.resample import interpolate
 from ..storage import TimeSeries, rewrite_columns, write_storage
-from .apply import RefinedMuscle, attention_over_time
-from .summary import MuscleChange, muscle_change
+from .apply import attention_over_time
 
 if TYPE_CHECKING:
-    from ..data.simulation import Muscle, Trial
-    from ..methods.bundle import Bundle
-    from ..signals.cycles import Cycle
+    from ..data.simulation import Muscle, SimulatedTrial
     from ..storage.atomic import ResultFiles
+    from .estimate import Estimate
 
 Array = NDArray[np.float64]
 
 
-Masked = np.ma.MaskedArray[tuple[int], np.dtype[np.float64]]
-
-
 @dataclass(frozen=True)
-class NewActivations:
-    """Activations that take the place of the simulation's.
-
-    Parameters
-    ----------
-    kind : str
-        What they are called: ``'refined'``, ``'consistent'``.
-    values : mapping of str to numpy.ma.MaskedArray, each (rows,)
-        New activations by muscle, within the muscle's bounds; rows that keep the simulation's value are masked, with
-        that value below the mask.
-    cycles : mapping of str to sequence of Cycle
-        The gait cycles in which each muscle is new.
-    """
-
-    kind: str
-    values: Mapping[str, Masked]
-    cycles: Mapping[str, Sequence[Cycle]]
-
-
-@dataclass(frozen=True)
-class Refinement:
-    """A refined trial, ready to be written.
+class EstimateWriter:
+    """Writes estimates of a trial.
 
     Parameters
     ----------
     name : str
         What the results' names begin with.
-    trial : Trial
+    trial : SimulatedTrial
         The simulation.
-    bundle : Bundle
-        The networks.
-    refined : sequence of RefinedMuscle
-        What they gave.
     muscles : mapping of str to Muscle
         Bounds and dynamics of all the trial's muscles.
     precision : int
-        Decimals of refined columns.
+        Decimals of new columns.
     """
 
     name: str
-    trial: Trial
-    bundle: Bundle
-    refined: Sequence[RefinedMuscle]
+    trial: SimulatedTrial
     muscles: Mapping[str, Muscle]
     precision: int
 
-    def bounded(self, item: RefinedMuscle) -> Masked:
-        """Return a muscle's refined activation within its bounds.
-
-        Parameters
-        ----------
-        item : RefinedMuscle
-            The muscle.
-
-        Returns
-        -------
-        numpy.ma.MaskedArray, shape (rows,)
-            Rows outside the cycles are masked; below the mask lies OpenSim's value, even where it is out of bounds.
-        """
-        muscle = self.muscles[item.target.muscle]
-        clipped = np.clip(item.estimate, muscle.low, muscle.high)
-        return np.ma.array(np.where(item.refined, clipped, item.estimate), mask=~item.refined)
-
-    @property
-    def new(self) -> NewActivations:
-        """The refined activations."""
-        return NewActivations(
-            "refined",
-            {item.target.muscle: self.bounded(item) for item in self.refined},
-            {item.target.muscle: item.cycles for item in self.refined},
-        )
-
-    def write_series(self, files: ResultFiles) -> None:
-        """Write states, activations, controls and the EMG estimate.
+    def write_estimate(self, files: ResultFiles, estimate: Estimate) -> None:
+        """Write what the method put out, as it is: EMG or excitations that no bounds have clipped, and the bands.
 
         Parameters
         ----------
         files : ResultFiles
             Where to.
+        estimate : Estimate
+            The estimate. Activations without bands are left to :meth:`write_activations`.
         """
-        self.write_activations(files, self.new)
-        self._write(files, "emg", self.trial.time, {item.target.muscle: item.estimate for item in self.refined})
+        if estimate.quantity != "activation":
+            self._write(files, estimate.quantity, self.trial.time, {item.muscle: item.values for item in estimate})
+        bands = {
+            f"{item.muscle}_{edge}": values
+            for item in estimate
+            for edge, values in (("low", item.low), ("high", item.high))
+            if values is not None
+        }
+        if bands:
+            self._write(files, f"{estimate.quantity}_bands", self.trial.time, bands)
 
-    def write_activations(self, files: ResultFiles, new: NewActivations, prefix: str = "") -> TimeSeries:
+    def write_activations(self, files: ResultFiles, activations: Estimate, prefix: str = "") -> TimeSeries:
         """Write states, activations and controls with new activations.
 
         Parameters
         ----------
         files : ResultFiles
             Where to.
-        new : NewActivations
-            The activations.
+        activations : Estimate
+            The activations (:meth:`.Estimate.as_activations`).
         prefix : str, optional
             What the results' endings begin with: ``'consistent_'`` gives ``<name>_consistent_states.sto``.
 
@@ -130,9 +82,9 @@ class Refinement:
         TimeSeries
             The activations of these muscles that the controls lead to through the activation dynamics.
         """
-        trial = self.trial
-        controls, reached = self._write_controls(files, new, f"{prefix}controls")
-        replacements = {label: new.values[muscle] for muscle, label in trial.labels.items() if muscle in new.values}
+        trial, new = self.trial, activations.muscles
+        controls, reached = self._write_controls(files, activations, f"{prefix}controls")
+        replacements = {label: new[muscle].masked for muscle, label in trial.labels.items() if muscle in new}
         if trial.has_states:
             # A Moco solution holds the controls beside the states: they must not be left behind.
             both = {**replacements, **(controls if trial.controls_are_source else {})}
@@ -141,87 +93,27 @@ class Refinement:
             names = {label: muscle for muscle, label in trial.labels.items() if trial.source.labels.count(label) == 1}
             self._rewrite(files, f"{prefix}activation", trial.source, replacements, names)
         else:
-            activations = {**trial.activations, **{muscle: values.data for muscle, values in new.values.items()}}
-            self._write(files, f"{prefix}activation", trial.time, activations)
+            self._write(files, f"{prefix}activation", trial.time, activations.values(trial.activations))
         return reached
 
-    def write_attention(self, files: ResultFiles) -> None:
-        """Write the attention weights over time.
+    def write_attention(self, files: ResultFiles, estimate: Estimate) -> None:
+        """Write the attention weights over time, where the method has them.
 
         Parameters
         ----------
         files : ResultFiles
             Where to.
+        estimate : Estimate
+            The estimate.
         """
-        time, labels, weights = attention_over_time(self.bundle, self.refined)
+        found = attention_over_time(estimate)
+        if found is None:
+            logger.warning("No attention is written: %s has none.", estimate.provenance.label)
+            return
+        time, labels, weights = found
         self._write(files, "attention", time, dict(zip(labels, weights.T, strict=True)))
 
-    def draw(self, files: ResultFiles, suffix: str) -> None:
-        """Draw a before/after figure for each muscle group.
-
-        Parameters
-        ----------
-        files : ResultFiles
-            Where to.
-        suffix : {'png', 'svg'}
-            The format.
-        """
-        from ..report.estimate_figures import BeforeAfter, draw_before_after, grouped
-
-        curves = [
-            BeforeAfter(
-                muscle=item.target.muscle,
-                standard_name=item.target.standard_name,
-                side=item.target.side,
-                before=self.trial.activations[item.target.muscle],
-                after=self.bounded(item).data,
-                refined=item.refined,
-                boundaries=_heel_strikes(item.cycles),
-            )
-            for item in self.refined
-        ]
-        networks = self.bundle.path.name if self.bundle.path else "a bundle"
-        for group, members in grouped(curves).items():
-            draw_before_after(
-                self.trial.time,
-                members,
-                files.path(f"{self.name}_{group}.{suffix}"),
-                title=f"{self.name}: {group}",
-                caption=f"OpenSim: {self.trial.source_name}. Refined: {self.bundle.condition} networks of {networks}.",
-            )
-
-    def changes(self) -> list[MuscleChange]:
-        """Measure what changed, muscle by muscle.
-
-        Returns
-        -------
-        list of MuscleChange
-            One per refined muscle.
-        """
-        rows = []
-        for item in self.refined:
-            written = self.bounded(item).data
-            excess = np.abs(item.estimate - written)
-            # The curve as it was written, blends at the cycles' ends included. The tolerance is the run's own affair.
-            samples = item.before.shape[1]
-            after = [cycle.window(self.trial.time, written, samples, tolerance=np.inf)[:, 0] for cycle in item.cycles]
-            rows.append(
-                muscle_change(
-                    item.target.muscle,
-                    item.target.standard_name,
-                    item.target.side,
-                    item.before,
-                    np.stack(after),
-                    [cycle.duration for cycle in item.cycles],
-                    int(np.count_nonzero(excess)),
-                    float(excess.max()),
-                )
-            )
-        return rows
-
-    def _write_controls(
-        self, files: ResultFiles, new: NewActivations, ending: str
-    ) -> tuple[Mapping[str, Array], TimeSeries]:
+    def _write_controls(self, files: ResultFiles, new: Estimate, ending: str) -> tuple[Mapping[str, Array], TimeSeries]:
         """Write excitations that reproduce the new activations, beside all other actuators' controls.
 
         Returns what was replaced, by label (only the rows inside the cycles are not masked), and the activations that
@@ -229,7 +121,7 @@ class Refinement:
         """
         trial = self.trial
         # Without a file to carry other columns over from, every muscle gets its excitation here.
-        wanted = {name: values.data for name, values in new.values.items()}
+        wanted = {item.muscle: item.values for item in new}
         if trial.controls is None:
             wanted = {name: wanted.get(name, values) for name, values in trial.activations.items()}
             gaps = [name for name, values in wanted.items() if not np.isfinite(values).all()]
@@ -260,7 +152,7 @@ class Refinement:
         replacements = {
             trial.control_labels[muscle]: np.ma.array(
                 interpolate(trial.time, excitation[:, k], controls.time),
-                mask=~inside_cycles(controls.time, new.cycles[muscle]),
+                mask=~new.muscles[muscle].covers(controls.time, trial.time),
             )
             for k, muscle in enumerate(wanted)
         }
@@ -273,15 +165,15 @@ class Refinement:
         written = {
             muscle: _merged(controls, label, replacements)
             for muscle, label in trial.control_labels.items()
-            if muscle in new.values
+            if muscle in new.muscles
         }
         return replacements, self._check_reproduction(controls.time, written, new)
 
-    def _check_reproduction(self, time: Array, written: Mapping[str, Array], new: NewActivations) -> TimeSeries:
+    def _check_reproduction(self, time: Array, written: Mapping[str, Array], new: Estimate) -> TimeSeries:
         """Integrate the controls as they were written and say how near they come to the new activations."""
-        names = list(new.values)
+        names = list(new.muscles)
         muscles = [self.muscles[name] for name in names]
-        wanted = np.column_stack([interpolate(self.trial.time, new.values[name].data, time) for name in names])
+        wanted = np.column_stack([interpolate(self.trial.time, new.muscles[name].values, time) for name in names])
         reached = activation_from_excitation(
             time,
             np.column_stack([written[name] for name in names]),
@@ -293,7 +185,7 @@ class Refinement:
             max_step=CONTROL_STEP,  # this excitation does not jump: 1e-4 from OpenSim's own integration
         )
         series = TimeSeries(time, tuple(names), reached)
-        inside = np.column_stack([inside_cycles(time, new.cycles[name]) for name in names])
+        inside = np.column_stack([new.muscles[name].covers(time, self.trial.time) for name in names])
         if not inside.any():
             logger.warning("The controls hold no time within the refined cycles: nothing in them is %s.", new.kind)
             return series
@@ -348,10 +240,3 @@ def _merged(controls: TimeSeries, label: str, replacements: Mapping[str, Array])
     values = controls.data[:, controls.index(label)]
     new = replacements.get(label)
     return values if new is None else np.where(np.ma.getmaskarray(new), values, np.ma.getdata(new))
-
-
-def _heel_strikes(cycles: Sequence[Cycle]) -> tuple[float, ...]:
-    times: set[float] = set()
-    for cycle in cycles:
-        times |= {cycle.heel_strike} if cycle.roll else {cycle.start, cycle.end}
-    return tuple(sorted(times))

@@ -25,10 +25,11 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from .. import __version__
 from ..data.cycle_view import CONDITIONS, Condition, CycleView
 from ..errors import BundleError, TrainingError, did_you_mean
 from ..storage.atomic import atomic_path
-from .base import Fitted, Method, Prediction
+from .base import Fitted, Method, Prediction, Provenance, Quantity
 from .registry import find_method
 
 #: Version of the file layout this package writes; files of a higher version are refused.
@@ -223,6 +224,25 @@ class Bundle:
     def sha256(self) -> str:
         """The SHA-256 of the file; empty for a bundle that is in memory only."""
         return "" if self.path is None else hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    @property
+    def quantity(self) -> Quantity:
+        """What its estimates are."""
+        return "emg"
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where its estimates come from."""
+        return Provenance(
+            method=self.method.key,
+            label=f"{self.method.label}, {self._condition}",
+            bundle=self.path.name if self.path else "",
+            path=self.path,
+            sha256=self.sha256,
+            package_version=__version__,
+            validation=self._metadata["validation"],
+            calibration=self._metadata.get("calibration"),
+        )
 
     def inputs(self, target: str) -> tuple[str, ...]:
         """Name the input muscles of a target, in the order :meth:`predict` takes them.

@@ -55,3 +55,26 @@ def like(values: Any, array: Any) -> Any:
     if isinstance(values, xp.Tensor):
         return values
     return xp.as_tensor(np.asarray(values), dtype=array.dtype, device=array.device)
+
+
+def alike(*arrays: Any) -> tuple[Any, ...]:
+    """Give arrays one kind.
+
+    Parameters
+    ----------
+    *arrays : numpy.ndarray or torch.Tensor
+        What a formula is about to be applied to.
+
+    Returns
+    -------
+    tuple of numpy.ndarray or torch.Tensor
+        All tensors, of the type and on the device of the first one, if one of them is a tensor; otherwise as they are.
+    """
+    xp = namespace(*arrays)
+    if xp is np:
+        return arrays
+    first = next(array for array in arrays if isinstance(array, xp.Tensor))
+    return tuple(
+        array.to(first) if isinstance(array, xp.Tensor) else xp.as_tensor(array, dtype=first.dtype, device=first.device)
+        for array in arrays
+    )

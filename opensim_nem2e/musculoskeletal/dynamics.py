@@ -1,21 +1,13 @@
-"""Which joint torques a motion needs, and which ones the muscles give: OpenSim's inverse dynamics and a Hill model.
-
-Judging activations by the torques they make has a trap. A muscle with an elastic tendon carries the force that its
-tendon's stretch says; with the fiber lengths of the results file kept, another activation changes that force by exactly
-nothing, and every check passes. Here all activations of a trial are judged by one method that does not use those
-lengths: muscles with a rigid tendon (:mod:`opensim_nem2e.musculoskeletal.hill`), whose force is linear in the
-activation. It is not the muscle that CMC simulated. So its torque for CMC's own activations differs from inverse
-dynamics, too, and what a refinement changed is the difference between the refined and CMC's activations, both by this
-method.
-"""
+"""Motions, and which joint torques they need: by OpenSim's inverse dynamics, or by those of a planar leg."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -23,12 +15,13 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError, StorageError, did_you_mean
 from ..log import logger
+from ..signals.resample import interpolate
 from ..storage.labels import find_state_label
 from ..storage.osim import OsimModel, read_model
 from ..storage.sto import TimeSeries, read_storage, write_storage
-from .hill import HillMuscles
+from .arrays import AnyArray, alike
 from .opensim.processes import run_model_job, run_opensim_tool
-from .paths import MusclePaths, coordinate_ranges, fit_paths
+from .planar_leg import PlanarLeg
 
 Array = NDArray[np.float64]
 
@@ -58,8 +51,57 @@ _INVERSE_DYNAMICS = """<?xml version="1.0" encoding="UTF-8" ?>
 
 
 @dataclass(frozen=True, eq=False)
-class Motion:
-    """A motion and the generalised forces that it needs.
+class JointMotion:
+    """How coordinates move.
+
+    Parameters
+    ----------
+    time : numpy.ndarray, shape (rows,)
+        s.
+    coordinates : tuple of str
+        The coordinates.
+    q, qdot : numpy.ndarray or torch.Tensor, shape (..., rows, coordinates)
+        Values and speeds (rad, rad/s; m, m/s).
+    qddot : numpy.ndarray or torch.Tensor, shape (..., rows, coordinates), optional
+        Accelerations (rad/s^2; m/s^2), for a planar leg's inverse dynamics.
+    """
+
+    time: Array
+    coordinates: tuple[str, ...]
+    q: AnyArray
+    qdot: AnyArray
+    qddot: AnyArray | None = None
+
+    def columns(self, names: Sequence[str]) -> list[int]:
+        """Find coordinates.
+
+        Parameters
+        ----------
+        names : sequence of str
+            The coordinates wanted.
+
+        Returns
+        -------
+        list of int
+            Their columns in ``q``.
+
+        Raises
+        ------
+        opensim_nem2e.errors.ModelError
+            The motion does not have one of them.
+        """
+        for name in names:
+            if name not in self.coordinates:
+                raise ModelError(
+                    f"The motion must tell the coordinate '{name}', but has {', '.join(self.coordinates)}."
+                    f"{did_you_mean(name, self.coordinates)}"
+                )
+        return [self.coordinates.index(name) for name in names]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Motion(JointMotion):
+    """A motion of an OpenSim model and the generalised forces that it needs.
 
     Parameters
     ----------
@@ -67,27 +109,34 @@ class Motion:
         s.
     coordinates : tuple of str
         The model's coordinates.
+    q, qdot : numpy.ndarray, shape (rows, coordinates)
+        Values and speeds (rad, rad/s; m, m/s), filtered as for inverse dynamics.
+    qddot : None
+        Not computed.
     rotational, movable : tuple of bool
         Which of them are rotations, and which are neither locked nor follow others.
     given : tuple of bool
         Which of them the kinematics tell; others are at the model's default, and what they need means nothing.
     limits : numpy.ndarray, shape (coordinates, 2)
         The model's range of each coordinate (rad or m).
-    q, qdot : numpy.ndarray, shape (rows, coordinates)
-        Values and speeds (rad, rad/s; m, m/s), filtered as for inverse dynamics.
     torques : numpy.ndarray, shape (rows, coordinates)
-        Inverse dynamics, external loads included (Nm; N for translations).
+        Inverse dynamics with ``external_loads_file`` (Nm; N for translations).
+    external_loads_file : pathlib.Path or None
+        The ExternalLoads; None: nothing touches the body.
+    kinematics : TimeSeries
+        The coordinates before the filter, those that follow others included.
+    lowpass : float
+        Cut-off of the filter (Hz); negative: none.
     """
 
-    time: Array
-    coordinates: tuple[str, ...]
     rotational: tuple[bool, ...]
     movable: tuple[bool, ...]
     given: tuple[bool, ...]
     limits: Array
-    q: Array
-    qdot: Array
     torques: Array
+    external_loads_file: Path | None
+    kinematics: TimeSeries
+    lowpass: float
 
 
 def analyse_motion(
@@ -141,32 +190,185 @@ def analyse_motion(
         names = tuple(str(name) for name in coupled["names"])
         series = TimeSeries(coupled["time"], names, coupled["q"], name="coordinates")
         write_storage(coordinates, series, precision=_PRECISION)
-        texts = {
-            "model": Path(model_file).absolute(),
-            "loads": "" if external_loads_file is None else Path(external_loads_file).absolute(),
-            "coordinates": coordinates,
-            "folder": scratch,
-        }
-        setup = Path(scratch, "setup_id.xml")
-        filled = {key: escape(str(value)) for key, value in texts.items()}
-        setup.write_text(_INVERSE_DYNAMICS.format(**filled, start=start, end=end, lowpass=lowpass), encoding="utf-8")
-        run_opensim_tool(setup)
-        forces = read_storage(Path(scratch, "inverse_dynamics.sto"))
+        forces = _inverse_dynamics(model_file, coordinates, external_loads_file, lowpass, start, end)
         request = {"coordinates_file": str(coordinates), "lowpass": lowpass, "time": forces.time.tolist()}
         found = run_model_job("evaluate_motion", model_file, request)
     names = tuple(str(name) for name in found["names"])
-    by_name = {label.removesuffix("_moment").removesuffix("_force"): label for label in forces.labels}
     return Motion(
         time=forces.time,
         coordinates=names,
+        q=found["q"],
+        qdot=found["qdot"],
         rotational=tuple(found["rotational"].tolist()),
         movable=tuple(found["movable"].tolist()),
         given=tuple(name in told for name in names),
         limits=found["limits"],
-        q=found["q"],
-        qdot=found["qdot"],
-        torques=forces.select([by_name[name] for name in names]),
+        torques=_of_coordinates(forces, names),
+        external_loads_file=None if external_loads_file is None else Path(external_loads_file).absolute(),
+        kinematics=series,
+        lowpass=lowpass,
     )
+
+
+def _inverse_dynamics(
+    model_file: str | os.PathLike[str],
+    coordinates_file: Path,
+    external_loads_file: str | os.PathLike[str] | None,
+    lowpass: float,
+    start: float,
+    end: float,
+) -> TimeSeries:
+    """Run OpenSim's InverseDynamicsTool; its files lie beside the coordinates."""
+    folder = coordinates_file.parent
+    texts = {
+        "model": Path(model_file).absolute(),
+        "loads": "" if external_loads_file is None else Path(external_loads_file).absolute(),
+        "coordinates": coordinates_file,
+        "folder": folder,
+    }
+    setup = folder / "setup_id.xml"
+    filled = {key: escape(str(value)) for key, value in texts.items()}
+    setup.write_text(_INVERSE_DYNAMICS.format(**filled, start=start, end=end, lowpass=lowpass), encoding="utf-8")
+    run_opensim_tool(setup)
+    return read_storage(folder / "inverse_dynamics.sto")
+
+
+def _of_coordinates(forces: TimeSeries, names: Sequence[str]) -> Array:
+    by_name = {label.removesuffix("_moment").removesuffix("_force"): label for label in forces.labels}
+    return forces.select([by_name[name] for name in names])
+
+
+class Dynamics(Protocol):
+    """What tells which torques a motion needs."""
+
+    def required(self, motion: Any, loads: Any, coordinates: Sequence[str]) -> AnyArray:
+        """Return the torques (Nm) of coordinates, shape (..., rows, coordinates), under external loads."""
+
+
+@dataclass(frozen=True)
+class OpenSimDynamics:
+    """Inverse dynamics of an OpenSim model.
+
+    Parameters
+    ----------
+    model_file : pathlib.Path
+        The model.
+    """
+
+    model_file: Path
+
+    def required(self, motion: Motion, loads: str | os.PathLike[str] | None, coordinates: Sequence[str]) -> Array:
+        """Return the torques that a motion needs.
+
+        Parameters
+        ----------
+        motion : Motion
+            From :func:`analyse_motion`.
+        loads : str, os.PathLike or None
+            ExternalLoads (``.xml``); None: nothing touches the body. OpenSim runs only if they are not those that the
+            motion was analysed with.
+        coordinates : sequence of str
+            The coordinates wanted.
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows, coordinates)
+            Nm (N for translations).
+
+        Raises
+        ------
+        opensim_nem2e.errors.NEM2EError
+            OpenSim failed, or the motion lacks a coordinate.
+        """
+        columns = motion.columns(coordinates)
+        if (None if loads is None else Path(loads).absolute()) == motion.external_loads_file:
+            return motion.torques[:, columns]
+        with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
+            file = Path(scratch, "coordinates.sto")
+            write_storage(file, motion.kinematics, precision=_PRECISION)
+            # The same coordinates and filter give the same rows; their times were rounded when written.
+            margin = 0.5 * float(np.median(np.diff(motion.time)))
+            start, end = float(motion.time[0]) - margin, float(motion.time[-1]) + margin
+            forces = _inverse_dynamics(self.model_file, file, loads, motion.lowpass, start, end)
+        return interpolate(forces.time, _of_coordinates(forces, coordinates), motion.time)
+
+
+@dataclass(frozen=True, eq=False)
+class GroundReaction:
+    """The ground's force on the foot of a planar leg.
+
+    Parameters
+    ----------
+    force : numpy.ndarray or torch.Tensor, shape (..., rows, 2)
+        Forward and upward (N).
+    point : numpy.ndarray or torch.Tensor, shape (..., rows, 2)
+        Where it acts, from the hip (m).
+    """
+
+    force: AnyArray
+    point: AnyArray
+
+
+@dataclass(frozen=True, eq=False)
+class PlanarDynamics:
+    """Inverse dynamics of a planar leg.
+
+    Parameters
+    ----------
+    leg : PlanarLeg
+        The leg.
+    coordinates : tuple of str
+        What its joints are called, from the hip on.
+    directions : tuple of float
+        1 where the coordinate rises counter-clockwise, seen with the leg's front to the right, -1 where clockwise: a
+        knee angle that rises with flexion.
+    """
+
+    leg: PlanarLeg
+    coordinates: tuple[str, ...]
+    directions: tuple[float, ...]
+
+    def required(self, motion: JointMotion, loads: GroundReaction | None, coordinates: Sequence[str]) -> AnyArray:
+        """Return the torques that a motion needs.
+
+        Parameters
+        ----------
+        motion : JointMotion
+            With accelerations.
+        loads : GroundReaction or None
+            The ground's force; None: the foot swings.
+        coordinates : sequence of str
+            The coordinates wanted.
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor, shape (..., rows, coordinates)
+            Nm.
+
+        Raises
+        ------
+        opensim_nem2e.errors.ModelError
+            The motion lacks accelerations or a coordinate, or one that is wanted is not the leg's.
+        """
+        if motion.qddot is None:
+            raise ModelError("The inverse dynamics of a planar leg need the motion's accelerations, but it has none.")
+        columns = motion.columns(self.coordinates)
+        given = [motion.q, motion.qdot, motion.qddot]
+        given += [] if loads is None else [loads.force, loads.point]
+        q, qdot, qddot, *ground = alike(*given)
+        (signs, _) = alike(np.array(self.directions), q)
+        q, qdot, qddot = (signs * values[..., columns] for values in (q, qdot, qddot))
+        external = self.leg.external_torque(q, *ground) if ground else 0.0
+        wanted = [_place(name, self.coordinates) for name in coordinates]
+        return (signs * self.leg.inverse_dynamics(q, qdot, qddot, external))[..., wanted]
+
+
+def _place(name: str, names: Sequence[str]) -> int:
+    if name not in names:
+        raise ModelError(
+            f"The planar leg has the coordinates {', '.join(names)}; found '{name}'.{did_you_mean(name, names)}"
+        )
+    return list(names).index(name)
 
 
 def _coordinates_of(series: TimeSeries, model: OsimModel) -> TimeSeries:
@@ -202,147 +404,3 @@ def _even(series: TimeSeries) -> TimeSeries:
     grid = np.arange(np.ceil(first), np.floor(last) + 1) * _EVEN_STEP
     spline = make_interp_spline(series.time[kept], series.data[kept], k=min(5, len(kept) - 1))
     return replace(series, time=grid, data=spline(grid))
-
-
-@dataclass(frozen=True, eq=False)
-class TorqueTerms:
-    """What joint torques are made of when tendons are rigid: linear in the activations, row by row.
-
-    ``torque = moment_arms^T (active * activation + passive)``. The matrix of that linear map (:attr:`gain`), the
-    passive torques and ``inverse_dynamics`` are what a redistribution of activations needs.
-
-    Parameters
-    ----------
-    time : numpy.ndarray, shape (rows,)
-        s.
-    muscles, coordinates : tuple of str
-        The muscles, and the coordinates looked at.
-    active : numpy.ndarray, shape (rows, muscles)
-        Force along the tendon per unit of activation (N): it holds the force-length and force-velocity curves.
-    passive : numpy.ndarray, shape (rows, muscles)
-        Force along the tendon without activation (N).
-    moment_arms : numpy.ndarray, shape (rows, muscles, coordinates)
-        m.
-    inverse_dynamics : numpy.ndarray, shape (rows, coordinates)
-        The torque that the motion needs (Nm).
-    outside : numpy.ndarray of bool, shape (rows,)
-        Rows in which a coordinate leaves the range of the fitted paths; their numbers mean nothing.
-    """
-
-    time: Array
-    muscles: tuple[str, ...]
-    coordinates: tuple[str, ...]
-    active: Array
-    passive: Array
-    moment_arms: Array
-    inverse_dynamics: Array
-    outside: NDArray[np.bool_]
-
-    def of(self, coordinates: Sequence[str]) -> TorqueTerms:
-        """Return the terms of some coordinates.
-
-        Parameters
-        ----------
-        coordinates : sequence of str
-            Some of :attr:`coordinates`.
-
-        Returns
-        -------
-        TorqueTerms
-            In the order asked for.
-        """
-        columns = [self.coordinates.index(name) for name in coordinates]
-        arms, needed = self.moment_arms[..., columns], self.inverse_dynamics[:, columns]
-        return replace(self, coordinates=tuple(coordinates), moment_arms=arms, inverse_dynamics=needed)
-
-    @property
-    def gain(self) -> Array:
-        """Torque per unit of each activation (Nm); (rows, coordinates, muscles)."""
-        return np.swapaxes(self.moment_arms * self.active[..., np.newaxis], -1, -2)
-
-    @property
-    def passive_torque(self) -> Array:
-        """Torque without activation (Nm); (rows, coordinates)."""
-        return np.einsum("rmc,rm->rc", self.moment_arms, self.passive)
-
-    def torques(self, activations: Array) -> Array:
-        """Return the torques that activations make.
-
-        Parameters
-        ----------
-        activations : numpy.ndarray, shape (rows, muscles)
-            0..1, at :attr:`time`.
-
-        Returns
-        -------
-        numpy.ndarray, shape (rows, coordinates)
-            Nm.
-        """
-        return np.einsum("rmc,rm->rc", self.moment_arms, self.active * activations + self.passive)
-
-
-def torque_terms(
-    model_file: str | os.PathLike[str],
-    motion: Motion,
-    *,
-    muscles: Iterable[str] | None = None,
-    coordinates: Sequence[str] = (),
-    cache_directory: str | os.PathLike[str] | None = None,
-) -> TorqueTerms:
-    """Evaluate muscles with rigid tendons over a motion.
-
-    Parameters
-    ----------
-    model_file : str or os.PathLike
-        The model.
-    motion : Motion
-        Its motion, from :func:`analyse_motion`.
-    muscles : iterable of str, optional
-        The muscles; all of the model by default.
-    coordinates : sequence of str, optional
-        The coordinates; by default all rotations that a muscle turns, that the motion tells and
-        that are not locked.
-    cache_directory : str or os.PathLike, optional
-        Where the fitted paths are kept (:func:`opensim_nem2e.musculoskeletal.paths.fit_paths`).
-
-    Returns
-    -------
-    TorqueTerms
-        Force and torque terms of every row.
-
-    Raises
-    ------
-    opensim_nem2e.errors.ModelError
-        A muscle or coordinate is not the model's, or no muscle turns it.
-    opensim_nem2e.errors.OpenSimRunError
-        OpenSim could not fit the paths.
-    """
-    hill = HillMuscles.from_model(read_model(model_file), muscles)
-    ranges = coordinate_ranges(motion.coordinates, motion.q, motion.rotational, motion.limits)
-    paths = fit_paths(model_file, ranges, cache_directory=cache_directory).of(hill.names)
-    chosen = _choose(paths, motion, coordinates)
-    columns = [motion.coordinates.index(name) for name in paths.coordinates]
-    q = motion.q[:, columns]
-    lengths, arms = paths.evaluate(q)
-    active, passive = hill.rigid_terms(lengths, paths.velocities(arms, motion.qdot[:, columns]))
-    return TorqueTerms(
-        time=motion.time,
-        muscles=hill.names,
-        coordinates=tuple(chosen),
-        active=active,
-        passive=passive,
-        moment_arms=arms[..., [paths.coordinates.index(name) for name in chosen]],
-        inverse_dynamics=motion.torques[:, [motion.coordinates.index(name) for name in chosen]],
-        outside=paths.outside(q).any(axis=-1),
-    )
-
-
-def _choose(paths: MusclePaths, motion: Motion, wanted: Sequence[str]) -> list[str]:
-    for name in wanted:
-        if name not in paths.coordinates:
-            why = "no muscle turns it" if name in motion.coordinates else "there is none of that name"
-            hint = did_you_mean(name, paths.coordinates)
-            raise ModelError(f"Torques of the coordinate '{name}' cannot be computed: {why}.{hint}")
-    each = zip(motion.coordinates, motion.rotational, motion.movable, motion.given, strict=True)
-    free = {name for name, turns, moves, told in each if turns and moves and told}
-    return list(wanted) or [name for name in paths.coordinates if name in free]

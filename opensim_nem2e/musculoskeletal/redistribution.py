@@ -1,6 +1,6 @@
 """Activations that make the torques a motion needs and are nearest to given ones, row by row.
 
-With rigid tendons torques are linear in the activations (:class:`~.dynamics.TorqueTerms`), so that every row is a
+With rigid tendons torques are linear in the activations (:class:`~.torque_model.TorqueTerms`), so that every row is a
 convex quadratic program. With the activations a, those aimed at t, their weights w, the torque G a of the activations
 and the torque b that is asked of them::
 

@@ -17,7 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from ..data.simulation import SimulatedTrial
     from ..estimates.consistency import TradeOff
+    from ..estimates.estimate import Estimate, MuscleEstimate
+    from ..estimates.torques import TorqueCheck
+    from ..storage.atomic import ResultFiles
 
 #: Standard muscle names by functional group, in the order in which they are drawn.
 MUSCLE_GROUPS = {
@@ -36,35 +40,6 @@ _UNREFINED = "#E8E8E8"
 _NEEDED = "0.6"
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class BeforeAfter:
-    """One muscle's curves for a before/after figure.
-
-    Parameters
-    ----------
-    muscle : str
-        The model's muscle name, the panel's title.
-    standard_name : str
-        The standard name, which chooses the group.
-    side : str
-        ``'r'``, ``'l'`` or ``''``.
-    before, after : numpy.ndarray, shape (rows,)
-        Activation, 0..1, as OpenSim gave it and as it was refined.
-    refined : numpy.ndarray of bool, shape (rows,)
-        The samples that belong to a complete cycle.
-    boundaries : tuple of float
-        Heel strikes (s) that start or end a refined cycle.
-    """
-
-    muscle: str
-    standard_name: str
-    side: str
-    before: NDArray[np.float64]
-    after: NDArray[np.float64]
-    refined: NDArray[np.bool_]
-    boundaries: tuple[float, ...]
 
 
 def group_of(standard_name: str) -> str:
@@ -86,28 +61,29 @@ def group_of(standard_name: str) -> str:
     return "other"
 
 
-def grouped(curves: Sequence[BeforeAfter]) -> dict[str, list[BeforeAfter]]:
+def grouped(items: Iterable[MuscleEstimate]) -> dict[str, list[MuscleEstimate]]:
     """Sort muscles into groups, right limb before left limb, in anatomical order.
 
     Parameters
     ----------
-    curves : sequence of BeforeAfter
-        All refined muscles of a trial.
+    items : iterable of MuscleEstimate
+        All estimated muscles of a trial.
 
     Returns
     -------
-    dict of str to list of BeforeAfter
+    dict of str to list of MuscleEstimate
         Only groups that have members.
     """
     order = [name for members in MUSCLE_GROUPS.values() for name in members]
-    result: dict[str, list[BeforeAfter]] = {}
+    found = list(items)
+    result: dict[str, list[MuscleEstimate]] = {}
     for group in [*MUSCLE_GROUPS, "other"]:
-        members = [curve for curve in curves if group_of(curve.standard_name) == group]
+        members = [item for item in found if group_of(item.standard_name) == group]
         members.sort(
-            key=lambda c: (
-                order.index(c.standard_name) if c.standard_name in order else len(order),
-                c.standard_name,
-                {"r": 0, "l": 1}.get(c.side, 2),
+            key=lambda item: (
+                order.index(item.standard_name) if item.standard_name in order else len(order),
+                item.standard_name,
+                {"r": 0, "l": 1}.get(item.side, 2),
             )
         )
         if members:
@@ -115,84 +91,48 @@ def grouped(curves: Sequence[BeforeAfter]) -> dict[str, list[BeforeAfter]]:
     return result
 
 
-def draw_before_after(
-    time: NDArray[np.float64],
-    curves: Sequence[BeforeAfter],
-    path: Path,
-    *,
-    title: str,
-    caption: str = "",
+def draw_estimate(
+    files: ResultFiles, name: str, trial: SimulatedTrial, activations: Estimate, figure_format: str
 ) -> None:
-    """Draw one muscle group's activations before and after refinement.
+    """Draw each muscle group's activations before and after refinement, with the estimate's bands.
 
     The layout follows figure 3 of the NEM2E paper (simulated and refined curve in one panel), over time
     instead of over one cycle, so that every cycle of the trial and every sample that was left alone is seen.
 
     Parameters
     ----------
-    time : numpy.ndarray, shape (rows,)
-        Time (s).
-    curves : sequence of BeforeAfter
-        One panel each; a right muscle and its left twin share a row.
-    path : pathlib.Path
-        The figure's file; the suffix (``.png`` or ``.svg``) chooses the format.
-    title : str
-        Shown above the panels.
-    caption : str
-        One line under the panels.
+    files : ResultFiles
+        Where to: ``<name>_<group>.<format>``.
+    name : str
+        What the results' names begin with.
+    trial : SimulatedTrial
+        The simulation.
+    activations : Estimate
+        The refined activations. A right muscle and its left twin share a row.
+    figure_format : {'png', 'svg'}
+        The format.
     """
-    stems = [curve.muscle[: -len(curve.side) - 1] if curve.side else curve.muscle for curve in curves]
-    _draw_panels(
-        _rows_of(stems, curves),
-        lambda axis, curve: _draw_panel(axis, time, curve),
-        path,
-        title=title,
-        caption=caption,
-        ylabel="activation",
-        sharey=True,
-    )
+    source = activations.provenance.source
+    for group, members in grouped(activations).items():
+        stems = [item.muscle.removesuffix(f"_{item.side}") for item in members]
+        _draw_panels(
+            _rows_of(stems, members),
+            lambda axis, item: _draw_panel(axis, trial.time, trial.activations[item.muscle], item),
+            files.path(f"{name}_{group}.{figure_format}"),
+            title=f"{name}: {group}",
+            caption=f"OpenSim: {trial.source_name}. Refined: {source}.",
+            ylabel="activation",
+            sharey=True,
+        )
 
 
-@dataclass(frozen=True)
-class TorqueCurves:
-    """One coordinate's curves for the figure of the torque check.
-
-    Parameters
-    ----------
-    coordinate : str
-        The panel's title.
-    needed, opensim, refined : numpy.ndarray, shape (rows,)
-        Torque by inverse dynamics, of OpenSim's activations and of the refined ones (Nm).
-    compared : numpy.ndarray of bool, shape (rows,)
-        The rows that count; others are grey.
-    consistent : numpy.ndarray, shape (rows,), optional
-        Torque of the activations that a redistribution made consistent (Nm).
-    """
-
-    coordinate: str
-    needed: NDArray[np.float64]
-    opensim: NDArray[np.float64]
-    refined: NDArray[np.float64]
-    compared: NDArray[np.bool_]
-    consistent: NDArray[np.float64] | None = None
-
-
-def draw_torques(
-    time: NDArray[np.float64],
-    curves: Sequence[TorqueCurves],
-    path: Path,
-    *,
-    title: str,
-    caption: str = "",
-) -> None:
+def draw_torques(check: TorqueCheck, path: Path, *, title: str, caption: str = "") -> None:
     """Draw each coordinate's torque: inverse dynamics, OpenSim's activations, refined activations.
 
     Parameters
     ----------
-    time : numpy.ndarray, shape (rows,)
-        Time (s).
-    curves : sequence of TorqueCurves
-        One panel each; a right coordinate and its left twin share a row.
+    check : TorqueCheck
+        The torques. A right coordinate and its left twin share a row.
     path : pathlib.Path
         The figure's file; the suffix (``.png`` or ``.svg``) chooses the format.
     title : str
@@ -200,20 +140,23 @@ def draw_torques(
     caption : str
         One line under the panels.
     """
+    terms = check.terms
 
-    def draw(axis: Any, curve: TorqueCurves) -> None:
-        _shade(axis, time, ~curve.compared, "not compared")
-        axis.plot(time, curve.needed, color=_NEEDED, linewidth=2.4, label="inverse dynamics")
-        axis.plot(time, curve.opensim, color=_BEFORE, linewidth=1.1, label="OpenSim's activations")
-        shown = np.where(curve.compared, curve.refined, np.nan)
-        axis.plot(time, shown, color=_AFTER, linewidth=1.6, label="refined activations")
-        if curve.consistent is not None:
-            shown = np.where(curve.compared, curve.consistent, np.nan)
-            axis.plot(time, shown, color=_CONSISTENT, linewidth=1.3, label="consistent activations")
-        axis.set_title(curve.coordinate, fontsize=9, loc="left")
+    def draw(axis: Any, k: int) -> None:
+        compared = check.compared[:, k]
+        _shade(axis, terms.time, ~compared, "not compared")
+        axis.plot(terms.time, terms.inverse_dynamics[:, k], color=_NEEDED, linewidth=2.4, label="inverse dynamics")
+        axis.plot(terms.time, check.opensim[:, k], color=_BEFORE, linewidth=1.1, label="OpenSim's activations")
+        shown = np.where(compared, check.refined[:, k], np.nan)
+        axis.plot(terms.time, shown, color=_AFTER, linewidth=1.6, label="refined activations")
+        if check.consistent is not None:
+            shown = np.where(compared, check.consistent[:, k], np.nan)
+            axis.plot(terms.time, shown, color=_CONSISTENT, linewidth=1.3, label="consistent activations")
+        axis.set_title(terms.coordinates[k], fontsize=9, loc="left")
 
-    stems = [re.sub("_[rl]$", "", curve.coordinate) for curve in curves]
-    _draw_panels(_rows_of(stems, curves), draw, path, title=title, caption=caption, ylabel="torque (Nm)", sharey=False)
+    stems = [re.sub("_[rl]$", "", name) for name in terms.coordinates]
+    rows = _rows_of(stems, range(len(stems)))
+    _draw_panels(rows, draw, path, title=title, caption=caption, ylabel="torque (Nm)", sharey=False)
 
 
 @dataclass(frozen=True)
@@ -384,13 +327,17 @@ def _rows_of(stems: Sequence[str], panels: Sequence[T]) -> list[list[T]]:
     return list(rows.values())
 
 
-def _draw_panel(axis, time, curve: BeforeAfter) -> None:  # type: ignore[no-untyped-def]
-    _shade(axis, time, ~curve.refined, "outside complete cycles")
-    for boundary in curve.boundaries:
+def _draw_panel(axis: Any, time: NDArray[np.float64], before: NDArray[np.float64], item: MuscleEstimate) -> None:
+    _shade(axis, time, ~item.covered, "outside complete cycles")
+    for boundary in item.heel_strikes():
         axis.axvline(boundary, color="0.55", linewidth=0.7, linestyle=(0, (4, 3)), label="heel strike")
-    axis.plot(time, curve.before, color=_BEFORE, linewidth=1.1, label="OpenSim")
-    axis.plot(time, np.where(curve.refined, curve.after, np.nan), color=_AFTER, linewidth=1.6, label="refined")
-    axis.set_title(curve.muscle, fontsize=9, loc="left")
+    if item.low is not None and item.high is not None:
+        axis.fill_between(
+            time, item.low, item.high, where=item.covered, color=_AFTER, alpha=0.2, linewidth=0, label="band"
+        )
+    axis.plot(time, before, color=_BEFORE, linewidth=1.1, label="OpenSim")
+    axis.plot(time, np.where(item.covered, item.values, np.nan), color=_AFTER, linewidth=1.6, label="refined")
+    axis.set_title(item.muscle, fontsize=9, loc="left")
     axis.set_ylim(0.0, 1.02)
 
 

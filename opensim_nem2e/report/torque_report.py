@@ -1,16 +1,31 @@
-"""The report of a redistribution: one HTML file that needs nothing else."""
+"""Figures of torque check and redistribution, and the report of the latter: one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from .. import __version__
 from ..estimates.consistency import EmgError, TradeOff
 from ..estimates.torque_metrics import TorqueBalance, overall_percent
-from .page import Cell, Picture, Row, Table, render_page
+from ..signals.cycles import inside_cycles
+from .estimate_figures import ActivationCurves, draw_redistribution, draw_torques, draw_tradeoff
+from .page import Cell, Picture, Row, Table, data_url, render_page
+
+if TYPE_CHECKING:
+    from ..estimates.mechanics import Mechanics
+    from ..estimates.torques import TorqueCheck
+    from ..storage.atomic import ResultFiles
+
+#: How many muscles without a network the figure shows: those that moved most.
+_MOST_OTHERS = 8
 
 _KINDS = ("opensim", "refined", "consistent")
 
@@ -25,6 +40,110 @@ _LIMITS = (
     "Many activations make the same torques. Those here are the nearest to the networks' output; that they are the "
     "person's own is not shown by their being consistent.",
 )
+
+
+def write_torque_report(
+    files: ResultFiles, name: str, mechanics: Mechanics, check: TorqueCheck, figure_format: str
+) -> None:
+    """Draw a torque check and, where there is one, a redistribution with its report.
+
+    Parameters
+    ----------
+    files : ResultFiles
+        Where to.
+    name : str
+        What the results' names begin with.
+    mechanics : Mechanics
+        What was found.
+    check : TorqueCheck
+        The torques, those of the controls included.
+    figure_format : {'png', 'svg'}
+        Format of the figures.
+    """
+    torques = files.path(f"{name}_torques.{figure_format}")
+    draw_torques(
+        check,
+        torques,
+        title=f"{name}: joint torques",
+        caption="Torques of activations: all muscles of the model with rigid tendons, the same method for all.",
+    )
+    consistent = mechanics.consistent
+    if consistent is None:
+        return
+    trial, source = mechanics.trial, mechanics.activations.provenance.source
+    activations = files.path(f"{name}_redistribution.{figure_format}")
+    draw_redistribution(
+        trial.time,
+        _curves(mechanics),
+        activations,
+        title=f"{name}: activations",
+        caption="Refined muscles, and of the others those that moved most.",
+    )
+    tradeoff = files.path(f"{name}_tradeoff.{figure_format}")
+    draw_tradeoff(
+        consistent.curve,
+        tradeoff,
+        title=f"{name}: what consistency costs",
+        caption="Numbers: reserve (Nm) that costs as much as a refined activation moved by 1; circle: chosen.",
+    )
+    balances = [row for row in check.changes() if isinstance(row, TorqueBalance)]
+    page = consistency_html(
+        ConsistencyResults(
+            name=name,
+            by=f"{trial.source_name}, refined by {source}, made consistent with inverse dynamics",
+            torques=balances,
+            emg=mechanics.emg_errors,
+            curve=consistent.curve,
+            bound=consistent.bound,
+            torques_figure=_picture(
+                torques,
+                "torques-figure",
+                "Joint torques over time",
+                "Torques that the motion needs and those of the three activations; grey: not compared.",
+            ),
+            activations_figure=_picture(
+                activations,
+                "activations-figure",
+                "Activations over time",
+                "Activations as OpenSim gave them, refined, and consistent with the torques. Refined muscles, and "
+                f"of the others the {_MOST_OTHERS} that moved most.",
+            ),
+            tradeoff_figure=_picture(
+                tradeoff,
+                "tradeoff-figure",
+                "Trade-off",
+                "Error of the torques against the distance from the networks' output, over the price of reserves.",
+            ),
+        )
+    )
+    files.path(f"{name}_report.html").write_text(page, encoding="utf-8")
+
+
+def _curves(mechanics: Mechanics) -> list[ActivationCurves]:
+    """Choose the muscles to show."""
+    trial, consistent, emg = mechanics.trial, mechanics.consistent, mechanics.emg
+    assert consistent is not None
+    refined, new = mechanics.activations.muscles, consistent.new.muscles
+
+    def moved(muscle: str) -> float:
+        return float(np.mean((new[muscle].values - trial.activations[muscle]) ** 2))
+
+    others = sorted((name for name in new if name not in refined), key=moved, reverse=True)[:_MOST_OTHERS]
+    compared = {row.muscle for row in mechanics.emg_errors}
+    curves = []
+    for muscle in [*(name for name in refined if name in new), *others]:
+        measured = None
+        if emg is not None and muscle in compared:
+            time = emg.series.time - emg.offset
+            values = np.maximum(emg.series.column(emg.channels[muscle]), 0.0)
+            inside = inside_cycles(time, new[muscle].cycles)
+            measured = (time, np.where(inside, values / values[inside].max(), np.nan))
+        item, known = new[muscle], refined.get(muscle)
+        curve = None if known is None else known.values
+        curves.append(
+            ActivationCurves(muscle, item.side, trial.activations[muscle], curve, item.values, item.covered, measured)
+        )
+    return curves
 
 
 @dataclass(frozen=True)
@@ -216,3 +335,22 @@ def _tradeoff_table(curve: Sequence[TradeOff]) -> Table:
 
 def _number(value: float) -> str:
     return f"{value:.3f}" if math.isfinite(value) else "–"
+
+
+def _picture(path: Path, key: str, title: str, caption: str) -> Picture:
+    """Put a figure's file into the page."""
+    image = path.read_bytes()
+    suffix = path.suffix.removeprefix(".")
+    width, height = _size(image, suffix)
+    return Picture(key, title, caption, caption, data_url(image, suffix), width, height, width < 700)
+
+
+def _size(image: bytes, suffix: str) -> tuple[int, int]:
+    """Return an image's size in CSS pixels (figures are drawn at 150 dots per inch)."""
+    if suffix == "png":
+        width, height = struct.unpack(">II", image[16:24])
+        return round(width * 96 / 150), round(height * 96 / 150)
+    from lxml import etree
+
+    root = etree.fromstring(image)
+    return tuple(round(float(root.get(name).removesuffix("pt")) * 96 / 72) for name in ("width", "height"))  # type: ignore[return-value]

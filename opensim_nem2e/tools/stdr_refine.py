@@ -7,42 +7,41 @@ and its GUI open.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import CycleError, SetupError
-from ..estimates.mechanics import MECHANICS_RESULTS, MechanicsOptions, examine_mechanics, mechanics_faults
+from ..errors import SetupError
 from ..log import logger
 from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import STDRRefineToolAccessors
 from .gait_events import ContactOptions
+from .mechanics_options import MECHANICS_RESULTS, MechanicsOptions, mechanics_faults, mechanics_settings
 from .tool import Run, Tool, path_seen_from
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..data.simulation import MuscleDefaults, Trial
-    from ..estimates.apply import Plan, RefinedMuscle
+    from ..data.simulation import SimulatedTrial
+    from ..estimates.estimate import Estimate
     from ..estimates.mechanics import Mechanics
-    from ..estimates.write import Refinement
+    from ..estimates.write import EstimateWriter
     from ..methods.bundle import Bundle
+    from ..signals.cycle_sources import CycleSource
     from ..signals.cycles import Cycle
     from ..storage.osim import OsimModel
 
     Array = NDArray[np.float64]
 
-_SIDES = {"r": "right", "l": "left"}
-
-#: A bundle whose error on unseen people is not at least 2 % below that of the mean EMG profile has learned no more.
-_WORTH_WHILE = 0.98
+_SIDES = ("right", "left")
 
 #: What a run may leave behind, after the tool's name.
 _RESULTS = (
-    *("_states.sto", "_activation.sto", "_controls.sto", "_emg.sto", "_attention.sto", "_summary.csv"),
+    *("_states.sto", "_activation.sto", "_controls.sto", "_emg.sto", "_emg_bands.sto", "_excitation.sto"),
+    *("_excitation_bands.sto", "_activation_bands.sto", "_attention.sto", "_summary.csv"),
     *MECHANICS_RESULTS,
     *("_effective_setup.xml", ".log"),
 )
@@ -240,7 +239,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
                 "<minimum_cycle_duration> must be less than <maximum_cycle_duration>; found "
                 f"{self.minimum_cycle_duration:g} and {self.maximum_cycle_duration:g}."
             )
-        for side in _SIDES.values():
+        for side in _SIDES:
             name = f"{side}_heel_strikes"
             strikes = self.get(name)
             if any(later <= earlier for earlier, later in pairwise(strikes)):
@@ -281,49 +280,111 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             "<cycle_source> to whole_file if the file (or initial_time to final_time) is exactly one gait cycle."
         )
 
-    def _run(self, run: Run) -> None:
-        refinement, model = self._refine()
-        run.name = refinement.name
-        self._write(refinement, examine_mechanics(self, refinement, model), run)
+    def find_cycles(self, time: Array) -> dict[str, list[Cycle]]:
+        """Find the complete gait cycles of each limb, within the file and the time range.
 
-    def _refine(self) -> tuple[Refinement, OsimModel | None]:
-        """Compute everything; nothing is written yet."""
-        from ..estimates.apply import plan_targets, refine_trial
-        from ..estimates.write import Refinement
+        Parameters
+        ----------
+        time : numpy.ndarray, shape (rows,)
+            Times of the file's rows (s); its first and last one are what counts.
+
+        Returns
+        -------
+        dict of str to list of Cycle
+            By side, ``'r'`` and ``'l'``.
+
+        Raises
+        ------
+        opensim_nem2e.errors.CycleError
+            There is none.
+        """
+        from ..signals.cycle_sources import CycleLimits, find_cycles
+
+        limits = CycleLimits(
+            self.initial_time,
+            self.final_time,
+            self.minimum_cycle_duration,
+            self.maximum_cycle_duration,
+            self.maximum_cycle_deviation,
+            self.cycle_tolerance,
+            self.roll_incomplete_cycles,
+        )
+        self._warn_of_unused(self._cycle_source())
+        return find_cycles(time, self._source_of_cycles(), limits)
+
+    def _source_of_cycles(self) -> CycleSource:
+        from ..signals.cycle_sources import EventsTable, GroundReactions, ListedStrikes, WholeFile
+
+        source = self._cycle_source()
+        if source == "whole_file":
+            strike = self.whole_file_heel_strike
+            return WholeFile(self.whole_file_leading_limb[0], strike if strike > float("-inf") else None)
+        if source == "times":
+            return ListedStrikes(self.right_heel_strikes, self.left_heel_strikes)
+        path = self.resolve("events_file" if source == "events" else "external_loads_file")
+        assert path is not None  # _check has seen to it
+        if source == "events":
+            return EventsTable(path)
+        return GroundReactions(path, self.contact_threshold, self.minimum_contact_duration, self.minimum_swing_duration)
+
+    def _warn_of_unused(self, source: str) -> None:
+        """Say which statements about cycles the chosen source does not look at."""
+        listed = [f"<{word}_heel_strikes>" for word in _SIDES if self.get(f"{word}_heel_strikes")]
+        if source != "times" and listed:
+            logger.warning("%s: not used, as <cycle_source> is %s.", " and ".join(listed), source)
+        for name, its_source in (("external_loads_file", "external_loads"), ("events_file", "events")):
+            used_elsewhere = name == "external_loads_file" and (self.check_torques or self.redistribute)
+            if source != its_source and self.get(name) and not used_elsewhere:
+                logger.info("<%s>: not used, as <cycle_source> is %s.", name, source)
+
+    def _run(self, run: Run) -> None:
+        from ..estimates.mechanics import examine_mechanics
+
+        estimate, writer, model = self._estimate()
+        run.name = writer.name
+        activations = estimate.as_activations(writer.muscles)
+        settings = mechanics_settings(self)
+        mechanics = examine_mechanics(writer.trial, writer.muscles, activations, model, settings)
+        self._write(estimate, writer, mechanics, run)
+
+    def _estimate(self) -> tuple[Estimate, EstimateWriter, OsimModel | None]:
+        """Read everything and apply the networks; nothing is written yet."""
+        from ..data.simulation import MuscleDefaults, read_simulation
+        from ..estimates.apply import estimate_trial, plan_targets
+        from ..estimates.write import EstimateWriter
         from ..storage.muscles import MuscleNames
 
         bundle = self._load_bundle()
         model = self._load_model()
-        trial = self._load_trial(model)
+        defaults = MuscleDefaults(
+            self.minimum_activation, self.activation_time_constant, self.deactivation_time_constant
+        )
+        states, controls = self.resolve("states_file"), self.resolve("controls_file")
+        trial = read_simulation(states, controls, self.resolve("activations_file"), model, defaults)
         name = self.getName() or f"{trial.stem}_refined"
         self._spare_inputs(name, trial)
 
         names = MuscleNames.load(self.resolve("muscle_names_file"))
         plan = plan_targets(bundle, names.of_model(trial.activations), self.muscles)
-        cycles = self.find_cycles(trial.time)
-        self._check_sides(plan, cycles)
-        trial.require_finite(name for target in plan.targets if cycles.get(target.side) for name in target.inputs)
-        _log_plan(plan, cycles)
-        _log_coverage(trial.time, cycles)
-        refined = refine_trial(
+        estimate = estimate_trial(
             bundle,
-            trial.time,
-            trial.activations,
-            plan.targets,
-            cycles,
+            trial,
+            plan,
+            self.find_cycles(trial.time),
+            requested=self.muscles,
             crossfade=self.crossfade_duration,
             interpolation=self.interpolation,
             tolerance=self.cycle_tolerance,
         )
-        muscles = self._defaults.muscles(model, trial.activations)
-        return Refinement(name, trial, bundle, refined, muscles, self.output_precision), model
+        muscles = defaults.muscles(model, trial.activations)
+        return estimate, EstimateWriter(name, trial, muscles, self.output_precision), model
 
     def _load_bundle(self) -> Bundle:
         from ..methods.bundle import Bundle
 
         path = self.resolve("bundle_file")
         bundle = Bundle.load(path if path is not None else self.bundle_file)
-        logger.info("Network bundle: %s (%s; %s).", bundle.path, bundle.condition, ", ".join(bundle.targets))
+        logger.info("Network bundle: %s (%s; %s).", bundle.path, bundle.provenance.label, ", ".join(bundle.targets))
         logger.info("It was trained on: %s", bundle.metadata["data"]["description"])
         logger.info(
             "The EMG it was trained on was normalised by '%s': refined activations are relative to that.",
@@ -348,35 +409,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         logger.info("Model: %s (%d muscles), '%s'.", model.name, len(model.muscles), path)
         return model
 
-    @property
-    def _defaults(self) -> MuscleDefaults:
-        from ..data.simulation import MuscleDefaults
-
-        return MuscleDefaults(self.minimum_activation, self.activation_time_constant, self.deactivation_time_constant)
-
-    def _load_trial(self, model: OsimModel | None) -> Trial:
-        from ..data.simulation import activations_trial, controls_trial, states_trial
-
-        states, controls = self.resolve("states_file"), self.resolve("controls_file")
-        activations = self.resolve("activations_file")
-        if states is not None:
-            trial = states_trial(states, controls, model)
-        elif activations is not None:
-            trial = activations_trial(activations, model)
-        else:
-            assert controls is not None  # _check has seen to it
-            trial = controls_trial(controls, model, self._defaults)
-        logger.info(
-            "Read %d muscles over %.4f to %.4f s (%d rows) from '%s'.",
-            len(trial.activations),
-            trial.time[0],
-            trial.time[-1],
-            len(trial.time),
-            trial.source.path,
-        )
-        return trial
-
-    def _spare_inputs(self, name: str, trial: Trial) -> None:
+    def _spare_inputs(self, name: str, trial: SimulatedTrial) -> None:
         """Never let a result replace the file it was made from."""
         directory = self.resolve("results_directory")
         assert directory is not None
@@ -391,170 +424,40 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
                     self.setup_file,
                 )
 
-    def find_cycles(self, time: Array) -> dict[str, list[Cycle]]:
-        """Find the complete gait cycles of each limb, within the file and the time range.
-
-        Parameters
-        ----------
-        time : numpy.ndarray, shape (rows,)
-            Times of the file's rows (s); its first and last one are what counts.
-
-        Returns
-        -------
-        dict of str to list of Cycle
-            By side, ``'r'`` and ``'l'``.
-
-        Raises
-        ------
-        opensim_nem2e.errors.CycleError
-            There is none.
-        """
-        from ..signals.cycles import cycles_from_strikes, whole_file_cycles
-
-        if len(time) < 2:
-            raise CycleError(f"A trial needs at least two rows, but the file has one, at {time[0]:.4f} s.")
-        start = max(float(time[0]), self.initial_time)
-        end = min(float(time[-1]), self.final_time)
-        if not start < end:
-            raise CycleError(
-                f"The file's time range {time[0]:.4f} to {time[-1]:.4f} s has nothing in common with <initial_time> "
-                f"{self.initial_time:g} to <final_time> {self.final_time:g} s."
-            )
-        source = self._cycle_source()
-        self._warn_of_unused(source)
-        if source == "whole_file":
-            leading = self.whole_file_leading_limb
-            given = self.whole_file_heel_strike
-            strike = given if given > float("-inf") else None
-            logger.info(
-                "Gait cycles: all of %.4f to %.4f s is taken as one cycle that begins with the %s heel strike%s; the "
-                "other limb's cycle is the same stretch rolled by half.",
-                start,
-                end,
-                leading,
-                "" if strike is None else f" at {strike:.4f} s (rolled)",
-            )
-            if not self.minimum_cycle_duration <= end - start <= self.maximum_cycle_duration:
-                logger.warning(
-                    "A gait cycle of %.3f s is not plausible (%g to %g s is): is this really one whole cycle?",
-                    end - start,
-                    self.minimum_cycle_duration,
-                    self.maximum_cycle_duration,
-                )
-            return {side: [cycle] for side, cycle in whole_file_cycles(start, end, leading[0], strike).items()}
-        strikes = self._heel_strikes(source)
-        # A cycle may reach a little beyond the file, but not beyond the times that the user sets.
-        low = max(float(time[0]) - self.cycle_tolerance, self.initial_time)
-        high = min(float(time[-1]) + self.cycle_tolerance, self.final_time)
-        cycles: dict[str, list[Cycle]] = {}
-        for side, word in _SIDES.items():
-            found, rejected = cycles_from_strikes(
-                strikes[side],
-                side,
-                low,
-                high,
-                min_duration=self.minimum_cycle_duration,
-                max_duration=self.maximum_cycle_duration,
-                # What the user lists is not second-guessed.
-                max_deviation=float("inf") if source == "times" else self.maximum_cycle_deviation,
-            )
-            for pair in rejected:
-                logger.warning(
-                    "The %s gait cycle %.4f-%.4f s keeps OpenSim's values: %s.", word, pair.start, pair.end, pair.reason
-                )
-            for cycle in found:
-                _log_overhang(cycle, time)
-            spans = ", ".join(f"{cycle.start:.4f}-{cycle.end:.4f}" for cycle in found) or "none"
-            logger.info("Complete %s gait cycles (s): %s.", word, spans)
-            cycles[side] = found
-        if self.roll_incomplete_cycles:
-            _roll_incomplete(cycles, strikes)
-        if not any(cycles.values()):
-            near = {side: [t for t in strikes[side] if start - 1.0 < t < end + 1.0] for side in _SIDES}
-            listed = "; ".join(f"{word}: {_times(near[side])}" for side, word in _SIDES.items())
-            raise CycleError(
-                f"There is no complete gait cycle between {start:.4f} and {end:.4f} s. A cycle lies between two heel "
-                f"strikes of one foot; heel strikes around it (s): {listed}. Simulate from before one of them "
-                "to beyond the next of the same foot."
-            )
-        return cycles
-
-    def _warn_of_unused(self, source: str) -> None:
-        """Say which statements about cycles the chosen source does not look at."""
-        listed = [f"<{word}_heel_strikes>" for word in _SIDES.values() if self.get(f"{word}_heel_strikes")]
-        if source != "times" and listed:
-            logger.warning("%s: not used, as <cycle_source> is %s.", " and ".join(listed), source)
-        for name, its_source in (("external_loads_file", "external_loads"), ("events_file", "events")):
-            used_elsewhere = name == "external_loads_file" and (self.check_torques or self.redistribute)
-            if source != its_source and self.get(name) and not used_elsewhere:
-                logger.info("<%s>: not used, as <cycle_source> is %s.", name, source)
-
-    def _heel_strikes(self, source: str) -> dict[str, Sequence[float]]:
-        from ..signals.events import GaitEvents, events_from_external_loads
-
-        if source == "times":
-            return {side: self.get(f"{word}_heel_strikes") for side, word in _SIDES.items()}
-        if source == "events":
-            table = self.resolve("events_file")
-            assert table is not None
-            listed = GaitEvents.read(table)
-            logger.info("Heel strikes were read from the table '%s'.", table)
-            return {"r": listed.right.tolist(), "l": listed.left.tolist()}
-        path = self.resolve("external_loads_file")
-        assert path is not None
-        events = events_from_external_loads(
-            path,
-            threshold=self.contact_threshold,
-            minimum_contact=self.minimum_contact_duration,
-            minimum_swing=self.minimum_swing_duration,
-        )
-        logger.info("Heel strikes were found in the ground reactions of '%s'.", path)
-        for note in events.notes:
-            logger.info("%s", note)
-        return {"r": events.right.tolist(), "l": events.left.tolist()}
-
-    def _check_sides(self, plan: Plan, cycles: Mapping[str, Sequence[Cycle]]) -> None:
-        """Say which muscles keep OpenSim's values because their limb has no complete cycle."""
-        for side, word in _SIDES.items():
-            without = [target.muscle for target in plan.targets if target.side == side and not cycles.get(side)]
-            if not without:
-                continue
-            text = (
-                f"There is no complete {word} gait cycle; not refined: {', '.join(without)}. If the motion repeats "
-                "itself, <roll_incomplete_cycles> can help."
-            )
-            # A standard name ("soleus") asks for both limbs as far as they have cycles.
-            if set(without) & set(self.muscles):
-                raise CycleError(text)
-            logger.warning("%s", text)
-        if not any(cycles.get(target.side) for target in plan.targets):
-            raise CycleError("No muscle that the bundle refines has a complete gait cycle of its own limb.")
-
     # --- results -----------------------------------------------------------------------------------------------
 
-    def _write(self, refinement: Refinement, mechanics: Mechanics, run: Run) -> None:
+    def _write(self, estimate: Estimate, writer: EstimateWriter, mechanics: Mechanics, run: Run) -> None:
         """Write every result."""
-        from ..estimates.summary import MuscleChange, summary_table
+        from ..estimates.summary import MuscleChange, summarise, summary_table
+        from ..estimates.trust import log_trust
         from ..storage.tables import write_rows
 
-        files = run.files
+        files, name, trial = run.files, run.name, writer.trial
+        activations = mechanics.activations
         with files.own_names():
-            refinement.write_series(files)
+            writer.write_activations(files, activations)
+            writer.write_estimate(files, estimate)
             if self.write_attention:
-                refinement.write_attention(files)
+                writer.write_attention(files, estimate)
             if self.write_figures:
-                refinement.draw(files, self.figure_format)
-            rows = refinement.changes()
-            write_rows(files.path(f"{run.name}_summary.csv"), MuscleChange, rows)
+                from ..report.estimate_figures import draw_estimate
+
+                draw_estimate(files, name, trial, activations, self.figure_format)
+            rows = summarise(estimate, activations, trial.activations)
+            write_rows(files.path(f"{name}_summary.csv"), MuscleChange, rows)
             for line in summary_table(rows):
                 logger.info("%s", line)
-            mechanics.write(files, self.figure_format, self.output_precision)
-            _log_validation(refinement.bundle, refinement.refined)
+            check = mechanics.write(files, writer)
+            if check is not None:
+                from ..report.torque_report import write_torque_report
+
+                write_torque_report(files, name, mechanics, check, self.figure_format)
+            log_trust(estimate)
             for path in files.finals:
                 logger.info("Writing '%s'.", path)
-        run.resolved = self._resolved(run.directory, refinement.trial)
+        run.resolved = self._resolved(run.directory, trial)
 
-    def _resolved(self, directory: Path, trial: Trial) -> dict[str, Any]:
+    def _resolved(self, directory: Path, trial: SimulatedTrial) -> dict[str, Any]:
         """Return what the setup left open."""
         resolved: dict[str, Any] = {"cycle_source": self._cycle_source()}
         if not self.controls_file and trial.controls is not None and not trial.controls_are_source:
@@ -565,139 +468,3 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
 def _numbers(values: Sequence[float]) -> str:
     return " ".join(f"{value:g}" for value in values)
-
-
-def _times(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.4f}" for value in values) or "none"
-
-
-def _roll_incomplete(cycles: dict[str, list[Cycle]], strikes: Mapping[str, Sequence[float]]) -> None:
-    """Give a limb without complete cycles those of the other limb, rolled to its own heel strikes."""
-    from ..signals.cycles import whole_file_cycles
-
-    for side, other in (("r", "l"), ("l", "r")):
-        if cycles[side]:
-            continue
-        for own in cycles[other]:
-            inside = [strike for strike in strikes[side] if own.start < strike < own.end]
-            if len(inside) != 1:
-                continue
-            cycles[side].append(whole_file_cycles(own.start, own.end, side, inside[0])[side])
-            logger.info(
-                "The %s limb has no complete cycle: %.4f-%.4f s is taken as one, rolled to its heel strike at %.4f s.",
-                _SIDES[side],
-                own.start,
-                own.end,
-                inside[0],
-            )
-
-
-def _log_plan(plan: Plan, cycles: Mapping[str, Sequence[Cycle]]) -> None:
-    for target in plan.targets:
-        if cycles.get(target.side):
-            others = [name for name in target.inputs if name != target.muscle]
-            more = f" from {len(target.inputs)} muscles" if others else ""
-            logger.info("%s is refined by the network '%s'%s.", target.muscle, target.standard_name, more)
-    for muscle, reason in plan.left_alone.items():
-        logger.warning("%s is not refined: %s.", muscle, reason)
-    if plan.without_network:
-        logger.info("Not refined, as the bundle has no network for them: %s.", ", ".join(plan.without_network))
-
-
-def _log_coverage(time: Array, cycles: Mapping[str, Sequence[Cycle]]) -> None:
-    """Say which samples keep OpenSim's values because they lie outside complete cycles."""
-    from ..signals.cycles import inside_cycles
-
-    for side, word in _SIDES.items():
-        own = sorted(cycles.get(side, ()), key=lambda cycle: cycle.start)
-        if not own:
-            continue
-        outside = int((~inside_cycles(time, own)).sum())
-        edges = [float(time[0]), *(edge for cycle in own for edge in (cycle.start, cycle.end)), float(time[-1])]
-        gaps = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 1e-9]
-        if outside:
-            spans = ", ".join(f"{a:.4f}-{b:.4f}" for a, b in gaps)
-            logger.info(
-                "The %s limb keeps OpenSim's values outside its cycles: %d of %d rows (s: %s).",
-                word,
-                outside,
-                len(time),
-                spans,
-            )
-
-
-def _log_overhang(cycle: Cycle, time: Array) -> None:
-    for what, missing in (("begins", time[0] - cycle.start), ("ends", cycle.end - time[-1])):
-        if missing > 0:
-            logger.info(
-                "The cycle %.4f-%.4f s %s %.0f ms outside the file: the %s value is held there.",
-                cycle.start,
-                cycle.end,
-                what,
-                1e3 * missing,
-                "first" if what == "begins" else "last",
-            )
-
-
-def _log_calibration(calibration: Mapping[str, Any], refined: Sequence[RefinedMuscle]) -> None:
-    """Say for whom a calibrated bundle is, and its error on strides of this person that were left out."""
-    logger.warning(
-        "The networks were calibrated to %s (%s): they are for this person and nothing else.",
-        ", ".join(calibration["subjects"]),
-        ", ".join(calibration["motions"]),
-    )
-    columns = ("E_opensim", "E_calibrated", "E_mean")
-    for network in dict.fromkeys(item.target.standard_name for item in refined):
-        row = calibration["muscles"].get(network, {})
-        if all(name in row for name in columns):
-            logger.info(
-                "%-8s  RMS error on this person's strides left out of the calibration: OpenSim %.3f, refined %.3f, "
-                "mean of the other strides %.3f.",
-                network,
-                *(row[name] for name in columns),
-            )
-        else:
-            logger.info("%-8s  calibrated on a single stride: its error is not known", network)
-
-
-def _log_validation(bundle: Bundle, refined: Sequence[RefinedMuscle]) -> None:
-    """Say how far the networks can be trusted: their error on people they were not trained on."""
-    validation = bundle.metadata["validation"]
-    if "calibration" in bundle.metadata:
-        _log_calibration(bundle.metadata["calibration"], refined)
-        return
-    networks = list(dict.fromkeys(item.target.standard_name for item in refined))
-    for method, words in (("leave_one_subject_out", "people left out of training"), ("held_out", "held-out people")):
-        figures = validation.get(method)
-        if not figures:
-            continue
-        logger.info("How far the networks can be trusted: their RMS error against measured EMG on %s.", words)
-        logger.info("%-8s  subjects  OpenSim  refined  change   mean EMG profile of the other people", "network")
-        for network in networks:
-            row = figures.get(network)
-            if row is None:
-                logger.info("%-8s  never validated: too few people with this muscle's EMG", network)
-                continue
-            remark = ""
-            if row["E_refined"] >= row["E_opensim"]:
-                remark = "  (no better than OpenSim)"
-            elif row["E_refined"] >= row["E_mean"]:
-                remark = "  (no better than the mean profile)"
-            logger.info(
-                "%-8s  %8d  %7.3f  %7.3f  %+4.0f %%   %7.3f%s",
-                network,
-                row["subjects"],
-                row["E_opensim"],
-                row["E_refined"],
-                100.0 * row["Er_refined"],
-                row["E_mean"],
-                remark,
-            )
-        total = figures.get("ALL")
-        if total and total["E_refined"] > _WORTH_WHILE * total["E_mean"]:
-            logger.warning(
-                "On people it has not seen the bundle is no nearer to measured EMG than the mean EMG profile of other "
-                "people: take the refined curves as average waveforms, not as this person's."
-            )
-        return
-    logger.warning("The bundle carries no validation figures: nothing is known of its error on people it has not seen.")

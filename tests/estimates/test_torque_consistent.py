@@ -290,14 +290,16 @@ def test_joints_that_are_too_weak_are_named(paths_cache, monkeypatch, caplog):
     monkeypatch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
     tool = STDRRefineTool(EXAMPLE / "setup_refine.xml")
     tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
-    refinement, model = tool._refine()
+    estimate, writer, model = tool._estimate()
+    trial, refined = writer.trial, estimate.as_activations(writer.muscles)
     files = tool.resolve("coordinates_file"), tool.resolve("external_loads_file")
-    terms = joint_terms(refinement.trial, model, *files, -1.0, ())
+    terms = joint_terms(trial, model, *files, -1.0, ())
     ankle = terms.coordinates.index("ankle_angle_r")
     weak = np.where(np.abs(terms.moment_arms[..., ankle]).max(axis=0) > 1e-3, 0.1, 1.0)
     settings = RedistributionSettings(0.1, 3.0, 2.0, 6.0, 0.05)
     with caplog.at_level("WARNING", logger="opensim_nem2e"):
-        found = make_consistent(refinement, replace(terms, active=weak * terms.active), settings)
+        weaker = replace(terms, active=weak * terms.active)
+        found = make_consistent(trial, writer.muscles, refined, weaker, settings)
     (said,) = [record.getMessage() for record in caplog.records if "no activations" in record.getMessage()]
     assert said.startswith("ankle_angle_r: in ")
     names = found.check.terms.coordinates
@@ -305,7 +307,7 @@ def test_joints_that_are_too_weak_are_named(paths_cache, monkeypatch, caplog):
     # At push-off the muscles give all they can, and the reserve the rest.
     error = np.abs(found.check.consistent - found.check.terms.inverse_dynamics)[:, names.index("ankle_angle_r")]
     row = int(np.argmax(np.where(found.check.compared[:, names.index("ankle_angle_r")], error, 0.0)))
-    soleus = interpolate(refinement.trial.time, found.new.values["soleus_r"].data, terms.time)
+    soleus = interpolate(trial.time, found.new.muscles["soleus_r"].values, terms.time)
     assert error[row] > 50.0
     assert soleus[row] > 0.99
 

@@ -1,4 +1,4 @@
-"""Joint torques against OpenSim's own: inverse dynamics, and the moments of rigid-tendon muscles."""
+"""Motions and what they need, against OpenSim's own inverse dynamics."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import numpy as np
 import pytest
 
 from opensim_nem2e.errors import ModelError, StorageError
-from opensim_nem2e.musculoskeletal.dynamics import analyse_motion, torque_terms
+from opensim_nem2e.musculoskeletal.dynamics import OpenSimDynamics, analyse_motion
 from opensim_nem2e.signals.resample import interpolate
 from opensim_nem2e.storage import TimeSeries, read_storage
-from opensim_nem2e.storage.labels import find_activation_columns
 
 opensim = pytest.importorskip("opensim")
 opensim.Logger.setLevelString("off")
-
-
-@pytest.fixture(scope="module")
-def terms(walking, walking_motion, paths_cache):
-    return torque_terms(walking / "walker.osim", walking_motion, cache_directory=paths_cache)
 
 
 def test_motion_is_that_of_the_file(walking, walking_motion):
@@ -62,70 +56,6 @@ def test_states_of_cmc_can_be_the_motion(walking, walking_motion):
         assert np.sqrt(np.mean((motion.torques[:, column] - expected) ** 2)) < 0.1 * np.ptp(expected)
 
 
-def test_torques_are_those_of_opensims_muscles(walking, walking_motion, terms):
-    """OpenSim's own replacement of the muscles, with rigid tendons, pulled through the model's own paths."""
-    model = opensim.Model(str(walking / "walker.osim"))
-    model.initSystem()
-    opensim.DeGrooteFregly2016Muscle.replaceMuscles(model)
-    muscles = [opensim.DeGrooteFregly2016Muscle.safeDownCast(model.getMuscles().get(name)) for name in terms.muscles]
-    for muscle in muscles:
-        muscle.set_ignore_tendon_compliance(True)
-    state = model.initSystem()
-    activations = np.random.default_rng(5).uniform(0.02, 0.9, (len(terms.time), len(terms.muscles)))
-    ours = terms.torques(activations)
-    assert not terms.outside.any()
-    largest = np.abs(ours).max(axis=0)
-    for row in range(0, len(terms.time), 20):
-        for name, value, speed in zip(
-            walking_motion.coordinates, walking_motion.q[row], walking_motion.qdot[row], strict=True
-        ):
-            model.getCoordinateSet().get(name).setValue(state, value, False)
-            model.getCoordinateSet().get(name).setSpeedValue(state, speed)
-        for muscle, activation in zip(muscles, activations[row], strict=True):
-            muscle.setActivation(state, activation)
-        model.realizeDynamics(state)
-        forces = np.array([muscle.getActuation(state) for muscle in muscles])
-        for column, name in enumerate(terms.coordinates):
-            coordinate = model.getCoordinateSet().get(name)
-            arms = [muscle.computeMomentArm(state, coordinate) for muscle in muscles]
-            # What differs is the fit of the paths.
-            assert ours[row, column] == pytest.approx(np.dot(arms, forces), abs=0.03 * largest[column])
-
-
-def test_terms_are_one_linear_map(terms):
-    activations = np.random.default_rng(2).uniform(size=(len(terms.time), len(terms.muscles)))
-    expected = np.einsum("rcm,rm->rc", terms.gain, activations) + terms.passive_torque
-    np.testing.assert_allclose(terms.torques(activations), expected, rtol=1e-12, atol=1e-9)
-
-
-def test_cmcs_activations_reproduce_inverse_dynamics_roughly(walking, terms):
-    """Another tendon than CMC's, so not exactly; but a sign or unit that is wrong would show."""
-    states = read_storage(walking / "cmc" / "walking_states.sto")
-    labels = find_activation_columns(states)
-    activations = interpolate(states.time, states.select([labels[name] for name in terms.muscles]), terms.time)
-    torques = terms.torques(activations)
-    for column, name in enumerate(terms.coordinates):
-        r = np.corrcoef(torques[:, column], terms.inverse_dynamics[:, column])[0, 1]
-        assert r > 0.85, name
-
-
-def test_chosen_coordinates_and_muscles(walking, walking_motion, terms, paths_cache):
-    some = torque_terms(
-        walking / "walker.osim",
-        walking_motion,
-        muscles=["soleus_r", "tibant_r"],
-        coordinates=["ankle_angle_r"],
-        cache_directory=paths_cache,
-    )
-    assert some.moment_arms.shape == (len(walking_motion.time), 2, 1)
-    column = terms.muscles.index("soleus_r")
-    np.testing.assert_allclose(some.active[:, 0], terms.active[:, column])
-    with pytest.raises(ModelError, match="no muscle turns it"):
-        torque_terms(walking / "walker.osim", walking_motion, coordinates=["pelvis_tx"], cache_directory=paths_cache)
-    with pytest.raises(ModelError, match=r"none of that name. Did you mean 'ankle_angle_r'"):
-        torque_terms(walking / "walker.osim", walking_motion, coordinates=["ankle_angl_r"], cache_directory=paths_cache)
-
-
 def test_motion_must_fit(walking):
     nothing = TimeSeries(np.array([0.0, 1.0]), ("elbow",), np.zeros((2, 1)))
     with pytest.raises(StorageError, match="must have columns for coordinates"):
@@ -133,3 +63,19 @@ def test_motion_must_fit(walking):
     kinematics = read_storage(walking / "walking_coordinates.mot")
     with pytest.raises(StorageError, match="must cover the time wanted"):
         analyse_motion(walking / "walker.osim", kinematics, start=50.0, end=60.0)
+
+
+def test_other_loads_need_other_torques(walking, walking_motion):
+    """With the loads it was analysed with a motion needs what it says; with others OpenSim is asked anew."""
+    dynamics = OpenSimDynamics(walking / "walker.osim")
+    kinematics = read_storage(walking / "walking_coordinates.mot")
+    short = analyse_motion(walking / "walker.osim", kinematics, lowpass=6.0, start=0.5, end=0.6)
+    names = ("pelvis_ty", "knee_angle_r")
+    columns = [short.coordinates.index(name) for name in names]
+    np.testing.assert_array_equal(dynamics.required(short, None, names), short.torques[:, columns])
+    loads = walking / "external_loads.xml"
+    loaded = analyse_motion(walking / "walker.osim", kinematics, loads, lowpass=6.0, start=0.5, end=0.6)
+    np.testing.assert_allclose(dynamics.required(short, loads, names), loaded.torques[:, columns], atol=1e-4)
+    assert np.abs(loaded.torques[:, columns] - short.torques[:, columns]).max() > 100.0
+    with pytest.raises(ModelError, match=r"'knee_angl_r'.*Did you mean 'knee_angle_r'"):
+        dynamics.required(short, None, ["knee_angl_r"])

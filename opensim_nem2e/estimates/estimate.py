@@ -1,0 +1,269 @@
+"""What a method says of the muscles of one trial, on the trial's own time base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+from ..methods.base import Provenance, Quantity
+from ..musculoskeletal.activation import activation_from_excitation
+from ..signals.cycles import Cycle, inside_cycles
+from ..signals.resample import interpolate
+
+if TYPE_CHECKING:
+    from ..data.simulation import Muscle
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Masked = np.ma.MaskedArray[tuple[int], np.dtype[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class CycleCurves:
+    """A muscle's curves, cycle by cycle, for figures and the summary.
+
+    Parameters
+    ----------
+    before, after : numpy.ndarray, shape (cycles, samples)
+        The simulation's activation and the method's output at evenly spaced samples of each cycle, both ends included.
+    attention : numpy.ndarray, shape (cycles, samples, steps), or None
+        Weights of the inputs' steps at each sample, where the method has them.
+    steps : tuple of str
+        What the steps are: model muscles, or ``sample_01``, ...
+    """
+
+    before: Array
+    after: Array
+    attention: Array | None = None
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class MuscleEstimate:
+    """The estimate of one muscle.
+
+    Parameters
+    ----------
+    muscle : str
+        The model's name.
+    values : numpy.ndarray, shape (rows,)
+        The estimate; the simulation's activation in rows that the method does not cover.
+    covered : numpy.ndarray of bool, shape (rows,)
+        Rows that the method covers.
+    standard_name : str
+        The standard name of what the method estimated; empty if it is no muscle of the method's.
+    side : {'r', 'l', ''}
+        The limb.
+    cycles : tuple of Cycle
+        The gait cycles that the rows belong to; empty for a method that knows none.
+    low, high : numpy.ndarray, shape (rows,), or None
+        Band of the estimate, in the rows that are covered.
+    curves : CycleCurves or None
+        The same cycle by cycle.
+
+    Raises
+    ------
+    opensim_nem2e.errors.ModelError
+        The arrays do not have the same rows, or one side of the band is missing.
+    """
+
+    muscle: str
+    values: Array
+    covered: Mask
+    standard_name: str = ""
+    side: str = ""
+    cycles: tuple[Cycle, ...] = ()
+    low: Array | None = None
+    high: Array | None = None
+    curves: CycleCurves | None = None
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        shapes = {np.shape(array) for array in (self.values, self.covered, self.low, self.high) if array is not None}
+        if shapes != {(len(self.values),)} or (self.low is None) != (self.high is None):
+            raise ModelError(
+                f"The estimate of '{self.muscle}' must have values, covered rows and both or neither of its bands, all "
+                f"of the shape (rows,); found {', '.join(map(str, sorted(shapes)))}."
+            )
+
+    @property
+    def masked(self) -> Masked:
+        """The values; rows that are not covered are masked, with the simulation's value below the mask."""
+        return np.ma.array(self.values, mask=~self.covered)
+
+    def covers(self, time: Array, own_time: Array) -> Mask:
+        """Tell which times the method covers.
+
+        Parameters
+        ----------
+        time : numpy.ndarray, shape (times,)
+            Any times (s).
+        own_time : numpy.ndarray, shape (rows,)
+            The estimate's (s).
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (times,)
+            True within the cycles; without cycles, between rows that are covered.
+        """
+        if self.cycles:
+            return inside_cycles(time, self.cycles)
+        return interpolate(own_time, self.covered.astype(float), time) >= 1.0
+
+    def heel_strikes(self) -> tuple[float, ...]:
+        """Return the heel strikes of the cycles.
+
+        Returns
+        -------
+        tuple of float
+            Increasing (s).
+        """
+        times: set[float] = set()
+        for cycle in self.cycles:
+            times |= {cycle.heel_strike} if cycle.roll else {cycle.start, cycle.end}
+        return tuple(sorted(times))
+
+    def changed(self, change: Callable[[Array], Array]) -> MuscleEstimate:
+        """Change values and band in the rows that are covered.
+
+        Parameters
+        ----------
+        change : callable
+            Gives new values, shape (rows,), from old ones.
+
+        Returns
+        -------
+        MuscleEstimate
+            With the new values; rows that are not covered keep theirs.
+        """
+
+        def inside(array: Array | None) -> Array | None:
+            return None if array is None else np.where(self.covered, change(array), array)
+
+        values = inside(self.values)
+        assert values is not None
+        return replace(self, values=values, low=inside(self.low), high=inside(self.high))
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """The estimate of a trial's muscles.
+
+    Parameters
+    ----------
+    time : numpy.ndarray, shape (rows,)
+        The trial's time base (s).
+    quantity : {'emg', 'activation', 'excitation'}
+        What the values are: EMG relative to its maximum, activation or excitation; dimensionless.
+    muscles : mapping of str to MuscleEstimate
+        By the model's names. What is left out keeps the simulation's activation.
+    provenance : Provenance
+        The method that made it.
+    kind : str
+        What results and log call it: ``'refined'``, ``'consistent'``.
+
+    Raises
+    ------
+    opensim_nem2e.errors.ModelError
+        A muscle has other rows than the time.
+    """
+
+    time: Array
+    quantity: Quantity
+    muscles: Mapping[str, MuscleEstimate]
+    provenance: Provenance
+    kind: str = "refined"
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        for name, item in self.muscles.items():
+            if item.muscle != name or item.values.shape != self.time.shape:
+                raise ModelError(
+                    f"The estimate of '{name}' must be of this muscle and have the trial's {self.time.size} rows; "
+                    f"found '{item.muscle}' with {item.values.size} rows."
+                )
+
+    def __iter__(self) -> Iterator[MuscleEstimate]:
+        return iter(self.muscles.values())
+
+    def values(self, simulated: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the activations of all muscles.
+
+        Parameters
+        ----------
+        simulated : mapping of str to numpy.ndarray, each (rows,)
+            The simulation's.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            The simulation's, with the estimate's in their place.
+        """
+        return {**simulated, **{item.muscle: item.values for item in self}}
+
+    def cycles(self) -> dict[str, Sequence[Cycle]]:
+        """Return the gait cycles in which each muscle was estimated.
+
+        Returns
+        -------
+        dict of str to sequence of Cycle
+            By muscle.
+        """
+        return {item.muscle: item.cycles for item in self}
+
+    def as_activations(self, muscles: Mapping[str, Muscle]) -> Estimate:
+        """Return the activations that the muscles can hold.
+
+        EMG relative to its maximum is taken for the activation. Excitations go through the activation dynamics, each
+        stretch of covered rows from the simulation's activation before it (from the first excitation where there is
+        none). Values and bands are then clipped to the muscle's bounds.
+
+        Parameters
+        ----------
+        muscles : mapping of str to Muscle
+            Bounds and dynamics.
+
+        Returns
+        -------
+        Estimate
+            Of the quantity ``'activation'``. Rows that are not covered keep their value, even where it is out of
+            bounds.
+        """
+        found = {}
+        for item in self:
+            muscle = muscles[item.muscle]
+            if self.quantity == "excitation":
+                item = self._integrated(item, muscle)
+            found[item.muscle] = item.changed(partial(np.clip, a_min=muscle.low, a_max=muscle.high))
+        return replace(self, quantity="activation", muscles=found)
+
+    def _integrated(self, item: MuscleEstimate, muscle: Muscle) -> MuscleEstimate:
+        """Turn excitations into activations, in each stretch of covered rows."""
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], item.covered, [False]]).astype(int)))
+
+        def activation(values: Array) -> Array:
+            result = values.copy()
+            for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+                # The row before a stretch holds the simulation's activation.
+                begin = max(first - 1, 0)
+                excitation = values[begin:last].copy()
+                excitation[0] = values[first]
+                reached = activation_from_excitation(
+                    self.time[begin:last],
+                    excitation[:, np.newaxis],
+                    [muscle.tau_act],
+                    [muscle.tau_deact],
+                    [item.values[begin] if begin < first else values[first]],
+                    [muscle.kind],
+                    min_activation=[muscle.min_activation],
+                )
+                result[first:last] = reached[first - begin :, 0]
+            return result
+
+        return item.changed(activation)
