@@ -20,6 +20,8 @@ from opensim_nem2e.methods.registry import (
     BASELINES,
     BUILT_IN,
     REFERENCE,
+    element_names,
+    element_options,
     find_method,
     method_keys,
     method_style,
@@ -55,12 +57,9 @@ class Half(Method):
         check_arrays(part, arrays, {})
         return FittedHalf((f"ipsi:{part}",))
 
-class Nameless(Half):
-    key = "nameless"
-    del_ = None
-
-class WrongKey(Half):
-    key = "other"
+class Demanding(Half):
+    def __init__(self, needed):
+        pass
 
 class Silent:
     key = "silent"
@@ -83,6 +82,7 @@ def install(tmp_path, monkeypatch):
 
     def forget() -> None:
         registry._registered.cache_clear()
+        registry._usable.cache_clear()
         find_method.cache_clear()
         sys.modules.pop("halves", None)
 
@@ -164,21 +164,38 @@ def test_a_package_cannot_take_the_place_of_a_built_in_method(install):
         ("half = halves:Half", "def", ("'half'", "'halves-dist'", "SyntaxError")),
         ("other_name = halves:Half", HALF, ("'other_name'", "registered under its own key, 'half'")),
         ("silent = halves:Silent", HALF, ("'silent'", "does not state label, description, colour, marker")),
-        ("half = halves:HALF", "HALF = 3", ("'half'", "3", "must be a class", "opensim_nem2e.methods.base.Method")),
         (
-            "half = halves:Half",
-            HALF
-            + "\n    def __init__(self):\n        pass\nclass Half(Half):\n    def __init__(self, needed):\n        pass\n",
-            ("'half'", "'halves-dist'", "needed"),
+            "half = halves:HALF",
+            "HALF = 3",
+            ("'half'", "must be a class after opensim_nem2e.methods.base.Method; found 3"),
         ),
+        ("half = halves:Demanding", HALF, ("'half'", "'halves-dist'", "needed")),
+        ("Half = halves:Half", HALF, ("'Half'", "'half'", "in lower case letters")),
     ],
 )
-def test_a_broken_package_is_named(install, entry, code, parts):
+def test_a_broken_package_is_named(install, caplog, entry, code, parts):
     install(entry, code)
     key = entry.partition(" ")[0]
     with pytest.raises(TrainingError) as caught:
         find_method(key)
     for part in parts:
         assert part in str(caught.value)
-    # All others are as they were.
+    # All others are as they were, and setup files that do not use it are read.
     assert find_method("ridge").key == "ridge"
+    assert element_names() == ("STDRNet",)
+    assert str(caught.value) in caplog.text
+
+
+def test_two_packages_with_one_key_are_both_named(install):
+    install("half = halves:Half")
+    install("half = halves:Half", package="quarters")
+    with pytest.raises(TrainingError, match=r"Several packages register a method 'half': '\w+-dist', '\w+-dist'"):
+        find_method("half")
+
+
+def test_elements_of_setup_files(install):
+    install("half = halves:Half", HALF.replace('key = "half"', 'key = "half"\n    element = "Half"'))
+    assert element_names() == ("STDRNet", "Half")
+    assert element_options("Half") is find_method("half").options
+    assert element_options("STDRNet") is find_method("stdr_net").options
+    assert element_options("Hlf") is None
