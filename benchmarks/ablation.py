@@ -10,26 +10,24 @@ over people of the mean over muscles of Er = E / E_opensim - 1, and the mean E.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from unittest import mock
 
 import numpy as np
 from recordings import DATA
 
-from opensim_nem2e.data.gait_cycles import TargetData, build_dataset
+from opensim_nem2e.data.cycle_view import CONDITIONS
+from opensim_nem2e.data.gait_cycles import CycleData, MuscleCycles, read_gait_cycles
 from opensim_nem2e.data.manifest import read_channels, read_trials
-from opensim_nem2e.methods.baselines import BASELINES
-from opensim_nem2e.methods.stdr.conditions import Condition
+from opensim_nem2e.data.samples import Samples
+from opensim_nem2e.methods.base import Run
+from opensim_nem2e.methods.registry import BASELINES, find_method
 from opensim_nem2e.methods.stdr.fit_linear import fit_linear
-from opensim_nem2e.methods.stdr.method import Recipe, estimate, fit_linear_parts, plan_target
+from opensim_nem2e.methods.stdr.options import STDROptions
 from opensim_nem2e.signals.compare import cycle_errors
-from opensim_nem2e.tools.stdr_train import STDRTrainTool
-from opensim_nem2e.tools.training_properties import recipe_of
 from opensim_nem2e.training.trainer import train_task
 
-Sets = Mapping[str, TargetData]
 #: Estimates by muscle and person.
 Estimates = dict[tuple[str, str], np.ndarray]
 
@@ -37,54 +35,47 @@ Estimates = dict[tuple[str, str], np.ndarray]
 PLAIN = {"hidden_units": 64, "epochs": 30}
 
 
-def recipe(condition: Condition, seed: int = 0, **settings: object) -> Recipe:
-    """Take the settings of ``fast``, some of them changed."""
-    tool = STDRTrainTool()
-    for name, value in settings.items():
-        setattr(tool, name, value)
-    return recipe_of(tool, condition, seed)
-
-
-def folds(sets: Sets) -> Iterator[tuple[str, dict[str, TargetData], dict[str, TargetData]]]:
+def folds(data: CycleData) -> Iterator[tuple[str, Samples, dict[str, MuscleCycles]]]:
     """Leave one person out of all muscles."""
-    for person in dict.fromkeys(subject for data in sets.values() for subject in data.subjects.tolist()):
-        parts = {target: data.leave_out([person]) for target, data in sets.items()}
-        train = {target: rest for target, (rest, _) in parts.items() if rest.trials}
-        yield person, train, {target: out for target, (_, out) in parts.items() if out.trials and target in train}
+    for person, train, test in data.samples.folds():
+        cycles = {muscle: MuscleCycles.of(test, muscle, data.view) for muscle in data.muscles}
+        known = {muscle for muscle in data.muscles if MuscleCycles.of(train, muscle, data.view).records}
+        yield person, train, {muscle: one for muscle, one in cycles.items() if one.records and muscle in known}
 
 
-def baseline(sets: Sets, condition: Condition, name: str) -> Estimates:
+def baseline(data: CycleData, key: str) -> Estimates:
     """Fit a baseline."""
-    return {
-        (target, person): BASELINES[name](train[target], condition, 20).estimate(data)
-        for person, train, test in folds(sets)
-        for target, data in test.items()
-    }
-
-
-def linear_part(sets: Sets, condition: Condition) -> Estimates:
-    """Predict by the linear part alone."""
-    found = {}
-    for person, train, test in folds(sets):
-        fits = fit_linear(train, condition, 20)
-        for target, data in test.items():
-            found[target, person] = np.maximum(fits[target].constant + fits[target].part.predict(data.x), 0)
+    found, method = {}, find_method(key)
+    for person, train, test in folds(data):
+        for muscle, cycles in test.items():
+            fitted = method.plan(train, muscle, data.view, method.options(), Run()).finish(None)
+            x = cycles.x if fitted.inputs == cycles.inputs else cycles.own[:, :, None]
+            found[muscle, person] = fitted.predict({"activation": x}).values
     return found
 
 
-def networks(sets: Sets, how: Recipe, seeds: int) -> list[Estimates]:
+def linear_part(data: CycleData) -> Estimates:
+    """Predict by the linear part alone."""
+    found = {}
+    for person, train, test in folds(data):
+        fits = fit_linear({muscle: MuscleCycles.of(train, muscle, data.view) for muscle in data.muscles}, data.view)
+        for muscle, cycles in test.items():
+            found[muscle, person] = np.maximum(fits[muscle].constant + fits[muscle].part.predict(cycles.x), 0)
+    return found
+
+
+def networks(data: CycleData, options: STDROptions, seeds: int) -> list[Estimates]:
     """Train the networks of all muscles and people, once with each seed."""
-    plans = []
-    for person, train, test in folds(sets):
-        linear = fit_linear_parts(train, how)
-        for target, data in test.items():
-            plans.append(((target, person), data, plan_target(train[target], how, linear.get(target))))
-    found = []
-    for seed in range(seeds):
-        tasks = [replace(plan.task, settings=replace(plan.task.settings, seed=seed)) for _, _, plan in plans]
-        trained = [train_task(task) for task in tasks]
-        pairs = zip(plans, trained, strict=True)
-        found.append({key: estimate(plan.network(one), data, how) for (key, data, plan), one in pairs})
+    method = find_method("stdr_net")
+    found: list[Estimates] = [{} for _ in range(seeds)]
+    for person, train, test in folds(data):
+        common = method.common(train, data.view, options)
+        for muscle, cycles in test.items():
+            for seed in range(seeds):
+                plan = method.plan(train, muscle, data.view, options, Run(seed), common)
+                assert plan.task is not None
+                network = plan.finish(train_task(plan.task))
+                found[seed][muscle, person] = network.predict({"activation": cycles.x}).values
     return found
 
 
@@ -104,14 +95,14 @@ def without(part: str) -> Iterator[None]:
             yield
 
 
-def show(name: str, sets: Sets, *found: Estimates) -> None:
+def show(name: str, data: CycleData, *found: Estimates) -> None:
     """Print a row; the spread is over seeds."""
     rates, errors = [], []
     for estimates in found:
         rows: dict[str, list[float]] = {}
         every = []
         for (target, person), y in estimates.items():
-            test = sets[target].leave_out([person])[1]
+            test = data.cycles(target).leave_out([person])[1]
             error = cycle_errors(y, test.y).mean()
             rows.setdefault(person, []).append(error / cycle_errors(test.own, test.y).mean() - 1)
             every.append(error)
@@ -127,34 +118,35 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--motions", nargs="+", default=["walk"])
     parser.add_argument("--emg-normalization", default="subject_max", choices=("subject_max", "trial_max"))
+    parser.add_argument("--conditions", nargs="+", default=["One-Entire", "All-Entire"], choices=CONDITIONS[1:])
     options = parser.parse_args()
     trials = [
         trial
         for trial in read_trials(DATA / "trials.csv")
         if trial.activation_source == "so" and trial.motion in options.motions
     ]
-    for condition, inputs in (("One-Entire", "own"), ("All-Entire", "all")):
-        sets = build_dataset(
+    for condition in options.conditions:
+        data = read_gait_cycles(
             trials,
             read_channels(DATA / "emg_channels.csv"),
-            inputs=inputs,
+            condition=condition,
             emg_normalization=options.emg_normalization,
             shared_channels=False,
-        ).targets
+        )
         print(condition)
-        for name in BASELINES:
-            show(f"  baseline {name}", sets, baseline(sets, condition, name))
+        for key in BASELINES:
+            show(f"  baseline {key}", data, baseline(data, key))
         for output in ("emg", "deviation"):
-            how = recipe(condition, network_output=output, **PLAIN)
-            show(f"  network, output {output} (64 units, 30 epochs)", sets, *networks(sets, how, options.seeds))
+            how = STDROptions(network_output=output, **PLAIN)
+            show(f"  network, output {output} (64 units, 30 epochs)", data, *networks(data, how, options.seeds))
         for part in ("sharing", "shape"):
             with without(part):
-                show(f"  linear part without {part}", sets, linear_part(sets, condition))
-        show("  linear part", sets, linear_part(sets, condition))
+                show(f"  linear part without {part}", data, linear_part(data))
+        show("  linear part", data, linear_part(data))
         for weight in (0.25, 0.5, 1.0):
-            how = recipe(condition, correction_weight=weight)
+            how = STDROptions(correction_weight=weight)
             name = f"  linear part and network, weight {weight:g}"
-            show(name, sets, *networks(sets, how, options.seeds))
+            show(name, data, *networks(data, how, options.seeds))
 
 
 if __name__ == "__main__":

@@ -29,15 +29,15 @@ import numpy as np
 import pandas as pd
 from recordings import DATA
 
-from opensim_nem2e.data.gait_cycles import TargetData, build_dataset
+from opensim_nem2e.data.cycle_view import CONDITIONS, Condition
+from opensim_nem2e.data.gait_cycles import CycleData, MuscleCycles, read_gait_cycles
 from opensim_nem2e.data.manifest import read_channels, read_trials
-from opensim_nem2e.methods.bundle import Network, refine_cycles
-from opensim_nem2e.methods.stdr.calibrate import PRIOR_STRIDES, calibrate, shrink_to_person
-from opensim_nem2e.methods.stdr.conditions import windows_per_cycle
-from opensim_nem2e.methods.stdr.method import plan_target
-from opensim_nem2e.tools.stdr_calibrate import fine_tuning_settings
-from opensim_nem2e.tools.stdr_train import STDRTrainTool
-from opensim_nem2e.tools.training_properties import recipe_of
+from opensim_nem2e.methods.base import Run
+from opensim_nem2e.methods.stdr.calibrate import FINE_TUNING, PRIOR_STRIDES, calibrate, shrink_to_subject
+from opensim_nem2e.methods.stdr.fit_linear import fit_linear
+from opensim_nem2e.methods.stdr.method import plan_network
+from opensim_nem2e.methods.stdr.network import Network
+from opensim_nem2e.methods.stdr.options import STDROptions
 from opensim_nem2e.training.trainer import train_task
 
 #: The child with cerebral palsy is no training subject, as in the shipped bundle.
@@ -66,77 +66,85 @@ CASES = (
 MIXED = Case("ceinms_S06", ("walk36", "walk45", "run81"), "r")
 
 
-def cycles_of(condition: str) -> dict[str, TargetData]:
+def cycles_of(condition: Condition) -> CycleData:
     """Read all strides with static optimisation, EMG as measured."""
     trials = [trial for trial in read_trials(DATA / "trials.csv") if trial.activation_source == "so"]
-    return build_dataset(
+    return read_gait_cycles(
         trials,
         read_channels(DATA / "emg_channels.csv"),
-        inputs="all" if condition == "All-Entire" else "own",
-        windows=windows_per_cycle(condition),
+        condition=condition,
         emg_normalization="none",
         shared_channels=False,
-    ).targets
+    )
 
 
-def in_units_of_the_maximum(data: TargetData, step: int) -> TargetData:
+def refine(network: Network, x: np.ndarray) -> np.ndarray:
+    """Estimate EMG."""
+    return network.predict({"activation": x}).values
+
+
+def in_units_of_the_maximum(data: MuscleCycles, step: int) -> MuscleCycles:
     """Divide EMG by its maximum over each person's cycles of one motion and side."""
     y = data.y.copy()
-    groups = np.array([f"{trial.subject}/{trial.motion}/{trial.side}" for trial in data.trials])
+    groups = np.array([f"{trial.subject}/{trial.motion}/{trial.side}" for trial in data.records])
     for group in set(groups.tolist()):
         y[groups == group] /= y[groups == group][:, ::step].max()
     return replace(data, y=y)
 
 
-def networks_without(subject: str, cycles: dict[str, TargetData], condition: str) -> dict[str, Network]:
+def networks_without(subject: str, cycles: CycleData) -> dict[str, Network]:
     """Train a network for every muscle on the healthy other people."""
-    recipe = recipe_of(STDRTrainTool(), condition, seed=0)
-    plans = {}
-    for target, data in cycles.items():
-        rest, _ = in_units_of_the_maximum(data, windows_per_cycle(condition)).leave_out([subject, *NOT_TRAINED_ON])
+    view, sets, options = cycles.view, {}, STDROptions()
+    for target in cycles.muscles:
+        data = cycles.cycles(target)
+        rest, _ = in_units_of_the_maximum(data, view.windows).leave_out([subject, *NOT_TRAINED_ON])
         if subject in data.subjects and len(set(rest.subjects.tolist())) > 1:
-            plans[target] = plan_target(rest, recipe)
-    trained = [train_task(plan.task) for plan in plans.values()]
-    return {target: plan.network(one) for (target, plan), one in zip(plans.items(), trained, strict=True)}
+            sets[target] = rest
+    found = {}
+    for target, fit in fit_linear(sets, view).items():
+        plan = plan_network(sets[target], view, options, Run(), fit)
+        assert plan.task is not None
+        found[target] = plan.finish(train_task(plan.task))
+    return found
 
 
-def strides_of(case: Case, data: TargetData) -> TargetData:
+def strides_of(case: Case, data: MuscleCycles) -> MuscleCycles:
     """Select a case's strides."""
     chosen = [
         trial.subject == case.subject and trial.side == case.side and (not case.trials or trial.trial in case.trials)
-        for trial in data.trials
+        for trial in data.records
     ]
     return data.select(np.array(chosen))
 
 
-def drawn(data: TargetData, count: int, per_trial: bool, random: np.random.Generator) -> np.ndarray:
+def drawn(data: MuscleCycles, count: int, per_trial: bool, random: np.random.Generator) -> np.ndarray:
     """Draw strides; of each trial the same number where there are several."""
-    trials = np.array([trial.trial if per_trial else "" for trial in data.trials])
+    trials = np.array([trial.trial if per_trial else "" for trial in data.records])
     picked = [random.permutation(np.flatnonzero(trials == name))[:count] for name in sorted(set(trials.tolist()))]
     rows = np.zeros(len(trials), dtype=bool)
     rows[np.concatenate(picked)] = True
     return rows
 
 
-def judge(network: Network, data: TargetData, rows: np.ndarray, judged: np.ndarray, condition: str, tune: bool) -> dict:
+def judge(network: Network, data: MuscleCycles, rows: np.ndarray, judged: np.ndarray, tune: bool) -> dict:
     """Calibrate on some strides, and take the errors on others; nothing where the EMG is never above zero."""
-    step = windows_per_cycle(condition)
+    step = network.view.windows
     scale, unit = data.y[rows][:, ::step].max(), data.y[:, ::step].max()
     if scale <= 0:
         return {}
     known, test = data.select(rows), data.select(judged)
     known = replace(known, y=known.y / scale)
-    closed = shrink_to_person(network, known, condition, 20)
+    closed = shrink_to_subject(network, known)
     estimates = {
         "OpenSim": test.own,
-        "uncalibrated": refine_cycles(network, test.x, condition, 20)[0],
+        "uncalibrated": refine(network, test.x),
         "mean of strides": known.y.mean(axis=0) * scale / unit,
-        "closed form": refine_cycles(closed, test.x, condition, 20)[0] * scale / unit,
+        "closed form": refine(closed, test.x) * scale / unit,
     }
     about: dict = {}
     if tune:
-        found = calibrate(network, known, condition, 20, *fine_tuning_settings(STDRTrainTool()))
-        estimates["calibrated"] = refine_cycles(found.network, test.x, condition, 20)[0] * scale / unit
+        found = calibrate(network, known, FINE_TUNING, Run())
+        estimates["calibrated"] = refine(found.network, test.x) * scale / unit
         about["fine-tuned"] = float(found.epochs > 0)
     y = test.y[:, ::step] / unit
     errors = {
@@ -150,59 +158,59 @@ def run_person(subject: str, options: argparse.Namespace) -> list[dict]:
     """Do everything for one person."""
     logging.disable(logging.CRITICAL)
     cycles = cycles_of(options.condition)
-    networks = networks_without(subject, cycles, options.condition)
+    networks = networks_without(subject, cycles)
     cases = [case for case in (*CASES, MIXED) if case.subject == subject and options.case in str(case)]
     rows: list[dict] = []
     for target, network in networks.items():
         for case in cases:
-            data = strides_of(case, cycles[target])
+            data = strides_of(case, cycles.cycles(target))
             for count in (1, 3) if case == MIXED else (1, 3, 10):
                 total = count * (len(case.trials) if case == MIXED else 1)
                 # Nothing is left to be judged on, or this muscle was not recorded.
-                if total >= len(data.trials):
+                if total >= len(data.records):
                     continue
                 # The same strides for all muscles.
                 random = np.random.default_rng([options.seed, count])
                 for draw in range(options.draws):
                     known = drawn(data, count, case == MIXED, random)
-                    found = judge(network, data, known, ~known, options.condition, draw < options.tuned_draws)
+                    found = judge(network, data, known, ~known, draw < options.tuned_draws)
                     about = {"judged on": str(case), "calibrated on": str(case), "strides": total, "draw": draw}
                     rows.append({**about, "muscle": target, **found})
         if MIXED in cases:
-            data = strides_of(MIXED, cycles[target])
+            data = strides_of(MIXED, cycles.cycles(target))
             rows += [{"muscle": target, **row} for row in transfers(network, data, options)]
     return [row for row in rows if "closed form" in row]
 
 
-def transfers(network: Network, data: TargetData, options: argparse.Namespace) -> Iterable[dict]:
+def transfers(network: Network, data: MuscleCycles, options: argparse.Namespace) -> Iterable[dict]:
     """Calibrate to one trial, judge another."""
-    trials = np.array([trial.trial for trial in data.trials])
+    trials = np.array([trial.trial for trial in data.records])
     for one, other in (("walk45", "walk36"), ("walk45", "run81"), ("run81", "walk45")):
         random = np.random.default_rng([options.seed, 3])
         for draw in range(options.draws):
             known = np.zeros(len(trials), dtype=bool)
             known[random.permutation(np.flatnonzero(trials == one))[:3]] = True
-            found = judge(network, data, known, trials == other, options.condition, tune=False)
+            found = judge(network, data, known, trials == other, tune=False)
             names = {"judged on": f"{MIXED.subject} {other}", "calibrated on": f"{MIXED.subject} {one}"}
             yield {**names, "strides": 3, "draw": draw, **found}
 
 
-def prior_strides(condition: str) -> dict[str, float]:
+def prior_strides(condition: Condition) -> dict[str, float]:
     """Estimate the ratio of variances behind PRIOR_STRIDES with each person left out."""
     cycles = cycles_of(condition)
     within: dict[str, list[float]] = {}
     between: dict[str, list[float]] = {}
     for subject in dict.fromkeys(case.subject for case in CASES):
-        networks = networks_without(subject, cycles, condition)
+        networks = networks_without(subject, cycles)
         for target, network in networks.items():
-            data = in_units_of_the_maximum(cycles[target], windows_per_cycle(condition))
+            data = in_units_of_the_maximum(cycles.cycles(target), cycles.view.windows)
             for motion in ("walk", "run"):
                 own = data.select(
-                    np.array([trial.subject == subject and trial.motion == motion for trial in data.trials])
+                    np.array([trial.subject == subject and trial.motion == motion for trial in data.records])
                 )
                 if len(own.y) < 3:
                     continue
-                estimate = refine_cycles(network, own.x, condition, 20)[0]
+                estimate = refine(network, own.x)
                 within.setdefault(subject, []).append(float(own.y.var(axis=0, ddof=1).mean()))
                 between.setdefault(subject, []).append(
                     float(((own.y.mean(axis=0) - estimate.mean(axis=0)) ** 2).mean())
@@ -218,7 +226,7 @@ def prior_strides(condition: str) -> dict[str, float]:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--condition", default="One-Entire", choices=("One-Quarter", "One-Entire", "All-Entire"))
+    parser.add_argument("--condition", default="One-Entire", choices=CONDITIONS)
     parser.add_argument("--draws", type=int, default=10, help="random draws of strides")
     parser.add_argument("--tuned-draws", type=int, default=1, help="draws in which fine-tuning is tried, too")
     parser.add_argument("--jobs", type=int, default=2, help="people at once")

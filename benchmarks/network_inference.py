@@ -18,8 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from opensim_nem2e.methods.bundle import Bundle, Network
+from opensim_nem2e.data.cycle_view import CycleView
+from opensim_nem2e.methods.bundle import Bundle
+from opensim_nem2e.methods.registry import find_method
 from opensim_nem2e.methods.stdr.forward import weight_shapes
+from opensim_nem2e.methods.stdr.network import Network
 
 START = "import numpy"
 WITH_NUMPY = """
@@ -58,6 +61,7 @@ def random_bundle(hidden: int, count: int) -> Bundle:
             input_scale=np.ones(1, np.float32),
             output_offset=np.zeros(20, np.float32),
             output_scale=np.ones(1, np.float32),
+            view=CycleView(),
         )
     metadata = {
         "cycle": {"definition": "none", "sampling": "none"},
@@ -67,7 +71,7 @@ def random_bundle(hidden: int, count: int) -> Bundle:
         "packages": {},
         "validation": {"method": "none"},
     }
-    return Bundle("One-Entire", networks, metadata)
+    return Bundle(find_method("stdr_net"), CycleView(), networks, metadata)
 
 
 def wall(code: str, *arguments: str, repeat: int) -> float:

@@ -21,13 +21,16 @@ import numpy as np
 from recordings import DATA
 from scipy import stats
 
-from opensim_nem2e.data.gait_cycles import TargetData, build_dataset
+from opensim_nem2e.data.gait_cycles import CycleData, MuscleCycles, read_gait_cycles
 from opensim_nem2e.data.manifest import CycleRecord, read_channels, read_trials
-from opensim_nem2e.methods.stdr.fit_linear import LinearFit
-from opensim_nem2e.methods.stdr.method import Plan, Recipe, fit_linear_parts, plan_target, subject_errors
-from opensim_nem2e.tools.stdr_train import STDRTrainTool
-from opensim_nem2e.tools.training_properties import recipe_of
+from opensim_nem2e.evaluation.bundle_training import COMPARED, subject_errors
+from opensim_nem2e.methods.base import Common, Plan, Run
+from opensim_nem2e.methods.registry import find_method
+from opensim_nem2e.methods.stdr.options import STDROptions
+from opensim_nem2e.training.task import Task
 from opensim_nem2e.training.trainer import train_task
+
+METHOD = find_method("stdr_net")
 
 #: Strides by trial: at most four of a person, spread over the recording.
 STRIDES = {
@@ -52,46 +55,51 @@ def subset() -> list[CycleRecord]:
     ]
 
 
-def recipe(preset: str) -> Recipe:
-    """Take a preset's settings as the tools do."""
-    tool = STDRTrainTool()
-    tool.preset = preset
-    return recipe_of(tool, "One-Entire", 0)
-
-
 class Folds:
     """People left out in turn, and what is fitted without them."""
 
-    def __init__(self, sets: dict[str, TargetData], how: Recipe):
-        self.sets, self.how = sets, how
-        self._linear: dict[str, dict[str, LinearFit]] = {}
+    def __init__(self, data: CycleData, preset: str):
+        self.data, self.options = data, STDROptions.of_preset(preset)
+        self._common: dict[str, Common | None] = {}
 
-    def plan(self, target: str, subject: str) -> Plan:
+    def plan(self, muscle: str, subject: str) -> Plan:
         """Prepare a training without a subject."""
-        if subject not in self._linear:
-            rest = {name: data.leave_out([subject])[0] for name, data in self.sets.items()}
-            self._linear[subject] = dict(fit_linear_parts(rest, self.how))
-        train = self.sets[target].leave_out([subject])[0]
-        return plan_target(train, self.how, self._linear[subject].get(target))
+        train, _ = self.data.samples.leave_out([subject])
+        if subject not in self._common:
+            self._common[subject] = METHOD.common(train, self.data.view, self.options)
+        return METHOD.plan(train, muscle, self.data.view, self.options, Run(), self._common[subject])
+
+    def task(self, muscle: str, subject: str) -> Task:
+        """Take the training itself."""
+        task = self.plan(muscle, subject).task
+        assert task is not None
+        return task
 
 
-def compare(sets: dict[str, TargetData], muscles: list[str], results: Path) -> Iterator[dict]:
+def compare(data: CycleData, muscles: list[str], results: Path) -> Iterator[dict]:
     """Train every network of both presets that the file does not have yet."""
     done = {}
     if results.exists():
         done = {(row["preset"], row["target"], row["subject"]): row for row in map(json.loads, results.open())}
-    folds = {preset: Folds(sets, recipe(preset)) for preset in ("fast", "paper")}
+    folds = {preset: Folds(data, preset) for preset in ("fast", "paper")}
     for target in muscles:
-        for subject in dict.fromkeys(sets[target].subjects.tolist()):
+        for subject in dict.fromkeys(data.cycles(target).subjects.tolist()):
             for preset, made in folds.items():
                 key = (preset, target, subject)
                 if key not in done:
                     start = time.process_time()
                     plan = made.plan(target, subject)
-                    network = plan.network(train_task(plan.task))
+                    assert plan.task is not None
+                    network = plan.finish(train_task(plan.task))
                     seconds = time.process_time() - start
-                    train, test = sets[target].leave_out([subject])
-                    (errors,) = subject_errors(train, test, network, made.how)
+                    train, test = data.samples.leave_out([subject])
+                    methods = {name: find_method(name) for name in COMPARED}
+                    beside = {
+                        name: method.plan(train, target, data.view, method.options(), Run()).finish(None)
+                        for name, method in methods.items()
+                    }
+                    cycles = MuscleCycles.of(test, target, data.view)
+                    (errors,) = subject_errors(cycles, data.view, network, beside)
                     done[key] = {"preset": preset, **asdict(errors), "seconds": seconds}
                     with results.open("a") as stream:
                         stream.write(json.dumps(done[key]) + "\n")
@@ -120,25 +128,26 @@ def timed(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def times(sets: dict[str, TargetData]) -> None:
+def times(data: CycleData) -> None:
     """Print what a network of each preset takes, on one thread; ``paper`` from its first steps."""
-    target, subject = "soleus", sets["soleus"].subjects[0]
-    fast, paper = (Folds(sets, recipe(preset)) for preset in ("fast", "paper"))
-    plan = paper.plan(target, subject).task
-    few = replace(plan, data={name: values[:1] for name, values in plan.data.items()})
+    target, subject = "soleus", data.cycles("soleus").subjects[0]
+    fast, paper = (Folds(data, preset) for preset in ("fast", "paper"))
+    task = paper.task(target, subject)
+    few = replace(task, data={name: array[:1] for name, array in task.data.items()})
     some = [replace(few, settings=replace(few.settings, epochs=count)) for count in (5, 5 + STEPS)]
-    train_task(fast.plan(target, subject).task)  # PyTorch warms up.
+    train_task(fast.task(target, subject))  # PyTorch warms up.
     short, long = (timed(lambda task=task: train_task(task)) for task in some)
     step = (long - short) / STEPS
-    steps = plan.settings.epochs * plan.rows
-    seconds = timed(lambda: train_task(fast.plan(target, subject).task))
+    strides = len(task.data["y"])
+    steps = task.settings.epochs * strides
+    seconds = timed(lambda: train_task(fast.task(target, subject)))
     print(
-        f"One network on {plan.rows} strides: fast {seconds:.2f} s; paper {steps} steps of {1e3 * step:.0f} ms, "
+        f"One network on {strides} strides: fast {seconds:.2f} s; paper {steps} steps of {1e3 * step:.0f} ms, "
         f"{steps * step:.0f} s: {steps * step / seconds:.0f} x."
     )
-    rest = {name: data.leave_out([subject])[0] for name, data in sets.items()}
-    shared = timed(lambda: fit_linear_parts(rest, fast.how))
-    print(f"fast also fits the linear part, once for all {len(rest)} muscles of a fold: {shared:.2f} s.")
+    rest, _ = data.samples.leave_out([subject])
+    shared = timed(lambda: METHOD.common(rest, data.view, fast.options))
+    print(f"fast also fits the linear part, once for all {len(data.muscles)} muscles of a fold: {shared:.2f} s.")
 
 
 def main() -> None:
@@ -148,10 +157,10 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("presets.jsonl"))
     parser.add_argument("--time-only", action="store_true", help="do not train networks of the paper's size")
     options = parser.parse_args()
-    sets = build_dataset(subset(), read_channels(DATA / "emg_channels.csv"), shared_channels=False).targets
-    times(sets)
+    data = read_gait_cycles(subset(), read_channels(DATA / "emg_channels.csv"), shared_channels=False)
+    times(data)
     if not options.time_only:
-        report(list(compare(sets, options.muscles, options.results)))
+        report(list(compare(data, options.muscles, options.results)))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from opensim_nem2e.methods.bundle import Bundle, Network
+from opensim_nem2e.data.cycle_view import CycleView
+from opensim_nem2e.methods.bundle import Bundle
+from opensim_nem2e.methods.registry import find_method
 from opensim_nem2e.methods.stdr.forward import weight_shapes
+from opensim_nem2e.methods.stdr.network import Network
 from opensim_nem2e.storage import TimeSeries, write_storage
 from opensim_nem2e.storage.muscles import MuscleNames
 from opensim_nem2e.tools.stdr_refine import STDRRefineTool
@@ -56,7 +59,8 @@ def write_bundle(path: Path, hidden: int) -> Path:
         shapes = weight_shapes("temporal", 1, 20, hidden, "general")
         weights = {n: rng.normal(scale=hidden**-0.5, size=s).astype(np.float32) for n, s in shapes.items()}
         one = np.ones(1, np.float32)
-        networks[target] = Network((f"ipsi:{target}",), "general", weights, 0 * one, one, np.zeros(20, np.float32), one)
+        offset = np.zeros(20, np.float32)
+        networks[target] = Network((f"ipsi:{target}",), "general", weights, 0 * one, one, offset, one, CycleView())
     metadata = {
         "cycle": {"definition": "", "sampling": ""},
         "normalization": {"activation": "", "emg": ""},
@@ -65,7 +69,7 @@ def write_bundle(path: Path, hidden: int) -> Path:
         "packages": {},
         "validation": {"method": "none"},
     }
-    Bundle("One-Entire", networks, metadata).save(path)
+    Bundle(find_method("stdr_net"), CycleView(), networks, metadata).save(path)
     return path
 
 

@@ -19,6 +19,7 @@ from opensim_nem2e.evaluation.statistics import (
     shortcut_statistics,
     subject_means,
 )
+from opensim_nem2e.methods.registry import find_method, method_style
 from opensim_nem2e.signals.compare import best_lags, correlations, cycle_errors, peak_errors, shift_cycles
 
 MUSCLES = (
@@ -98,15 +99,19 @@ def make_study(
                     )
                 error = cycle_errors(found["stdr_net"], emg)
                 worse = 1.5 + 0.2 * random.random(len(error))
-                checks.append(head.assign(E=error, E_changed=worse * error, E_opensim=cycle_errors(opensim, emg)))
+                checks.append(
+                    head.assign(
+                        method="stdr_net", E=error, E_changed=worse * error, E_opensim=cycle_errors(opensim, emg)
+                    )
+                )
     table = pd.concat(cycles, ignore_index=True)
     subjects = subject_means(table)
     tables = {
         "cycles": table,
         "curves": pd.concat(curves, ignore_index=True),
         "losses": _losses(random, conditions, muscles, seeds, names),
-        "statistics": muscle_statistics(subjects, table),
-        "conditions": compare_conditions(subjects),
+        "statistics": muscle_statistics(subjects, table, ["stdr_net"]),
+        "conditions": compare_conditions(subjects, "stdr_net"),
         "subjects": subjects,
     }
     for what, content in tables.items():
@@ -149,6 +154,7 @@ def _losses(random, conditions, muscles, seeds, names):
                                 "condition": condition,
                                 "muscle": muscle,
                                 "held_out": person,
+                                "method": "stdr_net",
                                 "epoch": epochs,
                                 "loss": loss,
                                 "validation_loss": 1.4 * loss + 0.01,
@@ -220,6 +226,7 @@ def _description(name, muscles, conditions, names, seeds, shortcut):
             "easier": False,
             "emg_scale": "EMG is divided by the maximum of its channel over the subject's own cycles.",
         },
+        "judged": ["stdr_net"],
         "methods": {
             "opensim": "OpenSim",
             "stdr_net": "STDR-Net",
@@ -227,6 +234,8 @@ def _description(name, muscles, conditions, names, seeds, shortcut):
             "shift": "time shift learned on the training cycles",
             "ridge": "ridge regression on the same input",
         },
+        "styles": {key: method_style(key) for key in ("opensim", "stdr_net", "mean", "shift", "ridge")},
+        "citations": {"stdr_net": find_method("stdr_net").citation},
         "networks": len(conditions) * len(muscles) * len(seeds) * len(names),
         "data": {
             "description": "Healthy adults walking on a treadmill.",

@@ -39,7 +39,7 @@ class Samples:
     Raises
     ------
     ValueError
-        Arrays do not fit each other or their channels.
+        Arrays do not fit each other or their channels, or one name stands for two of them.
     """
 
     inputs: Mapping[str, Array] = field(repr=False)
@@ -50,6 +50,13 @@ class Samples:
     context: Mapping[str, Array] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        if self.time.ndim != 2 or len(self.time) != len(self.records):
+            expected = (len(self.records), *self.time.shape[1:2])
+            raise ValueError(f"The array 'time' must have the shape {expected}; found {self.time.shape}.")
+        names = [*self.inputs, *self.targets, *self.context]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"'{twice[0]}' stands in more than one of inputs, targets and context.")
         for name, array in self.arrays.items():
             expected = (len(self.records), self.time.shape[1], len(self.channels.get(name, ())))
             if array.shape != expected:

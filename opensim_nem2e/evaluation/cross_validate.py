@@ -213,10 +213,18 @@ class CrossValidation:
         return find_method(key).plan(fold.train, fold.muscle, fold.view, self._options(key), run, common)
 
     def _evidence(self, key: str, unit: _Unit, fold: Fold) -> dict[str, NDArray[Any]]:
-        found = self._plan(key, unit, fold).evidence
+        """Take what a method says that it learned, and what can be seen of that whatever it says."""
+        plan = self._plan(key, unit, fold)
+        found = dict(plan.evidence)
+        if plan.task is not None:
+            found |= {f"array '{name}' of the training": array for name, array in plan.task.arrays().items()}
+        else:
+            fitted = plan.finish(None)
+            found |= {f"array '{name}'": array for name, array in fitted.arrays().items()}
+            found["description"] = np.array([repr(sorted(fitted.description().items()))])
         if key in self.methods:
-            return dict(found)
-        return {f"baseline '{key}'": np.concatenate([np.ravel(found[name]) for name in sorted(found)] or [np.zeros(0)])}
+            return found
+        return {f"baseline '{key}'": np.frombuffer(b"".join(found[name].tobytes() for name in sorted(found)), np.uint8)}
 
     def _task(self, key: str, unit: _Unit) -> Task:
         plan = self._plan(key, unit, unit.fold)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingFileError, StorageError, did_you_mean
-from ..methods.registry import REFERENCE, method_keys, method_style
+from ..methods.registry import REFERENCE, find_method, method_keys, method_style
 from ..storage.atomic import atomic_path
 
 if TYPE_CHECKING:
@@ -250,6 +250,26 @@ class StudyResults:
         """
         return str(self._style(method)["marker"])
 
+    def citation(self, method: str) -> str:
+        """Name a judged method as a methods paragraph does.
+
+        Parameters
+        ----------
+        method : str
+            Its key.
+
+        Returns
+        -------
+        str
+            The name with its paper; without one the label.
+        """
+        told = self.study.get("citations")
+        if isinstance(told, Mapping) and method in told:
+            return str(told[method])
+        # Studies of version 0.1 did not say.
+        known = find_method(method).citation if method in method_keys() else ""
+        return known or self.label(method)
+
     def _style(self, method: str) -> Mapping[str, str]:
         """Take what the study says of a method: it may be of a package that is not installed here."""
         if method == "emg":
@@ -404,7 +424,7 @@ def read_study(folder: str | os.PathLike[str], name: str = "") -> StudyResults:
 def _ordered(wanted: Any, found: pandas.Series) -> list[str]:
     """Return what was found, in the order that was wanted; the rest behind it."""
     there = list(dict.fromkeys(found))
-    first = [name for name in wanted if name in there]
+    first = [name for name in dict.fromkeys(wanted) if name in there]
     return first + [name for name in there if name not in first]
 
 

@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from ..errors import TrainingError, did_you_mean
+from ..log import logger
 from ..options import Options
 from .base import Method
 
@@ -37,6 +38,12 @@ BASELINES = ("mean", "shift", "ridge")
 
 #: What every other method is compared with.
 REFERENCE = "opensim"
+
+#: What a method states itself, and what it may inherit.
+_MEMBERS = (
+    *("key", "label", "description", "colour", "marker"),
+    *("citation", "element", "requires", "options", "parts", "common", "plan", "load", "weight_count"),
+)
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -84,23 +91,28 @@ def find_method(key: str) -> Method:
     """
     if key in BUILT_IN:
         module, _, name = BUILT_IN[key].partition(":")
-        found = getattr(importlib.import_module(module), name)
-    elif key in _registered():
-        entry = _registered()[key]
-        try:
-            found = entry.load()
-        except Exception as error:
-            # Somebody else's code: whatever it raises, its name must be in the message.
-            raise TrainingError(
-                f"The method '{key}' of the package '{_package(entry)}' cannot be imported ({entry.value}): "
-                f"{type(error).__name__}: {error}"
-            ) from error
-    else:
+        built_in: Method = getattr(importlib.import_module(module), name)()
+        return built_in
+    if key not in _registered():
         raise TrainingError(
             f"There is no method '{key}'.{did_you_mean(key, method_keys())} Known: {', '.join(method_keys())}. "
             f"Methods of other packages are known once these are installed (entry points of the group '{GROUP}')."
         )
-    return _checked(key, found)
+    entry, *others = _registered()[key]
+    where = f"The method '{key}' of the package '{_package(entry)}'"
+    if others:
+        packages = ", ".join(f"'{_package(one)}'" for one in (entry, *others))
+        raise TrainingError(f"Several packages register a method '{key}': {packages}. Uninstall all but one.")
+    try:
+        found = entry.load()
+        _check(key, found, where)
+        method: Method = found()
+    except TrainingError:
+        raise
+    except Exception as error:
+        # Somebody else's code: whatever it raises, its name must be in the message.
+        raise TrainingError(f"{where} cannot be imported ({entry.value}): {type(error).__name__}: {error}") from error
+    return method
 
 
 def element_names() -> tuple[str, ...]:
@@ -111,7 +123,7 @@ def element_names() -> tuple[str, ...]:
     tuple of str
         Such as ``STDRNet``.
     """
-    return tuple(element for key in trainable_keys() if (element := find_method(key).element))
+    return tuple(method.element for method in _usable() if method.element)
 
 
 def element_options(element: str) -> type[Options] | None:
@@ -127,10 +139,7 @@ def element_options(element: str) -> type[Options] | None:
     type or None
         The declaration; None if no method has such an element.
     """
-    for key in trainable_keys():
-        if find_method(key).element == element:
-            return find_method(key).options
-    return None
+    return next((method.options for method in _usable() if method.element == element), None)
 
 
 def method_style(key: str) -> dict[str, str]:
@@ -155,20 +164,39 @@ def method_style(key: str) -> dict[str, str]:
     return {"label": method.label, "colour": method.colour, "marker": method.marker}
 
 
-def _checked(key: str, found: Any) -> Method:
-    where = f"The method '{key}' ({found!r})"
-    missing = [name for name in ("key", "label", "description", "colour", "marker") if not hasattr(found, name)]
+@cache
+def _usable() -> tuple[Method, ...]:
+    """Import all methods that can be trained; a broken package must not stop who does not use it."""
+    found = []
+    for key in trainable_keys():
+        try:
+            found.append(find_method(key))
+        except TrainingError as error:
+            logger.warning("%s", error)
+    return tuple(found)
+
+
+def _check(key: str, found: Any, where: str) -> None:
+    if not isinstance(found, type):
+        raise TrainingError(f"{where} must be a class after opensim_nem2e.methods.base.Method; found {found!r}.")
+    missing = [name for name in _MEMBERS if not hasattr(found, name)]
     if missing:
-        raise TrainingError(f"{where} does not state {', '.join(missing)}: see opensim_nem2e.methods.base.Method.")
-    if found.key != key or not _KEY.fullmatch(key):
-        raise TrainingError(f"{where} must be registered under its own key, '{found.key}', in plain lower case.")
-    method: Method = found()
-    return method
+        raise TrainingError(
+            f"{where} ({found!r}) does not state {', '.join(missing)}: see opensim_nem2e.methods.base.Method."
+        )
+    own = found.key  # type: ignore[attr-defined]
+    if own != key or not _KEY.fullmatch(key):
+        raise TrainingError(
+            f"{where} must be registered under its own key, '{own}', in lower case letters, digits and underscores."
+        )
 
 
 @cache
-def _registered() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=GROUP)}
+def _registered() -> dict[str, tuple[EntryPoint, ...]]:
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for entry in entry_points(group=GROUP):
+        found[entry.name] = (*found.get(entry.name, ()), entry)
+    return found
 
 
 def _package(entry: EntryPoint) -> str:

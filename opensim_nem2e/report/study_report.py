@@ -292,8 +292,7 @@ def methods_paragraph(results: StudyResults) -> str:
     simulated = (
         f"simulated in OpenSim (Seth et al. 2018) by {_listed(dict.fromkeys(sources))}" if sources else "simulated"
     )
-    told = study.get("citations", {})
-    methods = _listed([str(told.get(method, results.label(method))) for method in results.judged])
+    methods = _listed([results.citation(method) for method in results.judged])
     sentences = [
         f"Muscle activations {simulated} were refined with {methods}, as implemented in opensim_nem2e "
         f"{study.get('packages', {}).get('opensim_nem2e', '')}."

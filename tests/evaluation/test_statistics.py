@@ -22,6 +22,10 @@ from opensim_nem2e.evaluation.statistics import (
     verdicts,
 )
 
+JUDGED = ["stdr_net"]
+LABELS = {"stdr_net": "STDR-Net"}
+ONE = {"condition": "One-Entire", "method": "stdr_net"}
+
 
 def sample(mean, deviation, n):
     """Values with exactly this mean and standard deviation."""
@@ -144,7 +148,9 @@ def test_subjects_first_then_muscles():
     assert (row["cycles"], row["seeds"]) == (3, 1)
     # Peak errors of either sign do not cancel.
     assert (row["peak_error_percent"], row["peak_error_ms"]) == (2.0, 20.0)
-    found = muscle_statistics(subjects, table).set_index(["condition", "method"]).loc[("All-Entire", "stdr_net")]
+    found = (
+        muscle_statistics(subjects, table, JUDGED).set_index(["condition", "method"]).loc[("All-Entire", "stdr_net")]
+    )
     rates = np.array(RATES["All-Entire"]) - 1
     assert found["Er"] == pytest.approx(rates.mean())
     assert found["p"] == pytest.approx(stats.ttest_1samp(rates, 0).pvalue)
@@ -160,7 +166,7 @@ def test_subjects_first_then_muscles():
 def test_opensim_itself_may_be_the_best_baseline():
     errors = {key: value * (1.5 if key[3] in ("mean", "ridge") else 1) for key, value in study().items()}
     table = cycles(errors)
-    found = muscle_statistics(subject_means(table), table)
+    found = muscle_statistics(subject_means(table), table, JUDGED)
     network = found[found["method"] == "stdr_net"]
     assert (network["best_baseline"] == "opensim").all()
     assert (network["Er_best_baseline"] == 0).all()
@@ -169,7 +175,7 @@ def test_opensim_itself_may_be_the_best_baseline():
 
 def test_seeds_are_averaged_and_their_spread_is_told():
     table = cycles(study(), seeds=(0, 1, 2))
-    found = muscle_statistics(subject_means(table), table)
+    found = muscle_statistics(subject_means(table), table, JUDGED)
     row = found[(found["condition"] == "One-Entire") & (found["method"] == "stdr_net")].iloc[0]
     e = 0.2 + 0.02 * np.arange(5)
     rates = [((e * RATES["One-Entire"] + 0.002 * seed) / e - 1).mean() for seed in (0, 1, 2)]
@@ -182,7 +188,7 @@ def test_seeds_are_averaged_and_their_spread_is_told():
 def test_tukey_is_statsmodels_and_paired_is_scipys():
     from statsmodels.stats.multicomp import pairwise_tukeyhsd
 
-    found = compare_conditions(subject_means(cycles(study()))).set_index(["condition_a", "condition_b"])
+    found = compare_conditions(subject_means(cycles(study())), "stdr_net").set_index(["condition_a", "condition_b"])
     values = np.concatenate([RATES[name] for name in RATES])
     expected = pairwise_tukeyhsd(values, np.repeat(list(RATES), 5))
     names = list(expected.groupsunique)
@@ -201,11 +207,11 @@ def test_a_muscle_that_one_subject_lacks():
     del_one = {key: value for key, value in errors.items() if key[:3] != ("One-Quarter", "soleus", "a")}
     table = cycles(del_one)
     subjects = subject_means(table)
-    found = muscle_statistics(subjects, table).set_index(["condition", "muscle", "method"])
+    found = muscle_statistics(subjects, table, JUDGED).set_index(["condition", "muscle", "method"])
     row = found.loc[("All-Entire", "tib", "stdr_net")]
     assert (row["subjects"], row["note"]) == (4, "no data of c")
     assert np.isfinite(row["p"])
-    pairs = compare_conditions(subjects).set_index(["muscle", "condition_a", "condition_b"])
+    pairs = compare_conditions(subjects, "stdr_net").set_index(["muscle", "condition_a", "condition_b"])
     # Paired: only who is in both.
     assert pairs.loc[("soleus", "One-Quarter", "One-Entire"), "subjects"] == 4
     assert pairs.loc[("soleus", "One-Entire", "All-Entire"), "subjects"] == 5
@@ -215,11 +221,11 @@ def test_a_muscle_that_one_subject_lacks():
 def test_one_subject():
     table = cycles(study(people="a"))
     subjects = subject_means(table)
-    found = muscle_statistics(subjects, table)
+    found = muscle_statistics(subjects, table, JUDGED)
     assert found["Er"].notna().all()
     assert found["p"].isna().all()
     assert (found["note"] == "one subject: no p, interval or d").all()
-    pairs = compare_conditions(subjects)
+    pairs = compare_conditions(subjects, "stdr_net")
     assert pairs["tukey_p"].isna().all()
     assert pairs["note"].str.contains("Tukey: fewer than two conditions with at least two subjects").all()
     assert pairs["note"].str.contains("paired: one subject").all()
@@ -229,10 +235,10 @@ def test_no_variance():
     errors = {key: (0.2 if key[3] == "opensim" else 0.1) for key in study()}
     table = cycles(errors)
     subjects = subject_means(table)
-    found = muscle_statistics(subjects, table)
+    found = muscle_statistics(subjects, table, JUDGED)
     assert (found["note"].str.contains("the same value in all 5 subjects")).all()
     np.testing.assert_allclose(found["Er"], -0.5)
-    pairs = compare_conditions(subjects)
+    pairs = compare_conditions(subjects, "stdr_net")
     assert pairs["note"].str.contains("Tukey: no variance within the conditions").all()
     assert pairs["note"].str.contains("paired: the same value").all()
 
@@ -240,7 +246,7 @@ def test_no_variance():
 def test_opensim_without_an_error():
     table = cycles(study())
     table.loc[(table["subject"] == "b") & (table["method"] == "opensim"), "E"] = 0.0
-    found = muscle_statistics(subject_means(table), table)
+    found = muscle_statistics(subject_means(table), table, JUDGED)
     assert (found["note"] == "OpenSim makes no error in b: no Er").all()
     assert np.isfinite(found["p"]).all()
 
@@ -248,18 +254,18 @@ def test_opensim_without_an_error():
 def test_flat_estimates():
     table = cycles(study())
     table.loc[(table["subject"] == "b") & (table["method"] == "mean"), ["peak_error_ms", "peak_error_percent"]] = np.nan
-    found = muscle_statistics(subject_means(table), table).set_index(["condition", "method"])
+    found = muscle_statistics(subject_means(table), table, JUDGED).set_index(["condition", "method"])
     assert found.loc[("All-Entire", "mean"), "note"] == "a flat curve has no peak: its timing is left out"
     assert found.loc[("All-Entire", "mean"), "peak_ms"] == 20.0
 
 
 def test_one_condition_has_nothing_to_compare():
-    assert compare_conditions(subject_means(cycles(study(conditions=("One-Entire",))))).empty
+    assert compare_conditions(subject_means(cycles(study(conditions=("One-Entire",)))), "stdr_net").empty
 
 
 def test_verdicts_count():
     table = cycles(study(muscles=("soleus", "tib")))
-    said = verdicts(muscle_statistics(subject_means(table), table), "on people they have not seen")
+    said = verdicts(muscle_statistics(subject_means(table), table, JUDGED), "on people they have not seen", LABELS)
     assert len(said) == 3
     assert said[0].startswith(
         "One-Quarter: on people they have not seen, STDR-Net beats OpenSim on 0 of 2 muscles (0 significantly), and "
@@ -273,7 +279,7 @@ def test_verdicts_count():
 
 def test_shortcut():
     rows = [
-        {"condition": "One-Entire", "muscle": muscle, "subject": s, "E": e, "E_changed": e * grown, "E_opensim": 0.2}
+        {**ONE, "muscle": muscle, "subject": s, "E": e, "E_changed": e * grown, "E_opensim": 0.2}
         for muscle, grown in (("soleus", 1.5), ("tib", 1.0))
         for s, e in zip("abc", (0.1, 0.12, 0.15), strict=True)
     ]
@@ -288,15 +294,58 @@ def test_shortcut():
 def test_shortcut_in_words():
     def rows(condition, grown):
         return [
-            {"condition": condition, "muscle": muscle, "subject": s, "E": 0.1, "E_changed": 0.1 * g, "E_opensim": 0.2}
+            {
+                **ONE,
+                "condition": condition,
+                "muscle": muscle,
+                "subject": s,
+                "E": 0.1,
+                "E_changed": 0.1 * g,
+                "E_opensim": 0.2,
+            }
             for muscle in ("soleus", "tib")
             for s, g in zip("abcd", grown, strict=True)
         ]
 
     checks = pd.DataFrame([*rows("One-Entire", (1.4, 1.5, 1.6, 1.5)), *rows("All-Entire", (0.9, 1.1, 0.9, 1.1))])
-    said = shortcut_verdicts(shortcut_statistics(checks))
+    said = shortcut_verdicts(shortcut_statistics(checks), LABELS)
     assert said[0] == (
         "One-Entire: with inputs of randomly changed frequency and phase, the error of STDR-Net changes by +50 % on "
         "average; it grows significantly on 2 of 2 muscles."
     )
     assert "significantly on 0 of 2 muscles. Where it does not, little more than the average waveform" in said[1]
+
+
+def test_two_judged_methods():
+    """Each is compared with the best baseline; neither is a baseline of the other."""
+    table = cycles(study(muscles=("soleus", "tib")))
+    found = muscle_statistics(subject_means(table), table, ["stdr_net", "ridge"])
+    judged = found[found["method"].isin(["stdr_net", "ridge"])]
+    assert len(judged) == 12
+    assert (judged["best_baseline"] == "mean").all()
+    assert found.loc[found["method"] == "mean", "best_baseline"].isna().all()
+    ridge = judged[(judged["method"] == "ridge") & (judged["condition"] == "All-Entire")].iloc[0]
+    away = (0.75 + 0.01 * np.arange(5)) - (0.9 - 0.01 * np.arange(5))
+    assert ridge["versus_best"] == pytest.approx(away.mean())
+    said = verdicts(found, "on subjects they have not seen", {**LABELS, "ridge": "ridge regression"})
+    assert len(said) == 6
+    assert said[1].startswith(
+        "One-Quarter: on subjects they have not seen, ridge regression beats OpenSim on 2 of 2 muscles (2 "
+    )
+    # The input conditions are compared for any of them.
+    pairs = compare_conditions(subject_means(table), "ridge")
+    np.testing.assert_allclose(pairs["difference"], 0, atol=1e-12)
+
+
+def test_shortcut_of_two_methods():
+    rows = [
+        {**ONE, "method": method, "muscle": "soleus", "subject": s, "E": 0.1, "E_changed": 0.1 * g, "E_opensim": 0.2}
+        for method, grown in (("stdr_net", (1.4, 1.5, 1.6)), ("mean", (1.0, 1.0, 1.0)))
+        for s, g in zip("abc", grown, strict=True)
+    ]
+    found = shortcut_statistics(pd.DataFrame(rows))
+    assert found["method"].tolist() == ["stdr_net", "mean"]
+    assert found["worse"].tolist() == [True, False]
+    said = shortcut_verdicts(found, {**LABELS, "mean": "mean EMG profile"})
+    assert "the error of STDR-Net changes by +50 %" in said[0]
+    assert "the error of mean EMG profile changes by +0 %" in said[1]

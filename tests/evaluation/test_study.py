@@ -42,6 +42,50 @@ def test_reads_everything(study_folder):
     )
 
 
+def rewrite(path, change):
+    study = json.loads(path.read_text())
+    change(study)
+    path.write_text(json.dumps(study))
+
+
+def test_methods_are_shown_as_the_study_says(copy):
+    """Also those of packages that are not installed here."""
+    results = read_study(copy)
+    assert results.judged == ["stdr_net"]
+    assert (results.label("stdr_net"), results.label("emg")) == ("STDR-Net", "measured EMG")
+    style = {"label": "KRR", "colour": "#123456", "marker": "P"}
+    rewrite(copy / "walking_study.json", lambda study: study["styles"].update(kernel_ridge=style))
+    results = read_study(copy)
+    assert (results.label("kernel_ridge"), results.colour("kernel_ridge"), results.marker("kernel_ridge")) == (
+        *("KRR", "#123456", "P"),
+    )
+    # Nothing known, nothing broken.
+    assert results.label("who_knows") == "who_knows"
+    assert results.colour("who_knows").startswith("#")
+
+
+def test_a_study_of_version_0_1(copy):
+    """It had one method, and said nothing of styles, judged methods and whose losses these are."""
+
+    def older(study):
+        for name in ("judged", "styles", "citations"):
+            del study[name]
+
+    new = read_study(copy)
+    rewrite(copy / "walking_study.json", older)
+    losses = pd.read_csv(copy / "walking_losses.csv")
+    losses.drop(columns="method").to_csv(copy / "walking_losses.csv", index=False)
+    old = read_study(copy)
+    assert (old.judged, old.methods) == (new.judged, new.methods)
+    for method in ("emg", *new.methods):
+        assert (old.label(method), old.colour(method), old.marker(method)) == (
+            *(new.label(method), new.colour(method), new.marker(method)),
+        )
+    assert len(old.losses_of("One-Entire")) == len(new.losses_of("One-Entire")) > 0
+    assert old.citation("stdr_net") == new.citation("stdr_net")
+    assert "(Teramae et al. 2025)" in old.citation("stdr_net")
+
+
 def test_a_person_may_be_called_na(copy):
     for table in ("cycles", "curves", "subjects"):
         path = copy / f"walking_{table}.csv"

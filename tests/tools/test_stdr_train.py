@@ -14,12 +14,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from opensim_nem2e.methods.stdr.presets import PRESETS
 from opensim_nem2e.tools.training_properties import recipe_of, select_trials, settings_in_use
 
 from opensim_nem2e.errors import BundleError, ManifestError, SetupError, TrainingError
 from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.methods.stdr.calibrate import FINE_TUNING
-from opensim_nem2e.methods.stdr.presets import PRESETS
 from opensim_nem2e.options import layout_of
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
 from opensim_nem2e.tools.training_options import TrainingOptions

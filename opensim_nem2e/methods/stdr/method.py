@@ -190,7 +190,8 @@ def plan_network(
     run : Run
         Seed and threads.
     linear : LinearFit, optional
-        What the network is to correct, fitted to the same cycles; needed for the network output ``correction``.
+        What the network is to correct, fitted to the same cycles; for the network output ``correction`` it is fitted
+        to these cycles alone where it is not given.
 
     Returns
     -------
@@ -204,6 +205,10 @@ def plan_network(
     """
     if not cycles.records:
         raise TrainingError(f"There are no cycles to train the network of '{cycles.target}' on.")
+    if options.network_output == "correction" and linear is None:
+        from .fit_linear import fit_linear
+
+        linear = fit_linear({cycles.target: cycles}, view)[cycles.target]
     normal = _Normalisation.of(cycles, view, options, linear)
     windows, held = normal.windows(cycles, view, normal.base), None
     everything = None

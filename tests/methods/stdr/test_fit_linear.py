@@ -224,6 +224,11 @@ def test_a_plan_without_the_shared_fit_makes_its_own():
     fit = fit_linear(people(subjects=3, cycles=3), view)["bi"]
     again = plan_network(MuscleCycles.of(samples, "bi", view), view, OPTIONS, Run(), fit)
     np.testing.assert_allclose(again.task.data["y"], alone.task.data["y"], atol=1e-5)
+    # Of one muscle alone there is one, too.
+    cycles = MuscleCycles.of(samples, "bi", view)
+    expected = view.split(cycles.y) - fit_linear({"bi": cycles}, view)["bi"].out_of_fold
+    given = plan_network(cycles, view, OPTIONS, Run()).task.data["y"]
+    np.testing.assert_allclose(given, expected / expected.std(), atol=1e-5)
 
 
 def test_scaled_part_predicts_in_proportion():
