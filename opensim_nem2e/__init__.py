@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 #: Public name -> module that defines it.
 _PUBLIC = {
-    "Bundle": "networks.bundle",
+    "Bundle": "methods.bundle",
     "EMGEnvelopeTool": "tools.emg_envelope",
     "GaitEventsTool": "tools.gait_events",
     "NEM2EError": "errors",

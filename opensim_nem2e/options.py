@@ -29,7 +29,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
-from typing import Any, ClassVar, Literal, NewType, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, NewType, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import SetupError, did_you_mean
 
@@ -715,7 +715,8 @@ def layout_of(declaration: type[Options]) -> Layout:
     ValueError
         See :class:`Property`.
     """
-    return _lay_out(cast(Any, declaration))
+    key: Any = declaration
+    return _lay_out(key)
 
 
 @cache

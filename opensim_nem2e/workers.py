@@ -44,6 +44,8 @@ _PATIENCE = 60.0
 _POLL = 0.5
 _TAIL = 2000
 _CHUNK = 65536
+# Where Linux says what a container may use.
+_CGROUP = Path("/sys/fs/cgroup")
 # Between two looks across the network whether to stop (s).
 _LOOK = 1.0
 
@@ -210,11 +212,14 @@ def available_processors() -> list[int]:
     list of int
         Their numbers; fewer than the machine has where a scheduler or a container says so.
     """
-    affinity = getattr(os, "sched_getaffinity", lambda process: range(os.cpu_count() or 1))
-    found = sorted(affinity(0))
+    import psutil
+
+    process = psutil.Process()
+    # Not every system (macOS) has affinity.
+    found = sorted(process.cpu_affinity() if hasattr(process, "cpu_affinity") else range(psutil.cpu_count() or 1))
     try:
         # A container's share of the machine's time.
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        quota, period = (_CGROUP / "cpu.max").read_text(encoding="ascii").split()
         return found[: max(1, int(int(quota) / int(period)))]
     except (OSError, ValueError):
         return found
@@ -226,15 +231,19 @@ def free_memory() -> float:
     Returns
     -------
     float
-        Bytes; where the system does not say (other than Linux), more than any machine has.
+        Bytes; less than the machine has free where a container is limited.
     """
+    import psutil
+
+    free = float(psutil.virtual_memory().available)
     try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return float(line.split()[1]) * 1024
+        limit, used = (int((_CGROUP / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
+        # What was read from files and not used since goes when memory is needed.
+        numbers = dict(line.split() for line in (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines())
+        return max(0.0, min(free, limit - used + int(numbers.get("inactive_file", 0))))
     except (OSError, ValueError):
-        pass
-    return 1e15
+        # No container, or one without a limit ('max').
+        return free
 
 
 class _Process:

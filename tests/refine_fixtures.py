@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from opensim_nem2e.methods.bundle import Bundle, Network
-from opensim_nem2e.methods.stdr.conditions import Condition, variant_of
-from opensim_nem2e.methods.stdr.forward import weight_shapes
+from opensim_nem2e.data.cycle_view import Condition, CycleView
+from opensim_nem2e.methods.bundle import Bundle
+from opensim_nem2e.methods.registry import find_method
+from opensim_nem2e.methods.stdr.forward import variant_of, weight_shapes
+from opensim_nem2e.methods.stdr.network import Network
 
 MUSCLES = ("soleus", "med_gas", "tib_ant", "vas_lat", "psoas")
 RESERVES = ("reserve_knee_angle_r", "FX")
@@ -29,6 +31,7 @@ def random_network(
     shapes = weight_shapes(variant_of(condition), len(inputs), 20, hidden, "general")
     weights = {name: (size * rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
     return Network(
+        view=CycleView(condition, input_muscles=tuple(inputs)),
         inputs=tuple(inputs),
         score="general",
         weights=weights,
@@ -66,7 +69,7 @@ def make_bundle(tmp_path_factory) -> Callable[..., Path]:
             **sections,
         }
         path = tmp_path_factory.mktemp("bundle") / "random.safetensors"
-        Bundle(condition, networks, metadata).save(path)
+        Bundle(find_method("stdr_net"), CycleView(condition), networks, metadata).save(path)
         return path
 
     return make

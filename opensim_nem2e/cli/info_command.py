@@ -1,6 +1,7 @@
 """Say what tools there are, and what their properties mean.
 
-Without TOOL the tools are listed, with TOOL its properties, with PROPERTY that property alone.
+Without TOOL the tools are listed, with TOOL its properties, with PROPERTY that property alone; one in an element
+of its own is ELEMENT.PROPERTY.
 
 Examples:
   opensim-nem2e info
@@ -16,8 +17,9 @@ import textwrap
 
 from .. import __version__
 from ..errors import SetupError, did_you_mean
-from ..tools.properties import Property
+from ..options import Element, Property, layout_of
 from ..tools.registry import tool_class, tools
+from ..tools.tool import Tool
 
 NAME = "info"
 ALIASES = ()
@@ -61,39 +63,65 @@ def execute(options: argparse.Namespace) -> int:
         print(_list_tools())
         return 0
     tool = tool_class(options.tool)
-    table = {prop.name: prop for prop in tool.properties}
+    table = _table(tool)
     if options.property is None:
         summary = next(entry.summary for entry in tools() if entry.name == options.tool)
         print(textwrap.fill(f"{options.tool}: {summary}", _WIDTH))
-        print(f"\nPROPERTIES FOR {options.tool} ({len(table)})")
-        for prop in tool.properties:
-            print(f"\n{describe(prop)}")
+        print(f"\nPROPERTIES FOR {options.tool} ({sum(isinstance(row, Property) for row in table.values())})")
+        for name, row in table.items():
+            print(f"\n{describe(row, name)}")
         return 0
-    if options.property not in table:
-        hint = did_you_mean(options.property, table) or f" 'opensim-nem2e info {options.tool}' lists the properties."
+    old = layout_of(tool.declaration).old_names.get(options.property)
+    wanted = options.property if old is None else ".".join(old)
+    if wanted not in table:
+        hint = did_you_mean(wanted, table) or f" 'opensim-nem2e info {options.tool}' lists the properties."
         raise SetupError(f"'{options.property}' is not a property of {options.tool}.{hint}")
-    print(f"{options.tool}.{describe(table[options.property])}")
+    if old is not None:
+        print(f"{options.property} is the old name of {wanted}.")
+    inside = [name for name in table if name == wanted or name.startswith(f"{wanted}.")]
+    print("\n\n".join(f"{options.tool}.{describe(table[name], name)}" for name in inside))
     return 0
 
 
-def describe(prop: Property) -> str:
-    """Describe one property in a few lines.
+def _table(tool: type[Tool]) -> dict[str, Property | Element]:
+    """Return all rows of a tool by their names, those in elements with the element's name before them."""
+    found: dict[str, Property | Element] = {}
+
+    def add(row: Property | Element, before: str) -> None:
+        found[before + row.name] = row
+        if isinstance(row, Element):
+            for inner in row.layout.rows:
+                add(inner, f"{before}{row.name}.")
+
+    more = ((name, tool.group_options(name)) for name in tool.group_names())
+    elements = [Element(name, declaration) for name, declaration in more if declaration is not None]
+    for row in (*layout_of(tool.declaration).rows, *elements):
+        add(row, "")
+    return found
+
+
+def describe(prop: Property | Element, name: str) -> str:
+    """Describe one property, or an element of properties, in a few lines.
 
     Parameters
     ----------
-    prop : Property
-        The property.
+    prop : Property or Element
+        What is described.
+    name : str
+        Its name, with those of the elements that it stands in.
 
     Returns
     -------
     str
         Name and type, the comment, and the default.
     """
+    if isinstance(prop, Element):
+        return f"{name} [element]\n    {textwrap.fill(prop.full_comment, _WIDTH - 4)}"
     kind = f"{prop.type}, required" if prop.required else prop.type
     # An interval is not broken over two lines.
     whole = _INTERVAL.sub("\\1\0\\2", prop.full_comment)
     comment = textwrap.fill(whole, _WIDTH, initial_indent="    ", subsequent_indent="    ").replace("\0", " ")
-    return f"{prop.name} [{kind}]\n{comment}\n    Default: {prop.show(prop.default)}"
+    return f"{name} [{kind}]\n{comment}\n    Default: {prop.show(prop.default)}"
 
 
 def _list_tools() -> str:

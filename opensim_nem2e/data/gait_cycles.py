@@ -344,7 +344,8 @@ class _Builder:
         self._report_negative(records)
         scale = self._scales(pair for found in pairs.values() for pair in found)
         with_emg = [pair.record for found in pairs.values() for pair in found]
-        common = self._inputs(inputs, with_emg or records, activations)
+        simulated = [record for record in records if activations[record.line]]
+        common = self._inputs(inputs, with_emg or simulated, activations)
         view = replace(self.view, input_muscles=common)
         samples = self._samples(records, common, activations, pairs, scale)
         muscles = tuple(target for target in self.targets if MuscleCycles.of(samples, target, view).records)

@@ -129,8 +129,9 @@ class CycleRecord:
 
     @property
     def name(self) -> str:
-        """Dataset, subject, trial, stride and source, for messages."""
-        return f"{self.dataset}/{self.subject}/{self.trial}/{self.stride} ({self.activation_source})"
+        """Dataset, subject, trial, stride and, where there is one, source; for messages."""
+        source = f" ({self.activation_source})" if self.activation_source else ""
+        return f"{self.dataset}/{self.subject}/{self.trial}/{self.stride}{source}"
 
     @property
     def simulated(self) -> Path:

@@ -284,7 +284,11 @@ class Bundle:
         """
         entry = self._entry(target)
         if target not in self._loaded:
-            arrays = {name: self._file.get_tensor(f"{target}.{name}") for name in entry.arrays}
+            try:
+                arrays = {name: self._file.get_tensor(f"{target}.{name}") for name in entry.arrays}
+            except (SafetensorError, TypeError, ValueError, OSError) as error:
+                # A number type that NumPy lacks is a TypeError.
+                raise BundleError(f"{self._where()}the arrays of '{target}' cannot be read ({error}).") from error
             if entry.sha256 is not None and _checksum(arrays) != entry.sha256:
                 raise BundleError(
                     f"{self._where()}the bundle is damaged: the arrays of '{target}' do not fit their checksum."
@@ -462,12 +466,14 @@ def find_bundle(path_or_name: str | os.PathLike[str]) -> Path:
 
 
 def _save(tensors: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> bytes:
-    if not tensors:
-        # A safetensors file without tensors is fine, but its writer leaves the metadata out.
-        header = json.dumps({"__metadata__": dict(texts)}, ensure_ascii=False).encode()
-        header += b" " * (-len(header) % 8)
-        return len(header).to_bytes(8, "little") + header
-    return bytes(save(dict(tensors), metadata=dict(texts)))
+    """Lay the file out with the texts in a fixed order; the library's own is another one in every run."""
+    content = bytes(save(dict(tensors)))
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = {"__metadata__": dict(texts), **json.loads(content[8:start])}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    # Arrays begin at a multiple of 8 bytes.
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def _checksum(arrays: Mapping[str, NDArray[Any]]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,6 +164,7 @@ def read_values(
     tool_name: str,
     note: Callable[[str], None],
     more_elements: Callable[[str], type[Options] | None] = lambda name: None,
+    more_names: Callable[[], Iterable[str]] = tuple,
 ) -> list[str]:
     """Read the options in an element of a setup file.
 
@@ -179,6 +180,8 @@ def read_values(
         Told where an old name was found.
     more_elements : callable
         Given the name of an element that is not declared, returns the declaration of its options, or None.
+    more_names : callable
+        Returns the names that it knows.
 
     Returns
     -------
@@ -200,7 +203,7 @@ def read_values(
         if prop is None and tag not in values.elements:
             declaration = more_elements(tag)
             if declaration is None:
-                hint = did_you_mean(tag, [*table, *values.elements])
+                hint = did_you_mean(tag, [*table, *values.elements, *more_names()])
                 hint = hint or f" 'opensim-nem2e info {tool_name}' lists the properties."
                 faults.append(f"{where} is not a property of {element.tag}.{hint}")
                 continue

@@ -453,6 +453,8 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
                 write_torque_report(files, name, mechanics, check, self.figure_format)
             log_trust(estimate)
+            for path in files.finals:
+                logger.info("Writing '%s'.", path)
         run.resolved = self._resolved(run.directory, trial)
 
     def _resolved(self, directory: Path, trial: SimulatedTrial) -> dict[str, Any]:

@@ -593,7 +593,7 @@ class Tool(Generic[Declared]):
         elif element is not None:
             name = (element.get("name") or "").strip()
             inner = attribute_faults(element, ("name",))
-            inner += read_values(element, values, self.tool_name, notes.append, self.group_options)
+            inner += read_values(element, values, self.tool_name, notes.append, self.group_options, self.group_names)
             fault = _name_fault(name)
             if fault:
                 inner.insert(0, f"line {element.sourceline}: <{element.tag}> {fault}")
@@ -647,8 +647,6 @@ def _finish(run: Run, recorder: Recorder) -> None:
     """Write the setup that was run, and the log, which is the last file."""
     setup = run.tool.effective_setup(run.directory, run.resolved)
     write_text(run.files.path(f"{run.name}_effective_setup.xml"), setup)
-    for path in run.files.finals:
-        logger.info("Writing '%s'.", path)
     log = f"{run.name}.log"
     for ending in run.tool.result_endings:
         path = run.directory / f"{run.name}{ending}"

@@ -364,7 +364,7 @@ class Task:
             Settings, the module, versions, and a digest of the data; JSON can hold it.
         """
         digest = hashlib.sha256()
-        for name, array in self.arrays().items():
+        for name, array in sorted(self.arrays().items()):
             digest.update(f"{name} {array.shape} {array.dtype}\n".encode())
             digest.update(array.tobytes())
         return {

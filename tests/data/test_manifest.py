@@ -141,6 +141,36 @@ def test_channels(tmp_path):
         assert part in str(caught.value)
 
 
+def test_what_was_not_measured_or_simulated_may_be_empty(folder):
+    (folder / "ik.mot").write_text("x")
+    path = write(
+        folder,
+        {"activation_file": "", "activation_source": ""},
+        {"emg_file": "", "stride": "2"},
+        {"activation_file": "", "activation_source": "", "emg_file": "", "coordinates_file": "ik.mot", "stride": "3"},
+        header=[*GOOD, "coordinates_file"],
+    )
+    measured, simulated, moved = read_trials(path)
+    assert (measured.activation_file, measured.activation_source) == (None, "")
+    assert measured.measured == folder / "emg.sto"
+    assert simulated.emg_file is None
+    assert simulated.simulated == folder / "a" / "so.sto"
+    assert (moved.activation_file, moved.emg_file, moved.coordinates_file) == (None, None, folder / "ik.mot")
+    assert measured.name == "lab/s1/walk1/1"
+    # The columns may be left out altogether.
+    needed = [name for name in GOOD if name not in ("activation_file", "activation_source")]
+    assert read_trials(write(folder, {}, header=needed))[0].activation_file is None
+
+
+def test_a_row_that_names_nothing_is_a_fault(folder):
+    path = write(folder, {"activation_file": "", "emg_file": ""}, {"activation_source": "", "stride": "2"})
+    with pytest.raises(ManifestError) as caught:
+        read_trials(path)
+    text = str(caught.value)
+    assert "line 2: one of 'activation_file', 'emg_file' and 'coordinates_file' must name a file; found none." in text
+    assert "line 3: 'activation_source' must be one of cmc, so, moco; found ''." in text
+
+
 def test_real_manifest(shared_data):
     trials = read_trials(shared_data / "trials.csv")
     assert len(trials) == 80

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from opensim_nem2e.methods.stdr.conditions import cycle_samples
 
 from opensim_nem2e.data.gait_cycles import TargetData
 from opensim_nem2e.data.manifest import CycleRecord
@@ -16,7 +17,6 @@ from opensim_nem2e.evaluation.cross_validate import CrossValidation, changed_inp
 from opensim_nem2e.evaluation.splits import LeakError, check_blind, split_folds
 from opensim_nem2e.methods import baselines
 from opensim_nem2e.methods.stdr import method as recipe
-from opensim_nem2e.methods.stdr.conditions import cycle_samples
 from opensim_nem2e.methods.stdr.method import Recipe, plan_target, watch_left_out
 from opensim_nem2e.training.task import TrainingSettings
 from opensim_nem2e.training.trainer import train_task

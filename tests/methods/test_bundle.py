@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cycle_maker import make_samples
 from safetensors.numpy import load_file, save_file
 
+from opensim_nem2e.data.cycle_view import CycleView
 from opensim_nem2e.errors import BundleError
 from opensim_nem2e.methods import bundle as bundle_module
-from opensim_nem2e.methods.bundle import FORMAT_VERSION, METADATA_KEY, SECTIONS, Bundle, Network
-from opensim_nem2e.methods.stdr.conditions import variant_of
-from opensim_nem2e.methods.stdr.forward import run_free, weight_shapes
+from opensim_nem2e.methods.base import Run
+from opensim_nem2e.methods.bundle import CHECKSUM_KEY, FORMAT_VERSION, METADATA_KEY, SECTIONS, Bundle
+from opensim_nem2e.methods.registry import find_method
+from opensim_nem2e.methods.stdr.forward import run_free, variant_of, weight_shapes
+from opensim_nem2e.methods.stdr.linear_part import LinearPart
+from opensim_nem2e.methods.stdr.network import Network
+
+CONDITIONS = ["One-Quarter", "One-Entire", "All-Entire"]
+STDR_NET = find_method("stdr_net")
 
 METADATA = {
     "cycle": {"definition": "heel strike to heel strike", "sampling": "linear"},
@@ -34,6 +44,7 @@ def make_network(condition, inputs, hidden=6, score="general", seed=0):
     shapes = weight_shapes(variant_of(condition), len(inputs), 20, hidden, score)
     weights = {name: random.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
     return Network(
+        view=CycleView(condition, input_muscles=tuple(inputs)),
         inputs=tuple(inputs),
         score=score,
         weights=weights,
@@ -50,10 +61,19 @@ def make_bundle(condition="One-Entire"):
     else:
         inputs = {name: [f"ipsi:{name}"] for name in ("soleus", "tib")}
     networks = {name: make_network(condition, inputs[name], seed=k) for k, name in enumerate(inputs)}
-    return Bundle(condition, networks, METADATA)
+    return Bundle(STDR_NET, CycleView(condition), networks, METADATA)
 
 
-@pytest.mark.parametrize("condition", ["One-Quarter", "One-Entire", "All-Entire"])
+def checksum(arrays):
+    """The SHA-256 of a part's arrays, written down a second time: files that others make must fit it, too."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.shape} {array.dtype.str}\n".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
 def test_round_trip(tmp_path, condition):
     made = make_bundle(condition)
     path = tmp_path / "net.safetensors"
@@ -73,7 +93,7 @@ def test_round_trip(tmp_path, condition):
     np.testing.assert_array_equal(y, y_made)
     np.testing.assert_array_equal(attention, attention_made)
     steps = 3 if condition == "All-Entire" else 20
-    assert attention.shape == ((5, 4, 20, 20) if condition == "One-Quarter" else (5, 20, steps))
+    assert attention.shape == ((5, 77, 20) if condition == "One-Quarter" else (5, 20, steps))
     np.testing.assert_allclose(attention.sum(-1), 1, atol=1e-6)
     # Saving what was loaded gives the same bytes, over the very file it was loaded from too.
     before = path.read_bytes()
@@ -86,7 +106,7 @@ def test_round_trip(tmp_path, condition):
 
 def test_normalisation_is_applied():
     bundle = make_bundle()
-    network = bundle.network("soleus")
+    network = bundle.part("soleus")
     x = np.random.default_rng(2).random((2, 20, 1))
     raw, _ = run_free(network.weights, (x - 0.1) / 0.5, "temporal")
     y, _ = bundle.refine("soleus", x)
@@ -108,9 +128,9 @@ def test_loading_is_lazy_and_lean(tmp_path):
     path = tmp_path / "net.safetensors"
     make_bundle().save(path)
     read = Bundle.load(path)
-    assert read._networks == {}
+    assert read._loaded == {}
     read.refine("tib", np.zeros((1, 20, 1)))
-    assert set(read._networks) == {"tib"}
+    assert set(read._loaded) == {"tib"}
     code = (
         "import sys, numpy as np\n"
         "from opensim_nem2e import Bundle\n"
@@ -121,15 +141,29 @@ def test_loading_is_lazy_and_lean(tmp_path):
     assert done.stdout.strip() == "[]"
 
 
-def damaged(tmp_path, change):
-    """Save a good bundle, change its tensors and metadata, and return the path."""
+def damaged(tmp_path, change, sign=True):
+    """Save a good bundle, change its tensors and metadata, and return the path; the checksums fit what was changed."""
     path = tmp_path / "net.safetensors"
     made = make_bundle()
     made.save(path)
     tensors, header = load_file(path), json.loads(json.dumps(made.metadata))
     change(tensors, header)
-    save_file(tensors, path, metadata={METADATA_KEY: json.dumps(header)})
+    if sign:
+        for entry in header["parts"]:
+            prefix = f"{entry['target']}."
+            arrays = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+            entry["sha256"] = checksum(arrays)
+    text = json.dumps(header)
+    save_file(tensors, path, metadata={METADATA_KEY: text, CHECKSUM_KEY: hashlib.sha256(text.encode()).hexdigest()})
     return path
+
+
+def read_all(path):
+    """Open a bundle and everything in it."""
+    bundle = Bundle.load(path)
+    for target in bundle.targets:
+        bundle.part(target)
+    return bundle
 
 
 def _set(header, *keys_and_value):
@@ -148,30 +182,34 @@ def _set(header, *keys_and_value):
             lambda t, h: t.update({"tib.output.weight": np.zeros((1, 7), np.float32)}),
             r"'tib.output.weight' must have the shape \(1, 6\); found \(1, 7\)",
         ),
-        (lambda t, h: t.update({"tib.extra": np.zeros(3, np.float32)}), "'tib.extra' belongs to no network"),
-        (lambda t, h: t.update({"tib.output_scale": np.ones(1)}), "must hold 32-bit floats; found F64"),
+        (lambda t, h: t.update({"tib.extra": np.zeros(3, np.float32)}), "'tib.extra' belongs to nothing"),
+        (lambda t, h: t.update({"rect.extra": np.zeros(3, np.float32)}), "'rect.extra' belongs to no part"),
+        (lambda t, h: t.update({"tib.output_scale": np.ones(1)}), "must hold float32 numbers; found float64"),
+        (lambda t, h: t.update({"tib.output_scale": np.zeros(1, np.float32)}), "'tib.output_scale' must be positive"),
         (
             lambda t, h: _set(h, "condition", "One-Half"),
             "unknown condition 'One-Half'; allowed: One-Quarter, One-Entire",
         ),
-        (lambda t, h: _set(h, "format_version", FORMAT_VERSION + 1), "format version 3.*Update the package"),
+        (lambda t, h: _set(h, "format_version", FORMAT_VERSION + 1), "format version 4.*Update the package"),
         (lambda t, h: h.pop("format_version"), "does not say its format_version"),
         (lambda t, h: _set(h, "samples", 0), "'samples' must be"),
-        (lambda t, h: _set(h, "networks", []), "list no networks"),
-        (lambda t, h: _set(h, "networks", 0, "inputs", ["soleus"]), "must be different names like 'ipsi:soleus'"),
-        (lambda t, h: _set(h, "networks", 0, "inputs", ["ipsi:a", "ipsi:b"]), "has one input muscle; 'soleus' has 2"),
-        (lambda t, h: _set(h, "networks", 0, "hidden", -1), "'hidden' of 'soleus'"),
-        (lambda t, h: _set(h, "networks", 0, "score", "sum"), "must be dot or general; found 'sum'"),
-        (lambda t, h: _set(h, "networks", 1, "target", "soleus"), "two networks for 'soleus'"),
-        (lambda t, h: _set(h, "networks", 1, "target", "a/b"), "standard name; found 'a/b'"),
+        (lambda t, h: _set(h, "parts", []), "list no parts"),
+        (lambda t, h: _set(h, "parts", 0, "inputs", ["soleus"]), "must be different names like 'ipsi:soleus'"),
+        (lambda t, h: _set(h, "parts", 0, "inputs", ["ipsi:a", "ipsi:b"]), "has one input muscle; 'soleus' has 2"),
+        (lambda t, h: _set(h, "parts", 0, "hidden", -1), "'hidden' of 'soleus'"),
+        (lambda t, h: _set(h, "parts", 0, "score", "sum"), "must be dot or general; found 'sum'"),
+        (lambda t, h: _set(h, "parts", 1, "target", "soleus"), "'soleus' stands twice"),
+        (lambda t, h: _set(h, "parts", 1, "target", "a/b"), "standard name; found 'a/b'"),
         (lambda t, h: h.pop("data"), "the section 'data' is missing"),
         (lambda t, h: h["data"].pop("licence"), "'licence' is missing from the section 'data'"),
+        (lambda t, h: h.pop("method"), "'method' must name the method that the bundle holds; found None"),
+        (lambda t, h: _set(h, "parts", 0, "linear", 1), "'linear' of 'soleus' must be true or false; found 1"),
     ],
 )
 def test_wrong_contents(tmp_path, change, message):
     path = damaged(tmp_path, change)
     with pytest.raises(BundleError, match=message) as caught:
-        Bundle.load(path)
+        read_all(path)
     assert os.fspath(path) in str(caught.value)
 
 
@@ -201,12 +239,12 @@ GOOD_ROW = {"subjects": 3, "E_opensim": 0.3, "E_refined": 0.2, "E_mean": 0.2, "E
 def test_what_is_shown_to_the_user_is_checked(section, key, value, message):
     bundle = make_bundle()
     metadata = json.loads(json.dumps({name: bundle.metadata[name] for name in SECTIONS}))
-    networks = {target: bundle.network(target) for target in bundle.targets}
+    parts = {target: bundle.part(target) for target in bundle.targets}
     metadata["validation"]["leave_one_subject_out"] = {"soleus": GOOD_ROW, "ALL": GOOD_ROW}
-    Bundle(bundle.condition, networks, metadata)
+    Bundle(STDR_NET, bundle.view, parts, metadata)
     metadata[section][key] = value
     with pytest.raises(BundleError, match=re.escape(message)):
-        Bundle(bundle.condition, networks, metadata)
+        Bundle(STDR_NET, bundle.view, parts, metadata)
 
 
 def test_all_faults_at_once(tmp_path):
@@ -238,7 +276,7 @@ def test_truncated_anywhere(tmp_path):
         with pytest.raises(BundleError, match="truncated, damaged or of another kind"):
             Bundle.load(path)
     path.write_bytes(content + b"x")
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match="truncated, damaged or of another kind"):
         Bundle.load(path)
 
 
@@ -248,9 +286,12 @@ def test_other_files(tmp_path):
     with pytest.raises(BundleError, match="of another kind"):
         Bundle.load(path)
     save_file({"a": np.zeros(3)}, path)
-    with pytest.raises(BundleError, match="not a network bundle"):
+    with pytest.raises(BundleError, match="not a bundle"):
         Bundle.load(path)
     save_file({"a": np.zeros(3)}, path, metadata={METADATA_KEY: "{"})
+    with pytest.raises(BundleError, match="not valid JSON"):
+        Bundle.load(path)
+    save_file({"a": np.zeros(3)}, path, metadata={METADATA_KEY: "[" * 100_000})
     with pytest.raises(BundleError, match="not valid JSON"):
         Bundle.load(path)
     save_file({"a": np.zeros(3)}, path, metadata={METADATA_KEY: "[]"})
@@ -258,7 +299,7 @@ def test_other_files(tmp_path):
         Bundle.load(path)
     with pytest.raises(BundleError, match="found a folder"):
         Bundle.load(tmp_path)
-    with pytest.raises(BundleError, match="no such network bundle"):
+    with pytest.raises(BundleError, match="no such bundle"):
         Bundle.load(tmp_path / "none.safetensors")
 
 
@@ -273,7 +314,7 @@ def test_shipped_names(tmp_path, monkeypatch):
 def test_wrong_use():
     bundle = make_bundle()
     with pytest.raises(
-        BundleError, match=r"no network for the muscle 'solaeus'. Did you mean 'soleus'\? .*soleus, tib"
+        BundleError, match=r"no estimator for the muscle 'solaeus'. Did you mean 'soleus'\? .*soleus, tib"
     ):
         bundle.refine("solaeus", np.zeros((1, 20, 1)))
     with pytest.raises(BundleError, match=r"shape \(cycles, 20 samples, 1 muscles\); found \(1, 21, 1\)"):
@@ -297,3 +338,236 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         make_bundle("One-Quarter").save(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+# --- format 3 ---------------------------------------------------------------------------------------------------------
+
+
+def learned(key, condition, tmp_path):
+    """A method fitted to a few made-up cycles, through a file and back, with what it was fitted to."""
+    random = np.random.default_rng(3)
+    view = CycleView(condition)
+    own = random.random((6, view.cycle_samples))
+    other = random.random(own.shape)
+    names = ("ipsi:soleus", "contra:soleus")
+    if condition == "All-Entire":
+        view = replace(view, input_muscles=names)
+    samples = make_samples(
+        dict(zip(names, (own, other), strict=True)),
+        {"soleus": random.random(own.shape)},
+        ["a", "a", "b", "b", "c", "c"],
+    )
+    method = find_method(key)
+    plan = method.plan(samples, "soleus", view, method.options(), Run(), None)
+    fitted = plan.finish(None)
+    path = tmp_path / f"{key}.safetensors"
+    Bundle(method, view, {"soleus": fitted}, METADATA).save(path)
+    x = random.random((5, view.cycle_samples, len(fitted.inputs)))
+    return fitted, Bundle.load(path), x
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("key", ["mean", "shift", "ridge", "opensim"])
+def test_every_method_comes_back(tmp_path, key, condition):
+    fitted, read, x = learned(key, condition, tmp_path)
+    assert read.method is find_method(key)
+    assert read.metadata["method"] == key
+    assert read.inputs("soleus") == fitted.inputs
+    found, expected = read.predict("soleus", x), fitted.predict({"activation": x})
+    assert found.values.tobytes() == expected.values.tobytes()
+    assert found.attention is None
+    assert read.attention_steps("soleus") == ()
+    assert read.part("soleus").chosen == fitted.chosen
+    before = read.path.read_bytes()
+    read.save(read.path)
+    assert read.path.read_bytes() == before
+
+
+def test_numbers_of_baselines_are_checked(tmp_path):
+    for key, change, message in (
+        ("shift", {"lag": 0.7}, "'lag' of 'soleus' must be a number from -0.5 to 0.5; found 0.7"),
+        ("shift", {"lag": None}, "'lag' of 'soleus' must be a number from -0.5 to 0.5; found None"),
+        ("shift", {"lag": True}, "found True"),
+        ("ridge", {"penalty": -1.0}, "'penalty' of 'soleus' must be a number from 0 to inf; found -1"),
+    ):
+        _, read, _ = learned(key, "One-Entire", tmp_path)
+        header = json.loads(json.dumps(read.metadata))
+        header["parts"][0] |= change
+        text = json.dumps(header)
+        texts = {METADATA_KEY: text, CHECKSUM_KEY: hashlib.sha256(text.encode()).hexdigest()}
+        read.path.write_bytes(bundle_module._save(load_file(read.path), texts))
+        with pytest.raises(BundleError, match=re.escape(message)):
+            read_all(read.path)
+
+
+def test_the_checksums_are_as_described(tmp_path):
+    path = tmp_path / "net.safetensors"
+    made = make_bundle()
+    made.save(path)
+    for entry in made.metadata["parts"]:
+        assert entry["sha256"] == checksum(made.part(entry["target"]).arrays())
+
+
+def flipped(content, place, bit=0):
+    changed = bytearray(content)
+    changed[place] ^= 1 << bit
+    return bytes(changed)
+
+
+def test_a_flipped_bit_in_the_header_is_refused(tmp_path):
+    """Any bit of safetensors' header, which holds our text and its checksum."""
+    path = tmp_path / "net.safetensors"
+    make_bundle().save(path)
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    random = np.random.default_rng(0)
+    for place in range(int(random.integers(11)), 8 + size, 11):
+        path.write_bytes(flipped(content, place, int(random.integers(8))))
+        with pytest.raises(BundleError):
+            read_all(path)
+
+
+def test_a_flipped_bit_in_any_array_is_refused(tmp_path):
+    path = tmp_path / "net.safetensors"
+    make_bundle().save(path)
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    places = json.loads(content[8 : 8 + size])
+    for name, about in places.items():
+        if name == "__metadata__":
+            continue
+        for place in about["data_offsets"][0], about["data_offsets"][1] - 1:
+            path.write_bytes(flipped(content, 8 + size + place))
+            bundle = Bundle.load(path)
+            target, other = name.partition(".")[0], {"soleus": "tib", "tib": "soleus"}[name.partition(".")[0]]
+            bundle.part(other)
+            with pytest.raises(BundleError, match=f"damaged: the arrays of '{target}' do not fit their checksum"):
+                bundle.part(target)
+
+
+def test_missing_checksums_are_refused(tmp_path):
+    path = damaged(tmp_path, lambda t, h: h["parts"][1].pop("sha256"), sign=False)
+    with pytest.raises(BundleError, match="no checksum for the arrays of tib"):
+        Bundle.load(path)
+    text = json.dumps(make_bundle().metadata)
+    save_file(load_file(path), path, metadata={METADATA_KEY: text})
+    with pytest.raises(BundleError, match="damaged: its metadata do not fit their checksum"):
+        Bundle.load(path)
+
+
+def test_types_that_numpy_lacks(tmp_path):
+    """Tensors of types that only PyTorch knows are an error of ours."""
+    path = tmp_path / "net.safetensors"
+    make_bundle().save(path)
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    about = header["tib.output_scale"]
+    assert about["dtype"] == "F32"
+    about |= {"dtype": "BF16", "shape": [2]}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+    with pytest.raises(BundleError, match="the arrays of 'tib' cannot be read"):
+        read_all(path)
+
+
+def test_a_method_that_is_not_installed_is_named(tmp_path):
+    path = damaged(tmp_path, lambda t, h: _set(h, "method", "kernel_ridge"))
+    with pytest.raises(
+        BundleError, match=r"cannot be used\. There is no method 'kernel_ridge'\..*entry points"
+    ) as caught:
+        Bundle.load(path)
+    assert os.fspath(path) in str(caught.value)
+
+
+# --- older formats ----------------------------------------------------------------------------------------------------
+
+
+def write_old(path, condition, networks, version):
+    """Lay a file out as versions 1 and 2 of the format were."""
+    entries, tensors = [], {}
+    for target, network in networks.items():
+        entry = {"target": target, "inputs": list(network.inputs), "hidden": network.hidden, "score": network.score}
+        arrays = {**network.weights}
+        for name in ("input_offset", "input_scale", "output_offset", "output_scale"):
+            arrays[name] = getattr(network, name)
+        if network.linear is not None:
+            entry["linear"] = True
+            arrays |= {"linear.activation": network.linear.activation, "linear.shape": network.linear.shape}
+        entries.append(entry)
+        tensors |= {f"{target}.{name}": array for name, array in arrays.items()}
+    header = {**METADATA, "format_version": version, "condition": condition, "samples": 20, "networks": entries}
+    save_file(tensors, path, metadata={METADATA_KEY: json.dumps(header)})
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_older_formats_are_read(tmp_path, version, condition):
+    inputs = ("ipsi:soleus", "contra:soleus") if condition == "All-Entire" else ("ipsi:soleus",)
+    network = make_network(condition, inputs)
+    if version == 2:
+        random = np.random.default_rng(4)
+        activation = random.normal(0, 0.05, (len(inputs), 20, 20)).astype(np.float32)
+        shape = random.normal(0, 0.05, (20, 20)).astype(np.float32)
+        network = replace(network, linear=LinearPart(activation, shape, 0))
+    path = tmp_path / "old.safetensors"
+    write_old(path, condition, {"soleus": network}, version)
+    read = Bundle.load(path)
+    assert read.method is STDR_NET
+    assert read.metadata["format_version"] == FORMAT_VERSION
+    x = np.random.default_rng(5).random((3, read.cycle_samples, len(inputs)))
+    found, expected = read.predict("soleus", x), network.predict({"activation": x})
+    assert found.values.tobytes() == expected.values.tobytes()
+    assert found.attention.tobytes() == expected.attention.tobytes()
+    # Saved again it is of the present format, with checksums.
+    read.save(path)
+    again = Bundle.load(path)
+    assert all(entry["sha256"] for entry in json.loads(json.dumps(again.metadata))["parts"])
+    assert again.predict("soleus", x).values.tobytes() == expected.values.tobytes()
+
+
+def test_older_formats_are_checked_as_before(tmp_path):
+    path = tmp_path / "old.safetensors"
+    network = make_network("One-Entire", ("ipsi:soleus",))
+    write_old(path, "One-Entire", {"soleus": network}, 1)
+    tensors = load_file(path)
+    header = {**METADATA, "format_version": 1, "condition": "One-Entire", "samples": 20, "networks": []}
+    save_file(tensors, path, metadata={METADATA_KEY: json.dumps(header)})
+    with pytest.raises(BundleError, match="list no parts"):
+        Bundle.load(path)
+    broken = replace(network, weights={**network.weights, "output.weight": np.zeros((1, 6), np.float64)})
+    write_old(path, "One-Entire", {"soleus": broken}, 1)
+    with pytest.raises(BundleError, match=r"'soleus.output.weight' must hold float32 numbers"):
+        read_all(path)
+
+
+#: What the bundle ``gait`` of version 0.1.0 (format 2) made of a made-up cycle: at every fourth sample for the soleus,
+#: and the sum over the samples of three cycles for every muscle.
+GAIT_SOLEUS = [0.18242661532831, 0.5983261692035166, 0.27047136288509577, 0.0, 0.0]
+GAIT_SUMS = {
+    "soleus": 17.02924245499632,
+    "gasmed": 14.898715929351619,
+    "gaslat": 19.744637266393987,
+    "tib": 21.310149180433026,
+    "rect": 23.358909062377162,
+    "vaslat": 15.727654715673484,
+    "vasmed": 16.90859947701664,
+    "bi": 19.126240991399403,
+    "sem": 21.160142671581077,
+    "semit": 20.674214980409268,
+    "glmed1": 18.26593923412508,
+    "glmed2": 18.247029853801564,
+    "glmed3": 19.254048470217604,
+}
+
+
+def test_the_shipped_bundle_says_what_it_always_said():
+    bundle = Bundle.load("gait")
+    assert bundle.metadata["format_version"] == FORMAT_VERSION
+    phase = np.linspace(0, 1, 20)
+    cycles = [0.05 + 0.9 * (0.5 + 0.5 * np.sin(2 * np.pi * (phase + start))) ** 2 for start in (0.0, 0.3, 0.7)]
+    x = np.stack(cycles)[:, :, None]
+    np.testing.assert_allclose(bundle.predict("soleus", x).values[0, ::4], GAIT_SOLEUS, atol=1e-6)
+    assert bundle.targets == tuple(GAIT_SUMS)
+    for target, expected in GAIT_SUMS.items():
+        assert bundle.predict(target, x).values.sum() == pytest.approx(expected, abs=1e-4)

@@ -14,15 +14,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from opensim_nem2e.methods.stdr.presets import PRESETS
+from opensim_nem2e.tools.training_properties import recipe_of, select_trials, settings_in_use
 
 from opensim_nem2e.errors import BundleError, ManifestError, SetupError, TrainingError
 from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.methods.stdr.calibrate import FINE_TUNING
-from opensim_nem2e.methods.stdr.presets import PRESETS
 from opensim_nem2e.options import layout_of
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
 from opensim_nem2e.tools.training_options import TrainingOptions
-from opensim_nem2e.tools.training_properties import recipe_of, select_trials, settings_in_use
 from opensim_nem2e.training.task import TrainingSettings
 
 SUBJECTS = ("anna", "ben", "carl")
@@ -109,6 +109,7 @@ def test_from_setup_to_bundle(tmp_path, lab, condition):
     assert {path.name for path in results.iterdir()} == {
         "net.safetensors",
         "net_history",
+        "net.log",
         "net_effective_setup.xml",
         "net_training_history.csv",
         "net_validation.csv",
@@ -299,7 +300,11 @@ def test_calibration_to_a_person(tmp_path, lab, bundle_of_two, condition, caplog
     setup = write_setup(tmp_path, lab, name="carl", subjects="carl", muscles="soleus gasmed", **own)
     assert STDRTrainTool(setup).run()
     results = tmp_path / "results"
-    assert {path.name for path in results.iterdir()} == {"carl.safetensors", "carl_effective_setup.xml"}
+    assert {path.name for path in results.iterdir()} == {
+        "carl.log",
+        "carl.safetensors",
+        "carl_effective_setup.xml",
+    }
     bundle = Bundle.load(results / "carl.safetensors")
     assert (bundle.condition, bundle.targets) == (condition, ("soleus", "gasmed"))
     assert bundle.inputs("gasmed") == initial.inputs("gasmed")

@@ -338,7 +338,6 @@ def test_run_returns_true_and_stays_in_the_working_directory(tmp_path, monkeypat
     assert caplog.messages == [
         "Running tool WalkTool.",
         "opensim_nem2e 0.1.0, WalkTool without a name.",
-        f"Writing '{tmp_path}/sub/WalkTool_effective_setup.xml'.",
         f"Results are in '{tmp_path}/sub'.",
     ]
     assert tool._seen == Path.cwd() == tmp_path

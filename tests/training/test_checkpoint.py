@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_module import stdr_task, toy_task
 
+from opensim_nem2e.training import checkpoint
 from opensim_nem2e.training.checkpoint import DamagedFileError, NetworkFolder, read_checked, write_checked
-from opensim_nem2e.training.resumable import TrainingStopped, train_folder
-from opensim_nem2e.training.task import Task, TrainingSettings
-from opensim_nem2e.training.trainer import train_task
+from opensim_nem2e.training.task import Task
+from opensim_nem2e.training.trainer import TrainingStopped, train_folder, train_task
 
 
 def task_of(variant="temporal", held=True, everything=False, **settings):
@@ -25,9 +27,9 @@ def task_of(variant="temporal", held=True, everything=False, **settings):
     y = random.random((10, 20), dtype=np.float32)
     # Batches of 4 out of 10: the last step of an epoch is a small one. All random draws are in use.
     values = {"hidden": 8, "epochs": 6, "batch_size": 4, "teacher_forcing": 0.5, "seed": 3, "gradient_clip": 1.0}
-    chosen = TrainingSettings(**{**values, "weight_decay": 0.01, **settings})
     more = (np.concatenate([x, x[:3]]), np.concatenate([y, y[:3]])) if everything else None
-    return Task(variant, chosen, x, y, (x[:3] * 0.9, y[:3]) if held else None, more)
+    parts = (x[:3] * 0.9, y[:3]) if held else None, more
+    return stdr_task(variant, x, y, *parts, **{**values, "weight_decay": 0.01, **settings})
 
 
 def undisturbed(task):
@@ -67,8 +69,10 @@ class StopAfter:
         task_of(patience=2, epochs=12),
         task_of(patience=2, epochs=4, everything=True),
         task_of("spatial", teacher_forcing=1.0, batch_size=1, score="dot"),
+        toy_task(epochs=6, decoupled_weight_decay=True),
+        toy_task(patience=1, everything=True, epochs=6),
     ],
-    ids=["validation", "plain", "early stop", "early stop, then all", "spatial"],
+    ids=["validation", "plain", "early stop", "early stop, then all", "spatial", "toy", "toy, early stop, then all"],
 )
 @pytest.mark.parametrize("pause", [1, 4])
 def test_left_and_taken_up_again(tmp_path, task, pause):
@@ -96,14 +100,19 @@ def test_left_and_taken_up_again(tmp_path, task, pause):
 TRAIN = """
 import os, signal, sys
 from opensim_nem2e.training.checkpoint import NetworkFolder
-from opensim_nem2e.training.resumable import train_folder
+from opensim_nem2e.training.trainer import train_folder
+sys.path.insert(0, {tests!r})
 {extra}
 train_folder(NetworkFolder(sys.argv[1]), 0.0)
 """
 
 
+#: Where the module of the toy lies.
+TESTS = os.fspath(Path(__file__).resolve().parent.parent)
+
+
 def start(folder, extra=""):
-    return subprocess.Popen([sys.executable, "-c", TRAIN.format(extra=extra), os.fspath(folder.path)])
+    return subprocess.Popen([sys.executable, "-c", TRAIN.format(extra=extra, tests=TESTS), os.fspath(folder.path)])
 
 
 #: The process kills itself at the n-th checkpoint: half of the file written; all of it, but not yet under its name;
@@ -176,9 +185,9 @@ def test_killed_while_writing(tmp_path, kind, file, n):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-def test_killed_at_any_moment(tmp_path):
+@pytest.mark.parametrize("task", [task_of(epochs=30), toy_task(epochs=60)], ids=["STDR-Net", "toy"])
+def test_killed_at_any_moment(tmp_path, task):
     """Killed again and again at moments nobody chose, mostly in the middle of a checkpoint."""
-    task = task_of(epochs=30)
     folder = folder_of(tmp_path, task)
     random = np.random.default_rng()
     kills = 0
@@ -254,9 +263,10 @@ def test_a_folder_belongs_to_its_data_and_settings(tmp_path):
     other = folder_of(tmp_path, task_of(epochs=7, seed=4))
     assert other.path != folder.path
     assert other.differences() == ["epochs 6, now 7; seed 3, now 4"]
-    y = task.y.copy()
+    y = task.data["y"].copy()
     y[0, 0] = np.nextafter(y[0, 0], 1)
-    assert NetworkFolder.of(tmp_path, "soleus", Task("temporal", task.settings, task.x, y, task.held)).path not in (
+    changed = Task(task.module, task.settings, {**task.data, "y": y}, task.held)
+    assert NetworkFolder.of(tmp_path, "soleus", changed).path not in (
         folder.path,
         other.path,
     )
@@ -294,7 +304,26 @@ def test_prepare_mends(tmp_path):
             folder.task()
         folder.prepare(task)
         assert folder.task().description() == task.description()
-    assert json.loads((folder.path / "setup.json").read_text())["hidden"] == 8
+    assert json.loads((folder.path / "setup.json").read_text())["arguments"]["hidden"] == 8
+
+
+def test_a_task_is_read_as_it_was(tmp_path):
+    """Types, constants and first weights; float64 becomes float32 before anything hangs on it."""
+    first = {name: value for name, value in train_task(toy_task(epochs=1)).weights.items() if name != "seen"}
+    made = toy_task(everything=True)
+    task = Task(made.module, made.settings, made.data, made.held, made.everything, first, made.constants)
+    read = folder_of(tmp_path, task).task()
+    assert (read.module, read.settings) == (task.module, task.settings)
+    assert {name: array.dtype.name for name, array in read.data.items()} == {"x": "float32", "weight": "int64"}
+    assert set(read.arrays()) == set(task.arrays())
+    assert {name.split(".")[0] for name in read.arrays()} == {"data", "held", "everything", "initial", "constants"}
+    for name, array in task.arrays().items():
+        assert (array.dtype, array.tobytes()) == (read.arrays()[name].dtype, read.arrays()[name].tobytes())
+
+
+def test_changed_arguments_of_the_module_are_named(tmp_path):
+    folder_of(tmp_path, toy_task(hidden=6, dropout=0.3))
+    assert folder_of(tmp_path, toy_task(hidden=7, dropout=0.3)).differences() == ["hidden 6, now 7"]
 
 
 def test_a_full_disk_does_not_stop_training(tmp_path, monkeypatch):
@@ -309,6 +338,24 @@ def test_a_full_disk_does_not_stop_training(tmp_path, monkeypatch):
     assert_same(train_folder(folder, 0.0, note=notes.append), undisturbed(task))
     assert len(notes) == 1
     assert "No space left on device" in notes[0]
+
+
+def test_without_locks_training_goes_on(tmp_path, monkeypatch):
+    """On a file system without locks nobody can say who is at work; nothing is removed, and nothing waits."""
+
+    def no_locks(descriptor, *, blocking):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(checkpoint, "lock_descriptor", no_locks)
+    task = task_of(epochs=1)
+    folder = folder_of(tmp_path / "store", task)
+    assert_same(train_folder(folder, 0.0), undisturbed(task))
+    mine, other = (checkpoint.CheckpointStore(tmp_path / "store") for _ in range(2))
+    mine.enter()
+    other.enter()
+    assert mine.tidy([folder]) == ([], False)
+    assert folder.path.exists()
+    other.leave()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")

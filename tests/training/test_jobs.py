@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_module import stdr_task
 
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.training.jobs import Job, Pool, default_jobs, memory_of
-from opensim_nem2e.training.task import Task, TrainingSettings
-from opensim_nem2e.training.trainer import train
+from opensim_nem2e.training.task import Task
+from opensim_nem2e.training.trainer import train_task
 from opensim_nem2e.workers import available_processors
 
 
@@ -49,7 +50,7 @@ def make_task(k=0, **settings):
     random = np.random.default_rng(k)
     values = {"hidden": 8, "epochs": 4, "batch_size": 3, "teacher_forcing": 0.5, "seed": k, **settings}
     x, y = random.random((6, 20, 1), dtype=np.float32), random.random((6, 20), dtype=np.float32)
-    return Task("temporal", TrainingSettings(**values), x, y, (x[:2], y[:2]))
+    return stdr_task("temporal", x, y, (x[:2], y[:2]), **values)
 
 
 def jobs_of(tasks):
@@ -64,7 +65,7 @@ def bits(trained):
 
 
 def train_here(task):
-    return train(task.variant, task.x, task.y, task.settings, validation=task.held)
+    return train_task(task)
 
 
 def is_alive(pid):
@@ -153,7 +154,7 @@ def test_a_process_that_dies_twice_is_an_error_and_the_others_are_trained(tmp_pa
 
 def test_divergence_ends_the_run_and_keeps_the_others(tmp_path):
     bad = make_task(1)
-    bad = Task("temporal", bad.settings, bad.x, bad.y * np.float32(1e30), None)
+    bad = Task(bad.module, bad.settings, {**bad.data, "y": bad.data["y"] * np.float32(1e30)})
     jobs, found = jobs_of([make_task(0), bad])
     with pytest.raises(TrainingError, match=r"The network of n1 could not be trained: .*Lower the learning rate"):
         Pool(tmp_path, 1, 1, 60.0).run(jobs, Watcher())
@@ -203,9 +204,9 @@ def test_what_another_run_needs_is_not_removed(tmp_path, caplog):
     store = tmp_path / "store"
     code = f"""
 import sys
-sys.path.insert(0, {os.fspath(Path(__file__).parent)!r})
+sys.path[:0] = {[os.fspath(Path(__file__).parent), os.fspath(Path(__file__).parents[1])]!r}
 from pathlib import Path
-from test_pool import Pool, Watcher, jobs_of, make_task
+from test_jobs import Pool, Watcher, jobs_of, make_task
 tasks = [make_task(0), make_task(1, epochs=10**6)]
 def show(name, rows):
     if name == "n1":
@@ -300,8 +301,8 @@ def test_a_starting_process_that_is_killed_leaves_no_orphans(tmp_path):
     script.write_text(
         textwrap.dedent(f"""
         import sys
-        sys.path.insert(0, {os.fspath(Path(__file__).parent)!r})
-        from test_pool import Pool, Watcher, jobs_of, make_task
+        sys.path[:0] = {[os.fspath(Path(__file__).parent), os.fspath(Path(__file__).parents[1])]!r}
+        from test_jobs import Pool, Watcher, jobs_of, make_task
         # No guard against being imported again: OpenSim's users write plain scripts.
         def show(name, rows):
             print(name, flush=True)
@@ -328,7 +329,7 @@ def test_together_as_on_a_graphics_card(tmp_path, monkeypatch):
 
     def on_the_cpu(self, jobs, watcher):
         for work in works(self, jobs, watcher):
-            work.argument["device"] = "cpu"
+            work.argument |= {"device": "cpu", "together": True}
             yield work
 
     monkeypatch.setattr(Pool, "_works", on_the_cpu)

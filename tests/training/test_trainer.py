@@ -5,13 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from toy_module import stdr_task, toy_task
 
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.methods.stdr.forward import run_free
 from opensim_nem2e.methods.stdr.net import STDRNet
-from opensim_nem2e.training.trainer import TrainingSettings, train
+from opensim_nem2e.training.task import ModuleSpec, Task
+from opensim_nem2e.training.trainer import train_task
 
-SMALL = TrainingSettings(hidden=12, epochs=4, batch_size=4, learning_rate=1e-2, seed=3)
+SMALL = {"hidden": 12, "epochs": 4, "batch_size": 4, "learning_rate": 1e-2, "seed": 3}
+
+
+def train(variant, x, y, settings, validation=None, on_epoch=None):
+    return train_task(stdr_task(variant, x, y, validation, **settings), on_epoch=on_epoch)
 
 
 def waves(count=10, samples=20, inputs=1, seed=0):
@@ -23,14 +29,14 @@ def waves(count=10, samples=20, inputs=1, seed=0):
 
 def obvious_loop(variant, x, y, settings):
     """Train as a first reading of the paper would: one window, one decoder step at a time, plain Adam."""
-    torch.manual_seed(settings.seed)
-    net = STDRNet(variant, x.shape[2], x.shape[1], settings.hidden, settings.score)
-    order = torch.Generator().manual_seed(settings.seed)
-    optimiser = torch.optim.Adam(net.parameters(), lr=settings.learning_rate)
+    torch.manual_seed(settings["seed"])
+    net = STDRNet(variant, x.shape[2], x.shape[1], settings["hidden"], "general")
+    order = torch.Generator().manual_seed(settings["seed"])
+    optimiser = torch.optim.Adam(net.parameters(), lr=settings["learning_rate"])
     inputs, targets = torch.from_numpy(x).float(), torch.from_numpy(y).float()
-    for _ in range(settings.epochs):
+    for _ in range(settings["epochs"]):
         for row in torch.randperm(len(x), generator=order):
-            torch.rand((), generator=order)  # the engine draws here whether to force
+            torch.rand((), generator=order)  # the engine draws here for the module
             sequence = inputs[row : row + 1]
             memory, state = net.encoder(sequence.transpose(1, 2) if variant == "spatial" else sequence)
             keys = memory if net.attention is None else net.attention(memory)
@@ -51,7 +57,7 @@ def obvious_loop(variant, x, y, settings):
 @pytest.mark.parametrize(("variant", "inputs"), [("temporal", 1), ("spatial", 5)])
 def test_equals_the_obvious_loop_over_50_steps(variant, inputs):
     x, y = waves(10, inputs=inputs)
-    settings = TrainingSettings(hidden=16, epochs=5, batch_size=1, learning_rate=1e-3, seed=1)
+    settings = {"hidden": 16, "epochs": 5, "batch_size": 1, "learning_rate": 1e-3, "seed": 1}
     expected = obvious_loop(variant, x, y, settings)
     trained = train(variant, x, y, settings)
     for name, value in expected.items():
@@ -61,7 +67,7 @@ def test_equals_the_obvious_loop_over_50_steps(variant, inputs):
 @pytest.mark.parametrize("teacher_forcing", [0.0, 0.5, 1.0])
 def test_same_seed_same_bits(teacher_forcing):
     x, y = waves()
-    settings = TrainingSettings(hidden=9, epochs=3, batch_size=4, teacher_forcing=teacher_forcing, seed=5)
+    settings = {"hidden": 9, "epochs": 3, "batch_size": 4, "teacher_forcing": teacher_forcing, "seed": 5}
     first = train("temporal", x, y, settings)
     torch.manual_seed(99)
     torch.rand(1000)  # what else goes on in the process does not matter
@@ -71,13 +77,13 @@ def test_same_seed_same_bits(teacher_forcing):
     for name, value in first.weights.items():
         assert value.tobytes() == second.weights[name].tobytes()
     assert first.history == second.history
-    other = train("temporal", x, y, TrainingSettings(**{**settings.__dict__, "seed": 6}))
+    other = train("temporal", x, y, {**settings, "seed": 6})
     assert any(value.tobytes() != other.weights[name].tobytes() for name, value in first.weights.items())
 
 
 def test_learns_a_time_shift():
     x, y = waves(24)
-    settings = TrainingSettings(hidden=24, epochs=150, batch_size=8, learning_rate=1e-2, teacher_forcing=0.5)
+    settings = {"hidden": 24, "epochs": 150, "batch_size": 8, "learning_rate": 1e-2, "teacher_forcing": 0.5}
     trained = train("temporal", x, y, settings)
     assert trained.history[-1].loss < 0.1 * trained.history[0].loss
     estimate, _ = run_free(trained.weights, x, "temporal")
@@ -89,7 +95,7 @@ def test_early_stopping_keeps_the_best():
     x, y = waves(6)
     held = waves(6, seed=1)
     # The held windows ask for something else, so that their loss soon rises.
-    settings = TrainingSettings(hidden=12, epochs=200, batch_size=2, learning_rate=1e-2, patience=5)
+    settings = {"hidden": 12, "epochs": 200, "batch_size": 2, "learning_rate": 1e-2, "patience": 5}
     trained = train("temporal", x, y, settings, validation=(held[0], 1 - held[1]))
     losses = [epoch.validation_loss for epoch in trained.history]
     assert len(losses) < 200
@@ -108,8 +114,9 @@ def test_settings_have_an_effect():
         {"score": "dot"},
         {"learning_rate": 1e-3},
         {"batch_size": 1},
+        {"weight_decay": 0.1, "decoupled_weight_decay": True},
     ):
-        other = train("temporal", x, y, TrainingSettings(**{**SMALL.__dict__, **change}))
+        other = train("temporal", x, y, {**SMALL, **change})
         assert other.history != plain.history, change
     assert "attention.weight" in plain.weights
 
@@ -134,8 +141,117 @@ def test_faults():
     with pytest.raises(TrainingError, match="at least one window"):
         train("temporal", x[:0], y[:0], SMALL)
     with pytest.raises(TrainingError, match=r"found \(10, 20, 1\) and \(10, 19\)"):
-        train("temporal", x, y[:, 1:], SMALL)
+        train("temporal", x, y[:, 1:], {**SMALL, "batch_size": 10})
     with pytest.raises(TrainingError, match="training data hold values that are not finite"):
         train("temporal", x * np.nan, y, SMALL)
     with pytest.raises(TrainingError, match="Lower the learning rate"):
         train("temporal", x, y * 1e30, SMALL)
+
+
+def test_of_data():
+    good = toy_task()
+    for part, change, words in (
+        ("data", {"weight": good.data["weight"][1:]}, r"same number of rows.*x \(10, 3\), weight \(9,\)"),
+        ("held", {"more": good.held["x"]}, "validation data must have the names of the training data, x, weight"),
+        ("data", {"x": good.data["x"].astype(str)}, "'x' must be numbers"),
+    ):
+        values = {name: getattr(good, name) for name in ("data", "held", "constants")}
+        with pytest.raises(TrainingError, match=words):
+            train_task(Task(good.module, good.settings, **{**values, part: {**values[part], **change}}))
+
+
+@pytest.mark.parametrize(
+    ("builder", "words"),
+    [
+        ("toy_module:Nothing", "'toy_module:Nothing' must be 'package.module:callable'.*no attribute 'Nothing'"),
+        ("no_such_module:A", "No module named"),
+        ("toy_module", "must be 'package.module:callable'"),
+        ("torch.nn:Identity", r"must build a torch.nn.Module that has loss_terms\(batch, draw\); found Identity"),
+    ],
+)
+def test_of_modules(builder, words):
+    task = toy_task()
+    with pytest.raises(TrainingError, match=words):
+        train_task(Task(ModuleSpec(builder), task.settings, task.data))
+
+
+def test_arguments_are_what_json_holds():
+    with pytest.raises(TrainingError, match="The arguments of 'a:b' must be texts"):
+        ModuleSpec("a:b", {"x": np.zeros(2)})
+    assert ModuleSpec("a:b", {"sizes": (1, 2)}) == ModuleSpec("a:b", {"sizes": [1, 2]})
+
+
+def test_first_weights_must_fit():
+    task = toy_task()
+    first = {name: value for name, value in train_task(task).weights.items() if name != "seen"}
+    again = Task(task.module, task.settings, task.data, task.held, initial=first, constants=task.constants)
+    assert train_task(again).history[0].loss < train_task(task).history[0].loss
+    wrong = Task(task.module, task.settings, task.data, initial={**first, "gain": np.ones(3)}, constants=task.constants)
+    with pytest.raises(TrainingError, match=r"gain \(2,\): \(3,\)"):
+        train_task(wrong)
+
+
+def toy_loop(task, decoupled):
+    """Train the toy as any PyTorch tutorial would."""
+    settings = task.settings
+    torch.manual_seed(settings.seed)
+    net = task.module.build(task.constants)
+    order = torch.Generator().manual_seed(settings.seed)
+    weights = [weight for name, weight in net.named_parameters() if name != "gain"]
+    optimiser = (torch.optim.AdamW if decoupled else torch.optim.Adam)(
+        [
+            {"params": [net.gain], "lr": 10 * settings.learning_rate, "weight_decay": 0.0},
+            {"params": weights, "lr": settings.learning_rate, "weight_decay": settings.weight_decay},
+        ]
+    )
+    data = {name: torch.from_numpy(values) for name, values in task.data.items()}
+    rows_done, sums, history = len(data["x"]), {}, []
+    for _ in range(settings.epochs):
+        sums = {"error": 0.0, "gain": 0.0}
+        for rows in torch.randperm(rows_done, generator=order).split(settings.batch_size):
+            terms = net.loss_terms({n: v[rows] for n, v in data.items()}, float(torch.rand((), generator=order)))
+            optimiser.zero_grad()
+            sum(terms.values()).backward()
+            optimiser.step()
+            for name, term in terms.items():
+                sums[name] += term.item() * len(rows) / rows_done
+        history.append(sums)
+    return {name: value.detach().numpy() for name, value in net.state_dict().items()}, history
+
+
+@pytest.mark.parametrize("decoupled", [False, True], ids=["Adam", "AdamW"])
+def test_any_module_groups_constants_and_terms(decoupled):
+    task = toy_task(dropout=0.0, decoupled_weight_decay=decoupled)
+    expected, history = toy_loop(task, decoupled)
+    trained = train_task(task)
+    assert set(trained.weights) == {"first.weight", "first.bias", "second.weight", "second.bias", "gain", "seen"}
+    for name, value in expected.items():
+        np.testing.assert_allclose(trained.weights[name], value, rtol=0, atol=1e-6, err_msg=name)
+    # The rows of five epochs; those that judge it do not count.
+    assert trained.weights["seen"] == 50
+    for epoch, terms in zip(trained.history, history, strict=True):
+        assert dict(epoch.terms) == pytest.approx(terms, rel=1e-5)
+        assert epoch.loss == pytest.approx(sum(terms.values()), rel=1e-5)
+        assert epoch.validation_loss > 0
+
+
+def test_groups_must_be_of_the_module(monkeypatch):
+    import toy_module
+
+    for groups, words in (
+        (lambda net: [{"params": [net.gain]}, {"params": [net.gain]}], "parameter of another group"),
+        (lambda net: [{"params": [torch.nn.Parameter(torch.ones(1))]}], "parameter of another group"),
+        (lambda net: [{"params": [net.gain], "lr": 3}], "found lr, params"),
+    ):
+        monkeypatch.setattr(toy_module.Toy, "parameter_groups", groups)
+        with pytest.raises(TrainingError, match=words):
+            train_task(toy_task())
+
+
+def test_loss_terms_must_be_scalars(monkeypatch):
+    import toy_module
+
+    for terms, words in (({}, "found nothing"), ({"a": torch.ones(2)}, r"found a \(2,\)")):
+        monkeypatch.setattr(toy_module.Toy, "loss_terms", lambda self, batch, draw, terms=terms: terms)
+        with pytest.raises(TrainingError, match=words):
+            train_task(toy_task())

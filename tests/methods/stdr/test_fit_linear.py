@@ -6,20 +6,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cycle_maker import make_samples
 from sklearn.linear_model import Ridge
 
-from opensim_nem2e.data.gait_cycles import TargetData
-from opensim_nem2e.evaluation.bundle_training import Study
-from opensim_nem2e.methods.bundle import Bundle, refine_cycles
+from opensim_nem2e.data.cycle_view import CONDITIONS, CycleView
+from opensim_nem2e.data.gait_cycles import MuscleCycles
+from opensim_nem2e.evaluation.bundle_training import BundleTraining
+from opensim_nem2e.methods.base import Run
+from opensim_nem2e.methods.bundle import Bundle
+from opensim_nem2e.methods.registry import find_method
 from opensim_nem2e.methods.stdr import fit_linear as linear
-from opensim_nem2e.methods.stdr.conditions import CONDITIONS, cycle_samples, split_cycle
 from opensim_nem2e.methods.stdr.fit_linear import fit_linear
 from opensim_nem2e.methods.stdr.linear_part import SHAPE_FLOOR, LinearPart, shape_of
-from opensim_nem2e.methods.stdr.method import Recipe, plan_target, train_target
-from opensim_nem2e.training.task import TrainingSettings
+from opensim_nem2e.methods.stdr.method import STDROptions, plan_network
+from opensim_nem2e.training.trainer import train_task
 
-SETTINGS = TrainingSettings(hidden=4, epochs=1, batch_size=8)
+OPTIONS = STDROptions(hidden_units=4, epochs=1, batch_size=8, learning_rate=0.001, network_output="correction")
 NAMES = ("soleus", "tib", "bi", "rect", "vaslat", "gasmed")
+
+
+def view_of(condition="One-Entire"):
+    inputs = tuple(f"ipsi:{name}" for name in NAMES) if condition == "All-Entire" else ()
+    return CycleView(condition, input_muscles=inputs)
 
 
 def bursts(n, random, cycles):
@@ -28,13 +36,13 @@ def bursts(n, random, cycles):
     return random.uniform(0.3, 0.9, (cycles, 1)) * np.exp(4 * (np.cos(2 * np.pi * (phase - centre)) - 1))
 
 
-def people(condition="One-Entire", subjects=5, cycles=6, lag=2, seed=0):
+def made(condition="One-Entire", subjects=5, cycles=6, lag=2, seed=0):
     """EMG that is every muscle's activation two samples later; in All-Entire a third of it is the next muscle's."""
     random = np.random.default_rng(seed)
-    n = cycle_samples(condition)
+    n = CycleView(condition).cycle_samples
     who = np.repeat([f"s{k}" for k in range(subjects)], cycles)
     activations = {name: bursts(n, random, len(who)) for name in NAMES}
-    sets = {}
+    emg = {}
     for k, name in enumerate(NAMES):
         own = activations[name]
         source = own
@@ -43,20 +51,24 @@ def people(condition="One-Entire", subjects=5, cycles=6, lag=2, seed=0):
         # The last sample of a cycle is the first of the next.
         y = np.roll(source[:, :-1], lag, axis=1)
         y = np.concatenate([y, y[:, :1]], axis=1) + random.normal(0, 0.01, own.shape)
-        inputs = tuple(f"ipsi:{other}" for other in (NAMES if condition == "All-Entire" else (name,)))
-        x = np.stack([activations[item[5:]] for item in inputs], axis=2)
-        sets[name] = TargetData(name, inputs, x, own, y, who, tuple(range(len(who))))
-    return sets
+        emg[name] = y
+    return make_samples({f"ipsi:{name}": curves for name, curves in activations.items()}, emg, who)
+
+
+def people(condition="One-Entire", **how):
+    """The same, muscle by muscle."""
+    samples = made(condition, **how)
+    return {name: MuscleCycles.of(samples, name, view_of(condition)) for name in NAMES}
 
 
 def error(fit, data, condition="One-Entire"):
-    x, y = split_cycle(data.x, condition, 20), split_cycle(data.y, condition, 20)
+    x, y = view_of(condition).split(data.x), view_of(condition).split(data.y)
     return float(np.sqrt(np.mean((fit.constant + fit.part.predict(x) - y) ** 2)))
 
 
 def test_finds_a_delay_for_people_it_has_not_seen():
     train, new = people(), people(seed=1)
-    fits = fit_linear(train, "One-Entire", 20)
+    fits = fit_linear(train, view_of("One-Entire"))
     for name, data in new.items():
         mean = np.sqrt(np.mean((train[name].y.mean(axis=0) - data.y) ** 2))
         assert error(fits[name], data) < 0.3 * mean
@@ -65,8 +77,8 @@ def test_finds_a_delay_for_people_it_has_not_seen():
 def test_muscles_share_the_delay():
     """With a muscle's own few cycles alone the delay is found less well than with those of the other muscles."""
     train, new = people(subjects=3, cycles=2), people(seed=1)
-    together = fit_linear(train, "One-Entire", 20)
-    alone = {name: fit_linear({name: data}, "One-Entire", 20)[name] for name, data in train.items()}
+    together = fit_linear(train, view_of("One-Entire"))
+    alone = {name: fit_linear({name: data}, view_of("One-Entire"))[name] for name, data in train.items()}
     ratio = [error(together[name], new[name]) / error(alone[name], new[name]) for name in NAMES]
     assert np.mean(ratio) < 0.9
     assert max(ratio) < 1
@@ -76,7 +88,7 @@ def test_other_muscles_count_where_they_are_inputs():
     sets = people("All-Entire", subjects=8, cycles=10)
     new = people("All-Entire", seed=1)
     own = {name: replace(data, inputs=(f"ipsi:{name}",), x=data.own[:, :, None]) for name, data in sets.items()}
-    fits, without = fit_linear(sets, "All-Entire", 20), fit_linear(own, "One-Entire", 20)
+    fits, without = fit_linear(sets, view_of("All-Entire")), fit_linear(own, view_of("One-Entire"))
     for name, data in new.items():
         alone = replace(data, inputs=(f"ipsi:{name}",), x=data.own[:, :, None])
         assert error(fits[name], data) < 0.8 * error(without[name], alone)
@@ -94,39 +106,39 @@ def test_ridge_is_scikit_learns():
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_cross_fitted_predictions_do_not_see_their_subject(condition, monkeypatch):
+def test_out_of_fold_predictions_do_not_see_their_subject(condition, monkeypatch):
     monkeypatch.setattr(linear, "FACTORS", (1.0,))
     sets = people(condition, subjects=3, cycles=3)
     rows = sets["tib"].subjects == "s1"
     changed = {name: replace(data, y=np.where(rows[:, None], 0.9, data.y)) for name, data in sets.items()}
-    before, after = (fit_linear(given, condition, 20) for given in (sets, changed))
-    windows = np.repeat(rows, len(before["tib"].cross_fitted) // len(rows))
+    before, after = (fit_linear(given, view_of(condition)) for given in (sets, changed))
+    windows = np.repeat(rows, len(before["tib"].out_of_fold) // len(rows))
     for name in NAMES:
-        np.testing.assert_array_equal(before[name].cross_fitted[windows], after[name].cross_fitted[windows])
-        assert np.abs(before[name].cross_fitted[~windows] - after[name].cross_fitted[~windows]).max() > 0.01
+        np.testing.assert_array_equal(before[name].out_of_fold[windows], after[name].out_of_fold[windows])
+        assert np.abs(before[name].out_of_fold[~windows] - after[name].out_of_fold[~windows]).max() > 0.01
 
 
 def test_penalty_grows_with_noise():
     sets = people(subjects=4, cycles=2)
     random = np.random.default_rng(1)
     noisy = {name: replace(data, y=random.random(data.y.shape)) for name, data in sets.items()}
-    clean, rough = (fit_linear(given, "One-Entire", 20)["tib"].factor for given in (sets, noisy))
+    clean, rough = (fit_linear(given, view_of("One-Entire"))["tib"].factor for given in (sets, noisy))
     assert clean < rough == max(linear.FACTORS)
 
 
 def test_one_subject_and_a_muscle_of_one_subject():
     sets = people(subjects=1)
-    fit = fit_linear(sets, "One-Entire", 20)["tib"]
+    fit = fit_linear(sets, view_of("One-Entire"))["tib"]
     assert fit.factor == 1
-    np.testing.assert_allclose(fit.cross_fitted, fit.constant + fit.part.predict(sets["tib"].x), atol=1e-12)
+    np.testing.assert_allclose(fit.out_of_fold, fit.constant + fit.part.predict(sets["tib"].x), atol=1e-12)
     sets = people(subjects=3)
     sets["tib"] = sets["tib"].leave_out(["s1", "s2"])[0]
-    fits = fit_linear(sets, "One-Entire", 20)
-    assert np.isfinite(fits["tib"].cross_fitted).all()
+    fits = fit_linear(sets, view_of("One-Entire"))
+    assert np.isfinite(fits["tib"].out_of_fold).all()
 
 
 def test_a_quarter_has_no_shape():
-    fit = fit_linear(people("One-Quarter", subjects=3), "One-Quarter", 20)["tib"]
+    fit = fit_linear(people("One-Quarter", subjects=3), view_of("One-Quarter"))["tib"]
     assert fit.part.activation.any()
     assert not fit.part.shape.any()
 
@@ -140,16 +152,17 @@ def test_shape_does_not_depend_on_strength():
 
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_network_is_linear_part_and_weighted_correction(condition, tmp_path):
-    sets = people(condition, subjects=3, cycles=3)
-    recipe = Recipe(condition, SETTINGS, output="correction", correction_weight=0.25)
-    fit = fit_linear(sets, condition, 20)["tib"]
-    plan = plan_target(sets["tib"], recipe, fit)
-    y = split_cycle(sets["tib"].y, condition, 20)
-    scale = (y - fit.cross_fitted).std()
-    np.testing.assert_allclose(plan.task.y, (y - fit.cross_fitted) / scale, atol=1e-5)
-    assert plan.output_scale[0] == pytest.approx(0.25 * scale)
+    samples, view = made(condition, subjects=3, cycles=3), view_of(condition)
+    method = find_method("stdr_net")
+    cycles = MuscleCycles.of(samples, "tib", view)
+    fit = fit_linear({name: MuscleCycles.of(samples, name, view) for name in NAMES}, view)["tib"]
+    plan = method.plan(samples, "tib", view, OPTIONS, Run())
+    y = view.split(cycles.y)
+    scale = (y - fit.out_of_fold).std()
+    np.testing.assert_allclose(plan.task.data["y"], (y - fit.out_of_fold) / scale, atol=1e-5)
     # Without its correction the network is the linear part, through a file and back.
-    network, _ = train_target(sets["tib"], recipe)
+    network = plan.finish(train_task(plan.task))
+    assert network.output_scale[0] == pytest.approx(0.25 * scale)
     silent = replace(network, weights={**network.weights, "output.weight": 0 * network.weights["output.weight"]})
     file = tmp_path / "one.safetensors"
     sections = {
@@ -160,14 +173,13 @@ def test_network_is_linear_part_and_weighted_correction(condition, tmp_path):
         "packages": {},
         "validation": {"method": "none"},
     }
-    Bundle(condition, {"tib": silent}, sections).save(file)
+    Bundle(method, view, {"tib": silent}, sections).save(file)
     bundle = Bundle.load(file)
-    assert bundle.metadata["format_version"] == 2
-    found = bundle.refine("tib", sets["tib"].x)[0]
-    np.testing.assert_array_equal(found, refine_cycles(silent, sets["tib"].x, condition, 20)[0])
-    windows = split_cycle(sets["tib"].x, condition, 20)
+    found = bundle.refine("tib", cycles.x)[0]
+    np.testing.assert_array_equal(found, silent.predict({"activation": cycles.x}).values)
+    windows = view.split(cycles.x)
     expected = np.maximum(silent.output_offset + silent.linear.predict(windows), 0)
-    np.testing.assert_allclose(split_cycle(found, condition, 20)[0, 1:-1], expected[0, 1:-1], atol=1e-6)
+    np.testing.assert_allclose(view.split(found)[0, 1:-1], expected[0, 1:-1], atol=1e-6)
     assert (found >= 0).all()
 
 
@@ -176,21 +188,42 @@ def test_no_own_input_leaves_shape_out():
     sets = {
         name: replace(data, inputs=("ipsi:med",), x=data.x[:, :, :1]) for name, data in people("All-Entire").items()
     }
-    fit = fit_linear(sets, "All-Entire", 20)["soleus"]
+    fit = fit_linear(sets, view_of("All-Entire"))["soleus"]
     assert fit.part.own is None
     assert not fit.part.shape.any()
 
 
-def test_a_study_fits_it_once_for_all_muscles():
+def test_a_bundle_training_fits_it_once_for_all_muscles(monkeypatch):
+    samples, view, method = made(subjects=3, cycles=3), view_of(), find_method("stdr_net")
     sets = people(subjects=3, cycles=3)
-    nobody = {name: data.select(np.zeros(len(data.y), bool)) for name, data in sets.items()}
-    study = Study(sets, nobody, Recipe("One-Entire", SETTINGS, output="correction"), leave_one_out=True)
+    whole = fit_linear(sets, view)
+    without = fit_linear({name: data.leave_out(["s1"])[0] for name, data in sets.items()}, view)
+    fits = []
+    monkeypatch.setattr(linear, "fit_linear", lambda given, how: fits.append(given) or fit_linear(given, how))
+    study = BundleTraining(method, OPTIONS, samples, view, NAMES, Run(), leave_one_out=True)
     study.check()
-    whole = fit_linear(sets, "One-Entire", 20)
-    without = fit_linear({name: data.leave_out(["s1"])[0] for name, data in sets.items()}, "One-Entire", 20)
-    np.testing.assert_array_equal(study._plan(sets["bi"]).linear.activation, whole["bi"].part.activation)
-    left = study._plan(sets["bi"].leave_out(["s1"])[0], "s1")
-    np.testing.assert_array_equal(left.linear.activation, without["bi"].part.activation)
+    assert len(fits) == 4  # of everyone, and without each of three
+    for left_out, expected in (("", whole), ("s1", without)):
+        part = study._plan("bi", left_out).evidence
+        base = view.split(sets["bi"].leave_out([left_out])[0].y) - expected["bi"].out_of_fold
+        np.testing.assert_allclose(part["EMG to train on"], base / base.std(), atol=1e-5)
+    for job in study.jobs:
+        if job.name in ("bi", "bi_without_s1"):
+            job.done(train_task(job.task()))
+    np.testing.assert_allclose(study.parts["bi"].linear.activation, whole["bi"].part.activation, atol=1e-6)
+
+
+def test_a_plan_without_the_shared_fit_makes_its_own():
+    samples, view, method = made(subjects=3, cycles=3), view_of(), find_method("stdr_net")
+    alone = method.plan(samples, "bi", view, OPTIONS, Run())
+    shared = method.plan(samples, "bi", view, OPTIONS, Run(), method.common(samples, view, OPTIONS))
+    for name, values in alone.evidence.items():
+        assert values.tobytes() == shared.evidence[name].tobytes()
+    # Nothing to correct, nothing fitted.
+    assert method.common(samples, view, replace(OPTIONS, network_output="deviation")) is None
+    fit = fit_linear(people(subjects=3, cycles=3), view)["bi"]
+    again = plan_network(MuscleCycles.of(samples, "bi", view), view, OPTIONS, Run(), fit)
+    np.testing.assert_allclose(again.task.data["y"], alone.task.data["y"], atol=1e-5)
 
 
 def test_scaled_part_predicts_in_proportion():

@@ -7,128 +7,182 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cycle_maker import make_samples, with_arrays
 
-from opensim_nem2e.data.gait_cycles import TargetData
+from opensim_nem2e.data.cycle_view import CycleView
+from opensim_nem2e.data.gait_cycles import MuscleCycles
 from opensim_nem2e.errors import TrainingError
-from opensim_nem2e.evaluation.bundle_training import Study
-from opensim_nem2e.methods.baselines import mean_profile, ridge
-from opensim_nem2e.methods.stdr.conditions import cycle_samples
-from opensim_nem2e.methods.stdr.method import (
-    Recipe,
-    SubjectErrors,
-    estimate,
-    plan_target,
-    subject_errors,
-    summarise,
-    train_target,
-)
+from opensim_nem2e.evaluation.bundle_training import BundleTraining, SubjectErrors, subject_errors, summarise
+from opensim_nem2e.methods.base import Run
+from opensim_nem2e.methods.baselines import RidgePath, mean_profile
+from opensim_nem2e.methods.registry import find_method
+from opensim_nem2e.methods.stdr.options import STDROptions
 from opensim_nem2e.signals.compare import cycle_errors
-from opensim_nem2e.training.trainer import TrainingSettings, train
+from opensim_nem2e.training.trainer import train_task
 
-SETTINGS = TrainingSettings(hidden=8, epochs=2, batch_size=4, learning_rate=1e-2)
+METHOD = find_method("stdr_net")
+OPTIONS = STDROptions(
+    hidden_units=8, epochs=2, batch_size=4, learning_rate=1e-2, network_output="emg", correction_weight=1.0
+)
+
+
+def view_of(condition="One-Entire"):
+    return CycleView(condition, input_muscles=("ipsi:soleus", "ipsi:tib") if condition == "All-Entire" else ())
 
 
 def made(condition="One-Entire", subjects=3, cycles=4, seed=0):
     random = np.random.default_rng(seed)
-    n = cycle_samples(condition)
-    phase = np.linspace(0, 1, n)
+    phase = np.linspace(0, 1, CycleView(condition).cycle_samples)
     who = np.repeat([f"s{k}" for k in range(subjects)], cycles)
     own = 0.5 + 0.4 * np.sin(2 * np.pi * (phase + random.random((len(who), 1)) * 0.2))
-    inputs = ("ipsi:soleus", "ipsi:tib") if condition == "All-Entire" else ("ipsi:soleus",)
-    x = np.stack([own, own[:, ::-1]], axis=2)[:, :, : len(inputs)]
     y = np.clip(np.roll(own, 3, axis=1) + random.normal(0, 0.02, own.shape), 0, 1)
-    return TargetData("soleus", inputs, x, own, y, who, tuple(range(len(who))))
+    return make_samples({"ipsi:soleus": own, "ipsi:tib": own[:, ::-1]}, {"soleus": y}, who)
+
+
+def cycles_of(samples, condition="One-Entire"):
+    return MuscleCycles.of(samples, "soleus", view_of(condition))
+
+
+def plan_of(samples, options=OPTIONS, condition="One-Entire"):
+    return METHOD.plan(samples, "soleus", view_of(condition), options, Run())
+
+
+def train_network(samples, options=OPTIONS, condition="One-Entire"):
+    plan = plan_of(samples, options, condition)
+    trained = train_task(plan.task)
+    return plan.finish(trained), trained
+
+
+def estimate(network, samples):
+    return network.predict({"activation": samples.select_channels("activation", network.inputs)}).values
+
+
+def beside(samples, condition="One-Entire"):
+    methods = {key: find_method(key) for key in ("mean", "ridge")}
+    return {
+        key: method.plan(samples, "soleus", view_of(condition), method.options(), Run()).finish(None)
+        for key, method in methods.items()
+    }
 
 
 @pytest.mark.parametrize("condition", ["One-Quarter", "One-Entire", "All-Entire"])
 @pytest.mark.parametrize("output", ["emg", "deviation"])
 def test_trains_every_condition(condition, output):
     data = made(condition)
-    recipe = Recipe(condition, SETTINGS, output=output)
-    network, trained = train_target(data, recipe)
-    assert network.inputs == data.inputs
+    network, trained = train_network(data, replace(OPTIONS, network_output=output), condition)
+    assert network.inputs == cycles_of(data, condition).inputs
     assert len(trained.history) == 2
-    y = estimate(network, data, recipe)
-    assert y.shape == data.y.shape
+    assert METHOD.weight_count(len(network.inputs), view_of(condition), OPTIONS) == sum(
+        value.size for value in network.weights.values()
+    )
+    y = estimate(network, data)
+    assert y.shape == cycles_of(data, condition).y.shape
     if output == "deviation" and condition != "One-Quarter":
         # Barely trained, it already gives the mean cycle. (A quarter does not know which of the four it is.)
-        mean = mean_profile(data.y)
+        mean = mean_profile(cycles_of(data, condition).y)
         assert cycle_errors(y, np.tile(mean, (len(y), 1))).mean() < 0.15
 
 
 def test_left_out_means_left_out():
     """A change of one subject's EMG changes nothing in what is predicted for this subject, baselines included."""
     data = made()
-    recipe = Recipe("One-Entire", SETTINGS, output="deviation")
-    changed = made()
-    rows = changed.subjects == "s1"
-    changed.y[rows] = 1 - changed.y[rows]
-    for one, other in zip(
-        (train_target(rest, recipe)[0] for name, rest, _ in data.folds() if name == "s1"),
-        (train_target(rest, recipe)[0] for name, rest, _ in changed.folds() if name == "s1"),
-        strict=True,
-    ):
-        for name, value in one.tensors().items():
-            assert value.tobytes() == other.tensors()[name].tobytes()
+    y, rows = data.targets["emg"].copy(), data.subjects == "s1"
+    y[rows] = 1 - y[rows]
+    changed = with_arrays(data, emg=y)
+    options = replace(OPTIONS, network_output="deviation")
+    one, other = (train_network(samples.leave_out(["s1"])[0], options)[0] for samples in (data, changed))
+    for name, value in one.arrays().items():
+        assert value.tobytes() == other.arrays()[name].tobytes()
 
 
-def test_a_study_leaves_everyone_out_once():
+def bundle_training(samples, options=OPTIONS, held_out=(), leave_one_out=True):
+    return BundleTraining(METHOD, options, samples, view_of(), ["soleus"], Run(), held_out, leave_one_out)
+
+
+def test_a_bundle_training_leaves_everyone_out_once():
     data = made()
-    recipe = Recipe("One-Entire", SETTINGS)
-    nobody = data.select(np.zeros(len(data.trials), dtype=bool))
-    study = Study({"soleus": data}, {"soleus": nobody}, recipe, leave_one_out=True)
+    study = bundle_training(data)
     study.check()
+    assert study.most_epochs == 2
     assert [job.name for job in study.jobs] == ["soleus", "soleus_without_s0", "soleus_without_s1", "soleus_without_s2"]
     # In whatever order they end.
     for job in reversed(study.jobs):
-        task = job.task()
-        job.done(train(task.variant, task.x, task.y, task.settings))
+        job.done(train_task(job.task()))
+    study.finish()
     assert [item.subject for item in study.errors["leave_one_subject_out"]] == ["s0", "s1", "s2"]
     assert study.errors["held_out"] == []
-    assert list(study.networks) == list(study.trained) == ["soleus"]
-    network, _ = train_target(data.leave_out(["s1"])[0], recipe)
-    expected = subject_errors(data.leave_out(["s1"])[0], data.leave_out(["s1"])[1], network, recipe)
+    assert list(study.parts) == list(study.trained) == ["soleus"]
+    rest, test = data.leave_out(["s1"])
+    network, _ = train_network(rest)
+    expected = subject_errors(cycles_of(test), view_of(), network, beside(rest))
     assert study.errors["leave_one_subject_out"][1:2] == expected
     assert study.weights == sum(value.size for value in network.weights.values())
 
-    alone = made(subjects=1)
-    assert [job.name for job in Study({"soleus": alone}, {"soleus": nobody}, recipe, True).jobs] == ["soleus"]
-    patient = Recipe("One-Entire", TrainingSettings(hidden=8, patience=2))
-    two = made(subjects=2)
+    assert [job.name for job in bundle_training(made(subjects=1)).jobs] == ["soleus"]
     with pytest.raises(TrainingError, match="at least two subjects"):
-        Study({"soleus": two}, {"soleus": nobody}, patient, leave_one_out=True).check()
+        bundle_training(made(subjects=2), replace(OPTIONS, early_stopping_patience=2)).check()
+
+
+def test_subjects_that_are_held_out_are_judged_only():
+    data = made()
+    study = bundle_training(data, held_out=["s2"], leave_one_out=False)
+    study.check()
+    (job,) = study.jobs
+    job.done(train_task(job.task()))
+    rest, test = data.leave_out(["s2"])
+    network, _ = train_network(rest)
+    for name, value in network.arrays().items():
+        assert value.tobytes() == study.parts["soleus"].arrays()[name].tobytes()
+    assert study.errors["held_out"] == subject_errors(cycles_of(test), view_of(), network, beside(rest))
+    assert study.errors["leave_one_subject_out"] == []
+
+
+@pytest.mark.parametrize("key", ["mean", "shift", "ridge"])
+def test_a_bundle_without_networks(key):
+    """Nothing is trained; what is learned is judged as any other."""
+    data, method = made(), find_method(key)
+    study = BundleTraining(method, method.options(), data, view_of(), ["soleus"], Run(), (), True)
+    study.check()
+    assert study.jobs == []
+    assert study.weights == study.most_epochs == 0
+    study.finish()
+    assert list(study.parts) == ["soleus"]
+    assert study.trained == {}
+    found = study.errors["leave_one_subject_out"]
+    assert [item.subject for item in found] == ["s0", "s1", "s2"]
+    if key != "shift":
+        assert [item.refined for item in found] == [getattr(item, key) for item in found]
 
 
 def test_subjects_become_file_names_that_differ():
-    data = made(subjects=4)
     names = np.array(["Anna", "anna", "a/b", "a:b"])
-    data = replace(data, subjects=names[np.repeat(np.arange(4), 4)])
-    study = Study({"soleus": data}, {"soleus": data}, Recipe("One-Entire", SETTINGS), leave_one_out=True)
-    found = [job.name for job in study.jobs]
+    data = made(subjects=4)
+    curves = {"ipsi:soleus": data.channel("activation", "ipsi:soleus")}
+    data = make_samples(curves, {"soleus": data.channel("emg", "soleus")}, names[np.repeat(np.arange(4), 4)])
+    found = [job.name for job in bundle_training(data).jobs]
     assert len({name.lower() for name in found}) == 5
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in found)
 
 
 def test_errors_are_those_of_the_definition():
-    data = made(subjects=2)
-    recipe = Recipe("One-Entire", SETTINGS)
-    rest, test = data.leave_out(["s1"])
-    network, _ = train_target(rest, recipe)
-    (item,) = subject_errors(rest, test, network, recipe)
+    rest, left_out = made(subjects=2).leave_out(["s1"])
+    network, _ = train_network(rest)
+    test = cycles_of(left_out)
+    (item,) = subject_errors(test, view_of(), network, beside(rest))
     assert item.cycles == 4
     assert item.opensim == pytest.approx(np.mean(np.sqrt(np.mean((test.own - test.y) ** 2, axis=1))))
-    refined = estimate(network, test, recipe)
+    refined = estimate(network, left_out)
     assert item.refined == pytest.approx(np.mean(np.sqrt(np.mean((refined - test.y) ** 2, axis=1))))
-    assert item.mean == pytest.approx(np.mean(np.sqrt(np.mean((rest.y.mean(axis=0) - test.y) ** 2, axis=1))))
+    mean = cycles_of(rest).y.mean(axis=0)
+    assert item.mean == pytest.approx(np.mean(np.sqrt(np.mean((mean - test.y) ** 2, axis=1))))
     assert item.rate == pytest.approx(item.refined / item.opensim - 1)
 
 
 def test_quarters_are_judged_on_whole_cycles():
-    data = made("One-Quarter", subjects=2)
-    recipe = Recipe("One-Quarter", SETTINGS)
-    rest, test = data.leave_out(["s1"])
-    network, _ = train_target(rest, recipe)
-    (item,) = subject_errors(rest, test, network, recipe)
+    rest, left_out = made("One-Quarter", subjects=2).leave_out(["s1"])
+    network, _ = train_network(rest, condition="One-Quarter")
+    test = cycles_of(left_out, "One-Quarter")
+    (item,) = subject_errors(test, view_of("One-Quarter"), network, beside(rest, "One-Quarter"))
     grid = test.own[:, ::4] - test.y[:, ::4]
     assert grid.shape == (4, 20)
     assert item.opensim == pytest.approx(np.mean(np.sqrt(np.mean(grid**2, axis=1))))
@@ -152,35 +206,33 @@ def test_summary():
 
 
 def test_early_stopping_finds_the_number_of_epochs_on_one_subject_and_trains_on_all():
-    recipe = Recipe("One-Entire", TrainingSettings(hidden=8, epochs=3, batch_size=4, patience=2))
-    network, trained = train_target(made(), recipe)
+    options = replace(OPTIONS, epochs=3, learning_rate=1e-3, early_stopping_patience=2)
+    network, trained = train_network(made(), options)
     # The network itself is trained on everybody, for the number of epochs that the search found.
     epochs = len(trained.history) - trained.history.index(next(e for e in trained.history if e.validation_loss is None))
     search = [epoch for epoch in trained.history if epoch.validation_loss is not None]
     assert epochs == 1 + int(np.argmin([epoch.validation_loss for epoch in search]))
     assert [epoch.number for epoch in trained.history] == list(range(1, len(search) + epochs + 1))
     assert trained.best_epoch == len(trained.history)
-    plain = Recipe("One-Entire", replace(recipe.settings, patience=0, epochs=epochs))
-    expected, _ = train_target(made(), plain)
-    for name, value in network.tensors().items():
-        assert value.tobytes() == expected.tensors()[name].tobytes(), name
+    expected, _ = train_network(made(), replace(options, early_stopping_patience=0, epochs=epochs))
+    for name, value in network.arrays().items():
+        assert value.tobytes() == expected.arrays()[name].tobytes(), name
     # The search sees nothing of the subject that it keeps, not even its mean.
-    task = plan_target(made(), replace(recipe, output="deviation")).task
-    np.testing.assert_allclose(task.y.mean(axis=0), 0, atol=1e-6)
-    assert abs(task.held[1].mean(axis=0)).max() > 1e-3
-    np.testing.assert_allclose(task.everything[1].mean(axis=0), 0, atol=1e-6)
-    assert len(task.x) + len(task.held[0]) == len(task.everything[0]) == 12
+    task = plan_of(made(), replace(options, network_output="deviation")).task
+    np.testing.assert_allclose(task.data["y"].mean(axis=0), 0, atol=1e-6)
+    assert abs(task.held["y"].mean(axis=0)).max() > 1e-3
+    np.testing.assert_allclose(task.everything["y"].mean(axis=0), 0, atol=1e-6)
+    assert len(task.data["x"]) + len(task.held["x"]) == len(task.everything["x"]) == 12
     with pytest.raises(TrainingError, match="at least two subjects for 'soleus'"):
-        train_target(made(subjects=1), recipe)
+        train_network(made(subjects=1), options)
     with pytest.raises(TrainingError, match="no cycles"):
-        train_target(made().select(np.zeros(12, dtype=bool)), recipe)
+        train_network(made().select(np.zeros(12, dtype=bool)), options)
 
 
 def test_one_cycle_is_enough_for_a_deviation():
     data = made(subjects=1, cycles=1)
-    recipe = Recipe("One-Entire", SETTINGS, output="deviation")
-    network, _ = train_target(data, recipe)
-    np.testing.assert_allclose(estimate(network, data, recipe), data.y, atol=0.01)
+    network, _ = train_network(data, replace(OPTIONS, network_output="deviation"))
+    np.testing.assert_allclose(estimate(network, data), data.channel("emg", "soleus"), atol=0.01)
 
 
 def test_ridge_equals_scikit_learn():
@@ -189,4 +241,4 @@ def test_ridge_equals_scikit_learn():
     x, y, new = random.random((30, 20)), random.random((30, 20)), random.random((7, 20))
     for penalty in (0.1, 1.0, 10.0):
         expected = linear_model.Ridge(alpha=penalty).fit(x, y).predict(new)
-        np.testing.assert_allclose(ridge(x, y, new, penalty), expected, atol=1e-10)
+        np.testing.assert_allclose(RidgePath(x, y).predict(new, penalty), expected, atol=1e-10)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from opensim_nem2e.methods.stdr.conditions import cycle_samples, join_cycle, split_cycle
+from opensim_nem2e.data.cycle_view import cycle_samples, join_cycle, split_cycle
 from opensim_nem2e.methods.stdr.forward import run_free, weight_shapes
 from opensim_nem2e.methods.stdr.net import STDRNet
 
