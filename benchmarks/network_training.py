@@ -1,11 +1,13 @@
-"""What one training step costs: the engine beside the obvious loop, in one run on one thread.
+"""What one training step of STDR-Net costs: the trainer beside the obvious loop, and networks together or one by one.
 
-    python benchmarks/network_training.py [--hidden 64 128 256 700] [--batch 1] [--muscles 40] [--seconds 5]
+    python benchmarks/network_training.py [--hidden 16 64 256 700] [--batch 1] [--muscles 40] [--seconds 5]
+        [--networks 8] [--device cpu]
 
-The obvious loop calls the decoder LSTM and the attention once per sample and uses PyTorch's default Adam; the
-mathematics is the same (tests/training/test_engine.py compares the weights after 50 steps). Batch size 1, as in the
-paper. "fused Adam": what that alone gains. Free-running: autograd through the decoder's cells against gradients by
-hand (opensim_nem2e.methods.stacked_net), both with fused Adam.
+First table, on one thread of the processor: the obvious loop calls the decoder LSTM and the attention once per sample
+and uses PyTorch's default Adam; the mathematics is the same (tests/training/test_trainer.py compares the weights after
+50 steps). "fused Adam": what that alone gains. Batch size 1, as in the paper. Second table, on the device: a step of a
+network trained alone, and its share of a step of many that are computed together; the trainer makes the same
+measurement to choose.
 """
 
 from __future__ import annotations
@@ -15,30 +17,67 @@ import statistics
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
-from opensim_nem2e.methods.stacked_net import Pass, StackedNet
 from torch import Tensor
 
+from opensim_nem2e.methods.stdr.conditions import Variant
+from opensim_nem2e.methods.stdr.method import module_of
 from opensim_nem2e.methods.stdr.net import STDRNet
-from opensim_nem2e.training.task import TrainingSettings
-from opensim_nem2e.training.trainer import adam_step
+from opensim_nem2e.training.schedule import Step
+from opensim_nem2e.training.task import Task, TrainingSettings
+from opensim_nem2e.training.together import measure
+from opensim_nem2e.training.trainer import Training
 
 SAMPLES = 20
 
 
-def obvious_forward(net: STDRNet, x: Tensor, target: Tensor) -> Tensor:
-    """Decode step by step under teacher forcing."""
+def made_up(variant: Variant, inputs: int, hidden: int, batch: int, teacher_forcing: float, seed: int = 0) -> Task:
+    """Make a training of random numbers: one batch."""
+    random = np.random.default_rng(seed)
+    data = {
+        "x": random.random((batch, SAMPLES, inputs), dtype=np.float32),
+        "y": random.random((batch, SAMPLES), dtype=np.float32),
+    }
+    module = module_of(variant, inputs, SAMPLES, hidden, "general", teacher_forcing)
+    return Task(module, TrainingSettings(batch_size=batch, seed=seed), data)
+
+
+def obvious_forward(net: STDRNet, x: Tensor, target: Tensor | None) -> Tensor:
+    """Decode step by step, fed the target or what came out before."""
     memory, state = net.encoder(x.transpose(1, 2) if net.variant == "spatial" else x)
     previous = x.new_zeros(len(x), 1, 1)
-    outputs = []
+    outputs: list[Tensor] = []
     for step in range(net.samples):
         hidden, state = net.decoder(previous, state)
         assert net.attention is not None
         weights = torch.softmax(net.attention(memory) @ hidden.transpose(1, 2), dim=1)
         context = (weights * memory).sum(dim=1, keepdim=True)
         outputs.append(net.output(torch.tanh(net.combine(torch.cat((context, hidden), dim=2)))))
-        previous = target[:, step].reshape(-1, 1, 1)
+        previous = outputs[-1] if target is None else target[:, step].reshape(-1, 1, 1)
     return torch.cat(outputs, dim=1).squeeze(2)
+
+
+def obvious(task: Task, fused: bool) -> Callable[[], None]:
+    """Make a function that does one step of the obvious loop."""
+    net: STDRNet = task.module.build()
+    x, y = (torch.from_numpy(task.data[name]) for name in ("x", "y"))
+    target = y if net.teacher_forcing else None
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3, fused=fused or None)
+
+    def step() -> None:
+        loss = torch.nn.functional.mse_loss(obvious_forward(net, x, target), y)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    return step
+
+
+def trainer(task: Task) -> Callable[[], None]:
+    """Make a function that does one step as the trainer does."""
+    training, rows = Training(task), torch.arange(task.rows)
+    return lambda: training.step(Step(rows, 0.5))
 
 
 def race(steps: dict[str, Callable[[], None]], seconds: float) -> dict[str, float]:
@@ -49,7 +88,7 @@ def race(steps: dict[str, Callable[[], None]], seconds: float) -> dict[str, floa
     """
     times: dict[str, list[float]] = {name: [] for name in steps}
     end = time.monotonic() + seconds * len(steps)
-    while time.monotonic() < end:
+    while time.monotonic() < end or min(map(len, times.values())) < 2:
         for name, step in steps.items():
             # The first brings its weights back into the cache.
             step()
@@ -60,84 +99,51 @@ def race(steps: dict[str, Callable[[], None]], seconds: float) -> dict[str, floa
     return {name: statistics.quantiles(values, n=4)[0] * 1e3 for name, values in times.items()}
 
 
-def stepper(net: STDRNet, forward: Callable[[], Tensor], y: Tensor, fused: bool) -> Callable[[], None]:
-    """Make a function that does one training step by autograd."""
-    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3, fused=fused or None)
-
-    def step() -> None:
-        loss = torch.nn.functional.mse_loss(forward(), y)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-
-    return step
-
-
-def by_hand(net: STDRNet, x: Tensor, y: Tensor) -> Callable[[], None]:
-    """Make a function that does one free-running training step as the engine does."""
-    stack = StackedNet(net.variant, net.inputs, net.samples, net.hidden, net.score)
-    for name, value in net.state_dict().items():
-        stack.weights[name][0] = value
-    run = Pass(stack, x.shape[0], free=True)
-    run.fill(0, x, y)
-    weights, gradients = ([rows[name][0] for name in stack.weights] for rows in (stack.weights, stack.gradients))
-    means, squares = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
-    steps = [torch.zeros(()) for _ in weights]
-
-    def step() -> None:
-        run.forward()
-        run.backward()
-        adam_step(weights, gradients, means, squares, steps, TrainingSettings())
-
-    return step
-
-
 def main() -> None:
-    """Measure and print a table."""
+    """Measure and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hidden", type=int, nargs="+", default=[64, 128, 256, 700])
+    parser.add_argument("--hidden", type=int, nargs="+", default=[16, 64, 256, 700])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--muscles", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--networks", type=int, default=8)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"ms per step at batch size {options.batch}, 1 thread, PyTorch {torch.__version__}")
-    print(f"{'':>6}  {'':<12}{'--- teacher forced ---':^38}{'--- free-running ---':^34}")
-    print(
-        f"{'hidden':>6}  {'condition':<12}{'obvious loop':>13}{'engine':>9}{'ratio':>7}{'fused Adam':>11}"
-        f"{'autograd':>12}{'engine':>9}{'ratio':>7}"
+    kinds: tuple[tuple[str, Variant, int], ...] = (
+        ("One-Entire", "temporal", 1),
+        ("All-Entire", "spatial", options.muscles),
     )
+    print(f"ms per step at batch size {options.batch}, 1 thread, PyTorch {torch.__version__}")
+    print(f"{'':>6}  {'':<12}{'--- teacher-forced ---':^38}{'--- free-running ---':^38}")
+    columns = f"{'obvious loop':>13}{'trainer':>9}{'ratio':>7}{'fused Adam':>11}"
+    print(f"{'hidden':>6}  {'condition':<12}{columns}{columns[1:]}")
     for hidden in options.hidden:
-        for condition, variant, inputs in (("One-Entire", "temporal", 1), ("All-Entire", "spatial", options.muscles)):
-            torch.manual_seed(0)
-            net = STDRNet(variant, inputs, SAMPLES, hidden)  # type: ignore[arg-type]
-            x, y = torch.rand(options.batch, SAMPLES, inputs), torch.rand(options.batch, SAMPLES)
-
-            def obvious(net: STDRNet = net, x: Tensor = x, y: Tensor = y) -> Tensor:
-                return obvious_forward(net, x, y)
-
-            def forced(net: STDRNet = net, x: Tensor = x, y: Tensor = y) -> Tensor:
-                return net(x, y)[0]
-
-            def free(net: STDRNet = net, x: Tensor = x) -> Tensor:
-                return net(x)[0]
-
-            ms = race(
-                {
-                    "obvious": stepper(net, obvious, y, fused=False),
-                    "engine": stepper(net, forced, y, fused=True),
-                    "adam": stepper(net, obvious, y, fused=True),
-                    "autograd": stepper(net, free, y, fused=True),
-                    "by hand": by_hand(net, x, y),
-                },
-                options.seconds,
-            )
-            print(
-                f"{hidden:>6}  {condition:<12}{ms['obvious']:>13.2f}{ms['engine']:>9.2f}"
-                f"{ms['obvious'] / ms['engine']:>6.1f}x{ms['obvious'] / ms['adam']:>10.1f}x"
-                f"{ms['autograd']:>12.2f}{ms['by hand']:>9.2f}{ms['autograd'] / ms['by hand']:>6.1f}x",
-                flush=True,
-            )
+        for condition, variant, inputs in kinds:
+            text = f"{hidden:>6}  {condition:<12}"
+            for forcing in (1.0, 0.0):
+                task = made_up(variant, inputs, hidden, options.batch, forcing)
+                steps = {"obvious": obvious(task, False), "adam": obvious(task, True), "trainer": trainer(task)}
+                ms = race(steps, options.seconds)
+                text += (
+                    f"{ms['obvious']:>13.2f}{ms['trainer']:>9.2f}{ms['obvious'] / ms['trainer']:>6.1f}x"
+                    f"{ms['obvious'] / ms['adam']:>10.1f}x"
+                )
+            print(text, flush=True)
+    print(f"\nms per step and network on {options.device}, {options.networks} networks")
+    print(f"{'hidden':>6}  {'condition':<12}{'':<16}{'one by one':>11}{'together':>10}{'ratio':>8}")
+    for hidden in options.hidden:
+        for condition, variant, inputs in kinds:
+            for forcing, words in ((1.0, "teacher-forced"), (0.0, "free-running")):
+                tasks = [
+                    made_up(variant, inputs, hidden, options.batch, forcing, seed) for seed in range(options.networks)
+                ]
+                speed = measure(tasks, options.device)
+                print(
+                    f"{hidden:>6}  {condition:<12}{words:<16}{1e3 * speed.alone:>11.2f}{1e3 * speed.together:>10.2f}"
+                    f"{speed.alone / speed.together:>7.2f}x",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
+from opensim_nem2e.methods.stdr.method import module_of
 from opensim_nem2e.training.checkpoint import NetworkFolder
 from opensim_nem2e.training.jobs import Job, Pool
 from opensim_nem2e.training.task import State, Task, TrainingSettings
-from opensim_nem2e.training.trainer import train
+from opensim_nem2e.training.trainer import train_task
 
 # Few, so that the speed is known to a part of a second; a step costs the same.
 CYCLES = 4
@@ -67,8 +68,12 @@ class Clock:
 def made_up(hidden: int, seed: int) -> Task:
     """Make a training that would take for ever."""
     random = np.random.default_rng(seed)
-    x, y = random.random((CYCLES, 20, 1), dtype=np.float32), random.random((CYCLES, 20), dtype=np.float32)
-    return Task("temporal", TrainingSettings(hidden=hidden, epochs=10**6), x, y)
+    data = {
+        "x": random.random((CYCLES, 20, 1), dtype=np.float32),
+        "y": random.random((CYCLES, 20), dtype=np.float32),
+    }
+    module = module_of("temporal", 1, 20, hidden, "general", 1.0)
+    return Task(module, TrainingSettings(epochs=10**6, batch_size=1), data)
 
 
 def speed(hidden: int, networks: int, at_once: int, seconds: float) -> float:
@@ -109,7 +114,7 @@ def checkpoint_seconds(hidden: int) -> tuple[float, float]:
 
     task = made_up(hidden, 0)
     try:
-        train(task.variant, task.x, task.y, task.settings, after_step=take)
+        train_task(task, after_step=take)
     except _Enough:
         pass
     with tempfile.TemporaryDirectory() as scratch:

@@ -28,7 +28,7 @@ import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar, Literal, NewType, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import SetupError, did_you_mean
@@ -684,10 +684,15 @@ class Layout:
     rows: tuple[Property | Element, ...]
     old_names: Mapping[str, tuple[str, ...]]
 
+    @cached_property
+    def table(self) -> Mapping[str, Property]:
+        """The options that stand in no element of their own, by name."""
+        return {row.name: row for row in self.rows if isinstance(row, Property)}
+
     @property
     def properties(self) -> tuple[Property, ...]:
         """The options that stand in no element of their own."""
-        return tuple(row for row in self.rows if isinstance(row, Property))
+        return tuple(self.table.values())
 
     @property
     def elements(self) -> tuple[Element, ...]:
@@ -771,7 +776,7 @@ def option_at(declaration: type[Options], path: Sequence[str]) -> Property:
     """
     for name in path[:-1]:
         declaration = next(row.declaration for row in layout_of(declaration).elements if row.name == name)
-    return next(prop for prop in layout_of(declaration).properties if prop.name == path[-1])
+    return layout_of(declaration).table[path[-1]]
 
 
 def _property_of(item: Field[Any], hint: Any, declaration: type[Options]) -> Property:
@@ -871,7 +876,7 @@ class Values:
         opensim_nem2e.errors.SetupError
             There is none of that name.
         """
-        known = {prop.name: prop for prop in layout_of(self.declaration).properties}
+        known = layout_of(self.declaration).table
         if name not in known:
             raise SetupError(f"{self.owner} has no property '{name}'.{did_you_mean(name, known)}")
         return known[name]

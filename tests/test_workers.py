@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from opensim_nem2e import workers as module
 from opensim_nem2e.errors import NEM2EError
 from opensim_nem2e.workers import ClusterWorkers, Event, LocalWorkers, Work, WorkStopped, run
 
@@ -116,3 +117,33 @@ def test_a_cluster_of_this_machine(tmp_path, monkeypatch):
     works = [Work(f"w{k}", f"{HERE}:count_up", {"path": os.fspath(tmp_path / f"{k}"), "to": 3}) for k in range(3)]
     assert run(works, ClusterWorkers("local", 2), lambda event: None) == {}
     assert all((tmp_path / f"{k}").read_text() == "3" for k in range(3))
+
+
+def test_processors_and_memory_of_a_container(tmp_path, monkeypatch):
+    """What the container may use counts where it is less than what the machine has."""
+    monkeypatch.setattr(module, "_CGROUP", tmp_path)
+    whole, free = module.available_processors(), module.free_memory()
+    assert len(whole) >= 1
+    if hasattr(os, "sched_getaffinity"):
+        assert whole == sorted(os.sched_getaffinity(0))
+    assert 1e6 < free < 1e14
+    (tmp_path / "cpu.max").write_text("100000 100000\n")
+    assert module.available_processors() == whole[:1]
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert module.available_processors() == whole
+    for name, text in (("max", "50000000"), ("current", "30000000"), ("stat", "anon 7\ninactive_file 1000000\n")):
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert module.free_memory() == 21e6
+    (tmp_path / "memory.max").write_text("max\n")
+    assert module.free_memory() > 21e6
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_processors_that_a_scheduler_gave():
+    before = os.sched_getaffinity(0)
+    one = min(before)
+    os.sched_setaffinity(0, {one})
+    try:
+        assert module.available_processors() == [one]
+    finally:
+        os.sched_setaffinity(0, before)

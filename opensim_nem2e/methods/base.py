@@ -166,13 +166,48 @@ class Predictor(Protocol):
         """Where its estimates come from."""
 
     def inputs(self, target: str) -> tuple[str, ...]:
-        """Name what a target's estimate is made from: ``ipsi:soleus``, ``contra:soleus``, ..."""
+        """Name what a target's estimate is made from.
+
+        Parameters
+        ----------
+        target : str
+            One of :attr:`targets`.
+
+        Returns
+        -------
+        tuple of str
+            Side-neutral: ``ipsi:soleus``, ``contra:soleus``, ...
+        """
 
     def predict(self, target: str, x: Array) -> Prediction:
-        """Estimate a target from activations, shape (cycles, cycle_samples, inputs)."""
+        """Estimate a target.
+
+        Parameters
+        ----------
+        target : str
+            One of :attr:`targets`.
+        x : ndarray, shape (cycles, cycle_samples, inputs)
+            OpenSim's activations of its inputs (0..1).
+
+        Returns
+        -------
+        Prediction
+            At the same samples.
+        """
 
     def attention_steps(self, target: str) -> tuple[str, ...]:
-        """Name the steps of the attention: inputs, or ``sample_01``, ...; empty where there is none."""
+        """Name the steps of the attention.
+
+        Parameters
+        ----------
+        target : str
+            One of :attr:`targets`.
+
+        Returns
+        -------
+        tuple of str
+            Inputs, or ``sample_01``, ...; empty where there is no attention.
+        """
 
 
 class Common(Protocol):

@@ -242,7 +242,22 @@ class Dynamics(Protocol):
     """What tells which torques a motion needs."""
 
     def required(self, motion: Any, loads: Any, coordinates: Sequence[str]) -> AnyArray:
-        """Return the torques (Nm) of coordinates, shape (..., rows, coordinates), under external loads."""
+        """Return the torques that a motion needs.
+
+        Parameters
+        ----------
+        motion : JointMotion
+            The motion.
+        loads : object
+            What touches the body; None: nothing.
+        coordinates : sequence of str
+            The coordinates wanted.
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor, shape (..., rows, coordinates)
+            Nm (N for translations).
+        """
 
 
 @dataclass(frozen=True)

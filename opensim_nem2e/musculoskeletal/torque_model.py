@@ -47,13 +47,50 @@ class Paths(Protocol):
         """The coordinates that any of them depends on."""
 
     def evaluate(self, q: AnyArray) -> tuple[AnyArray, AnyArray]:
-        """Return lengths (..., muscles) and moment arms (..., muscles, coordinates)."""
+        """Return lengths and moment arms.
+
+        Parameters
+        ----------
+        q : numpy.ndarray or torch.Tensor, shape (..., coordinates)
+            The coordinates (rad or m).
+
+        Returns
+        -------
+        lengths : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            m.
+        moment_arms : numpy.ndarray or torch.Tensor, shape (..., muscles, coordinates)
+            m; positive where the muscle's pull raises the coordinate.
+        """
 
     def velocities(self, moment_arms: AnyArray, qdot: AnyArray) -> AnyArray:
-        """Return the muscle-tendon velocities (..., muscles)."""
+        """Return the muscle-tendon velocities.
+
+        Parameters
+        ----------
+        moment_arms : numpy.ndarray or torch.Tensor, shape (..., muscles, coordinates)
+            From :meth:`evaluate`.
+        qdot : numpy.ndarray or torch.Tensor, shape (..., coordinates)
+            Speeds (rad/s or m/s).
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor, shape (..., muscles)
+            m/s, positive when lengthening.
+        """
 
     def outside(self, q: AnyArray) -> AnyArray:
-        """Tell where coordinates (..., coordinates) leave the range in which the paths hold."""
+        """Tell where coordinates leave the range in which the paths hold.
+
+        Parameters
+        ----------
+        q : numpy.ndarray or torch.Tensor, shape (..., coordinates)
+            The coordinates (rad or m).
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor of bool, shape (..., coordinates)
+            True outside.
+        """
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..storage import TimeSeries
 
 Array = NDArray[np.float64]
 
@@ -28,8 +32,8 @@ class ProcessedChannel:
     ----------
     label : str
         The channel's name.
-    raw_time, raw : numpy.ndarray, shape (rows,)
-        The recording (s, its own unit); empty for one that was an envelope already.
+    raw_time, raw : numpy.ndarray, shape (rows,), or None
+        The recording, its mean removed (s, its own unit); None for one that was an envelope already.
     time, envelope : numpy.ndarray, shape (points,)
         The result (s, normalised or in the unit of the recording).
     divisor : float
@@ -37,11 +41,44 @@ class ProcessedChannel:
     """
 
     label: str
-    raw_time: Array
-    raw: Array
+    raw_time: Array | None
+    raw: Array | None
     time: Array
     envelope: Array
     divisor: float
+
+    @classmethod
+    def all_of(
+        cls, recording: TimeSeries | None, envelopes: TimeSeries, divisors: Sequence[float]
+    ) -> list[ProcessedChannel]:
+        """Take all channels of a recording.
+
+        Parameters
+        ----------
+        recording : TimeSeries or None
+            Before; None: envelopes already.
+        envelopes : TimeSeries
+            After; the same channels in the same order.
+        divisors : sequence of float
+            What each was divided by.
+
+        Returns
+        -------
+        list of ProcessedChannel
+            One per channel.
+        """
+        raw_time, raw = (None, None) if recording is None else (recording.time, recording.data)
+        return [
+            cls(
+                label,
+                raw_time,
+                None if raw is None else raw[:, column] - raw[:, column].mean(),
+                envelopes.time,
+                envelopes.data[:, column],
+                divisors[column],
+            )
+            for column, label in enumerate(envelopes.labels)
+        ]
 
 
 def draw_envelopes(
@@ -86,7 +123,7 @@ def draw_envelopes(
 
 
 def _draw_signal(axis, channel: ProcessedChannel) -> None:  # type: ignore[no-untyped-def]
-    if channel.raw.size:
+    if channel.raw is not None and channel.raw_time is not None:
         time, low, high = _outline(channel.raw_time, channel.raw)
         axis.fill_between(time, low, high, color=_RAW, linewidth=0.4, label="recording")
     axis.plot(channel.time, channel.envelope * channel.divisor, color=_ENVELOPE, linewidth=1.2, label="envelope")
@@ -97,7 +134,7 @@ def _draw_signal(axis, channel: ProcessedChannel) -> None:  # type: ignore[no-un
 
 def _draw_spectrum(axis, channel: ProcessedChannel, corners: Sequence[float]) -> None:  # type: ignore[no-untyped-def]
     axis.spines[["top", "right"]].set_visible(False)
-    if not channel.raw.size:
+    if channel.raw is None or channel.raw_time is None:
         axis.text(0.5, 0.5, "an envelope already", ha="center", va="center", transform=axis.transAxes, color="0.5")
         return
     from scipy.signal import welch

@@ -112,7 +112,9 @@ def draw_estimate(
     figure_format : {'png', 'svg'}
         The format.
     """
-    source = activations.provenance.source
+    caption = f"Refined: {activations.provenance.source}."
+    if trial.source_name:
+        caption = f"OpenSim: {trial.source_name}. {caption}"
     for group, members in grouped(activations).items():
         stems = [item.muscle.removesuffix(f"_{item.side}") for item in members]
         _draw_panels(
@@ -120,7 +122,7 @@ def draw_estimate(
             lambda axis, item: _draw_panel(axis, trial.time, trial.activations[item.muscle], item),
             files.path(f"{name}_{group}.{figure_format}"),
             title=f"{name}: {group}",
-            caption=f"OpenSim: {trial.source_name}. Refined: {source}.",
+            caption=caption,
             ylabel="activation",
             sharey=True,
         )
@@ -292,7 +294,8 @@ def _draw_panels(
 
     columns = max(len(row) for row in rows)
     with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 9}):
-        figure = Figure(figsize=(4.6 * columns, 0.9 + 2.1 * len(rows)), layout="constrained")
+        # One panel alone is wide enough for title and legend beside each other.
+        figure = Figure(figsize=(max(6.4, 4.6 * columns), 0.9 + 2.1 * len(rows)), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=sharey)
         for r, row in enumerate(rows):
@@ -309,7 +312,7 @@ def _draw_panels(
                     axis.set_xlabel("time (s)")
         handles, labels = _legend(axes[: len(rows)].flat)
         # Two entries a column is what fits beside the title.
-        ncols = -(-len(labels) // 2) if len(labels) > 2 * columns else len(labels)
+        ncols = min(-(-len(labels) // 2), 2 * columns) if len(labels) > 2 * columns else len(labels)
         figure.legend(handles, labels, loc="outside upper right", ncols=ncols, frameon=False)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
         if caption:

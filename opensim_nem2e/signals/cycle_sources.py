@@ -61,7 +61,22 @@ class CycleSource(Protocol):
     """Something that gives the gait cycles of a trial."""
 
     def cycles(self, time: Array, start: float, end: float, limits: CycleLimits) -> dict[str, list[Cycle]]:
-        """Return the complete cycles by side; ``start`` and ``end`` (s) are the file's within the limits."""
+        """Return the complete cycles.
+
+        Parameters
+        ----------
+        time : numpy.ndarray, shape (rows,)
+            Times of the file's rows (s).
+        start, end : float
+            The file's range within the limits (s).
+        limits : CycleLimits
+            Which cycles are taken.
+
+        Returns
+        -------
+        dict of str to list of Cycle
+            By side, ``'r'`` and ``'l'``.
+        """
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ J. Electromyogr. Kinesiol. 13, 569-573.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -189,6 +190,89 @@ def mains_hum(values: ArrayLike, rate: float) -> dict[float, Array]:
     above = share_above(values, rate)
     shares = {mains: share_above(values, rate, mains - 1.0, mains + 1.0) for mains in MAINS}
     return {mains: share / np.where(above > 0.0, above, 1.0) for mains, share in shares.items()}
+
+
+def is_raw(values: ArrayLike, rate: float, labels: Sequence[str]) -> bool:
+    """Tell raw EMG from envelopes, and refuse what is neither.
+
+    Parameters
+    ----------
+    values : array_like, shape (rows, channels)
+        The recording.
+    rate : float
+        Sampling rate (Hz).
+    labels : sequence of str
+        The channels.
+
+    Returns
+    -------
+    bool
+        As :func:`looks_raw`.
+
+    Raises
+    ------
+    StorageError
+        If it has the slow spectrum of an envelope but is as much below zero as above.
+    """
+    if looks_raw(values, rate):
+        return True
+    table = np.asarray(values, dtype=float)
+    low, high = table.min(axis=0), table.max(axis=0)
+    signed = [label for label, below, above in zip(labels, low, high, strict=True) if below < -0.5 * above]
+    if signed:
+        raise StorageError(
+            "It cannot be told whether this is raw EMG: the power lies below 20 Hz as in envelopes, but values go far "
+            f"below zero ({', '.join(signed)}). Set <input_type> to raw or envelope."
+        )
+    return False
+
+
+def channels_with_hum(
+    values: ArrayLike, rate: float, labels: Sequence[str], notches: Sequence[float] = ()
+) -> dict[float, dict[str, float]]:
+    """Find channels with mains hum that no notch removes.
+
+    Parameters
+    ----------
+    values : array_like, shape (rows, channels)
+        Raw EMG.
+    rate : float
+        Sampling rate (Hz).
+    labels : sequence of str
+        The channels.
+    notches : sequence of float
+        Frequencies that are removed (Hz).
+
+    Returns
+    -------
+    dict of float to dict of str to float
+        By mains frequency (Hz) and channel, the share of the variance above :data:`RAW_ABOVE` that is hum.
+    """
+    found = {}
+    for mains, shares in mains_hum(values, rate).items():
+        hum = {label: float(share) for label, share in zip(labels, shares, strict=True) if share >= HUM_SHARE}
+        if hum and not any(abs(mains - notch) <= 1.0 for notch in notches):
+            found[mains] = hum
+    return found
+
+
+def reference_amplitude(envelopes: Sequence[Array], percentile: float = 100.0) -> float:
+    """Find what a channel's envelopes are to be divided by.
+
+    Parameters
+    ----------
+    envelopes : sequence of numpy.ndarray, each (rows,)
+        The channel in all recordings.
+    percentile : float
+        Of all their rows together; 100 is the largest.
+
+    Returns
+    -------
+    float
+        In the unit of the envelopes.
+    """
+    values = np.concatenate(envelopes)
+    return float(values.max() if percentile == 100.0 else np.percentile(values, percentile))
 
 
 def envelope(values: ArrayLike, rate: float, settings: EnvelopeFilter | None = None) -> Array:

@@ -15,7 +15,8 @@ and overground walking using kinematic data. Gait & Posture 27, 710-714.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -86,6 +87,43 @@ def kinematic_events(
         strikes[side] = _peaks(t, (heel - middle) @ forward)
         leaves[side] = _peaks(t, -(toe - middle) @ forward)
     return GaitEvents(strikes["r"], strikes["l"], right_toe_offs=leaves["r"], left_toe_offs=leaves["l"], source=source)
+
+
+def events_from_markers(
+    path: str | os.PathLike[str],
+    heel_markers: Sequence[str],
+    toe_markers: Sequence[str],
+    pelvis_markers: Sequence[str],
+) -> GaitEvents:
+    """Find the heel strikes and toe-offs of both feet in a file of marker paths.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file (``.trc``); y is up.
+    heel_markers, toe_markers : sequence of str
+        The markers of the right and the left foot.
+    pelvis_markers : sequence of str
+        Markers on the pelvis, whose middle is used.
+
+    Returns
+    -------
+    GaitEvents
+        The events.
+
+    Raises
+    ------
+    opensim_nem2e.errors.NEM2EError
+        The file cannot be read, a marker is missing, or there are no steps in the paths.
+    """
+    from ..storage.trc import read_trc
+
+    markers = read_trc(path)
+    heels, toes = (
+        dict(zip(("r", "l"), map(markers.position, names), strict=True)) for names in (heel_markers, toe_markers)
+    )
+    pelvis = np.mean([markers.position(name) for name in pelvis_markers], axis=0)
+    return kinematic_events(markers.time, heels, toes, pelvis)
 
 
 def _whole(time: Array, path: ArrayLike, what: str) -> Array:

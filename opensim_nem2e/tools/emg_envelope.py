@@ -160,7 +160,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         if self.band_end_frequency is not None and self.band_end_frequency <= (self.high_pass_frequency or 0.0):
             faults.append(
                 "<band_end_frequency> must be above <high_pass_frequency>; found "
-                f"{self.band_end_frequency:g} and {self.high_pass_frequency:g}."
+                f"{self.band_end_frequency:g} and {self.high_pass_frequency or 0.0:g}."
             )
         if (self.normalization == "mvc") != bool(self.mvc_files):
             faults.append(
@@ -185,7 +185,10 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         """Return the files of a list, patterns expanded, each once."""
         files: dict[Path, None] = {}
         for pattern in self.get(name):
-            found = sorted(glob.glob(str(self.base_directory / pattern)))  # noqa: PTH207
+            literal = self.base_directory / pattern
+            # A file that is there is meant, whatever signs its name holds.
+            wanted = str(Path(glob.escape(str(self.base_directory))) / pattern)
+            found = [str(literal)] if literal.is_file() else sorted(glob.glob(wanted))  # noqa: PTH207
             if not found:
                 raise MissingFileError(f"<{name}>: no file fits '{pattern}' in '{self.base_directory}'.")
             files.update(dict.fromkeys(map(Path, found)))
@@ -218,7 +221,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         return names
 
     def _process(self, files: Iterable[Path], names: Mapping[str, str] | None) -> list[_Recording]:
-        from ..signals.emg import envelope, looks_raw, resample, sampling_rate
+        from ..signals.emg import envelope, is_raw, resample, sampling_rate
         from ..storage.emg_files import read_emg
 
         settings = self._filter()
@@ -230,9 +233,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
             try:
                 rate = sampling_rate(source.time)
                 values = source.select(source.labels)
-                raw = self.input_type == "raw" or (self.input_type == "auto" and looks_raw(values, rate))
-                if not raw and self.input_type == "auto":
-                    _refuse_signed(values, source)
+                raw = self.input_type == "raw" or (self.input_type == "auto" and is_raw(values, rate, source.labels))
                 result = envelope(values, rate, settings) if raw else values
             except StorageError as error:
                 raise StorageError(str(error), file) if str(file) not in str(error) else error from None
@@ -254,18 +255,14 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         return found
 
     def _warn_of_hum(self, values: Array, rate: float, source: TimeSeries) -> None:
-        from ..signals.emg import HUM_SHARE, mains_hum
+        from ..signals.emg import channels_with_hum
 
-        for mains, shares in mains_hum(values, rate).items():
-            if any(abs(mains - notch) <= 1.0 for notch in self.notch_frequencies):
-                continue
-            hum = [f"{label} ({s:.0%})" for label, s in zip(source.labels, shares, strict=True) if s >= HUM_SHARE]
-            if hum:
-                logger.warning(
-                    "%s: mains hum of %g Hz, as a share of the signal above 20 Hz: %s. Set <notch_frequencies> to %g, "
-                    "and leave out channels that hold nothing else.",
-                    *(source.path, mains, ", ".join(hum), mains),
-                )
+        for mains, shares in channels_with_hum(values, rate, source.labels, self.notch_frequencies).items():
+            logger.warning(
+                "%s: mains hum of %g Hz, as a share of the signal above 20 Hz: %s. Set <notch_frequencies> to %g, "
+                "and leave out channels that hold nothing else.",
+                *(source.path, mains, ", ".join(f"{label} ({share:.0%})" for label, share in shares.items()), mains),
+            )
 
     def _filter(self) -> EnvelopeFilter:
         from ..signals.emg import EnvelopeFilter
@@ -282,7 +279,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
 
     def _divisors(self, recordings: Sequence[_Recording], mvc: Sequence[_Recording]) -> dict[str, float]:
         """Return what each channel is divided by."""
-        import numpy as np
+        from ..signals.emg import reference_amplitude
 
         divisors: dict[str, float] = {}
         for label in dict.fromkeys(label for item in recordings for label in item.source.labels):
@@ -293,13 +290,10 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
             ]
             if not pieces:
                 raise SetupError(f"<mvc_files>: none of them holds the channel '{label}'.")
-            values = np.concatenate(pieces)
-            if self.normalization == "none":
-                divisor = 1.0
-            elif self.normalization == "percentile":
-                divisor = float(np.percentile(values, self.normalization_percentile))
-            else:
-                divisor = float(values.max())
+            divisor = 1.0
+            if self.normalization != "none":
+                percentile = self.normalization_percentile if self.normalization == "percentile" else 100.0
+                divisor = reference_amplitude(pieces, percentile)
             if not divisor > 0.0:
                 logger.warning("The channel '%s' is never above zero: it is not normalised.", label)
                 divisor = 1.0
@@ -307,16 +301,14 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         return divisors
 
     def _write(self, recordings: Sequence[_Recording], divisors: Mapping[str, float], run: Run) -> None:
-        import numpy as np
-
-        from ..report.emg_figures import draw_envelopes
+        from ..report.emg_figures import ProcessedChannel, draw_envelopes
         from ..storage import TimeSeries, write_storage
 
         name, directory, files = run.name, run.directory, run.files
         with files.own_names():
             for item in recordings:
                 stem = item.source.path.stem if item.source.path else name
-                scale = np.array([divisors[label] for label in item.source.labels])
+                scale = [divisors[label] for label in item.source.labels]
                 series = TimeSeries(item.time, item.source.labels, item.envelope / scale, name=f"{stem}_emg")
                 path = directory / f"{stem}_emg.sto"
                 if item.source.path is not None and path.absolute() == item.source.path.absolute():
@@ -328,8 +320,9 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
                     logger.warning("%s: more than the maximal voluntary contraction (%.3f times).", path, largest)
                 if self.write_figures:
                     figure = files.path(f"{stem}_emg.{self.figure_format}")
+                    recording = item.source if item.raw else None
                     draw_envelopes(
-                        _panels(item, series, scale),
+                        ProcessedChannel.all_of(recording, series, scale),
                         figure,
                         title=f"{stem}: EMG and its envelopes",
                         caption=self._caption(item.raw),
@@ -346,7 +339,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         from .tool import path_seen_from
 
         return {
-            name: [glob.escape(path_seen_from(directory, file.absolute())) for file in self._files(name)]
+            name: [path_seen_from(directory, file.absolute()) for file in self._files(name)]
             for name in ("emg_files", "mvc_files")
         }
 
@@ -365,18 +358,6 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
             steps.append(f"low-pass {self.low_pass_frequency:g} Hz")
         return (
             f"{', '.join(steps)}; zero-phase Butterworth of order {self.filter_order}; divided by: {self.normalization}"
-        )
-
-
-def _refuse_signed(values: Array, source: TimeSeries) -> None:
-    """Refuse what has the slow spectrum of an envelope but is as much below zero as above."""
-    low, high = values.min(axis=0), values.max(axis=0)
-    signed = [label for label, below, above in zip(source.labels, low, high, strict=True) if below < -0.5 * above]
-    if signed:
-        raise StorageError(
-            "It cannot be told whether this is raw EMG: the power lies below 20 Hz as in envelopes, but values go far "
-            f"below zero ({', '.join(signed)}). Set <input_type> to raw or envelope.",
-            source.path,
         )
 
 
@@ -399,22 +380,3 @@ def _chosen(source: TimeSeries, names: Mapping[str, str] | None) -> TimeSeries:
         )
     columns = [source.index(channel) for channel in present]
     return replace(source, labels=tuple(present.values()), data=source.data[:, columns])
-
-
-def _panels(item: _Recording, series: TimeSeries, scale: Array) -> list:
-    import numpy as np
-
-    from ..report.emg_figures import ProcessedChannel
-
-    nothing = np.empty(0)
-    return [
-        ProcessedChannel(
-            label,
-            item.source.time if item.raw else nothing,
-            item.source.data[:, column] - item.source.data[:, column].mean() if item.raw else nothing,
-            series.time,
-            series.data[:, column],
-            float(scale[column]),
-        )
-        for column, label in enumerate(series.labels)
-    ]

@@ -138,7 +138,7 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
 
     def _find(self) -> GaitEvents:
         from ..signals.events import events_from_external_loads
-        from ..signals.kinematic_events import kinematic_events
+        from ..signals.kinematic_events import events_from_markers, kinematic_events
 
         method = self._method()
         logger.info("Method: %s.", method)
@@ -154,17 +154,9 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
             "walking, and up to 0.15 s late in running."
         )
         if method == "markers":
-            import numpy as np
-
-            from ..storage.trc import read_trc
-
-            markers = read_trc(str(self.resolve("markers_file")))
-            heels, toes = (
-                dict(zip(("r", "l"), map(markers.position, names), strict=True))
-                for names in (self.heel_markers, self.toe_markers)
+            return events_from_markers(
+                str(self.resolve("markers_file")), self.heel_markers, self.toe_markers, self.pelvis_markers
             )
-            pelvis = np.mean([markers.position(name) for name in self.pelvis_markers], axis=0)
-            return kinematic_events(markers.time, heels, toes, pelvis)
         from ..musculoskeletal.opensim.feet import read_foot_paths
 
         paths = read_foot_paths(str(self.resolve("model_file")), str(self.resolve("coordinates_file")))

@@ -189,7 +189,7 @@ def read_values(
         Everything that is wrong, each with its line and element.
     """
     layout = layout_of(values.declaration)
-    table = {prop.name: prop for prop in layout.properties}
+    table = layout.table
     faults = _stray_text_faults(element)
     first: dict[tuple[str, ...], tuple[str, int]] = {}
     for child in _elements(element):

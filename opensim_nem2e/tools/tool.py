@@ -114,8 +114,8 @@ class Tool(Generic[Declared]):
 
     #: The element's name in a setup file; the class's name unless a subclass says otherwise.
     tool_name: ClassVar[str] = "Tool"
-    #: What results are called where the tool has no name; the tool's class name unless a subclass says otherwise.
-    results_name: ClassVar[str] = "Tool"
+    #: What results are called where the tool has no name; empty: as the tool's class.
+    results_name: ClassVar[str] = ""
     #: What a run may leave behind, after its name; of what this one does not write, an earlier run's is pointed out.
     result_endings: ClassVar[tuple[str, ...]] = ()
     #: The declared options.
@@ -125,9 +125,8 @@ class Tool(Generic[Declared]):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        for name in ("tool_name", "results_name"):
-            if name not in cls.__dict__:
-                setattr(cls, name, cls.__name__)
+        if "tool_name" not in cls.__dict__:
+            cls.tool_name = cls.__name__
         for base in cls.__dict__.get("__orig_bases__", ()):
             if get_origin(base) is Tool:
                 (cls.declaration,) = get_args(base)
@@ -485,7 +484,15 @@ class Tool(Generic[Declared]):
         str
             The file's text.
         """
-        values = self._seen_from(Path(directory), self._values, resolved or {})
+        old_names = layout_of(self.declaration).old_names
+        placed: dict[str, Any] = {}
+        for name, value in (resolved or {}).items():
+            *elements, own = old_names.get(name, (name,))
+            inner = placed
+            for element in elements:
+                inner = inner.setdefault(element, {})
+            inner[own] = value
+        values = self._seen_from(Path(directory), self._values, placed)
         if not note:
             origin = "built in code" if self._setup_file is None else f"read from '{self._setup_file}'"
             note = f"Written by opensim_nem2e {__version__}: the setup that was run, {origin}."
@@ -544,29 +551,34 @@ class Tool(Generic[Declared]):
         from ..storage.atomic import ResultFiles
 
         self.check()
+        run = Run(ResultFiles(self.results_folder), self._name or self.results_name or self.tool_name, self)
         recorder = Recorder()
-        with audible(), recorder.listening():
+        with audible():
             logger.info("Running tool %s.", self._name or self.tool_name)
-            logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self._name or "without a name")
-            for note in self._notes:
-                logger.info("%s", note)
-            run = Run(ResultFiles(self.results_folder), self._name or self.results_name, self)
-            failure: BaseException | None = None
-            with run.files:
-                try:
-                    self._run(run)
-                except BaseException as error:
-                    if not run.keep_failed:
-                        raise
-                    failure = error
-                with run.files.own_names():
-                    _finish(run, recorder)
-            if failure is not None:
-                raise failure
-            for action in run._afterwards:
-                action()
+            with recorder.listening():
+                logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self._name or "without a name")
+                for note in self._notes:
+                    logger.info("%s", note)
+                self._carry_out(run, recorder)
             logger.info("Results are in '%s'.", run.directory)
         return True
+
+    def _carry_out(self, run: Run, recorder: Recorder) -> None:
+        """Do the work, and write its setup and its log with the results: all of them, or none."""
+        failure: BaseException | None = None
+        with run.files:
+            try:
+                self._run(run)
+            except BaseException as error:
+                if not run.keep_failed:
+                    raise
+                failure = error
+            with run.files.own_names():
+                _finish(run, recorder)
+        if failure is not None:
+            raise failure
+        for action in run._afterwards:
+            action()
 
     def _check(self) -> list[str]:
         """Return the faults that concern several properties together. For subclasses."""

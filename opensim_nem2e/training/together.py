@@ -89,11 +89,11 @@ def shape_of(task: Task) -> Hashable:
         digest.update(f"{name} {array.shape} {array.dtype}\n".encode())
         digest.update(array.tobytes())
     arguments = json.dumps(task.module.arguments, sort_keys=True)
-    return task.module.builder, arguments, digest.hexdigest(), settings, _row_shapes(task.data), _row_shapes(task.held)
+    return task.module.builder, arguments, digest.hexdigest(), settings, _row_shapes(task.data)
 
 
-def _row_shapes(arrays: Mapping[str, NDArray] | None) -> Hashable:
-    return tuple(sorted((name, array.shape[1:], array.dtype.str) for name, array in (arrays or {}).items()))
+def _row_shapes(arrays: Mapping[str, NDArray]) -> Hashable:
+    return tuple(sorted((name, array.shape[1:], array.dtype.str) for name, array in arrays.items()))
 
 
 class _Terms(nn.Module):
@@ -193,7 +193,7 @@ class Stack:
         """Take a row, or rows, apart into what it holds by name."""
         parts = row.split(self._sizes, dim=-1)
         return {
-            name: part.reshape(*row.shape[:-1], *self._shapes[name])
+            name: part.reshape((*row.shape[:-1], *self._shapes[name]))
             for name, part in zip(self._names, parts, strict=True)
         }
 
@@ -348,11 +348,12 @@ class Stack:
 
     @torch.no_grad()
     def _held_losses(self, places: Iterable[int]) -> dict[int, float]:
-        together: dict[int, list[int]] = {}
+        together: dict[Hashable, list[int]] = {}
         for place in places:
             held = self._member(place).held
             if held is not None:
-                together.setdefault(len(next(iter(held.values()))), []).append(place)
+                shapes = tuple(sorted((name, tuple(values.shape)) for name, values in held.items()))
+                together.setdefault(shapes, []).append(place)
         losses: dict[int, float] = {}
         self._net.eval()
         for same in together.values():

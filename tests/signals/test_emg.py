@@ -11,9 +11,12 @@ from opensim_nem2e.errors import StorageError
 from opensim_nem2e.signals.emg import (
     EnvelopeFilter,
     butterworth,
+    channels_with_hum,
     envelope,
     even_grid,
+    is_raw,
     looks_raw,
+    reference_amplitude,
     resample,
     sampling_rate,
     share_above,
@@ -167,3 +170,29 @@ def test_resampling_is_linear_between_rows():
     time, values = resample([0.0, 0.1, 0.2], [[0.0], [1.0], [0.0]], 40.0)
     assert time == pytest.approx(np.arange(9) * 0.025)
     assert values[:, 0] == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0, 0.75, 0.5, 0.25, 0.0])
+
+
+def test_what_is_neither_raw_nor_an_envelope_is_refused():
+    time = np.arange(0.0, 4.0, 0.001)
+    slow = np.column_stack([np.sin(2.0 * np.pi * time), np.abs(np.sin(np.pi * time))])
+    assert not is_raw(slow[:, 1:], 1000.0, ["calf"])
+    with pytest.raises(StorageError, match=r"below zero \(shin\)"):
+        is_raw(slow, 1000.0, ["shin", "calf"])
+    noise = np.random.default_rng(0).normal(size=(time.size, 1))
+    assert is_raw(noise, 1000.0, ["calf"])
+
+
+def test_channels_with_hum_are_those_that_no_notch_removes():
+    time = np.arange(0.0, 4.0, 0.001)
+    noise = np.random.default_rng(1).normal(size=(time.size, 2))
+    noise[:, 1] += 2.0 * np.sin(2.0 * np.pi * 50.0 * time)
+    found = channels_with_hum(noise, 1000.0, ["calf", "shin"])
+    assert {mains: list(channels) for mains, channels in found.items()} == {50.0: ["shin"]}
+    assert found[50.0]["shin"] == pytest.approx(2.0 / 3.0, abs=0.05)
+    assert channels_with_hum(noise, 1000.0, ["calf", "shin"], [50.5]) == {}
+
+
+def test_reference_amplitude_is_of_all_recordings_together():
+    pieces = [np.array([0.0, 1.0, 2.0]), np.array([3.0, 4.0])]
+    assert reference_amplitude(pieces) == 4.0
+    assert reference_amplitude(pieces, 50.0) == 2.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,28 @@ def test_from_every_kind_of_file_to_opensim(lab, tmp_path, open_with_opensim):
     again.write_figures = False
     again.run()
     assert paths[2].read_bytes() == before
+
+
+def test_names_that_hold_spaces_and_signs_of_patterns(lab, tmp_path):
+    folder = tmp_path / "lab [2]"
+    folder.mkdir()
+    for name in ("slow walk.sto", "walk [1]?.sto", "run1.sto"):
+        shutil.copy(lab / "walk1.sto", folder / name)
+    setup = folder / "setup.xml"
+    setup.write_text(
+        '<OpenSimDocument Version="40600"><EMGEnvelopeTool><results_directory>results</results_directory>'
+        '<emg_files>"slow walk.sto" "walk [1]?.sto" run*.sto</emg_files><write_figures>false</write_figures>'
+        "<high_pass_frequency/></EMGEnvelopeTool></OpenSimDocument>"
+    )
+    tool = EMGEnvelopeTool(setup)
+    assert tool.high_pass_frequency is None
+    assert tool.run()
+    again = EMGEnvelopeTool(folder / "results" / "emg_effective_setup.xml")
+    assert again.emg_files == ("../slow walk.sto", "../walk [1]?.sto", "../run1.sto")
+    assert again.high_pass_frequency is None
+    assert again.run()
+    stems = {path.stem for path in (folder / "results").glob("*.sto")}
+    assert stems == {"slow walk_emg", "walk [1]?_emg", "run1_emg"}
 
 
 def test_normalization(lab, tmp_path):

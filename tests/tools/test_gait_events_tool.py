@@ -31,6 +31,11 @@ def run(folder, **values) -> GaitEvents:
     for name, value in values.items():
         tool.set(name, value if isinstance(value, list) else str(value))
     assert tool.run()
+    assert {path.name for path in (folder / "results").iterdir()} >= {
+        "trial.log",
+        "trial_effective_setup.xml",
+        "trial_events.csv",
+    }
     return GaitEvents.read(folder / "results" / "trial_events.csv")
 
 

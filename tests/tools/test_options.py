@@ -275,11 +275,11 @@ def test_faults_in_elements_from_code():
 def test_the_effective_setup_moves_paths_in_elements(tmp_path):
     (tmp_path / "results").mkdir()
     tool = GrowTool(setup(tmp_path, "<Net><start_file>w.npz</start_file></Net>"))
-    text = tool.effective_setup(tmp_path / "results", {"Net": {"hidden_units": 7}, "start": 3})
+    text = tool.effective_setup(tmp_path / "results", {"Net": {"rate": 0.5}, "units": 7, "start": 3})
     (tmp_path / "results" / "again.xml").write_text(text)
     again = GrowTool(tmp_path / "results" / "again.xml")
     assert again.get("Net.start_file") == "../w.npz"
-    assert (again.get("Net.hidden_units"), again.start) == (7, 3.0)
+    assert (again.group("Net").rate, again.get("Net.hidden_units"), again.start) == (0.5, 7, 3.0)
 
 
 def test_info_tells_of_elements(monkeypatch, capsys):

@@ -218,11 +218,10 @@ def test_the_preset_of_the_paper():
     tool.preset = "paper"
     recipe = recipe_of(tool, "One-Entire", 0)
     settings = recipe.settings
-    assert (settings.hidden, settings.epochs, settings.batch_size, recipe.samples) == (700, 700, 1, 20)
+    assert (recipe.hidden, settings.epochs, settings.batch_size, recipe.samples) == (700, 700, 1, 20)
     assert (settings.learning_rate, settings.weight_decay, settings.gradient_clip, settings.patience) == (1e-3, 0, 0, 0)
-    assert (settings.teacher_forcing, recipe.output) == (1.0, "emg")
-    # The reference of the training settings, too.
-    assert settings == TrainingSettings()
+    assert (recipe.teacher_forcing, recipe.output) == (1.0, "emg")
+    assert settings == TrainingSettings(epochs=700, batch_size=1)
     tool.weight_decay, tool.early_stopping_patience = 0.5, 3
     assert recipe_of(tool, "One-Entire", 0).settings == replace(settings, weight_decay=0.5, patience=3)
     tool.weight_decay = None

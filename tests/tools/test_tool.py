@@ -348,6 +348,60 @@ def test_run_returns_true_and_stays_in_the_working_directory(tmp_path, monkeypat
     assert Path.cwd() == tmp_path
 
 
+def test_every_run_leaves_its_setup_and_log(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tool = filled()
+    tool.setName("walk")
+    tool.results_directory = "made/results"
+    tool.run()
+    results = tmp_path / "made" / "results"
+    assert {path.name for path in results.iterdir()} == {"walk.log", "walk_effective_setup.xml"}
+    assert "[info] opensim_nem2e 0.1.0, WalkTool walk." in (results / "walk.log").read_text()
+    assert WalkTool(results / "walk_effective_setup.xml").resolve("states_file") == tmp_path / "a.sto"
+
+
+class EndingTool(WalkTool):
+    """A run that writes, settles an option, and ends as it is told."""
+
+    result_endings = ("_old.csv", ".log")
+
+    def _run(self, run: Run) -> None:
+        run.files.path(f"{run.name}.txt").write_text("done")
+        run.resolved = {"initial_time": 0.25}
+        run.keep_failed = self.output_precision > 8
+        run.afterwards(lambda: (run.directory / "after.txt").write_text(str(len(list(run.directory.iterdir())))))
+        if self.plot:
+            raise KeyboardInterrupt
+
+
+def ending(tmp_path: Path, **values: object) -> EndingTool:
+    return EndingTool(name="end", states_file="a.sto", muscles="a", results_directory=tmp_path / "results", **values)
+
+
+def test_results_setup_and_log_appear_together(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "end_old.csv").touch()
+    assert ending(tmp_path).run()
+    results = tmp_path / "results"
+    names = {"end.txt", "end.log", "end_effective_setup.xml", "end_old.csv"}
+    assert {path.name for path in results.iterdir()} == {*names, "after.txt"}
+    # What comes afterwards finds all of it.
+    assert (results / "after.txt").read_text() == str(len(names))
+    assert EndingTool(results / "end_effective_setup.xml").initial_time == 0.25
+    log = (results / "end.log").read_text()
+    assert f"[warn] '{results / 'end_old.csv'}' is of an earlier run: this one did not write such a file." in log
+
+
+@pytest.mark.parametrize(
+    ("output_precision", "left"), [(8, None), (9, {"end.txt", "end.log", "end_effective_setup.xml"})]
+)
+def test_a_run_that_ends_early_leaves_nothing_or_what_it_keeps(tmp_path, output_precision, left):
+    with pytest.raises(KeyboardInterrupt):
+        ending(tmp_path, plot=True, output_precision=output_precision).run()
+    results = tmp_path / "results"
+    assert ({path.name for path in results.iterdir()} if results.exists() else None) == left
+
+
 def test_everything_that_is_missing_is_said_at_once(tmp_path):
     tool = WalkTool()
     tool.initial_time = 2.0
