@@ -12,6 +12,7 @@ import numpy as np
 from ..data.cycle_view import CycleView
 from ..data.gait_cycles import MuscleCycles, usable_rows
 from ..data.samples import Samples
+from ..errors import TrainingError
 from ..methods.base import Common, Fitted, Method, Plan, Run
 from ..methods.registry import find_method
 from ..signals.compare import cycle_errors
@@ -119,7 +120,9 @@ class BundleTraining:
         """
         for muscle in self.muscles:
             for without in ("", *self._left_out(muscle)):
-                task = self._plan(muscle, without).task
+                plan = self._plan(muscle, without)
+                check_network(self.method.key, plan, self._weights(muscle))
+                task = plan.task
                 self.most_epochs = max(self.most_epochs, 0 if task is None else task.most_epochs)
 
     def finish(self) -> None:
@@ -211,6 +214,28 @@ class BundleTraining:
             for key in COMPARED
         }
         return subject_errors(MuscleCycles.of(test, muscle, self.view), self.view, fitted, beside)
+
+
+def check_network(key: str, plan: Plan, weights: int) -> None:
+    """See that a method trains a network if, and only if, it says so.
+
+    Parameters
+    ----------
+    key : str
+        The method.
+    plan : Plan
+        One of its plans.
+    weights : int
+        Its :meth:`opensim_nem2e.methods.base.Method.weight_count`.
+
+    Raises
+    ------
+    opensim_nem2e.errors.TrainingError
+        It does not.
+    """
+    if (plan.task is not None) != (weights > 0):
+        what = "a network is trained" if plan.task is not None else "no network is trained"
+        raise TrainingError(f"The method '{key}' counts {weights} weights, but {what} by its plan: both must agree.")
 
 
 def subject_errors(

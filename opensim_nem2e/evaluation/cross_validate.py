@@ -24,6 +24,7 @@ from ..methods.registry import BASELINES, REFERENCE, find_method
 from ..signals.compare import cycle_errors, warp_cycle
 from ..training.jobs import Job
 from ..training.task import Task, Trained
+from .bundle_training import check_network
 from .file_names import file_name
 from .splits import Fold, Splitting, check_blind, compare_blind, scramble, split_folds, training_rows
 
@@ -178,6 +179,12 @@ class CrossValidation:
                 unit.fold.check_apart(self.splitting)
             for key in (*self.methods, *(self.baselines if first else ())):
                 plan = self._plan(key, unit, unit.fold)
+                check_network(key, plan, self._weights(key, unit))
+                if plan.task is not None and key not in self.methods:
+                    raise TrainingError(
+                        f"The method '{key}' trains a network, so it cannot be a baseline: name it among the methods "
+                        "that are judged."
+                    )
                 if plan.task is not None:
                     self.most_epochs = max(self.most_epochs, plan.task.most_epochs)
                 # With another seed another subject may decide when to stop; all else is the same.

@@ -55,7 +55,7 @@ class Simulation(Method):
     def load(
         self, part: str, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], view: CycleView
     ) -> Fitted:
-        """Learn nothing."""
+        """See that there are no arrays."""
         check_arrays(part, arrays, {})
         return FittedShift((f"ipsi:{part}",), 0.0)
 

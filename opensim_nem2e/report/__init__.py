@@ -1,1 +1,1 @@
-"""report."""
+"""Figures and pages: of studies, estimates, and checks of data."""

@@ -315,10 +315,12 @@ def methods_paragraph(results: StudyResults) -> str:
         sentences.append(f"Each of {len(results.muscles)} muscles was estimated by itself, from each input: {inputs}.")
     seeds = len(study.get("seeds", ())) or 1
     splitting = _splitting(results)
-    sentences.append(
-        f"{_SPLITTINGS.get(splitting['name'], splitting['meaning'])} This gave {study.get('networks', 'all')} networks "
-        f"with {seeds} random {_plural(seeds, 'seed', 'seeds')}, over which errors were averaged."
-    )
+    sentences.append(_SPLITTINGS.get(splitting["name"], splitting["meaning"]))
+    if study.get("networks", 1):
+        sentences.append(
+            f"This gave {study.get('networks', 'all')} networks with {seeds} random {_plural(seeds, 'seed', 'seeds')}, "
+            "over which errors were averaged."
+        )
     baselines = [_method_name(results, name) for name in results.methods if name not in (*results.judged, REFERENCE)]
     sentences.append(
         "The error E was the root mean square difference from normalised EMG, averaged over the cycles of each "

@@ -486,3 +486,15 @@ def test_a_network_that_ignores_its_input_does_not_notice():
     outcome = judge(good, "One-Entire", 0, {"stdr_net": (plan.finish(trained), trained)}, {})
     errors = cycle_errors(outcome.curves["stdr_net"], outcome.emg)
     assert (outcome.changed_errors["stdr_net"] > 2 * errors).mean() > 0.7
+
+
+def test_a_method_must_count_the_weights_that_it_trains(monkeypatch):
+    monkeypatch.setattr(type(STDR_NET), "weight_count", lambda self, inputs, view, options: 0)
+    with pytest.raises(TrainingError, match="'stdr_net' counts 0 weights, but a network is trained"):
+        study().check()
+
+
+def test_a_network_is_no_baseline():
+    ridge = {"ridge": find_method("ridge").options()}
+    with pytest.raises(TrainingError, match="'stdr_net' trains a network, so it cannot be a baseline"):
+        CrossValidation({"One-Entire": data_of(made())}, ridge, [0], baselines=["stdr_net"]).check()

@@ -144,6 +144,17 @@ def test_methods_come_from_the_settings(results):
     assert "a correction, weighted by 0.25, of a linear prediction" in linear
 
 
+def test_methods_without_networks(results):
+    """A study of ridge regression trains nothing, and says nothing of networks."""
+    study = {**results.study, "judged": ["ridge"], "networks": 0, "citations": {"ridge": "ridge regression (1970)"}}
+    judged = results.statistics["method"] == "ridge"
+    statistics = results.statistics.assign(best_baseline=np.where(judged, "mean", None))
+    text = methods_paragraph(replace(results, study=study, statistics=statistics, losses=results.losses.iloc[:0]))
+    assert "were refined with ridge regression (1970), as implemented" in text
+    assert "Each of 3 muscles was estimated by itself" in text
+    assert "etworks" not in text
+
+
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 
