@@ -15,6 +15,7 @@ import numpydoc.validate
 import pytest
 
 import opensim_nem2e
+from opensim_nem2e.options import Options
 
 HEAVY = ("torch", "opensim", "pandas", "scipy", "matplotlib", "lxml", "numpy")
 
@@ -69,6 +70,45 @@ def public_objects():
                         yield f"{module.__name__}.{name}.{attribute}"
 
 
+def found(name: str):
+    """Import what a dotted name stands for; a method comes with its class."""
+    module, _, last = name.rpartition(".")
+    try:
+        return importlib.import_module(module), last
+    except ModuleNotFoundError:
+        module, _, holder = module.rpartition(".")
+        return getattr(importlib.import_module(module), holder), last
+
+
+def is_declaration(name: str) -> bool:
+    """Tell whether this is a class of options, whose comments document them."""
+    holder, last = found(name)
+    thing = getattr(holder, last)
+    return inspect.isclass(thing) and issubclass(thing, Options)
+
+
+def is_documented_in_a_base(name: str) -> bool:
+    """Tell whether this is a method that a base class of its class documents."""
+    holder, last = found(name)
+    return inspect.isclass(holder) and any(inspect.getdoc(vars(base).get(last)) for base in holder.__mro__[1:])
+
+
+def test_a_class_name_stands_for_one_class():
+    """Whoever reads a name in a message, a docstring or a traceback knows what is meant; so with modules."""
+    classes: dict[str, list[str]] = {}
+    modules: dict[str, list[str]] = {}
+    for module_info in pkgutil.walk_packages(opensim_nem2e.__path__, "opensim_nem2e."):
+        name = module_info.name.rpartition(".")[2]
+        if not name.startswith("_"):
+            modules.setdefault(name, []).append(module_info.name)
+        module = importlib.import_module(module_info.name)
+        for thing in vars(module).values():
+            if inspect.isclass(thing) and thing.__module__ == module.__name__ and not thing.__name__.startswith("_"):
+                classes.setdefault(thing.__name__, []).append(module.__name__)
+    assert {name: where for name, where in classes.items() if len(where) > 1} == {}
+    assert {name: where for name, where in modules.items() if len(where) > 1} == {}
+
+
 def test_docstrings(repository):
     with (repository / "pyproject.toml").open("rb") as stream:
         checks = set(tomllib.load(stream)["tool"]["numpydoc_validation"]["checks"])
@@ -76,10 +116,12 @@ def test_docstrings(repository):
     count = 0
     for name in public_objects():
         count += 1
+        # What a declaration or a base class says need not be said again.
+        left_out = {"PR01", "RT01"} if is_declaration(name) or is_documented_in_a_base(name) else set()
         for code, text in numpydoc.validate.validate(name)["errors"]:
             # A dataclass's private fields are nobody's parameters, and a protocol is not made.
             private = re.fullmatch(r"Parameters \{('(_\w+|\*args|\*\*kwargs)'(, )?)+\} not documented", text)
-            if code in checks and not private:
+            if code in checks - left_out and not private:
                 faults.append(f"{name}: {code} {text}")
     assert count > 100
     assert not faults, "\n".join(faults)
