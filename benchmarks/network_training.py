@@ -19,9 +19,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from opensim_nem2e.methods.stdr.conditions import Variant
 from torch import Tensor
 
-from opensim_nem2e.methods.stdr.conditions import Variant
 from opensim_nem2e.methods.stdr.method import module_of
 from opensim_nem2e.methods.stdr.net import STDRNet
 from opensim_nem2e.training.schedule import Step
@@ -115,9 +115,9 @@ def main() -> None:
         ("All-Entire", "spatial", options.muscles),
     )
     print(f"ms per step at batch size {options.batch}, 1 thread, PyTorch {torch.__version__}")
-    print(f"{'':>6}  {'':<12}{'--- teacher-forced ---':^38}{'--- free-running ---':^38}")
+    print(f"{'':>6}  {'':<12}{'--- teacher-forced ---':^40}{'--- free-running ---':^40}")
     columns = f"{'obvious loop':>13}{'trainer':>9}{'ratio':>7}{'fused Adam':>11}"
-    print(f"{'hidden':>6}  {'condition':<12}{columns}{columns[1:]}")
+    print(f"{'hidden':>6}  {'condition':<12}{columns}{columns}")
     for hidden in options.hidden:
         for condition, variant, inputs in kinds:
             text = f"{hidden:>6}  {condition:<12}"

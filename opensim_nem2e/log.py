@@ -27,9 +27,45 @@ LEVELS = {
 
 _NAMES = {number: name for name, number in LEVELS.items()}
 
+#: A message that is longer than this is cut: names and values in it come from files.
+LONGEST_MESSAGE = 10_000
+
+
+def plain(text: str) -> str:
+    """Make a text safe to print and to write as UTF-8, whatever file its parts came from.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    str
+        The text with control characters (terminal escapes among them) and bytes that were no text as backslash
+        escapes, cut after :data:`LONGEST_MESSAGE` characters. Line feeds and tabs stay.
+    """
+    if len(text) > LONGEST_MESSAGE:
+        text = f"{text[:LONGEST_MESSAGE]} ... ({len(text) - LONGEST_MESSAGE} characters more)"
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode("ascii") for sign in text
+    )
+
+
+class _Plain(logging.Filter):
+    """Makes every message safe before any handler sees it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = plain(record.getMessage()), ()
+        return True
+
+
 #: The package's logger.
 logger = logging.getLogger("opensim_nem2e")
 logger.addHandler(logging.NullHandler())
+logger.addFilter(_Plain())
 
 
 class OpenSimFormatter(logging.Formatter):

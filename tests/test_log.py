@@ -96,3 +96,23 @@ def test_a_level_that_the_program_sets_stays():
         """
     )
     assert text == "[warn] wanted\nTrue\n"
+
+
+def test_what_a_file_put_into_a_message_cannot_harm_terminal_or_log(tmp_path, caplog):
+    """Bytes that are no text, terminal escapes, endless names."""
+    path = tmp_path / "run.log"
+    handler = log.start_file(path, mode="w")
+    try:
+        log.logger.warning("label '%s'", b"a\xffb".decode("utf-8", "surrogateescape"))
+        log.logger.warning("name '%s'", "\x1b[2J evil\u2028line")
+        log.logger.warning("long %s", "x" * 1_000_000)
+        log.logger.warning("plain Muskelkräfte μ\nsecond\tline")
+    finally:
+        log.stop(handler)
+    text = path.read_text(encoding="utf-8")
+    assert "label 'a\\udcffb'" in text
+    assert "name '\\x1b[2J evil\\u2028line'" in text
+    assert "(990005 characters more)" in text
+    assert len(text) < 12_000
+    assert "plain Muskelkräfte μ\nsecond\tline" in text
+    assert all("\x1b" not in record.getMessage() for record in caplog.records)

@@ -610,7 +610,7 @@ def train_folders(
         Told of what goes on.
     together : bool, optional
         Whether networks of the same shape are computed together. By default what is faster: a few steps of both are
-        timed, unless a checkpoint says how it was begun.
+        timed. So a run that is taken up may choose otherwise, which changes last bits.
 
     Raises
     ------
