@@ -1,1 +1,1 @@
-"""Everything that estimates muscle activity behind one protocol, the registry of it, and the bundle that keeps what was learned."""
+"""Everything that estimates muscle activity, behind one protocol; its registry, and the bundle of what was learned."""
