@@ -21,10 +21,10 @@ from opensim_nem2e.data.cycle_view import CONDITIONS
 from opensim_nem2e.data.gait_cycles import CycleData, MuscleCycles, read_gait_cycles
 from opensim_nem2e.data.manifest import read_channels, read_trials
 from opensim_nem2e.data.samples import Samples
-from opensim_nem2e.methods.base import Run
+from opensim_nem2e.methods.base import RunSettings
 from opensim_nem2e.methods.registry import BASELINES, find_method
 from opensim_nem2e.methods.stdr.fit_linear import fit_linear
-from opensim_nem2e.methods.stdr.options import STDROptions
+from opensim_nem2e.methods.stdr.hyperparameters import STDROptions
 from opensim_nem2e.signals.compare import cycle_errors
 from opensim_nem2e.training.trainer import train_task
 
@@ -48,7 +48,7 @@ def baseline(data: CycleData, key: str) -> Estimates:
     found, method = {}, find_method(key)
     for person, train, test in folds(data):
         for muscle, cycles in test.items():
-            fitted = method.plan(train, muscle, data.view, method.options(), Run()).finish(None)
+            fitted = method.plan(train, muscle, data.view, method.options(), RunSettings()).finish(None)
             x = cycles.x if fitted.inputs == cycles.inputs else cycles.own[:, :, None]
             found[muscle, person] = fitted.predict({"activation": x}).values
     return found
@@ -72,7 +72,7 @@ def networks(data: CycleData, options: STDROptions, seeds: int) -> list[Estimate
         common = method.common(train, data.view, options)
         for muscle, cycles in test.items():
             for seed in range(seeds):
-                plan = method.plan(train, muscle, data.view, options, Run(seed), common)
+                plan = method.plan(train, muscle, data.view, options, RunSettings(seed), common)
                 assert plan.task is not None
                 network = plan.finish(train_task(plan.task))
                 found[seed][muscle, person] = network.predict({"activation": cycles.x}).values

@@ -32,12 +32,12 @@ from recordings import DATA
 from opensim_nem2e.data.cycle_view import CONDITIONS, Condition
 from opensim_nem2e.data.gait_cycles import CycleData, MuscleCycles, read_gait_cycles
 from opensim_nem2e.data.manifest import read_channels, read_trials
-from opensim_nem2e.methods.base import Run
+from opensim_nem2e.methods.base import RunSettings
 from opensim_nem2e.methods.stdr.calibrate import FINE_TUNING, PRIOR_STRIDES, calibrate, shrink_to_subject
 from opensim_nem2e.methods.stdr.fit_linear import fit_linear
+from opensim_nem2e.methods.stdr.hyperparameters import STDROptions
 from opensim_nem2e.methods.stdr.method import plan_network
 from opensim_nem2e.methods.stdr.network import Network
-from opensim_nem2e.methods.stdr.options import STDROptions
 from opensim_nem2e.training.trainer import train_task
 
 #: The child with cerebral palsy is no training subject, as in the shipped bundle.
@@ -102,7 +102,7 @@ def networks_without(subject: str, cycles: CycleData) -> dict[str, Network]:
             sets[target] = rest
     found = {}
     for target, fit in fit_linear(sets, view).items():
-        plan = plan_network(sets[target], view, options, Run(), fit)
+        plan = plan_network(sets[target], view, options, RunSettings(), fit)
         assert plan.task is not None
         found[target] = plan.finish(train_task(plan.task))
     return found
@@ -143,7 +143,7 @@ def judge(network: Network, data: MuscleCycles, rows: np.ndarray, judged: np.nda
     }
     about: dict = {}
     if tune:
-        found = calibrate(network, known, FINE_TUNING, Run())
+        found = calibrate(network, known, FINE_TUNING, RunSettings())
         estimates["calibrated"] = refine(found.network, test.x) * scale / unit
         about["fine-tuned"] = float(found.epochs > 0)
     y = test.y[:, ::step] / unit

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from opensim_nem2e.methods.stdr.method import module_of
 from opensim_nem2e.methods.stdr.net import STDRNet
-from opensim_nem2e.training.schedule import Step
+from opensim_nem2e.training.schedule import TrainingStep
 from opensim_nem2e.training.task import Task, TrainingSettings
 from opensim_nem2e.training.together import measure
 from opensim_nem2e.training.trainer import Training
@@ -77,7 +77,7 @@ def obvious(task: Task, fused: bool) -> Callable[[], None]:
 def trainer(task: Task) -> Callable[[], None]:
     """Make a function that does one step as the trainer does."""
     training, rows = Training(task), torch.arange(task.rows)
-    return lambda: training.step(Step(rows, 0.5))
+    return lambda: training.step(TrainingStep(rows, 0.5))
 
 
 def race(steps: dict[str, Callable[[], None]], seconds: float) -> dict[str, float]:

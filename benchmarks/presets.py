@@ -24,9 +24,9 @@ from scipy import stats
 from opensim_nem2e.data.gait_cycles import CycleData, MuscleCycles, read_gait_cycles
 from opensim_nem2e.data.manifest import CycleRecord, read_channels, read_trials
 from opensim_nem2e.evaluation.bundle_training import COMPARED, subject_errors
-from opensim_nem2e.methods.base import Common, Plan, Run
+from opensim_nem2e.methods.base import Common, Plan
 from opensim_nem2e.methods.registry import find_method
-from opensim_nem2e.methods.stdr.options import STDROptions
+from opensim_nem2e.methods.stdr.hyperparameters import STDROptions
 from opensim_nem2e.training.task import Task
 from opensim_nem2e.training.trainer import train_task
 
@@ -67,7 +67,7 @@ class Folds:
         train, _ = self.data.samples.leave_out([subject])
         if subject not in self._common:
             self._common[subject] = METHOD.common(train, self.data.view, self.options)
-        return METHOD.plan(train, muscle, self.data.view, self.options, Run(), self._common[subject])
+        return METHOD.plan(train, muscle, self.data.view, self.options, RunSettings(), self._common[subject])
 
     def task(self, muscle: str, subject: str) -> Task:
         """Take the training itself."""
@@ -95,7 +95,7 @@ def compare(data: CycleData, muscles: list[str], results: Path) -> Iterator[dict
                     train, test = data.samples.leave_out([subject])
                     methods = {name: find_method(name) for name in COMPARED}
                     beside = {
-                        name: method.plan(train, target, data.view, method.options(), Run()).finish(None)
+                        name: method.plan(train, target, data.view, method.options(), RunSettings()).finish(None)
                         for name, method in methods.items()
                     }
                     cycles = MuscleCycles.of(test, target, data.view)

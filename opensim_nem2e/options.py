@@ -528,8 +528,22 @@ def option(
     ----------
     default : bool, int, float, str, tuple or None
         The value when nothing is given.
-    comment, bounds, choices, list_size, unit, required, may_be_name, formerly
-        See :class:`Property`. ``choices`` are for those that are computed; others are an annotation ``Literal[...]``.
+    comment : str
+        As in :class:`Property`, and so are the others.
+    bounds : Interval, str or tuple, optional
+        Allowed numbers.
+    choices : sequence of str, optional
+        For choices that are computed; others are an annotation ``Literal[...]``.
+    list_size : int or tuple, optional
+        Allowed number of list elements.
+    unit : str, optional
+        Of a number.
+    required : bool
+        Whether a run needs a value.
+    may_be_name : bool
+        Whether a file may be a bare name.
+    formerly : sequence of str
+        Names that it had.
 
     Returns
     -------
@@ -661,13 +675,13 @@ class Element:
         return (inspect.getdoc(self.declaration) or self.name).splitlines()[0]
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> OptionLayout:
         """What is in it."""
         return layout_of(self.declaration)
 
 
 @dataclass(frozen=True)
-class Layout:
+class OptionLayout:
     """A declaration as a setup file shows it.
 
     Parameters
@@ -700,7 +714,7 @@ class Layout:
         return tuple(row for row in self.rows if isinstance(row, Element))
 
 
-def layout_of(declaration: type[Options]) -> Layout:
+def layout_of(declaration: type[Options]) -> OptionLayout:
     """Lay out a declaration.
 
     Parameters
@@ -710,7 +724,7 @@ def layout_of(declaration: type[Options]) -> Layout:
 
     Returns
     -------
-    Layout
+    OptionLayout
         It.
 
     Raises
@@ -725,7 +739,7 @@ def layout_of(declaration: type[Options]) -> Layout:
 
 
 @cache
-def _lay_out(declaration: Any) -> Layout:
+def _lay_out(declaration: Any) -> OptionLayout:
     groups = {item.name: item.metadata["group"] for item in fields(declaration) if "group" in item.metadata}
     # A group's class may be local to a function, where its name in an annotation is not found.
     local = {about["declaration"].__name__: about["declaration"] for about in groups.values()}
@@ -756,7 +770,7 @@ def _lay_out(declaration: Any) -> Layout:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise TypeError(f"{declaration.__name__}: two properties have the same name: {', '.join(twice)}.")
-    return Layout(tuple(own), tuple(rows), types.MappingProxyType(old))
+    return OptionLayout(tuple(own), tuple(rows), types.MappingProxyType(old))
 
 
 def option_at(declaration: type[Options], path: Sequence[str]) -> Property:

@@ -15,7 +15,9 @@ import numpydoc.validate
 import pytest
 
 import opensim_nem2e
+from opensim_nem2e.methods.base import Fitted
 from opensim_nem2e.options import Options
+from opensim_nem2e.tools.tool import Tool
 
 HEAVY = ("torch", "opensim", "pandas", "scipy", "matplotlib", "lxml", "numpy")
 
@@ -81,16 +83,20 @@ def found(name: str):
 
 
 def is_declaration(name: str) -> bool:
-    """Tell whether this is a class of options, whose comments document them."""
+    """Tell whether this is a class of options, whose comments document them, or a tool, which is made as all are."""
     holder, last = found(name)
     thing = getattr(holder, last)
-    return inspect.isclass(thing) and issubclass(thing, Options)
+    return inspect.isclass(thing) and issubclass(thing, Options | Tool)
 
 
 def is_documented_in_a_base(name: str) -> bool:
     """Tell whether this is a method that a base class of its class documents."""
     holder, last = found(name)
-    return inspect.isclass(holder) and any(inspect.getdoc(vars(base).get(last)) for base in holder.__mro__[1:])
+    if not inspect.isclass(holder):
+        return False
+    # A protocol need not be a base.
+    bases = [*holder.__mro__[1:], *((Fitted,) if hasattr(holder, "attention_steps") else ())]
+    return any(inspect.getdoc(vars(base).get(last)) for base in bases)
 
 
 def test_a_class_name_stands_for_one_class():
@@ -99,8 +105,9 @@ def test_a_class_name_stands_for_one_class():
     modules: dict[str, list[str]] = {}
     for module_info in pkgutil.walk_packages(opensim_nem2e.__path__, "opensim_nem2e."):
         name = module_info.name.rpartition(".")[2]
-        if not name.startswith("_"):
-            modules.setdefault(name, []).append(module_info.name)
+        if name.startswith("_"):
+            continue
+        modules.setdefault(name, []).append(module_info.name)
         module = importlib.import_module(module_info.name)
         for thing in vars(module).values():
             if inspect.isclass(thing) and thing.__module__ == module.__name__ and not thing.__name__.startswith("_"):

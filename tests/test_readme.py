@@ -8,7 +8,7 @@ import xml.etree.ElementTree
 import pytest
 
 from opensim_nem2e.methods.bundle import Bundle
-from opensim_nem2e.tools import registry
+from opensim_nem2e.tools import tool_registry as registry
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ import textwrap
 from .. import __version__
 from ..errors import SetupError, did_you_mean
 from ..options import Element, Property, layout_of
-from ..tools.registry import tool_class, tools
 from ..tools.tool import Tool
+from ..tools.tool_registry import tool_class, tools
 
 NAME = "info"
 ALIASES = ()

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from ..errors import NEM2EError
 from ..log import logger
-from ..tools.registry import tool_class
 from ..tools.tool import write_text
+from ..tools.tool_registry import tool_class
 
 NAME = "print-xml"
 ALIASES = ()

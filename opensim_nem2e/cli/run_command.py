@@ -18,7 +18,7 @@ import os
 
 from ..errors import SetupError
 from ..log import logger
-from ..tools.registry import load_tool
+from ..tools.tool_registry import load_tool
 from .reporting import report
 
 NAME = "run"

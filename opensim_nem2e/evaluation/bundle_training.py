@@ -13,7 +13,7 @@ from ..data.cycle_view import CycleView
 from ..data.gait_cycles import MuscleCycles, usable_rows
 from ..data.samples import Samples
 from ..errors import TrainingError
-from ..methods.base import Common, Fitted, Method, Plan, Run
+from ..methods.base import Common, Fitted, Method, Plan
 from ..methods.registry import find_method
 from ..signals.compare import cycle_errors
 from ..training.jobs import Job
@@ -76,7 +76,7 @@ class BundleTraining:
         How they are shown.
     muscles : sequence of str
         Target muscles.
-    run : Run
+    run : RunSettings
         Seed and threads.
     held_out : sequence of str
         Subjects that nothing is learned from.
@@ -89,7 +89,7 @@ class BundleTraining:
     samples: Samples
     view: CycleView
     muscles: Sequence[str]
-    run: Run
+    run: RunSettings
     held_out: Sequence[str] = ()
     leave_one_out: bool = False
     jobs: list[Job] = field(init=False, default_factory=list)

@@ -19,7 +19,7 @@ from ..data.gait_cycles import CycleData, MuscleCycles
 from ..data.manifest import CycleRecord
 from ..data.samples import Samples
 from ..errors import TrainingError
-from ..methods.base import Common, Fitted, Plan, Run
+from ..methods.base import Common, Fitted, Plan
 from ..methods.registry import BASELINES, REFERENCE, find_method
 from ..signals.compare import cycle_errors, warp_cycle
 from ..training.jobs import Job
@@ -37,7 +37,7 @@ FREQUENCIES = (0.5, 2.0)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FoldOutcome:
     """What the methods made of the cycles of one muscle that were left out.
 
     Parameters
@@ -134,7 +134,7 @@ class CrossValidation:
     _common: dict[tuple[str, Condition, str], Common | None] = field(init=False, default_factory=dict)
     _fitted: dict[tuple[str, Condition, str, str], Fitted] = field(init=False, default_factory=dict)
     _learned: dict[_Key, dict[str, tuple[Fitted, Trained | None]]] = field(init=False, default_factory=dict)
-    _outcomes: dict[_Key, Outcome] = field(init=False, default_factory=dict)
+    _outcomes: dict[_Key, FoldOutcome] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         folds: dict[Condition, list[Fold]] = {}
@@ -200,7 +200,7 @@ class CrossValidation:
         return max((self._weights(key, unit) for unit in self._units for key in self.methods), default=0)
 
     @property
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[FoldOutcome]:
         """What has come of it, by seed, condition, muscle and fold, in this order; networks under way are left out."""
         for unit in self._units:
             self._judge_if_ready(unit)
@@ -216,7 +216,7 @@ class CrossValidation:
 
     def _plan(self, key: str, unit: _Unit, fold: Fold) -> Plan:
         common = self._common_part(key, unit.condition, unit.fold.held_out)
-        run = Run(unit.seed, self.threads)
+        run = RunSettings(unit.seed, self.threads)
         return find_method(key).plan(fold.train, fold.muscle, fold.view, self._options(key), run, common)
 
     def _evidence(self, key: str, unit: _Unit, fold: Fold) -> dict[str, NDArray[Any]]:
@@ -329,7 +329,7 @@ def judge(
     seed: int,
     learned: Mapping[str, tuple[Fitted, Trained | None]],
     beside: Mapping[str, Fitted],
-) -> Outcome:
+) -> FoldOutcome:
     """Apply methods and baselines to the cycles that were left out.
 
     Parameters
@@ -347,7 +347,7 @@ def judge(
 
     Returns
     -------
-    Outcome
+    FoldOutcome
         Curves on the 20-sample grid of the cycle, in every condition.
     """
     test, view = fold.test_cycles, fold.view
@@ -369,7 +369,7 @@ def judge(
     for key, fitted in beside.items():
         curves[key] = view.on_grid(fitted.predict({"activation": _inputs_of(fitted, test)}).values)
     everything = {**{key: fitted for key, (fitted, _) in learned.items()}, **beside}
-    return Outcome(
+    return FoldOutcome(
         seed=seed,
         condition=condition,
         muscle=fold.muscle,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..data.manifest import CycleRecord
     from ..storage.atomic import ResultFiles
-    from .cross_validate import Outcome
+    from .cross_validate import FoldOutcome
 
 #: Splittings: what they are, where networks are judged, and whether that is easier than on new people.
 SPLITTING_MEANINGS = {
@@ -66,13 +66,13 @@ class StudyTables:
 
     Parameters
     ----------
-    outcomes : sequence of Outcome
+    outcomes : sequence of FoldOutcome
         What came of every fold.
     judged : sequence of str
         Keys of the methods that the study judges; input conditions are compared for the first.
     """
 
-    outcomes: Sequence[Outcome] = field(repr=False)
+    outcomes: Sequence[FoldOutcome] = field(repr=False)
     judged: Sequence[str]
     cycles: pd.DataFrame = field(init=False, repr=False)
     subjects: pd.DataFrame = field(init=False, repr=False)
@@ -284,7 +284,7 @@ def _processor() -> str:
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
-def _network_columns(outcome: Outcome) -> dict[str, Any]:
+def _network_columns(outcome: FoldOutcome) -> dict[str, Any]:
     return {
         "seed": outcome.seed,
         "condition": outcome.condition,
@@ -297,7 +297,7 @@ def _record_columns(records: Sequence[CycleRecord]) -> dict[str, list[Any]]:
     return {name: [getattr(record, name) for record in records] for name in ("subject", "dataset", "trial", "stride")}
 
 
-def _cycle_rows(outcome: Outcome) -> pd.DataFrame:
+def _cycle_rows(outcome: FoldOutcome) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
@@ -329,7 +329,7 @@ def _cycle_rows(outcome: Outcome) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _curve_rows(outcome: Outcome) -> pd.DataFrame:
+def _curve_rows(outcome: FoldOutcome) -> pd.DataFrame:
     import pandas as pd
 
     records = outcome.test.records
@@ -347,7 +347,7 @@ def _curve_rows(outcome: Outcome) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _loss_rows(outcome: Outcome) -> pd.DataFrame:
+def _loss_rows(outcome: FoldOutcome) -> pd.DataFrame:
     import pandas as pd
 
     columns: dict[str, list[Any]] = {name: [] for name in ("method", "epoch", "loss", "validation_loss")}
@@ -359,7 +359,7 @@ def _loss_rows(outcome: Outcome) -> pd.DataFrame:
     return pd.DataFrame({**dict.fromkeys(_network_columns(outcome)), **columns}).assign(**_network_columns(outcome))
 
 
-def _check_rows(outcome: Outcome) -> pd.DataFrame:
+def _check_rows(outcome: FoldOutcome) -> pd.DataFrame:
     import pandas as pd
 
     from ..signals.compare import cycle_errors
@@ -378,11 +378,11 @@ def _check_rows(outcome: Outcome) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _attention(outcomes: Sequence[Outcome], method: str) -> dict[str, NDArray[np.generic]]:
+def _attention(outcomes: Sequence[FoldOutcome], method: str) -> dict[str, NDArray[np.generic]]:
     """Average a method's attention over all cycles that were left out; name the inputs beside it."""
     import numpy as np
 
-    groups: dict[str, list[Outcome]] = {}
+    groups: dict[str, list[FoldOutcome]] = {}
     for outcome in outcomes:
         if method in outcome.attention:
             groups.setdefault(f"{outcome.condition}/{outcome.muscle}", []).append(outcome)

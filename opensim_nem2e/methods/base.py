@@ -214,11 +214,22 @@ class Common(Protocol):
     """What the parts of a method share, fitted once to the training samples of all of them."""
 
     def evidence(self, part: str) -> Mapping[str, NDArray[Any]]:
-        """Return every number that a part takes from it, by what it is, so that a leak shows."""
+        """Return every number that a part takes from it, by what it is, so that a leak shows.
+
+        Parameters
+        ----------
+        part : str
+            One of the method's parts.
+
+        Returns
+        -------
+        mapping of str to ndarray
+            The numbers.
+        """
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSettings:
     """What a run decides for a method besides its options.
 
     Parameters
@@ -323,7 +334,7 @@ class Method(Protocol):
         return None
 
     def plan(
-        self, samples: Samples, part: str, view: CycleView, options: Any, run: Run, common: Common | None = None
+        self, samples: Samples, part: str, view: CycleView, options: Any, run: RunSettings, common: Common | None = None
     ) -> Plan:
         """Prepare the learning of one part, from the training samples and nothing else.
 
@@ -337,7 +348,7 @@ class Method(Protocol):
             How they are shown.
         options : object
             An instance of :attr:`options`.
-        run : Run
+        run : RunSettings
             Seed and threads.
         common : Common, optional
             From :meth:`common`, fitted to the same samples.

@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 
 from ..data.cycle_view import CycleView
 from ..errors import BundleError
-from .base import Common, Fitted, Method, NoOptions, Plan, Prediction, Requirements, Run, check_arrays, muscle_cycles
+from .base import (
+    Common,
+    Fitted,
+    Method,
+    NoOptions,
+    Plan,
+    Prediction,
+    Requirements,
+    RunSettings,
+    check_arrays,
+    muscle_cycles,
+)
 
 if TYPE_CHECKING:
     from ..data.gait_cycles import MuscleCycles
@@ -45,7 +56,7 @@ class Simulation(Method):
         part: str,
         view: CycleView,
         options: NoOptions,
-        run: Run,
+        run: RunSettings,
         common: Common | None = None,
     ) -> Plan:
         """Learn nothing."""
@@ -75,7 +86,7 @@ class MeanProfile(Method):
         part: str,
         view: CycleView,
         options: NoOptions,
-        run: Run,
+        run: RunSettings,
         common: Common | None = None,
     ) -> Plan:
         """Average the training cycles."""
@@ -135,7 +146,7 @@ class TimeShift(Method):
         part: str,
         view: CycleView,
         options: NoOptions,
-        run: Run,
+        run: RunSettings,
         common: Common | None = None,
     ) -> Plan:
         """Take the lag with the least training error E: mean over each subject's cycles, then over subjects."""
@@ -209,7 +220,7 @@ class RidgeRegression(Method):
         part: str,
         view: CycleView,
         options: NoOptions,
-        run: Run,
+        run: RunSettings,
         common: Common | None = None,
     ) -> Plan:
         """Choose the penalty by leaving out each training subject in turn, then fit to all of them."""

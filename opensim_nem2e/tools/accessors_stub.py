@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from ..options import Options, Property, layout_of, option_at
-from . import registry
+from . import tool_registry as registry
 from .tool import accessor_endings
 
 #: The file that is written.

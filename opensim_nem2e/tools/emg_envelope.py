@@ -17,7 +17,7 @@ from ..errors import MissingFileError, SetupError, StorageError, did_you_mean
 from ..log import logger
 from ..options import DirectoryPath, FilePath, Options, option
 from .accessors import EMGEnvelopeToolAccessors
-from .tool import Run, Tool, write_text
+from .tool import Tool, ToolRun, write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -175,7 +175,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
             )
         return faults
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: ToolRun) -> None:
         names = self._channel_names()
         recordings = self._process(self._files("emg_files"), names)
         divisors = self._divisors(recordings, self._process(self._files("mvc_files"), names))
@@ -300,7 +300,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
             divisors[label] = divisor
         return divisors
 
-    def _write(self, recordings: Sequence[_Recording], divisors: Mapping[str, float], run: Run) -> None:
+    def _write(self, recordings: Sequence[_Recording], divisors: Mapping[str, float], run: ToolRun) -> None:
         from ..report.emg_figures import ProcessedChannel, draw_envelopes
         from ..storage import TimeSeries, write_storage
 

@@ -15,7 +15,7 @@ from ..errors import MissingFileError
 from ..log import logger
 from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import GaitEventsToolAccessors
-from .tool import Run, Tool
+from .tool import Tool, ToolRun
 
 if TYPE_CHECKING:
     from ..signals.events import GaitEvents
@@ -114,7 +114,7 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
     def _table_file(self) -> Path:
         return self.resolve("events_file") or self.results_folder / f"{self.name or self.results_name}_events.csv"
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: ToolRun) -> None:
         from ..storage.events_table import write_gait_events
 
         events = self._find()

@@ -14,7 +14,7 @@ from ..errors import CycleError, NEM2EError, SetupError
 from ..log import logger
 from ..options import DirectoryPath, FilePath, Options, option
 from .accessors import NEM2EPipelineToolAccessors
-from .tool import Run, Tool, write_text
+from .tool import Tool, ToolRun, write_text
 
 if TYPE_CHECKING:
     from ..storage.opensim_setup import OpenSimSetup
@@ -113,7 +113,7 @@ class NEM2EPipelineTool(NEM2EPipelineToolAccessors, Tool[PipelineOptions]):
             return ["<trial_folders> must be given with <trials_file>: it says where a trial's files are."]
         return []
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: ToolRun) -> None:
         from .pipeline.execute import Study
         from .pipeline.plan import plan_steps
 

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from ..data.gait_cycles import CycleData, MuscleCycles
     from ..methods.bundle import Bundle
     from ..methods.stdr.calibrate import Calibrated
+    from ..methods.stdr.hyperparameters import STDROptions
     from ..methods.stdr.network import Network
-    from ..methods.stdr.options import STDROptions
     from .stdr_train import STDRTrainTool
-    from .tool import Run
+    from .tool import ToolRun
 
 
-def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: Run) -> None:
+def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: ToolRun) -> None:
     """Calibrate the networks of the tool's initial bundle to the person whose strides the tool selects.
 
     Parameters
@@ -35,7 +35,7 @@ def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: Run) -> None:
         The tool.
     bundle_file : pathlib.Path
         What is written.
-    run : Run
+    run : ToolRun
         The tool's run.
 
     Raises
@@ -47,7 +47,7 @@ def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: Run) -> None:
     opensim_nem2e.errors.BundleError
         The initial bundle cannot be read.
     """
-    from ..methods.base import Run as MethodRun
+    from ..methods.base import RunSettings
     from ..methods.bundle import Bundle
     from ..methods.stdr.calibrate import FEWEST_STRIDES, calibrate
 
@@ -73,7 +73,7 @@ def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: Run) -> None:
     sets = _sets(tool, initial, read_cycles(tool, trials, initial.condition))
     options = fine_tuning_options(tool)
     numbers = {name: getattr(options, name) for name in _FIELDS}
-    how = MethodRun(tool.seed, tool.threads)
+    how = RunSettings(tool.seed, tool.threads)
 
     logger.info("Calibrating to %s: strides of %s.", people[0], " and ".join(motions))
     found: dict[str, Calibrated] = {}

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import OpenSimRunError
 from ..log import logger
 from ..methods.registry import BASELINES, element_names, element_options, find_method
-from ..methods.stdr.options import STDROptions
+from ..methods.stdr.hyperparameters import STDROptions
 from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import STDRCrossValidateToolAccessors
-from .tool import Run, Tool
+from .tool import Tool, ToolRun
 from .training_options import ComputingOptions, CyclesOptions, DataOptions, TrialsOptions
 from .training_run import (
     NOT_STATED,
@@ -151,7 +151,7 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
             faults.append(f"<skeleton_time_range> must be a start and a later end, but '{found}' was found.")
         return faults
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: ToolRun) -> None:
         from ..evaluation.cross_validate import CrossValidation
         from ..evaluation.study_tables import StudyTables, write_json
 

@@ -19,7 +19,7 @@ from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import STDRRefineToolAccessors
 from .gait_events import ContactOptions
 from .mechanics_options import MECHANICS_RESULTS, MechanicsOptions, mechanics_faults, mechanics_settings
-from .tool import Run, Tool, path_seen_from
+from .tool import Tool, ToolRun, path_seen_from
 
 if TYPE_CHECKING:
     import numpy as np
@@ -337,7 +337,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             if source != its_source and self.get(name) and not used_elsewhere:
                 logger.info("<%s>: not used, as <cycle_source> is %s.", name, source)
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: ToolRun) -> None:
         from ..estimates.mechanics import examine_mechanics
 
         estimate, writer, model = self._estimate()
@@ -426,7 +426,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
     # --- results -----------------------------------------------------------------------------------------------
 
-    def _write(self, estimate: Estimate, writer: EstimateWriter, mechanics: Mechanics, run: Run) -> None:
+    def _write(self, estimate: Estimate, writer: EstimateWriter, mechanics: Mechanics, run: ToolRun) -> None:
         """Write every result."""
         from ..estimates.summary import MuscleChange, summarise, summary_table
         from ..estimates.trust import log_trust

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import NEM2EError, TrainingError
 from ..log import logger
 from ..methods.registry import element_names, element_options, find_method
-from ..methods.stdr.options import STDROptions
+from ..methods.stdr.hyperparameters import STDROptions
 from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import STDRTrainToolAccessors
-from .tool import Run, Tool
+from .tool import Tool, ToolRun
 from .training_options import NO_TRAINING_SETTINGS, ComputingOptions, CyclesOptions, DataOptions, TrialsOptions
 from .training_run import (
     NOT_STATED,
@@ -153,14 +153,14 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
                 faults.append(f"<output_bundle_file>: the folder '{bundle.parent}' does not exist.")
         return faults
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: ToolRun) -> None:
         if self.initial_bundle_file:
             from .stdr_calibrate import calibrate_bundle
 
             calibrate_bundle(self, self._bundle_file, run)
             return
         from ..evaluation.bundle_training import BundleTraining
-        from ..methods.base import Run as MethodRun
+        from ..methods.base import RunSettings
 
         trials = select_trials(self, also={"hold_out_subjects": "subject"})
         data = read_cycles(self, trials, self.condition)
@@ -171,7 +171,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
             data.samples,
             data.view,
             self._muscles(data),
-            MethodRun(self.seed, self.threads),
+            RunSettings(self.seed, self.threads),
             self.hold_out_subjects,
             self.validate == "leave_one_subject_out",
         )

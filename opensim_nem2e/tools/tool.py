@@ -9,7 +9,7 @@ A tool declares its options as a dataclass (:mod:`opensim_nem2e.options`) and im
 
 
     class WalkTool(Tool[WalkOptions]):
-        def _run(self, run: Run) -> None:
+        def _run(self, run: ToolRun) -> None:
             run.files.path("walk.txt").write_text("done")
 
 The log, the results directory and the setup that was run are the base class's affair. The module of a tool imports
@@ -28,7 +28,7 @@ from .. import __version__
 from ..errors import MissingFileError, NEM2EError, SetupError, did_you_mean
 from ..log import Recorder, audible, logger
 from ..options import Element, Options, Property, Values, layout_of, option_at
-from . import registry
+from . import tool_registry as registry
 from .properties import SetupDocument, attribute_faults, document_text, in_brackets, read_document, read_values
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ Declared = TypeVar("Declared", bound=Options)
 
 
 @dataclass
-class Run:
+class ToolRun:
     """One run of a tool, while it lasts.
 
     Parameters
@@ -551,7 +551,7 @@ class Tool(Generic[Declared]):
         from ..storage.atomic import ResultFiles
 
         self.check()
-        run = Run(ResultFiles(self.results_folder), self._name or self.results_name or self.tool_name, self)
+        run = ToolRun(ResultFiles(self.results_folder), self._name or self.results_name or self.tool_name, self)
         recorder = Recorder()
         with audible():
             logger.info("Running tool %s.", self._name or self.tool_name)
@@ -563,7 +563,7 @@ class Tool(Generic[Declared]):
             logger.info("Results are in '%s'.", run.directory)
         return True
 
-    def _carry_out(self, run: Run, recorder: Recorder) -> None:
+    def _carry_out(self, run: ToolRun, recorder: Recorder) -> None:
         """Do the work, and write its setup and its log with the results: all of them, or none."""
         failure: BaseException | None = None
         with run.files:
@@ -584,7 +584,7 @@ class Tool(Generic[Declared]):
         """Return the faults that concern several properties together. For subclasses."""
         return []
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: ToolRun) -> None:
         """Do the work, and write what it comes to into the run's files. For subclasses."""
         raise NotImplementedError(f"{type(self).__name__} must implement _run.")
 
@@ -655,7 +655,7 @@ class Tool(Generic[Declared]):
         return AttributeError(f"{type(self).__name__} has no attribute '{name}'.{did_you_mean(name, public)}")
 
 
-def _finish(run: Run, recorder: Recorder) -> None:
+def _finish(run: ToolRun, recorder: Recorder) -> None:
     """Write the setup that was run, and the log, which is the last file."""
     setup = run.tool.effective_setup(run.directory, run.resolved)
     write_text(run.files.path(f"{run.name}_effective_setup.xml"), setup)

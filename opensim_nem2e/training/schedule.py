@@ -21,7 +21,7 @@ from .task import Epoch, State, Task, Trained, TrainingSettings, epochs_of, loss
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """What a network does next.
 
     Parameters
@@ -79,12 +79,12 @@ class Progress:
         """Whether all rows have been seen, and the epoch is to be ended."""
         return self.order is not None and self.position >= self.rows
 
-    def step(self) -> Step:
+    def step(self) -> TrainingStep:
         """Say what comes next, and count it as done.
 
         Returns
         -------
-        Step
+        TrainingStep
             What to do.
         """
         if self.order is None:
@@ -94,7 +94,7 @@ class Progress:
         draw = float(torch.rand((), generator=self.random))
         self.position += rows.numel()
         self.steps += 1
-        return Step(rows, draw)
+        return TrainingStep(rows, draw)
 
     def end_epoch(self, totals: Mapping[str, float], held_loss: float | None) -> bool:
         """Put an epoch into the history.

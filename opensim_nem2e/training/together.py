@@ -29,7 +29,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from ..errors import TrainingError
 from .checkpoint import NetworkFolder
-from .schedule import Progress, Search, Step
+from .schedule import Progress, Search, TrainingStep
 from .task import Epoch, State, Task, Trained, epochs_of
 from .trainable import Trainable, build, groups_of, held_terms_of, total_of
 from .trainer import (
@@ -269,7 +269,7 @@ class Stack:
         dict of object to Trained or TrainingError
             The networks that are finished, or diverged, by key; their places are free.
         """
-        together: dict[int, list[tuple[int, Step]]] = {}
+        together: dict[int, list[tuple[int, TrainingStep]]] = {}
         for place, member in enumerate(self._members):
             # One that was left between its last step and the end of its epoch has nothing to do but end it.
             if member is not None and not member.progress.epoch_is_complete:
@@ -280,7 +280,7 @@ class Stack:
             self._step([place for place, _ in steps], [step for _, step in steps])
         return self._end_epochs()
 
-    def _step(self, places: list[int], steps: list[Step]) -> None:
+    def _step(self, places: list[int], steps: list[TrainingStep]) -> None:
         # Where it is all of them, nothing is copied.
         where = slice(None) if len(places) == len(self._members) else torch.tensor(places, device=self.device)
         each = torch.tensor(places, device=self.device)[:, None]

@@ -21,7 +21,7 @@ from torch.optim.adamw import adamw
 
 from ..workers import WorkStopped
 from .checkpoint import DamagedFileError, NetworkFolder
-from .schedule import Progress, Search, Step
+from .schedule import Progress, Search, TrainingStep
 from .task import Epoch, State, Task, Trained, epochs_of
 from .trainable import Group, Trainable, build, groups_of, held_terms_of, total_of
 
@@ -181,12 +181,12 @@ class Training:
         self.totals = {"total": 0.0}
         self.best: dict[str, NDArray[np.float32]] = {}
 
-    def step(self, step: Step) -> None:
+    def step(self, step: TrainingStep) -> None:
         """Train on some rows.
 
         Parameters
         ----------
-        step : Step
+        step : TrainingStep
             From :attr:`progress`.
         """
         # All that the module draws hangs on the step's number alone: so it need not be in the state.
@@ -302,7 +302,7 @@ def adam_step(
     steps : list of Tensor
         How often this was done, one number each.
     group : Group
-        Step size and penalty.
+        TrainingStep size and penalty.
     decoupled : bool
         AdamW.
     """

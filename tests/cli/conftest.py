@@ -17,7 +17,7 @@ PACKAGE_PARENT = Path(opensim_nem2e.__file__).resolve().parent.parent
 # The command with one more tool, and with what it imported written to a file if asked.
 _WITH_DEMO = """
 import atexit, os, sys
-from opensim_nem2e.tools.registry import register
+from opensim_nem2e.tools.tool_registry import register
 register("DemoTool", "demo_tool", "Do what the setup file says.")
 if "MODULES_FILE" in os.environ:
     atexit.register(lambda: open(os.environ["MODULES_FILE"], "w").write("\\n".join(sys.modules)))

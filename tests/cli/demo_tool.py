@@ -8,7 +8,7 @@ from typing import Literal
 from opensim_nem2e.errors import NEM2EError
 from opensim_nem2e.log import logger
 from opensim_nem2e.options import DirectoryPath, FilePath, Options, option
-from opensim_nem2e.tools.tool import Run, Tool
+from opensim_nem2e.tools.tool import Tool, ToolRun
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class DemoOptions(Options):
 class DemoTool(Tool[DemoOptions]):
     """Do what the setup file says."""
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: ToolRun) -> None:
         if self.outcome == "error":
             raise NEM2EError("The run failed on purpose.")
         if self.outcome == "crash":

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from opensim_nem2e import __version__
-from opensim_nem2e.tools import registry
+from opensim_nem2e.tools import tool_registry as registry
 
 HEAVY = {"numpy", "pandas", "torch", "opensim", "scipy", "matplotlib", "safetensors"}
 

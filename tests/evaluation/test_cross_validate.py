@@ -14,11 +14,11 @@ from opensim_nem2e.data.samples import Samples
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.evaluation.cross_validate import CrossValidation, changed_inputs, judge, watch_left_out
 from opensim_nem2e.evaluation.splits import LeakError, check_blind, split_folds
-from opensim_nem2e.methods.base import Run
+from opensim_nem2e.methods.base import RunSettings
 from opensim_nem2e.methods.registry import find_method
 from opensim_nem2e.methods.stdr import method as stdr
+from opensim_nem2e.methods.stdr.hyperparameters import STDROptions
 from opensim_nem2e.methods.stdr.method import LinearParts
-from opensim_nem2e.methods.stdr.options import STDROptions
 from opensim_nem2e.signals.compare import cycle_errors
 from opensim_nem2e.training.trainer import train_task
 
@@ -313,7 +313,7 @@ def test_the_guard_sees_what_it_is_told():
 
 
 def plan_of(fold, options=OPTIONS):
-    return STDR_NET.plan(fold.train, fold.muscle, fold.view, options, Run())
+    return STDR_NET.plan(fold.train, fold.muscle, fold.view, options, RunSettings())
 
 
 def test_the_recorded_loss_does_not_touch_the_training():

@@ -8,7 +8,7 @@ from cycle_maker import make_samples, with_arrays
 from sklearn.linear_model import Ridge as SklearnRidge
 
 from opensim_nem2e.data.cycle_view import CycleView
-from opensim_nem2e.methods.base import Run, muscle_cycles
+from opensim_nem2e.methods.base import RunSettings, muscle_cycles
 from opensim_nem2e.methods.baselines import DEFAULT_PENALTY, PENALTIES, RidgePath
 from opensim_nem2e.methods.registry import BASELINES, find_method
 from opensim_nem2e.signals.compare import LAGS, cycle_errors, shift_cycles
@@ -30,7 +30,7 @@ def made(condition="One-Entire", subjects=4, cycles=3, seed=0, noise=0.02, lag=0
 
 def plan(key, samples, condition="One-Entire"):
     method = find_method(key)
-    return method.plan(samples, "soleus", view_of(condition), method.options(), Run())
+    return method.plan(samples, "soleus", view_of(condition), method.options(), RunSettings())
 
 
 def estimate(fitted, samples, condition="One-Entire"):

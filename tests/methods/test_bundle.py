@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from opensim_nem2e.data.cycle_view import CycleView
 from opensim_nem2e.errors import BundleError
 from opensim_nem2e.methods import bundle as bundle_module
-from opensim_nem2e.methods.base import Run
+from opensim_nem2e.methods.base import RunSettings
 from opensim_nem2e.methods.bundle import CHECKSUM_KEY, FORMAT_VERSION, METADATA_KEY, SECTIONS, Bundle
 from opensim_nem2e.methods.registry import find_method
 from opensim_nem2e.methods.stdr.forward import run_free, variant_of, weight_shapes
@@ -358,7 +358,7 @@ def learned(key, condition, tmp_path):
         ["a", "a", "b", "b", "c", "c"],
     )
     method = find_method(key)
-    plan = method.plan(samples, "soleus", view, method.options(), Run(), None)
+    plan = method.plan(samples, "soleus", view, method.options(), RunSettings(), None)
     fitted = plan.finish(None)
     path = tmp_path / f"{key}.safetensors"
     Bundle(method, view, {"soleus": fitted}, METADATA).save(path)

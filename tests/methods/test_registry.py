@@ -14,7 +14,7 @@ from cycle_maker import make_samples
 from opensim_nem2e.data.cycle_view import CycleView
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.methods import registry
-from opensim_nem2e.methods.base import Method, Run
+from opensim_nem2e.methods.base import Method
 from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.methods.registry import (
     BASELINES,
@@ -135,7 +135,7 @@ def test_a_method_of_another_package(install, tmp_path):
     own = np.random.default_rng(0).random((4, 20))
     samples = make_samples({"ipsi:tib": own}, {"tib": own}, ["a", "a", "b", "b"])
     assert method.parts(samples, CycleView()) == ("tib",)
-    fitted = method.plan(samples, "tib", CycleView(), method.options(), Run()).finish(None)
+    fitted = method.plan(samples, "tib", CycleView(), method.options(), RunSettings()).finish(None)
     sections = {
         "cycle": {"definition": "", "sampling": ""},
         "normalization": {"activation": "none", "emg": "subject_max"},

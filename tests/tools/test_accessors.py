@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import opensim_nem2e
-from opensim_nem2e.tools import registry
+from opensim_nem2e.tools import tool_registry as registry
 from opensim_nem2e.tools.accessors_stub import STUB, stub_text
 from opensim_nem2e.tools.tool import Tool
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from opensim_nem2e.cli.main import main
 from opensim_nem2e.errors import SetupError
 from opensim_nem2e.options import DirectoryPath, FilePath, Options, Property, group, layout_of, option
-from opensim_nem2e.tools import registry
-from opensim_nem2e.tools.tool import Run, Tool
+from opensim_nem2e.tools import tool_registry as registry
+from opensim_nem2e.tools.tool import Tool, ToolRun
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class GrowTool(Tool[GrowOptions]):
     def group_options(cls, element_name):
         return ForestOptions if element_name == "Forest" else None
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: ToolRun) -> None:
         run.files.path("grown.txt").write_text("done")
 
 

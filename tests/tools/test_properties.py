@@ -27,7 +27,7 @@ from opensim_nem2e.options import (
     option,
     short_number,
 )
-from opensim_nem2e.tools import registry
+from opensim_nem2e.tools import tool_registry as registry
 from opensim_nem2e.tools.properties import document_text, read_document
 from opensim_nem2e.tools.tool import Tool
 

@@ -14,8 +14,8 @@ import pytest
 
 from opensim_nem2e.errors import MissingFileError, NEM2EError, SetupError
 from opensim_nem2e.options import DirectoryPath, FilePath, Options, option
-from opensim_nem2e.tools import registry
-from opensim_nem2e.tools.tool import Run, Tool
+from opensim_nem2e.tools import tool_registry as registry
+from opensim_nem2e.tools.tool import Tool, ToolRun
 
 REGISTERED = [entry.name for entry in registry.tools()]
 
@@ -45,7 +45,7 @@ class WalkTool(Tool[WalkOptions]):
             return ["<initial_time> must be before <final_time>."]
         return []
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: ToolRun) -> None:
         if self.plot:
             raise NEM2EError("No display.")
         self._seen = Path.cwd()
@@ -365,7 +365,7 @@ class EndingTool(WalkTool):
 
     result_endings = ("_old.csv", ".log")
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: ToolRun) -> None:
         run.files.path(f"{run.name}.txt").write_text("done")
         run.resolved = {"initial_time": 0.25}
         run.keep_failed = self.output_precision > 8

@@ -18,10 +18,10 @@ from ...data.gait_cycles import MuscleCycles
 from ...errors import TrainingError
 from ...signals.compare import cycle_errors
 from ...training.task import Task, Trained
-from ..base import Run
+from ..base import RunSettings
+from .hyperparameters import STDROptions
 from .method import network_task
 from .network import Network
-from .options import STDROptions
 
 Array = NDArray[np.float64]
 
@@ -104,7 +104,7 @@ def _add_residual(network: Network, data: MuscleCycles) -> Network:
     return replace(network, output_offset=(network.output_offset + weight * mean).astype(np.float32))
 
 
-def calibrate(network: Network, data: MuscleCycles, options: STDROptions, run: Run) -> Calibrated:
+def calibrate(network: Network, data: MuscleCycles, options: STDROptions, run: RunSettings) -> Calibrated:
     """Calibrate a network to a person.
 
     The closed form is computed. With six strides or more the weights are fine-tuned, too, from the network with the
@@ -122,7 +122,7 @@ def calibrate(network: Network, data: MuscleCycles, options: STDROptions, run: R
     options : STDROptions
         How weights are fine-tuned; ``epochs`` is the largest number. ``hidden_units`` and ``score_function`` are the
         network's.
-    run : Run
+    run : RunSettings
         Seed and threads.
 
     Returns
@@ -183,7 +183,7 @@ class _FineTuning:
 
     network: Network
     options: STDROptions
-    run: Run
+    run: RunSettings
 
     def best_epochs(self, folds: Sequence[tuple[MuscleCycles, MuscleCycles]], closed: Sequence[float]) -> int:
         """Choose the number of epochs; 0 where fine-tuning is not clearly better than the closed form.

@@ -1,7 +1,7 @@
 """STDR-Net as a method: from the cycles of a muscle to a training, and from its weights to a finished network.
 
 NEM2E paper, section 3. What the network's output means, and what a linear prediction has to do with it, is an option
-(:class:`.options.STDROptions`).
+(:class:`.hyperparameters.STDROptions`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from ...data.cycle_view import CycleView
 from ...errors import TrainingError
-from ..base import Common, Method, Plan, Run, muscle_cycles
+from ..base import Common, Method, Plan, RunSettings, muscle_cycles
 from .forward import variant_of, weight_shapes
+from .hyperparameters import STDROptions
 from .network import Network, load_network
-from .options import STDROptions
 
 if TYPE_CHECKING:
     from ...data.gait_cycles import MuscleCycles
@@ -57,7 +57,7 @@ class STDRNetMethod(Method):
         part: str,
         view: CycleView,
         options: STDROptions,
-        run: Run,
+        run: RunSettings,
         common: Common | None = None,
     ) -> Plan:
         """Prepare the training of the network of one muscle (:func:`plan_network`)."""
@@ -95,18 +95,29 @@ class LinearParts:
     fits: Mapping[str, LinearFit]
 
     def evidence(self, part: str) -> Mapping[str, NDArray[Any]]:
-        """Return every number of a muscle's fit."""
+        """Return every number of a muscle's fit.
+
+        Parameters
+        ----------
+        part : str
+            The muscle.
+
+        Returns
+        -------
+        mapping of str to ndarray
+            By what it is.
+        """
         return self.fits[part].evidence() if part in self.fits else {}
 
 
-def training_settings(options: STDROptions, run: Run) -> TrainingSettings:
+def training_settings(options: STDROptions, run: RunSettings) -> TrainingSettings:
     """Take what the trainer needs to know.
 
     Parameters
     ----------
     options : STDROptions
         The method's options.
-    run : Run
+    run : RunSettings
         Seed and threads.
 
     Returns
@@ -131,7 +142,7 @@ def training_settings(options: STDROptions, run: Run) -> TrainingSettings:
 def network_task(
     view: CycleView,
     options: STDROptions,
-    run: Run,
+    run: RunSettings,
     windows: Mapping[str, NDArray[np.float32]],
     **parts: Mapping[str, NDArray[np.float32]] | None,
 ) -> Task:
@@ -143,7 +154,7 @@ def network_task(
         The input condition.
     options : STDROptions
         How it is built and trained.
-    run : Run
+    run : RunSettings
         Seed and threads.
     windows : mapping of str to ndarray
         ``x``, shape (windows, samples, inputs), and ``y``, shape (windows, samples), both normalised.
@@ -172,7 +183,7 @@ def network_task(
 
 
 def plan_network(
-    cycles: MuscleCycles, view: CycleView, options: STDROptions, run: Run, linear: LinearFit | None = None
+    cycles: MuscleCycles, view: CycleView, options: STDROptions, run: RunSettings, linear: LinearFit | None = None
 ) -> Plan:
     """Prepare the training of the network of one muscle.
 
@@ -187,7 +198,7 @@ def plan_network(
         The input condition.
     options : STDROptions
         How the network is built and trained.
-    run : Run
+    run : RunSettings
         Seed and threads.
     linear : LinearFit, optional
         What the network is to correct, fitted to the same cycles; for the network output ``correction`` it is fitted

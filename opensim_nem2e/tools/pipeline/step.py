@@ -28,7 +28,7 @@ from ...musculoskeletal.opensim.whole_results import run_whole
 from ...storage.atomic import atomic_path
 from ...storage.opensim_setup import OpenSimSetup, read_opensim_setup
 from ...workers import Report, Stop, WorkStopped
-from ..registry import load_tool
+from ..tool_registry import load_tool
 from .plan import STEP_TOOLS
 
 #: The function that does a step, as :class:`opensim_nem2e.workers.Work` names it.

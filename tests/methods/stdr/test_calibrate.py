@@ -11,12 +11,12 @@ from cycle_maker import joined, make_samples
 from opensim_nem2e.data.cycle_view import CycleView
 from opensim_nem2e.data.gait_cycles import MuscleCycles
 from opensim_nem2e.errors import TrainingError
-from opensim_nem2e.methods.base import Run
+from opensim_nem2e.methods.base import RunSettings
 from opensim_nem2e.methods.registry import find_method
 from opensim_nem2e.methods.stdr.calibrate import FEWEST_STRIDES, FOLDS, PRIOR_STRIDES, shrink_to_subject
 from opensim_nem2e.methods.stdr.calibrate import calibrate as calibrate_network
+from opensim_nem2e.methods.stdr.hyperparameters import STDROptions
 from opensim_nem2e.methods.stdr.method import network_task
-from opensim_nem2e.methods.stdr.options import STDROptions
 from opensim_nem2e.signals.compare import cycle_errors
 from opensim_nem2e.training.task import Task
 from opensim_nem2e.training.trainer import train_task
@@ -46,7 +46,7 @@ def strides_of(condition="One-Entire", *others, **how):
 
 
 def calibrate(network, data):
-    return calibrate_network(network, data, OPTIONS, Run())
+    return calibrate_network(network, data, OPTIONS, RunSettings())
 
 
 def refine(network, x):
@@ -62,7 +62,7 @@ def networks():
         others = joined(
             samples_of(condition, shift=0.3, who="a", seed=1), samples_of(condition, shift=0.35, who="b", seed=2)
         )
-        plan = find_method("stdr_net").plan(others, "soleus", view_of(condition), options, Run())
+        plan = find_method("stdr_net").plan(others, "soleus", view_of(condition), options, RunSettings())
         network = plan.finish(train_task(plan.task))
         # What bundles of other makers may hold.
         found[condition] = replace(
@@ -149,11 +149,11 @@ def test_training_begins_with_given_weights(networks):
     network, data = networks["One-Entire"], strides_of()
     options = STDROptions(hidden_units=8, epochs=1, batch_size=8, learning_rate=1e-9)
     windows = {"x": data.x.astype(np.float32), "y": data.y.astype(np.float32)}
-    task = network_task(network.view, options, Run(), windows, initial=network.weights)
+    task = network_task(network.view, options, RunSettings(), windows, initial=network.weights)
     trained = train_task(task)
     for name, value in network.weights.items():
         np.testing.assert_allclose(trained.weights[name], value, atol=1e-7)
-    plain = network_task(network.view, options, Run(), windows)
+    plain = network_task(network.view, options, RunSettings(), windows)
     assert plain.description() != task.description()
     assert Task.of(task.module, task.settings, task.arrays()).description() == task.description()
     assert Task.of(task.module, task.settings, plain.arrays()).initial is None

@@ -12,7 +12,7 @@ from sklearn.linear_model import Ridge
 from opensim_nem2e.data.cycle_view import CONDITIONS, CycleView
 from opensim_nem2e.data.gait_cycles import MuscleCycles
 from opensim_nem2e.evaluation.bundle_training import BundleTraining
-from opensim_nem2e.methods.base import Run
+from opensim_nem2e.methods.base import RunSettings
 from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.methods.registry import find_method
 from opensim_nem2e.methods.stdr import fit_linear as linear
@@ -156,7 +156,7 @@ def test_network_is_linear_part_and_weighted_correction(condition, tmp_path):
     method = find_method("stdr_net")
     cycles = MuscleCycles.of(samples, "tib", view)
     fit = fit_linear({name: MuscleCycles.of(samples, name, view) for name in NAMES}, view)["tib"]
-    plan = method.plan(samples, "tib", view, OPTIONS, Run())
+    plan = method.plan(samples, "tib", view, OPTIONS, RunSettings())
     y = view.split(cycles.y)
     scale = (y - fit.out_of_fold).std()
     np.testing.assert_allclose(plan.task.data["y"], (y - fit.out_of_fold) / scale, atol=1e-5)
@@ -200,7 +200,7 @@ def test_a_bundle_training_fits_it_once_for_all_muscles(monkeypatch):
     without = fit_linear({name: data.leave_out(["s1"])[0] for name, data in sets.items()}, view)
     fits = []
     monkeypatch.setattr(linear, "fit_linear", lambda given, how: fits.append(given) or fit_linear(given, how))
-    study = BundleTraining(method, OPTIONS, samples, view, NAMES, Run(), leave_one_out=True)
+    study = BundleTraining(method, OPTIONS, samples, view, NAMES, RunSettings(), leave_one_out=True)
     study.check()
     assert len(fits) == 4  # of everyone, and without each of three
     for left_out, expected in (("", whole), ("s1", without)):
@@ -215,19 +215,19 @@ def test_a_bundle_training_fits_it_once_for_all_muscles(monkeypatch):
 
 def test_a_plan_without_the_shared_fit_makes_its_own():
     samples, view, method = made(subjects=3, cycles=3), view_of(), find_method("stdr_net")
-    alone = method.plan(samples, "bi", view, OPTIONS, Run())
-    shared = method.plan(samples, "bi", view, OPTIONS, Run(), method.common(samples, view, OPTIONS))
+    alone = method.plan(samples, "bi", view, OPTIONS, RunSettings())
+    shared = method.plan(samples, "bi", view, OPTIONS, RunSettings(), method.common(samples, view, OPTIONS))
     for name, values in alone.evidence.items():
         assert values.tobytes() == shared.evidence[name].tobytes()
     # Nothing to correct, nothing fitted.
     assert method.common(samples, view, replace(OPTIONS, network_output="deviation")) is None
     fit = fit_linear(people(subjects=3, cycles=3), view)["bi"]
-    again = plan_network(MuscleCycles.of(samples, "bi", view), view, OPTIONS, Run(), fit)
+    again = plan_network(MuscleCycles.of(samples, "bi", view), view, OPTIONS, RunSettings(), fit)
     np.testing.assert_allclose(again.task.data["y"], alone.task.data["y"], atol=1e-5)
     # Of one muscle alone there is one, too.
     cycles = MuscleCycles.of(samples, "bi", view)
     expected = view.split(cycles.y) - fit_linear({"bi": cycles}, view)["bi"].out_of_fold
-    given = plan_network(cycles, view, OPTIONS, Run()).task.data["y"]
+    given = plan_network(cycles, view, OPTIONS, RunSettings()).task.data["y"]
     np.testing.assert_allclose(given, expected / expected.std(), atol=1e-5)
 
 

@@ -13,10 +13,10 @@ from opensim_nem2e.data.cycle_view import CycleView
 from opensim_nem2e.data.gait_cycles import MuscleCycles
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.evaluation.bundle_training import BundleTraining, SubjectErrors, subject_errors, summarise
-from opensim_nem2e.methods.base import Run
+from opensim_nem2e.methods.base import RunSettings
 from opensim_nem2e.methods.baselines import RidgePath, mean_profile
 from opensim_nem2e.methods.registry import find_method
-from opensim_nem2e.methods.stdr.options import STDROptions
+from opensim_nem2e.methods.stdr.hyperparameters import STDROptions
 from opensim_nem2e.signals.compare import cycle_errors
 from opensim_nem2e.training.trainer import train_task
 
@@ -44,7 +44,7 @@ def cycles_of(samples, condition="One-Entire"):
 
 
 def plan_of(samples, options=OPTIONS, condition="One-Entire"):
-    return METHOD.plan(samples, "soleus", view_of(condition), options, Run())
+    return METHOD.plan(samples, "soleus", view_of(condition), options, RunSettings())
 
 
 def train_network(samples, options=OPTIONS, condition="One-Entire"):
@@ -60,7 +60,7 @@ def estimate(network, samples):
 def beside(samples, condition="One-Entire"):
     methods = {key: find_method(key) for key in ("mean", "ridge")}
     return {
-        key: method.plan(samples, "soleus", view_of(condition), method.options(), Run()).finish(None)
+        key: method.plan(samples, "soleus", view_of(condition), method.options(), RunSettings()).finish(None)
         for key, method in methods.items()
     }
 
@@ -96,7 +96,7 @@ def test_left_out_means_left_out():
 
 
 def bundle_training(samples, options=OPTIONS, held_out=(), leave_one_out=True):
-    return BundleTraining(METHOD, options, samples, view_of(), ["soleus"], Run(), held_out, leave_one_out)
+    return BundleTraining(METHOD, options, samples, view_of(), ["soleus"], RunSettings(), held_out, leave_one_out)
 
 
 def test_a_bundle_training_leaves_everyone_out_once():
@@ -141,7 +141,7 @@ def test_subjects_that_are_held_out_are_judged_only():
 def test_a_bundle_without_networks(key):
     """Nothing is trained; what is learned is judged as any other."""
     data, method = made(), find_method(key)
-    study = BundleTraining(method, method.options(), data, view_of(), ["soleus"], Run(), (), True)
+    study = BundleTraining(method, method.options(), data, view_of(), ["soleus"], RunSettings(), (), True)
     study.check()
     assert study.jobs == []
     assert study.weights == study.most_epochs == 0

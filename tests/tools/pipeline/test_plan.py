@@ -6,7 +6,7 @@ import pytest
 
 from opensim_nem2e.errors import NEM2EError, SetupError
 from opensim_nem2e.tools.pipeline.plan import find_trials, plan_steps
-from opensim_nem2e.tools.registry import load_tool
+from opensim_nem2e.tools.tool_registry import load_tool
 
 SETUP = (
     '<OpenSimDocument Version="40600"><{tool} name="{name}"><model_file>{model}</model_file>{rest}</{tool}>'
