@@ -25,9 +25,9 @@ from ..errors import ModelError, StorageError, did_you_mean
 from ..log import logger
 from ..storage.labels import find_state_label
 from ..storage.osim import OsimModel, read_model
-from ..storage.sto import TimeSeries, read_storage, write_storage
+from ..storage.sto import TimeSeries, write_storage
 from .hill import HillMuscles
-from .opensim.processes import run_model_job, run_opensim_tool
+from .opensim.processes import run_model_job
 from .paths import MusclePaths, coordinate_ranges, fit_paths
 
 Array = NDArray[np.float64]
@@ -37,6 +37,10 @@ _EVEN = 0.05
 
 #: Uneven rows (CMC's states) are thinned to steps of at least the first and interpolated to steps of the second (s).
 _THINNED, _EVEN_STEP = 1e-3, 5e-3
+
+#: OpenSim filters all of the motion that it is given. What is further than this from the time wanted (s) changes the
+#: filter's output there by less than rounding does.
+_AROUND = 2.0
 
 #: Decimals of the coordinates that OpenSim is given.
 _PRECISION = 12
@@ -134,30 +138,33 @@ def analyse_motion(
             f"The motion must cover the time wanted, but it covers {series.time[0]:.4f} to {series.time[-1]:.4f} s.",
             kinematics.path,
         )
+    near = (series.time >= start - _AROUND) & (series.time <= end + _AROUND)
+    series = replace(series, time=series.time[near], data=series.data[near])
     with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
         coordinates = Path(scratch, "coordinates.sto")
         write_storage(coordinates, series, precision=_PRECISION)
-        coupled = run_model_job("couple_motion", model_file, {"coordinates_file": str(coordinates)})
-        names = tuple(str(name) for name in coupled["names"])
-        series = TimeSeries(coupled["time"], names, coupled["q"], name="coordinates")
-        write_storage(coordinates, series, precision=_PRECISION)
+        coupled, forces = Path(scratch, "coupled.sto"), Path(scratch, "inverse_dynamics.sto")
         texts = {
             "model": Path(model_file).absolute(),
             "loads": "" if external_loads_file is None else Path(external_loads_file).absolute(),
-            "coordinates": coordinates,
+            "coordinates": coupled,
             "folder": scratch,
         }
         setup = Path(scratch, "setup_id.xml")
         filled = {key: escape(str(value)) for key, value in texts.items()}
         setup.write_text(_INVERSE_DYNAMICS.format(**filled, start=start, end=end, lowpass=lowpass), encoding="utf-8")
-        run_opensim_tool(setup)
-        forces = read_storage(Path(scratch, "inverse_dynamics.sto"))
-        request = {"coordinates_file": str(coordinates), "lowpass": lowpass, "time": forces.time.tolist()}
-        found = run_model_job("evaluate_motion", model_file, request)
+        request = {
+            "coordinates_file": str(coordinates),
+            "coupled_file": str(coupled),
+            "setup_file": str(setup),
+            "forces_file": str(forces),
+            "lowpass": lowpass,
+        }
+        logger.info("Running InverseDynamicsTool in a process of its own.")
+        found = run_model_job("analyse_motion", model_file, request)
     names = tuple(str(name) for name in found["names"])
-    by_name = {label.removesuffix("_moment").removesuffix("_force"): label for label in forces.labels}
     return Motion(
-        time=forces.time,
+        time=found["time"],
         coordinates=names,
         rotational=tuple(found["rotational"].tolist()),
         movable=tuple(found["movable"].tolist()),
@@ -165,7 +172,7 @@ def analyse_motion(
         limits=found["limits"],
         q=found["q"],
         qdot=found["qdot"],
-        torques=forces.select([by_name[name] for name in names]),
+        torques=found["torques"],
     )
 
 
@@ -319,7 +326,8 @@ def torque_terms(
     """
     hill = HillMuscles.from_model(read_model(model_file), muscles)
     ranges = coordinate_ranges(motion.coordinates, motion.q, motion.rotational, motion.limits)
-    paths = fit_paths(model_file, ranges, cache_directory=cache_directory).of(hill.names)
+    spoken = (motion.coordinates, motion.q)
+    paths = fit_paths(model_file, ranges, motion=spoken, cache_directory=cache_directory).of(hill.names)
     chosen = _choose(paths, motion, coordinates)
     columns = [motion.coordinates.index(name) for name in paths.coordinates]
     q = motion.q[:, columns]
