@@ -167,3 +167,12 @@ def test_resampling_is_linear_between_rows():
     time, values = resample([0.0, 0.1, 0.2], [[0.0], [1.0], [0.0]], 40.0)
     assert time == pytest.approx(np.arange(9) * 0.025)
     assert values[:, 0] == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0, 0.75, 0.5, 0.25, 0.0])
+
+
+@pytest.mark.parametrize("kind", ["lowpass", "highpass"])
+@pytest.mark.parametrize("padding", ["odd", "even"])
+def test_the_filter_for_short_signals_is_scipys(monkeypatch, kind, padding):
+    values = np.random.default_rng(3).normal(size=(300, 4)).cumsum(axis=0)
+    short = butterworth(values, 200.0, 6.0, kind, padding=padding)
+    monkeypatch.setattr("opensim_nem2e.signals.emg._FEW_ROWS", 0)
+    np.testing.assert_allclose(short, butterworth(values, 200.0, 6.0, kind, padding=padding), atol=1e-10)
