@@ -208,30 +208,38 @@ def refine_trial(
         if cycles.get(target.side):
             by_network.setdefault(target.standard_name, []).append(target)
 
+    # Muscles share inputs (All-Entire: all of them), and those of a limb its cycles: each cycle is cut out once.
     windows: dict[tuple[str, Cycle], Array] = {}
+    for side in dict.fromkeys(target.side for members in by_network.values() for target in members):
+        own_targets = [target for members in by_network.values() for target in members if target.side == side]
+        names = list(dict.fromkeys(name for target in own_targets for name in (target.muscle, *target.inputs)))
+        table = np.column_stack([activations[name] for name in names])
+        for cycle in cycles[side]:
+            window = cycle.window(time, table, bundle.cycle_samples, tolerance=tolerance)
+            windows.update({(name, cycle): window[:, k] for k, name in enumerate(names)})
 
-    def window(muscle: str, cycle: Cycle) -> Array:
-        # Muscles share inputs (All-Entire: all of them), so each is cut out once.
-        key = (muscle, cycle)
-        if key not in windows:
-            windows[key] = cycle.window(time, activations[muscle], bundle.cycle_samples, tolerance=tolerance)[:, 0]
-        return windows[key]
-
-    results: dict[str, RefinedMuscle] = {}
+    outputs: dict[str, tuple[Target, Array, Array]] = {}
     for network, members in by_network.items():
         jobs = [(target, cycle) for target in members for cycle in cycles[target.side]]
-        x = np.stack([np.column_stack([window(name, cycle) for name in target.inputs]) for target, cycle in jobs])
+        x = np.stack([np.column_stack([windows[name, cycle] for name in target.inputs]) for target, cycle in jobs])
         y, attention = bundle.refine(network, x)
         first = 0
         for target in members:
-            own = tuple(cycles[target.side])
-            part = slice(first, first + len(own))
-            first += len(own)
-            values, mask = stitch(
-                time, activations[target.muscle], own, list(y[part]), crossfade=crossfade, method=interpolation
-            )
-            before = np.stack([window(target.muscle, cycle) for cycle in own])
-            results[target.muscle] = RefinedMuscle(target, own, values, mask, before, y[part], attention[part])
+            part = slice(first, first + len(cycles[target.side]))
+            first = part.stop
+            outputs[target.muscle] = target, y[part], attention[part]
+
+    results: dict[str, RefinedMuscle] = {}
+    for side in dict.fromkeys(target.side for target, _, _ in outputs.values()):
+        own = tuple(cycles[side])
+        of_side = [output for output in outputs.values() if output[0].side == side]
+        before = np.column_stack([activations[target.muscle] for target, _, _ in of_side])
+        curves = np.concatenate([y.reshape(*y.shape[:2], 1) for _, y, _ in of_side], axis=-1)
+        values, mask = stitch(time, before, own, list(curves), crossfade=crossfade, method=interpolation)
+        for column, (target, y, attention) in enumerate(of_side):
+            given = np.stack([windows[target.muscle, cycle] for cycle in own])
+            estimate = np.ascontiguousarray(values[:, column])
+            results[target.muscle] = RefinedMuscle(target, own, estimate, mask, given, y, attention)
     return [results[target.muscle] for target in targets if target.muscle in results]
 
 

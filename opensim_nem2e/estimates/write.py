@@ -198,20 +198,24 @@ class Refinement:
         list of MuscleChange
             One per refined muscle.
         """
+        # The curves as they were written, blends at the cycles' ends included. The tolerance is the run's own affair.
+        after: dict[str, list[Array]] = {}
+        for cycles in dict.fromkeys(item.cycles for item in self.refined):
+            together = [item for item in self.refined if item.cycles == cycles]
+            table = np.column_stack([self.bounded(item).data for item in together])
+            samples = together[0].before.shape[1]
+            windows = [cycle.window(self.trial.time, table, samples, tolerance=np.inf) for cycle in cycles]
+            after.update({item.target.muscle: [w[:, k] for w in windows] for k, item in enumerate(together)})
         rows = []
         for item in self.refined:
-            written = self.bounded(item).data
-            excess = np.abs(item.estimate - written)
-            # The curve as it was written, blends at the cycles' ends included. The tolerance is the run's own affair.
-            samples = item.before.shape[1]
-            after = [cycle.window(self.trial.time, written, samples, tolerance=np.inf)[:, 0] for cycle in item.cycles]
+            excess = np.abs(item.estimate - self.bounded(item).data)
             rows.append(
                 muscle_change(
                     item.target.muscle,
                     item.target.standard_name,
                     item.target.side,
                     item.before,
-                    np.stack(after),
+                    np.stack(after[item.target.muscle]),
                     [cycle.duration for cycle in item.cycles],
                     int(np.count_nonzero(excess)),
                     float(excess.max()),
