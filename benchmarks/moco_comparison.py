@@ -9,7 +9,13 @@ tendons), motion, ground reactions, EMG, activation dynamics and, row by row, th
 Moco weighs excitations, the redistribution activations. Both results are judged alike: their torques by OpenSim's own
 muscles, paths and moment arms against OpenSim's inverse dynamics, their activations against the EMG. Each method runs
 in a process of its own; seconds are from its start to its end, processor seconds beside them. The paths' polynomials
-are fitted once per model, which is measured apart.
+are fitted once per model and motion, which is measured apart.
+
+Moco is not at its best here: it evaluates the model's own geometry paths. An expert would fit function-based paths
+first (PolynomialPathFitter, minutes for 80 muscles; benchmarks/path_fit.py) and replace the geometry by them
+(ModOpReplacePathsWithFunctionBasedPaths), which Moco solves faster; that was not measured. And Moco solves a harder
+problem: activation dynamics are constraints of its optimal control, where the redistribution goes through the rows one
+by one with what the dynamics can reach.
 
 The data are walk_3d_example in the folder named by OPENSIM_NEM2E_DATA. Moco takes about 20 minutes.
 

@@ -24,7 +24,7 @@ from scipy import stats
 from opensim_nem2e.data.gait_cycles import CycleData, MuscleCycles, read_gait_cycles
 from opensim_nem2e.data.manifest import CycleRecord, read_channels, read_trials
 from opensim_nem2e.evaluation.bundle_training import COMPARED, subject_errors
-from opensim_nem2e.methods.base import Common, Plan
+from opensim_nem2e.methods.base import Common, Plan, RunSettings
 from opensim_nem2e.methods.registry import find_method
 from opensim_nem2e.methods.stdr.hyperparameters import STDROptions
 from opensim_nem2e.training.task import Task

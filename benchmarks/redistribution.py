@@ -10,7 +10,7 @@ With ``--settings`` the trials' networks run once, and weights and filter are va
 move, how fast they change, and how well controls can follow.
 
 The trials are the shipped example and, in the folder named by OPENSIM_NEM2E_DATA, walk_3d_example, ceinms_lower_limb
-and Gait10dof18musc. Paths are fitted at the first run (minutes for 80 muscles) and found in the cache afterwards.
+and Gait10dof18musc. Paths are fitted at the first run (seconds) and found in the cache afterwards.
 
     python benchmarks/redistribution.py [--trial NAME ...] [--folder RESULTS] [--settings] [--no-opensim]
 """

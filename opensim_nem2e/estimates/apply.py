@@ -192,44 +192,64 @@ def estimate_trial(
     for target in targets:
         by_name.setdefault(target.standard_name, []).append(target)
 
+    # Muscles share inputs (All-Entire: all of them), and those of a limb its cycles: each cycle is cut out once.
     windows: dict[tuple[str, Cycle], Array] = {}
+    for side in dict.fromkeys(target.side for target in targets):
+        own_targets = [target for target in targets if target.side == side]
+        names = list(dict.fromkeys(name for target in own_targets for name in (target.muscle, *target.inputs)))
+        table = np.column_stack([trial.activations[name] for name in names])
+        for cycle in cycles[side]:
+            cut = cycle.window(trial.time, table, predictor.cycle_samples, tolerance=tolerance)
+            windows.update({(name, cycle): cut[:, k] for k, name in enumerate(names)})
 
     def window(muscle: str, cycle: Cycle) -> Array:
-        # Muscles share inputs (All-Entire: all of them), so each is cut out once.
-        key = (muscle, cycle)
-        if key not in windows:
-            values = trial.activations[muscle]
-            windows[key] = cycle.window(trial.time, values, predictor.cycle_samples, tolerance=tolerance)[:, 0]
-        return windows[key]
+        return windows[muscle, cycle]
 
-    def on_rows(target: Target, curves: Array) -> tuple[Array, NDArray[np.bool_]]:
-        before, own = trial.activations[target.muscle], cycles[target.side]
-        return stitch(trial.time, before, own, list(curves), crossfade=crossfade, method=interpolation)
-
-    found: dict[str, MuscleEstimate] = {}
+    predictions: dict[str, tuple[Prediction, slice]] = {}
     for name, members in by_name.items():
         jobs = [(target, cycle) for target in members for cycle in cycles[target.side]]
         x = np.stack([np.column_stack([window(name, cycle) for name in target.inputs]) for target, cycle in jobs])
         prediction = predictor.predict(name, x)
-        steps = predictor.attention_steps(name)
         first = 0
         for target in members:
-            own = tuple(cycles[target.side])
-            part = slice(first, first + len(own))
-            first += len(own)
-            values, covered = on_rows(target, prediction.values[part])
+            part = slice(first, first + len(cycles[target.side]))
+            first = part.stop
+            predictions[target.muscle] = prediction, part
+
+    found: dict[str, MuscleEstimate] = {}
+    for side in dict.fromkeys(target.side for target in targets):
+        own = tuple(cycles[side])
+        members = [target for target in targets if target.side == side]
+        before = np.column_stack([trial.activations[target.muscle] for target in members])
+
+        def on_rows(bound: str, members: list[Target] = members, before: Array = before, own: Any = own) -> Any:
+            """Bring the curves of all muscles of the limb onto the trial's rows together."""
+            curves = []
+            for target in members:
+                prediction, part = predictions[target.muscle]
+                values = getattr(prediction, bound)
+                curves.append((prediction.values if values is None else values)[part])
+            table = np.stack(curves, axis=-1)
+            return stitch(trial.time, before, own, list(table), crossfade=crossfade, method=interpolation)
+
+        values, covered = on_rows("values")
+        banded = any(predictions[target.muscle][0].low is not None for target in members)
+        lows, highs = (on_rows(bound)[0] for bound in ("low", "high")) if banded else (values, values)
+        for column, target in enumerate(members):
+            prediction, part = predictions[target.muscle]
+            estimate = np.ascontiguousarray(values[:, column])
             low = high = None
             if prediction.low is not None and prediction.high is not None:
                 # Seams are blended curve by curve, which must not bring a band's edge across the estimate.
-                low = np.minimum(on_rows(target, prediction.low[part])[0], values)
-                high = np.maximum(on_rows(target, prediction.high[part])[0], values)
+                low, high = np.minimum(lows[:, column], estimate), np.maximum(highs[:, column], estimate)
+            name = target.standard_name
             muscle_of = dict(zip(predictor.inputs(name), target.inputs, strict=True))
             found[target.muscle] = MuscleEstimate(
                 target.muscle,
-                values,
+                estimate,
                 covered,
                 standard_name=name,
-                side=target.side,
+                side=side,
                 cycles=own,
                 low=low,
                 high=high,
@@ -237,7 +257,7 @@ def estimate_trial(
                     np.stack([window(target.muscle, cycle) for cycle in own]),
                     prediction.values[part],
                     None if prediction.attention is None else prediction.attention[part],
-                    tuple(muscle_of.get(step, step) for step in steps),
+                    tuple(muscle_of.get(step, step) for step in predictor.attention_steps(name)),
                 ),
             )
     in_order = {target.muscle: found[target.muscle] for target in targets}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..log import logger
 from ..musculoskeletal.activation import CONTROL_STEP, activation_from_excitation
-from ..musculoskeletal.redistribution import redistribute
+from ..musculoskeletal.redistribution import redistribute_each
 from ..signals.emg import butterworth
 from ..signals.resample import interpolate, pchip
 from .consistency import TradeOff
@@ -178,7 +178,10 @@ def make_consistent(
     if not parts:
         raise ModelError("The motion has no row within a refined gait cycle: nothing can be redistributed.")
     solver = _Solver(muscles, terms, given, parts, _aims(given, terms, settings.lowpass), settings)
-    activations, exceeded = solver.solve(settings.reserve, settings.bound)
+    reserves = sorted({*_RESERVES, settings.reserve}, reverse=True)
+    chosen = reserves.index(settings.reserve)
+    tries = solver.solve([(reserve, settings.bound if k == chosen else np.inf) for k, reserve in enumerate(reserves)])
+    activations, exceeded = tries[chosen]
     new, share = _on_the_trial(trial, refined, terms, activations, parts, settings.crossfade)
 
     columns = np.sort(np.concatenate([part.coordinates for part in parts]))
@@ -196,7 +199,9 @@ def make_consistent(
         exceeded=exceeded[:, columns],
     )
     solver.log(new, exceeded, settings)
-    return Consistent(check, new, exceeded[:, columns], solver.curve(new, settings, emg), settings.bound)
+    points = [(np.inf, given.refined), *((reserve, one[0]) for reserve, one in zip(reserves, tries, strict=True))]
+    curve = [solver.point(reserve, made, reserve == settings.reserve, new, emg) for reserve, made in points]
+    return Consistent(check, new, exceeded[:, columns], curve, settings.bound)
 
 
 @dataclass(frozen=True)
@@ -210,45 +215,38 @@ class _Solver:
     aims: Array
     settings: RedistributionSettings
 
-    def solve(self, reserve: float, bound: float) -> tuple[Array, Mask]:
-        """Return activations (rows, muscles), those aimed at outside the parts, and where a bound was exceeded."""
+    def solve(self, prices: Sequence[tuple[float, float]]) -> list[tuple[Array, Mask]]:
+        """Solve for several reserves and their bounds.
+
+        Returns the activations (rows, muscles) of each, those aimed at outside the parts, and where its bound was
+        exceeded.
+        """
         terms, muscles = self.terms, self.muscles
         gain, needed = terms.gain, terms.inverse_dynamics - terms.passive_torque
-        activations, exceeded = self.given.refined.copy(), np.zeros(needed.shape, dtype=bool)
+        results = [(self.given.refined.copy(), np.zeros(needed.shape, dtype=bool)) for _ in prices]
         for part in self.parts:
             own = [muscles[terms.muscles[k]] for k in part.muscles]
             for run in _runs(part.rows):
                 where = np.ix_(run, part.muscles)
-                found = redistribute(
+                found = redistribute_each(
                     gain[np.ix_(run, part.coordinates, part.muscles)],
                     needed[np.ix_(run, part.coordinates)],
                     self.aims[where],
                     np.where(part.refined, 1.0, self.settings.others_weight),
                     [muscle.low for muscle in own],
                     [muscle.high for muscle in own],
-                    reserve=reserve,
-                    bound=bound,
+                    prices=prices,
                     reach=reach_of(own, float(terms.time[run[1]] - terms.time[run[0]])),
                 )
-                activations[where] = found.activations
-                exceeded[np.ix_(run, part.coordinates)] = found.exceeded
-        return activations, exceeded
+                for (activations, exceeded), one in zip(results, found, strict=True):
+                    activations[where] = one.activations
+                    exceeded[np.ix_(run, part.coordinates)] = one.exceeded
+        return results
 
-    def curve(self, new: Estimate, settings: RedistributionSettings, emg: MeasuredEMG | None) -> list[TradeOff]:
-        """Trade the torques' error off against the distance from what was aimed at, over the price of reserves."""
-        reserves = sorted({*_RESERVES, settings.reserve}, reverse=True)
-        tries = [(float("inf"), self.given.refined)]
-        tries += [
-            (reserve, self.solve(reserve, settings.bound if reserve == settings.reserve else float("inf"))[0])
-            for reserve in reserves
-        ]
-        return [
-            self._point(reserve, activations, reserve == settings.reserve, new, emg) for reserve, activations in tries
-        ]
-
-    def _point(
+    def point(
         self, reserve: float, activations: Array, chosen: bool, new: Estimate, emg: MeasuredEMG | None
     ) -> TradeOff:
+        """Weigh the torques' error of activations against the distance from what was aimed at."""
         terms = self.terms
         error = terms.torques(activations) - terms.inverse_dynamics
         moved = activations - self.given.refined
@@ -342,24 +340,27 @@ def reach_of(muscles: Sequence[Muscle], step: float) -> Callable[[Array], tuple[
     Returns
     -------
     callable
-        Gives the lowest and the highest activations (muscles,) from those at the start of the step, as
-        :func:`opensim_nem2e.musculoskeletal.redistribution.redistribute` asks for them.
+        Gives the lowest and the highest activations (..., muscles) from those at the start of the step, as
+        :func:`opensim_nem2e.musculoskeletal.redistribution.redistribute` and its like ask for them.
     """
-    bounds = [muscle.min_control for muscle in muscles] + [muscle.max_control for muscle in muscles]
-    twice = [*muscles, *muscles]
+    bounds = np.array([[muscle.min_control for muscle in muscles], [muscle.max_control for muscle in muscles]])
 
     def reach(activation: Array) -> tuple[Array, Array]:
+        # From every start, once with the least and once with the greatest excitation.
+        start = np.broadcast_to(activation, (2, *activation.shape))
+        held = np.broadcast_to(bounds.reshape(2, *[1] * (activation.ndim - 1), -1), start.shape).ravel()
+        every = [*muscles] * (start.size // len(muscles))
         reached = activation_from_excitation(
             [0.0, step],
-            [bounds, bounds],
-            [muscle.tau_act for muscle in twice],
-            [muscle.tau_deact for muscle in twice],
-            np.tile(activation, 2),
-            [muscle.kind for muscle in twice],
-            min_activation=[muscle.min_activation for muscle in twice],
+            [held, held],
+            [muscle.tau_act for muscle in every],
+            [muscle.tau_deact for muscle in every],
+            start.ravel(),
+            [muscle.kind for muscle in every],
+            min_activation=[muscle.min_activation for muscle in every],
             max_step=CONTROL_STEP,
         )[1]
-        low, high = np.split(reached, 2)
+        low, high = reached.reshape(start.shape)
         return low, high
 
     return reach
@@ -371,21 +372,32 @@ def _rms(values: Array) -> float:
 
 def _parts(given: ActivationRows, terms: TorqueTerms) -> list[_Part]:
     """Find what belongs together, and where it is to be made consistent."""
-    from scipy.sparse import bmat, csr_array
-    from scipy.sparse.csgraph import connected_components
-
-    turns = csr_array(terms.actuates)
-    count, part_of = connected_components(bmat([[None, turns], [turns.T, None]]), directed=False)
-    of_muscle, of_coordinate = np.split(part_of, [len(terms.muscles)])
+    spans = terms.actuates
+    of_muscle, of_coordinate = _connected(spans)
     found = []
-    for number in range(count):
+    for number in np.unique(of_coordinate):
         muscles, coordinates = np.flatnonzero(of_muscle == number), np.flatnonzero(of_coordinate == number)
         within = given.within[:, muscles]
         rows = within.any(axis=1) & ~terms.outside
-        if rows.any() and coordinates.size:
+        if rows.any():
             refined: Mask = np.any(within, axis=0)
             found.append(_Part(muscles, coordinates, rows, refined))
     return found
+
+
+def _connected(spans: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number what hangs together through (muscles, coordinates); returns the number of each muscle and coordinate.
+
+    A muscle that spans nothing has the number -1.
+    """
+    of_coordinate = np.arange(spans.shape[1])
+    while True:
+        # Every muscle takes the least number of its coordinates, every coordinate the least of its muscles.
+        of_muscle = np.where(spans, of_coordinate, spans.shape[1]).min(axis=1, initial=spans.shape[1])
+        least = np.where(spans, of_muscle[:, np.newaxis], of_coordinate).min(axis=0, initial=spans.shape[1])
+        if (least == of_coordinate).all():
+            return np.where(spans.any(axis=1), of_muscle, -1), of_coordinate
+        of_coordinate = least
 
 
 def _on_the_trial(

@@ -13,7 +13,7 @@ from ..data.cycle_view import CycleView
 from ..data.gait_cycles import MuscleCycles, usable_rows
 from ..data.samples import Samples
 from ..errors import TrainingError
-from ..methods.base import Common, Fitted, Method, Plan
+from ..methods.base import Common, Fitted, Method, Plan, RunSettings
 from ..methods.registry import find_method
 from ..signals.compare import cycle_errors
 from ..training.jobs import Job

@@ -19,7 +19,7 @@ from ..data.gait_cycles import CycleData, MuscleCycles
 from ..data.manifest import CycleRecord
 from ..data.samples import Samples
 from ..errors import TrainingError
-from ..methods.base import Common, Fitted, Plan
+from ..methods.base import Common, Fitted, Plan, RunSettings
 from ..methods.registry import BASELINES, REFERENCE, find_method
 from ..signals.compare import cycle_errors, warp_cycle
 from ..training.jobs import Job

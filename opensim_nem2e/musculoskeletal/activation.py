@@ -32,7 +32,7 @@ formulations for solving the muscle redundancy problem. Ann. Biomed. Eng. 44, 29
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,6 +58,15 @@ CONTROL_STEP = 1e-3
 #: The blended model's rate depends weakly on the excitation that is sought; what is left after these rounds is made up
 #: for in the next step.
 _BLENDED_ROUNDS = 3
+
+#: Long signals are cut into blocks that are stepped through side by side. Each block starts early, from a guess, which
+#: dies away with the muscle's deactivation, at no less than half of its time constant's rate. So many time constants
+#: ahead the integration starts (what is left: 1e-9), and the search for an excitation, which corrects itself in every
+#: step (4e-12).
+_INTEGRATION_LEAD, _SEARCH_LEAD = 40.0, 15.0
+
+#: So many numbers per block and array are held at most: it bounds the memory.
+_HELD = 1_000_000
 
 #: What a mean taken from a running sum may be off by.
 _ROUNDING = 1e-10
@@ -211,24 +220,35 @@ def activation_from_excitation(
     muscles = muscles.within(e, state)
 
     grid, step = _grid(x, max_step)
+    cells = grid.size - 1
     rows_first, rows_second = _integrals(x, e)
-    first, second = _integrals_at(grid, x, e, rows_first, rows_second)
-    mean = np.diff(first, axis=0) / step
-    # Where in its step the excitation lies: the integral of (e - mean) (t - middle), per step. An early excitation has
-    # had time to decay, a late one has not; without this a jump inside a step costs three times the error.
-    lateness = (first[1:] + first[:-1]) / 2.0 - np.diff(second, axis=0) / step
-    start = np.empty_like(mean)
-    rates = np.empty_like(mean)
-    for cell in range(mean.shape[0]):
-        start[cell] = state
-        rates[cell] = muscles.middle_rate(state, mean[cell], step)
-        state = muscles.advance(state, mean[cell] + rates[cell] * lateness[cell], step, rates[cell])
+    cell_of = np.clip(np.searchsorted(grid, x, side="right") - 1, 0, cells - 1)
+    result = np.empty_like(e)
+    for part in _cut(cells, e.shape[1], _INTEGRATION_LEAD * float(muscles.tau_deact.max()) / step):
+        ends = part.ends(cells)
+        first, second = _integrals_at(grid[ends].ravel(), x, e, rows_first, rows_second)
+        first, second = first.reshape(*ends.shape, -1), second.reshape(*ends.shape, -1)
+        mean = np.diff(first, axis=0) / step
+        # Where in its step the excitation lies: the integral of (e - mean) (t - middle), per step. An early excitation
+        # has had time to decay, a late one has not; without this a jump inside a step costs three times the error.
+        lateness = (first[1:] + first[:-1]) / 2.0 - np.diff(second, axis=0) / step
+        start = np.empty_like(mean)
+        rates = np.empty_like(mean)
+        now = mean[0].copy()
+        for cell in range(mean.shape[0]):
+            if cell == part.lead and part.first == 0:
+                now[0] = state
+            start[cell] = now
+            rates[cell] = muscles.middle_rate(now, mean[cell], step)
+            now = muscles.advance(now, mean[cell] + rates[cell] * lateness[cell], step, rates[cell])
 
-    # Each row continues the solution from the start of its step, with the mean excitation since then.
-    cell_of = np.clip(np.searchsorted(grid, x, side="right") - 1, 0, mean.shape[0] - 1)
-    since = (x - grid[cell_of])[:, np.newaxis]
-    so_far = np.divide(rows_first - first[cell_of], since, out=mean[cell_of], where=since > 0.0)
-    result = muscles.clamp(muscles.advance(start[cell_of], so_far, since, rates[cell_of]))
+        # Each row continues the solution from the start of its step, with the mean excitation since then.
+        rows = np.flatnonzero((cell_of >= part.first) & (cell_of < part.first + part.count * part.length))
+        block, place = np.divmod(cell_of[rows] - part.first, part.length)
+        place += part.lead
+        since = (x[rows] - grid[cell_of[rows]])[:, np.newaxis]
+        so_far = np.divide(rows_first[rows] - first[place, block], since, out=mean[place, block], where=since > 0.0)
+        result[rows] = muscles.clamp(muscles.advance(start[place, block], so_far, since, rates[place, block]))
     return result.reshape(table.shape)
 
 
@@ -296,17 +316,27 @@ def find_excitation(
         return np.clip(muscles.clamp(target), low, high).reshape(table.shape)
 
     grid, step = _grid(x, CONTROL_STEP)
-    goals = muscles.clamp(interpolate(x, target, grid))
+    bounded = muscles
+    cells = grid.size - 1
     muscles = muscles.within(low, high)
-    held = np.empty((grid.size - 1, count))
-    state = goals[0]
-    for cell, goal in enumerate(goals[1:]):
-        held[cell], rate = _aim(muscles, state, goal, step, low, high)
-        state = muscles.advance(state, held[cell], step, rate)
+    impulse = np.zeros((cells + 1, count))
+    for part in _cut(cells, count, _SEARCH_LEAD * float(muscles.tau_deact.max()) / step):
+        ends = part.ends(cells)
+        goals = bounded.clamp(interpolate(x, target, grid[ends].ravel()).reshape(*ends.shape, count))
+        state = goals[0]
+        held = np.empty((len(goals) - 1, *state.shape))
+        for cell, goal in enumerate(goals[1:]):
+            if cell == part.lead and part.first == 0:
+                state = state.copy()
+                state[0] = goals[cell, 0]
+            held[cell], rate = _aim(muscles, state, goal, step, low, high)
+            state = muscles.advance(state, held[cell], step, rate)
+        last = min(part.first + part.count * part.length, cells)
+        kept = np.swapaxes(held[part.lead :], 0, 1).reshape(-1, count)[: last - part.first]
+        impulse[part.first + 1 : last + 1] = kept * step
 
     # A row gets the mean excitation of its surroundings, so that straight lines between rows have the same impulse.
-    impulse = np.zeros_like(goals)
-    np.cumsum(held * step, axis=0, out=impulse[1:])
+    np.cumsum(impulse, axis=0, out=impulse)
     gaps = np.diff(x)
     reach = np.maximum(0.5 * np.maximum(np.append(gaps, 0.0), np.insert(gaps, 0, 0.0)), 0.5 * step)
     before = np.maximum(x - reach, x[0])
@@ -334,6 +364,34 @@ def _grid(time: Array, max_step: float) -> tuple[Array, float]:
     """Return a regular grid over the rows' time and its step."""
     steps = max(1, int(np.ceil((time[-1] - time[0]) / max_step)))
     return np.linspace(time[0], time[-1], steps + 1), float((time[-1] - time[0]) / steps)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some blocks of cells, one after the other in time, that are stepped through side by side."""
+
+    first: int  # cell
+    count: int  # blocks
+    length: int  # cells of a block
+    lead: int  # cells that each block starts early
+
+    def ends(self, cells: int) -> NDArray[np.int64]:
+        """Return the grid points of every block's cells; (lead + length + 1, blocks), none beyond the grid's ends."""
+        starts = self.first + self.length * np.arange(self.count)
+        points = starts - self.lead + np.arange(self.lead + self.length + 1)[:, np.newaxis]
+        return np.clip(points, 0, cells)
+
+
+def _cut(cells: int, muscles: int, lead: float) -> Iterator[_Part]:
+    """Cut a grid into parts of blocks; short ones stay whole."""
+    early = int(np.ceil(lead))
+    if cells <= 4 * early:
+        yield _Part(0, 1, cells, 0)
+        return
+    # As long as the lead: then the most steps are saved for the memory.
+    most = max(1, _HELD // (2 * early * max(muscles, 1)))
+    for first in range(0, cells, most * early):
+        yield _Part(first, min(most, -(-(cells - first) // early)), early, early)
 
 
 def _integrals(time: Array, values: Array) -> tuple[Array, Array]:

@@ -18,9 +18,9 @@ from ..log import logger
 from ..signals.resample import interpolate
 from ..storage.labels import find_state_label
 from ..storage.osim import OsimModel, read_model
-from ..storage.sto import TimeSeries, read_storage, write_storage
+from ..storage.sto import TimeSeries, write_storage
 from .arrays import AnyArray, alike
-from .opensim.processes import run_model_job, run_opensim_tool
+from .opensim.processes import run_model_job
 from .planar_leg import PlanarLeg
 
 Array = NDArray[np.float64]
@@ -30,6 +30,10 @@ _EVEN = 0.05
 
 #: Uneven rows (CMC's states) are thinned to steps of at least the first and interpolated to steps of the second (s).
 _THINNED, _EVEN_STEP = 1e-3, 5e-3
+
+#: OpenSim filters all of the motion that it is given. What is further than this from the time wanted (s) changes the
+#: filter's output there by less than rounding does.
+_AROUND = 2.0
 
 #: Decimals of the coordinates that OpenSim is given.
 _PRECISION = 12
@@ -124,7 +128,7 @@ class Motion(JointMotion):
     external_loads_file : pathlib.Path or None
         The ExternalLoads; None: nothing touches the body.
     kinematics : TimeSeries
-        The coordinates before the filter, those that follow others included.
+        The coordinates before the filter.
     lowpass : float
         Cut-off of the filter (Hz); negative: none.
     """
@@ -183,19 +187,33 @@ def analyse_motion(
             f"The motion must cover the time wanted, but it covers {series.time[0]:.4f} to {series.time[-1]:.4f} s.",
             kinematics.path,
         )
+    near = (series.time >= start - _AROUND) & (series.time <= end + _AROUND)
+    series = replace(series, time=series.time[near], data=series.data[near])
     with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
         coordinates = Path(scratch, "coordinates.sto")
         write_storage(coordinates, series, precision=_PRECISION)
-        coupled = run_model_job("couple_motion", model_file, {"coordinates_file": str(coordinates)})
-        names = tuple(str(name) for name in coupled["names"])
-        series = TimeSeries(coupled["time"], names, coupled["q"], name="coordinates")
-        write_storage(coordinates, series, precision=_PRECISION)
-        forces = _inverse_dynamics(model_file, coordinates, external_loads_file, lowpass, start, end)
-        request = {"coordinates_file": str(coordinates), "lowpass": lowpass, "time": forces.time.tolist()}
-        found = run_model_job("evaluate_motion", model_file, request)
+        coupled, forces = Path(scratch, "coupled.sto"), Path(scratch, "inverse_dynamics.sto")
+        texts = {
+            "model": Path(model_file).absolute(),
+            "loads": "" if external_loads_file is None else Path(external_loads_file).absolute(),
+            "coordinates": coupled,
+            "folder": scratch,
+        }
+        setup = Path(scratch, "setup_id.xml")
+        filled = {key: escape(str(value)) for key, value in texts.items()}
+        setup.write_text(_INVERSE_DYNAMICS.format(**filled, start=start, end=end, lowpass=lowpass), encoding="utf-8")
+        request = {
+            "coordinates_file": str(coordinates),
+            "coupled_file": str(coupled),
+            "setup_file": str(setup),
+            "forces_file": str(forces),
+            "lowpass": lowpass,
+        }
+        logger.info("Running InverseDynamicsTool in a process of its own.")
+        found = run_model_job("analyse_motion", model_file, request)
     names = tuple(str(name) for name in found["names"])
     return Motion(
-        time=forces.time,
+        time=found["time"],
         coordinates=names,
         q=found["q"],
         qdot=found["qdot"],
@@ -203,39 +221,11 @@ def analyse_motion(
         movable=tuple(found["movable"].tolist()),
         given=tuple(name in told for name in names),
         limits=found["limits"],
-        torques=_of_coordinates(forces, names),
+        torques=found["torques"],
         external_loads_file=None if external_loads_file is None else Path(external_loads_file).absolute(),
         kinematics=series,
         lowpass=lowpass,
     )
-
-
-def _inverse_dynamics(
-    model_file: str | os.PathLike[str],
-    coordinates_file: Path,
-    external_loads_file: str | os.PathLike[str] | None,
-    lowpass: float,
-    start: float,
-    end: float,
-) -> TimeSeries:
-    """Run OpenSim's InverseDynamicsTool; its files lie beside the coordinates."""
-    folder = coordinates_file.parent
-    texts = {
-        "model": Path(model_file).absolute(),
-        "loads": "" if external_loads_file is None else Path(external_loads_file).absolute(),
-        "coordinates": coordinates_file,
-        "folder": folder,
-    }
-    setup = folder / "setup_id.xml"
-    filled = {key: escape(str(value)) for key, value in texts.items()}
-    setup.write_text(_INVERSE_DYNAMICS.format(**filled, start=start, end=end, lowpass=lowpass), encoding="utf-8")
-    run_opensim_tool(setup)
-    return read_storage(folder / "inverse_dynamics.sto")
-
-
-def _of_coordinates(forces: TimeSeries, names: Sequence[str]) -> Array:
-    by_name = {label.removesuffix("_moment").removesuffix("_force"): label for label in forces.labels}
-    return forces.select([by_name[name] for name in names])
 
 
 class Dynamics(Protocol):
@@ -298,14 +288,11 @@ class OpenSimDynamics:
         columns = motion.columns(coordinates)
         if (None if loads is None else Path(loads).absolute()) == motion.external_loads_file:
             return motion.torques[:, columns]
-        with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
-            file = Path(scratch, "coordinates.sto")
-            write_storage(file, motion.kinematics, precision=_PRECISION)
-            # The same coordinates and filter give the same rows; their times were rounded when written.
-            margin = 0.5 * float(np.median(np.diff(motion.time)))
-            start, end = float(motion.time[0]) - margin, float(motion.time[-1]) + margin
-            forces = _inverse_dynamics(self.model_file, file, loads, motion.lowpass, start, end)
-        return interpolate(forces.time, _of_coordinates(forces, coordinates), motion.time)
+        # The same coordinates and filter give the same rows; their times were rounded when written.
+        margin = 0.5 * float(np.median(np.diff(motion.time)))
+        start, end = float(motion.time[0]) - margin, float(motion.time[-1]) + margin
+        other = analyse_motion(self.model_file, motion.kinematics, loads, lowpass=motion.lowpass, start=start, end=end)
+        return interpolate(other.time, other.torques[:, other.columns(coordinates)], motion.time)
 
 
 @dataclass(frozen=True, eq=False)

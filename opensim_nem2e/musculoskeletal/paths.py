@@ -1,43 +1,44 @@
 """Muscle-tendon lengths and moment arms as polynomials of the coordinates.
 
 OpenSim computes a path by wrapping it around surfaces, muscle by muscle and frame by frame: milliseconds per frame, no
-gradient. Its own ``PolynomialPathFitter`` fits a polynomial to the lengths and moment arms of each path (Van den Bogert
-et al. 2013; Falisse et al. 2019). Here it is run once per model and range of motion, in a process of its own; the
-result is cached, and evaluated for all muscles and frames at once in numpy or, differentiably, in torch. The moment arm
-is the negative derivative of the length, as in OpenSim's ``FunctionBasedPath`` (see ``_group`` for what has none).
+gradient. Polynomials of the coordinates (Van den Bogert et al. 2013; Falisse et al. 2019) are evaluated for all muscles
+and frames at once in numpy or, differentiably, in torch. They are fitted (:mod:`.path_fit`) to lengths and moment arms
+that OpenSim measures in a process of its own, once per model, range and motion, in seconds; the result is cached.
 
-Every fit is compared with the model itself in random postures that had no part in it; the errors are kept per muscle.
+Every fit is compared with the model itself in postures that had no part in it, random ones and the motion's own.
 
 References
 ----------
 van den Bogert, A. J., Geijtenbeek, T., Even-Zohar, O., Steenbrink, F., Hardin, E. C. (2013). A real-time system for
 biomechanical analysis of human movement and muscle function. Med. Biol. Eng. Comput. 51, 1069-1077.
+Falisse, A., Serrancoli, G., Dembia, C. L., Gillis, J., Jonkers, I., De Groote, F. (2019). Rapid predictive simulations
+with complex musculoskeletal models suggest that diverse healthy and pathological human gaits can emerge from similar
+control strategies. J. R. Soc. Interface 16, 20190402.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-import sys
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError, did_you_mean
+from ..errors import ModelError, NEM2EError, did_you_mean
 from ..log import logger
 from ..storage.atomic import atomic_path
 from ..storage.safe_xml import read_bytes
 from .arrays import AnyArray, like, namespace
 from .opensim._model_process import MOMENT_ARM_THRESHOLD as MOMENT_ARM_THRESHOLD
 from .opensim.processes import run_model_job
+from .path_fit import PathGroup, fit_groups, members_of, pack, unpack
 
 Array = NDArray[np.float64]
 
@@ -49,28 +50,12 @@ MOMENT_ARM_TOLERANCE = 2e-3
 _ROTATION_MARGIN, _ROTATION_STEP = np.radians(2.0), np.radians(10.0)
 _TRANSLATION_MARGIN, _TRANSLATION_STEP = 0.005, 0.05
 
-#: What the fitter is asked for. Its tolerances are tighter than the promise: it raises the order until they are met.
-_FIT = {
-    "samples": 300,
-    "check_samples": 100,
-    "maximum_order": 6,
-    "length_tolerance": 2e-4,
-    "moment_arm_tolerance": 5e-4,
-}
+#: Postures of a fit and of each of its checks, and rows of the motion that it is told of at most.
+_SAMPLES = {"samples": 512, "check_samples": 64}
+_MOTION_ROWS = 512
 
 #: Part of the cache's key: raise it when the fit or the format changes.
-_FORMAT = 1
-
-
-@dataclass(frozen=True, eq=False)
-class _Group:
-    """Muscles that depend on the same coordinates share their monomials."""
-
-    coordinates: tuple[int, ...]
-    members: tuple[int, ...]
-    exponents: NDArray[np.int64]  # (terms, coordinates)
-    lengths: Array  # coefficients of the lengths, (terms, members)
-    slopes: Array  # coefficients whose negative derivative is the moment arm; nearly always the same
+_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +67,17 @@ class MusclePaths:
     muscles : tuple of str
         The muscles.
     coordinates : tuple of str
-        The coordinates that turn any of them.
+        The coordinates that any of them spans.
     ranges : numpy.ndarray, shape (coordinates, 2)
         Lowest and highest value of the fit (rad or m).
     length_error : numpy.ndarray, shape (muscles,)
         RMS over random postures within the ranges that had no part in the fit (m).
     moment_arm_error : numpy.ndarray, shape (muscles,)
         The same for the moment arms, of the worst coordinate (m).
+    motion_errors : numpy.ndarray, shape (2, muscles)
+        Both over frames of the motion that the fit was made for (m); NaN if it was made without one.
+    jumps : numpy.ndarray, shape (muscles,)
+        Fraction of the fit's postures beyond a jump of the path in the model itself; the fit leaves them out.
     """
 
     muscles: tuple[str, ...]
@@ -96,7 +85,9 @@ class MusclePaths:
     ranges: Array
     length_error: Array
     moment_arm_error: Array
-    _groups: tuple[_Group, ...]
+    motion_errors: Array
+    jumps: Array
+    _groups: tuple[PathGroup, ...]
 
     def evaluate(self, q: AnyArray) -> tuple[AnyArray, AnyArray]:
         """Return lengths and moment arms.
@@ -114,14 +105,17 @@ class MusclePaths:
             m (dimensionless for a translation); positive where the muscle's pull raises the coordinate.
         """
         xp = namespace(q)
+        half = _half(self.ranges)
+        z = (q - like(self.ranges.mean(axis=1), q)) / like(half, q)
         lengths, arms = [], []
         for group in self._groups:
-            length, slopes = _polynomial(q, group)
+            length, slopes = group.evaluate(z)
             lengths.append(length)
-            spread = np.zeros((len(group.coordinates), len(self.coordinates)))
-            spread[range(len(group.coordinates)), group.coordinates] = -1.0
+            own = list(group.coordinates)
+            spread = np.zeros((len(own), len(self.coordinates)))
+            spread[range(len(own)), own] = -1.0 / half[own]
             arms.append(slopes @ like(spread, q))
-        order = np.argsort([member for group in self._groups for member in group.members]).tolist()
+        order = members_of(self._groups)
         return xp.concatenate(lengths, -1)[..., order], xp.concatenate(arms, -2)[..., order, :]
 
     def velocities(self, moment_arms: AnyArray, qdot: AnyArray) -> AnyArray:
@@ -186,8 +180,8 @@ class MusclePaths:
             if kept:
                 columns = [column for _, column in kept]
                 tables = group.lengths[:, columns], group.slopes[:, columns]
-                groups.append(_Group(group.coordinates, tuple(new for new, _ in kept), group.exponents, *tables))
-        errors = self.length_error[old], self.moment_arm_error[old]
+                groups.append(PathGroup(group.coordinates, tuple(new for new, _ in kept), group.exponents, *tables))
+        errors = self.length_error[old], self.moment_arm_error[old], self.motion_errors[:, old], self.jumps[old]
         return MusclePaths(wanted, self.coordinates, self.ranges, *errors, tuple(groups))
 
     def inaccurate(self) -> tuple[str, ...]:
@@ -202,29 +196,10 @@ class MusclePaths:
         return tuple(muscle for muscle, bad in zip(self.muscles, worse, strict=True) if bad)
 
 
-def _polynomial(q: Any, group: _Group) -> tuple[Any, Any]:
-    """Return lengths (..., members) and their derivatives (..., members, coordinates of the group)."""
-    xp = namespace(q)
-    if not group.coordinates:
-        lengths = q[..., :1] * 0.0 + like(group.lengths, q)[0]
-        return lengths, xp.zeros_like(lengths)[..., None][..., :0]
-    highest = int(group.exponents.max(initial=0))
-    values, rates = [], []
-    for place, coordinate in enumerate(group.coordinates):
-        x = q[..., coordinate]
-        powers = [xp.ones_like(x)]
-        for _ in range(highest):
-            powers.append(powers[-1] * x)
-        derivatives = [xp.zeros_like(x), *(exponent * power for exponent, power in enumerate(powers[:-1], start=1))]
-        exponents = group.exponents[:, place]
-        values.append(xp.stack(powers, -1)[..., exponents])
-        rates.append(xp.stack(derivatives, -1)[..., exponents])
-    count = len(values)
-    slopes = [
-        math.prod([rates[j] if i == j else values[j] for j in range(count)]) @ like(group.slopes, q)
-        for i in range(count)
-    ]
-    return math.prod(values) @ like(group.lengths, q), xp.stack(slopes, -1)
+def _half(ranges: Array) -> Array:
+    """Return half of each range; 1 where it is a single value."""
+    half: Array = 0.5 * np.ptp(ranges, axis=1)
+    return np.where(half > 0.0, half, 1.0)
 
 
 def coordinate_ranges(
@@ -248,7 +223,7 @@ def coordinate_ranges(
     -------
     dict of str to (float, float)
         From the motion's lowest to its highest value, at least 2 degrees (5 mm) more, widened to full 10 degrees (50
-        mm): trials alike get equal ranges and share their fit. No further than the model's own range, unless the motion
+        mm), so that trials alike get equal ranges. No further than the model's own range, unless the motion
         itself leaves it.
     """
     ranges = {}
@@ -264,6 +239,7 @@ def fit_paths(
     model_file: str | os.PathLike[str],
     ranges: Mapping[str, tuple[float, float]],
     *,
+    motion: tuple[Sequence[str], Array] | None = None,
     cache_directory: str | os.PathLike[str] | None = None,
 ) -> MusclePaths:
     """Fit the paths of a model's muscles, or take the fit from the cache.
@@ -273,54 +249,51 @@ def fit_paths(
     model_file : str or os.PathLike
         The model.
     ranges : mapping of str to (float, float)
-        Range of every coordinate that a muscle turns (rad, m); see :func:`coordinate_ranges`. Others do not matter.
+        Range of every coordinate that a muscle spans (rad, m); see :func:`coordinate_ranges`. Others do not matter.
+    motion : (sequence of str, numpy.ndarray), optional
+        Coordinates and their values ``(rows, coordinates)`` (rad, m). The fit is then made with half of its postures
+        about these, where it comes nearer to the model than anywhere in the range.
     cache_directory : str or os.PathLike, optional
         Where fits are kept; the user's cache folder by default (:func:`default_cache`). A fit is found again by the
-        content of the model file, the ranges and the settings of the fit.
+        content of the model file, the ranges, the motion and the settings of the fit.
 
     Returns
     -------
     MusclePaths
-        The paths. What is less exact than 1 mm in length or 2 mm in a moment arm is named in the log.
+        The paths. What is less exact than 1 mm in length or 2 mm in a moment arm, or jumps, is named in the log.
 
     Raises
     ------
     opensim_nem2e.errors.OpenSimRunError
-        OpenSim could not fit the paths (for example, a muscle that crosses more than six coordinates).
+        OpenSim could not measure the paths.
     opensim_nem2e.errors.ModelError
-        A range is missing.
+        A range is missing, or no muscle spans a coordinate.
     opensim_nem2e.errors.MissingFileError
         There is no such model.
     """
     folder = default_cache() if cache_directory is None else Path(cache_directory)
     model = hashlib.sha256(read_bytes(model_file, "model")).hexdigest()
-    # First which coordinates matter: how far the body as a whole has moved shall not part trials of the same gait.
-    crossed = _cached(folder / f"crossed_{model}_{_FORMAT}.npz", "crossed_coordinates", model_file, {})["coordinates"]
-    missing = sorted(set(crossed.tolist()) - set(ranges))
-    if missing:
-        raise ModelError(f"{os.fspath(model_file)}: muscles turn {', '.join(missing)}, but there is no range for them.")
-    settings = {**_FIT, "ranges": {name: list(ranges[name]) for name in crossed.tolist()}}
-    digest = hashlib.sha256(json.dumps([model, settings, _FORMAT], sort_keys=True).encode()).hexdigest()
-    answer = _cached(folder / f"paths_{digest}.npz", "fit_paths", model_file, settings)
-    paths = _assemble(answer, ranges)
-    logger.info(
-        "They differ from the model's own paths, in %d postures outside the fit, by at most %.2f mm (%s) in length "
-        "and %.2f mm (%s) in a moment arm, RMS.",
-        len(answer["q"]),
-        1e3 * paths.length_error.max(),
-        paths.muscles[int(paths.length_error.argmax())],
-        1e3 * paths.moment_arm_error.max(),
-        paths.muscles[int(paths.moment_arm_error.argmax())],
-    )
-    for muscle in paths.inaccurate():
-        number = paths.muscles.index(muscle)
-        logger.warning(
-            "The path of %s is not fitted well: %.2f mm in length, %.2f mm in a moment arm (RMS). It may jump in "
-            "the model itself.",
-            muscle,
-            1e3 * paths.length_error[number],
-            1e3 * paths.moment_arm_error[number],
-        )
+    # How far the body as a whole has moved shall not part fits: only coordinates that muscles span are part of the key.
+    known = _read_cache(folder / f"crossed_{model}_{_FORMAT}.npz")
+    samples: Mapping[str, np.ndarray] = {}
+    if known is None or "crossed" not in known:
+        samples = _measure(model_file, ranges, motion)
+        known = {"crossed": samples["crossed"]}
+        _keep(folder / f"crossed_{model}_{_FORMAT}.npz", known)
+    crossed = tuple(str(name) for name in known["crossed"])
+    _require(model_file, crossed, ranges, motion)
+
+    settings = {**_SAMPLES, "ranges": {name: list(ranges[name]) for name in crossed}}
+    digest = hashlib.sha256(json.dumps([model, settings, _FORMAT], sort_keys=True).encode())
+    if motion is not None:
+        columns = [list(motion[0]).index(name) for name in crossed]
+        digest.update(np.ascontiguousarray(_some_rows(motion[1])[:, columns]).tobytes())
+    file = folder / f"paths_{digest.hexdigest()}.npz"
+    paths = None if samples else _load(file)
+    if paths is None:
+        paths = _fit(samples or _measure(model_file, ranges, motion), ranges)
+        _keep(file, _arrays(paths))
+    _say(paths)
     return paths
 
 
@@ -330,92 +303,160 @@ def default_cache() -> Path:
     Returns
     -------
     pathlib.Path
-        The environment variable ``OPENSIM_NEM2E_CACHE``, or ``opensim_nem2e`` in the user's cache folder as the system
-        has it (``XDG_CACHE_HOME`` or ``~/.cache``; ``~/Library/Caches`` on macOS; ``LOCALAPPDATA`` on Windows).
+        The environment variable ``OPENSIM_NEM2E_CACHE``, or ``opensim_nem2e`` where the system keeps the user's caches
+        (``XDG_CACHE_HOME`` or ``~/.cache``; ``~/Library/Caches`` on macOS; ``LOCALAPPDATA`` on Windows).
     """
     chosen = os.environ.get("OPENSIM_NEM2E_CACHE")
     if chosen:
         return Path(chosen)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "opensim_nem2e"
+    from platformdirs import user_cache_path
+
+    return user_cache_path("opensim_nem2e", appauthor=False)
 
 
-def _cached(
-    path: Path, job: str, model_file: str | os.PathLike[str], request: Mapping[str, Any]
+def _require(
+    model_file: str | os.PathLike[str],
+    crossed: Sequence[str],
+    ranges: Mapping[str, tuple[float, float]],
+    motion: tuple[Sequence[str], Array] | None,
+) -> None:
+    """Refuse what no fit can be made of."""
+    where = os.fspath(model_file)
+    if not crossed:
+        raise ModelError(f"{where}: no muscle spans a coordinate; there are no paths to fit.")
+    missing = sorted(set(crossed) - set(ranges))
+    if missing:
+        raise ModelError(f"{where}: muscles span {', '.join(missing)}, but there is no range for them.")
+    reversed_ = [name for name in crossed if not ranges[name][0] <= ranges[name][1]]
+    if reversed_:
+        found = ", ".join(f"{ranges[name][0]:g} to {ranges[name][1]:g} ({name})" for name in reversed_)
+        raise ModelError(f"{where}: a range must not end below its beginning, found {found}.")
+    lacking = [] if motion is None else sorted(set(crossed) - set(motion[0]))
+    if lacking:
+        raise ModelError(f"{where}: the motion must say where {', '.join(lacking)} is, but does not.")
+
+
+def _some_rows(q: Array) -> Array:
+    """Return evenly spread rows, all if they are few."""
+    q = np.asarray(q, dtype=float)
+    return q[np.linspace(0, len(q) - 1, min(len(q), _MOTION_ROWS)).round().astype(int)]
+
+
+def _measure(
+    model_file: str | os.PathLike[str],
+    ranges: Mapping[str, tuple[float, float]],
+    motion: tuple[Sequence[str], Array] | None,
 ) -> dict[str, np.ndarray]:
-    """Take a job's answer from a file, or do the job and keep the answer."""
-    if path.is_file():
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                answer = dict(arrays)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            logger.warning("'%s' cannot be read (%s) and is made anew.", path, error)
-        else:
-            logger.debug("'%s' holds the answer of an earlier run.", path)
-            return answer
-    if job == "fit_paths":
-        logger.info(
-            "Fitting polynomials to the muscles' paths of '%s' (once per model and range of motion; minutes for large "
-            "models).",
-            model_file,
-        )
-    answer = run_model_job(job, model_file, {**request, "threads": _processors()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, **answer)  # type: ignore[arg-type]
-    return answer
+    """Have OpenSim measure the paths."""
+    logger.info(
+        "Measuring the muscles' paths of '%s' to fit polynomials to them (once per model and motion).", model_file
+    )
+    request: dict[str, Any] = {**_SAMPLES, "ranges": {name: list(limits) for name, limits in ranges.items()}}
+    request["motion"] = None
+    if motion is not None:
+        request["motion"] = {"coordinates": list(motion[0]), "q": _some_rows(motion[1]).tolist()}
+    return run_model_job("sample_paths", model_file, request, progress="Muscle paths")
 
 
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _assemble(answer: Mapping[str, np.ndarray], ranges: Mapping[str, tuple[float, float]]) -> MusclePaths:
-    """Group muscles by their coordinates, and measure the errors."""
-    muscles = tuple(str(name) for name in answer["muscles"])
-    coordinates = tuple(str(name) for name in answer["coordinates"])
+def _fit(samples: Mapping[str, np.ndarray], ranges: Mapping[str, tuple[float, float]]) -> MusclePaths:
+    """Fit polynomials to what OpenSim measured, and measure their errors."""
+    muscles = tuple(str(name) for name in samples["muscles"])
+    coordinates = tuple(str(name) for name in samples["crossed"])
     limits = np.array([ranges[name] for name in coordinates])
-    by_coordinates: dict[tuple[int, ...], list[int]] = {}
-    for number in range(len(muscles)):
-        by_coordinates.setdefault(tuple(answer[f"terms_{number}"].tolist()), []).append(number)
-    groups = tuple(_group(columns, members, answer) for columns, members in by_coordinates.items())
+    half = _half(limits)
+    z = (samples["q"] - limits.mean(axis=1)) / half
+    groups, jumps = fit_groups(z, half, samples["lengths"], samples["moment_arms"])
     nothing = np.zeros(len(muscles))
-    paths = MusclePaths(muscles, coordinates, limits, nothing, nothing, groups)
-    lengths, arms = paths.evaluate(answer["q"])
-    length_error = np.sqrt(np.mean((lengths - answer["lengths"]) ** 2, axis=0))
-    arm_error = np.sqrt(np.mean((arms - answer["moment_arms"]) ** 2, axis=0)).max(axis=-1)
-    return replace(paths, length_error=length_error, moment_arm_error=arm_error)
+    paths = MusclePaths(muscles, coordinates, limits, nothing, nothing, np.stack([nothing, nothing]), jumps, groups)
+    length, arm = _errors(paths, samples, "box")
+    motion = np.stack(_errors(paths, samples, "motion"))
+    return replace(paths, length_error=length, moment_arm_error=arm, motion_errors=motion)
 
 
-def _group(columns: tuple[int, ...], members: Sequence[int], answer: Mapping[str, np.ndarray]) -> _Group:
-    """Put muscles that depend on the same coordinates together.
-
-    In a few muscles of real models OpenSim's moment arm is not the derivative of its length (the lateral gastrocnemius
-    of Rajagopal's model: 9 mm apart): no single polynomial can be both. Where the common fit misses the length for that
-    reason, a second polynomial, fitted to the lengths alone, gives the length.
-    """
-    orders = [int(answer[f"order_{number}"]) for number in members]
-    exponents = _exponents(len(columns), max(orders))
-    place = {tuple(row): index for index, row in enumerate(exponents.tolist())}
-    slopes = np.zeros((len(exponents), len(members)))
-    for column, (number, order) in enumerate(zip(members, orders, strict=True)):
-        rows = [place[tuple(row)] for row in _exponents(len(columns), order).tolist()]
-        slopes[rows, column] = answer[f"coefficients_{number}"]
-    terms = np.prod(answer["fit_q"][:, np.newaxis, list(columns)] ** exponents, axis=-1)
-    measured = answer["fit_lengths"][:, list(members)]
-    missed = np.sqrt(np.mean((terms @ slopes - measured) ** 2, axis=0)) > 0.5 * LENGTH_TOLERANCE
-    alone = np.linalg.lstsq(terms, measured, rcond=None)[0]
-    return _Group(columns, tuple(members), exponents, np.where(missed, alone, slopes), slopes)
+def _errors(paths: MusclePaths, samples: Mapping[str, np.ndarray], kind: str) -> tuple[Array, Array]:
+    """Return the RMS errors of lengths and, of the worst coordinate, moment arms; each (muscles,)."""
+    q = samples[f"{kind}_q"]
+    if not len(q):
+        unknown = np.full(len(paths.muscles), np.nan)
+        return unknown, unknown
+    lengths, arms = paths.evaluate(q)
+    length_error = np.sqrt(np.mean((lengths - samples[f"{kind}_lengths"]) ** 2, axis=0))
+    arm_error = np.sqrt(np.mean((arms - samples[f"{kind}_moment_arms"]) ** 2, axis=0)).max(axis=-1)
+    return length_error, arm_error
 
 
-def _exponents(dimension: int, order: int) -> NDArray[np.int64]:
-    """Return the exponents of OpenSim's MultivariatePolynomialFunction in its order; (terms, dimension)."""
-    rows = [row for row in product(range(order + 1), repeat=dimension) if sum(row) <= order]
-    return np.array(rows, dtype=np.int64).reshape(len(rows), dimension)
+def _say(paths: MusclePaths) -> None:
+    """Say in the log how near the fit is to the model, and where it is not."""
+    kinds = [("random postures within the range", paths.length_error, paths.moment_arm_error)]
+    if np.isfinite(paths.motion_errors).all():
+        kinds.append(("frames of the motion", *paths.motion_errors))
+    for where, length, arm in kinds:
+        logger.info(
+            "In %s the fitted paths differ from the model's own by at most %.2f mm (%s) in length and %.2f mm (%s) in "
+            "a moment arm, RMS.",
+            where,
+            1e3 * length.max(),
+            paths.muscles[int(length.argmax())],
+            1e3 * arm.max(),
+            paths.muscles[int(arm.argmax())],
+        )
+    for muscle in paths.inaccurate():
+        number = paths.muscles.index(muscle)
+        logger.warning(
+            "The path of %s is not fitted well: %.2f mm in length, %.2f mm in a moment arm (RMS).",
+            muscle,
+            1e3 * paths.length_error[number],
+            1e3 * paths.moment_arm_error[number],
+        )
+    for number in np.flatnonzero(paths.jumps).tolist():
+        logger.warning(
+            "The path of %s jumps in the model itself: %.0f %% of the postures lie beyond the jump and had no part in "
+            "the fit.",
+            paths.muscles[number],
+            max(1.0, 100.0 * paths.jumps[number]),
+        )
+
+
+def _read_cache(path: Path) -> dict[str, np.ndarray] | None:
+    """Return what an earlier run kept; None if there is nothing, or it cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        logger.warning("'%s' cannot be read (%s) and is made anew.", path, error)
+        return None
+
+
+def _load(path: Path) -> MusclePaths | None:
+    """Return the fit of an earlier run, if it is there and whole."""
+    arrays = _read_cache(path)
+    if arrays is None:
+        return None
+    try:
+        kept: dict[str, Any] = {field.name: arrays[field.name] for field in fields(MusclePaths)[:-1]}
+        for name in ("muscles", "coordinates"):
+            kept[name] = tuple(str(one) for one in kept[name])
+        paths = MusclePaths(**kept, _groups=unpack(arrays))
+        paths.evaluate(paths.ranges.mean(axis=1))
+    except (KeyError, ValueError, IndexError) as error:
+        logger.warning("'%s' cannot be read (%s) and is made anew.", path, error)
+        return None
+    logger.debug("'%s' holds the fit of an earlier run.", path)
+    return paths
+
+
+def _arrays(paths: MusclePaths) -> dict[str, np.ndarray]:
+    own = {field.name: np.array(getattr(paths, field.name)) for field in fields(MusclePaths)[:-1]}
+    return {**own, **pack(paths._groups)}
+
+
+def _keep(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Keep an answer for later runs; a cache that cannot be written costs time, not the run."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            np.savez_compressed(temporary, **dict(arrays))  # type: ignore[arg-type]
+    except (OSError, NEM2EError) as error:
+        logger.warning("The fitted paths cannot be kept in '%s' (%s): they will be fitted again.", path.parent, error)

@@ -20,7 +20,8 @@ Each program is strictly convex, so its solution changes continuously with what 
 smooth as these are. But muscles cannot follow any smooth curve: they deactivate slowly, and at push-off a torque can
 fall faster. With ``reach`` a row's bounds are what the activation dynamics can reach from the row before, so the
 antagonists take over what a muscle cannot let go of. On a real stride that brought the torques that the excitations
-make, through the activation dynamics, from 6.7 Nm RMS of inverse dynamics to 0.14 Nm.
+make, through the activation dynamics, from 6.7 Nm RMS of inverse dynamics to 0.14 Nm. Several prices of the reserves go
+through the rows side by side (:func:`redistribute_each`): the dynamics of all their muscles are one step per row.
 
 References
 ----------
@@ -30,7 +31,7 @@ recursive LDL^T updates. IEEE Trans. Autom. Control 67, 4362-4369.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,6 +112,48 @@ def redistribute(
         A number is missing, a weight or the reserve is not positive, the bounds are in the wrong order, or the solver
         failed.
     """
+
+    def each(activations: Array) -> tuple[Array, Array]:
+        assert reach is not None
+        low, high = reach(activations[0])
+        return low[np.newaxis], high[np.newaxis]
+
+    together = None if reach is None else each
+    return redistribute_each(gain, needed, target, weight, low, high, prices=[(reserve, bound)], reach=together)[0]
+
+
+def redistribute_each(
+    gain: ArrayLike,
+    needed: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    *,
+    prices: Sequence[tuple[float, float]],
+    reach: Callable[[Array], tuple[Array, Array]] | None = None,
+) -> list[Redistributed]:
+    """Find the activations of :func:`redistribute` for several prices of the reserves.
+
+    Parameters
+    ----------
+    gain, needed, target, weight, low, high : array_like
+        As for :func:`redistribute`.
+    prices : sequence of (float, float)
+        R and the largest reserve (Nm) of each.
+    reach : callable, optional
+        As for :func:`redistribute`, of all prices at once: from and to (prices, muscles).
+
+    Returns
+    -------
+    list of Redistributed
+        One per price, each what :func:`redistribute` gives for it, bit for bit.
+
+    Raises
+    ------
+    opensim_nem2e.errors.ModelError
+        As for :func:`redistribute`.
+    """
     import daqp
 
     table, asked, wanted = (np.asarray(values, dtype=float) for values in (gain, needed, target))
@@ -119,28 +162,35 @@ def redistribute(
     w, lowest, highest = (np.array(np.broadcast_to(values, (muscles,)), dtype=float) for values in (weight, low, high))
     if not all(np.isfinite(values).all() for values in (table, asked, wanted)):
         raise ModelError("Activations cannot be redistributed: torques or activations are missing (nan) in some rows.")
-    if not (np.all(w > 0.0) and reserve > 0.0 and bound >= 0.0 and np.all(lowest <= highest)):
+    priced = all(reserve > 0.0 and bound >= 0.0 for reserve, bound in prices)
+    if not (np.all(w > 0.0) and priced and np.all(lowest <= highest)):
         raise ModelError(
             "Weights and the reserve must be positive, its bound not negative, and the activations' bounds in order."
         )
-    activations = np.empty((rows, muscles))
+    activations = np.empty((rows, len(prices), muscles))
+    lows, highs = (np.tile(limit, (len(prices), 1)) for limit in (lowest, highest))
     free = np.zeros((0, muscles))
     sense = np.zeros(muscles, dtype=np.int32)
     for row in range(rows):
         if reach is not None and row:
-            lowest, highest = (np.clip(limit, low, high) for limit in reach(activations[row - 1]))
-        part = table[row] / reserve
-        owed = asked[row] / reserve
-        cost = part.T @ part + np.diag(w)
-        slope = -(w * wanted[row] + part.T @ owed)
-        found, _, flag, _ = daqp.solve(cost, slope, free, highest, lowest, sense)
-        if flag == 1 and np.abs(owed - part @ found).max(initial=0.0) > bound / reserve:
-            found, flag = _bounded(cost, slope, part, owed, bound / reserve, lowest, highest)
-        if flag != 1:
-            raise ModelError(f"DAQP could not solve row {row} of {rows} (exit flag {flag}).")
-        activations[row] = np.clip(found, lowest, highest)
-    reserves = asked - np.einsum("rcm,rm->rc", table, activations)
-    return Redistributed(activations, reserves, np.abs(reserves) > bound + _TOLERANCE)
+            lows, highs = (np.clip(limit, lowest, highest) for limit in reach(activations[row - 1]))
+        for number, (reserve, bound) in enumerate(prices):
+            part = table[row] / reserve
+            owed = asked[row] / reserve
+            cost = part.T @ part + np.diag(w)
+            slope = -(w * wanted[row] + part.T @ owed)
+            found, _, flag, _ = daqp.solve(cost, slope, free, highs[number], lows[number], sense)
+            if flag == 1 and np.abs(owed - part @ found).max(initial=0.0) > bound / reserve:
+                found, flag = _bounded(cost, slope, part, owed, bound / reserve, lows[number], highs[number])
+            if flag != 1:
+                raise ModelError(f"DAQP could not solve row {row} of {rows} (exit flag {flag}).")
+            activations[row, number] = np.clip(found, lows[number], highs[number])
+    results = []
+    for number, (_, bound) in enumerate(prices):
+        own = np.ascontiguousarray(activations[:, number])
+        reserves = asked - np.einsum("rcm,rm->rc", table, own)
+        results.append(Redistributed(own, reserves, np.abs(reserves) > bound + _TOLERANCE))
+    return results
 
 
 def _bounded(

@@ -291,7 +291,8 @@ class TorqueModel:
         """
         hill = HillMuscles.from_model(read_model(model_file), muscles)
         ranges = coordinate_ranges(motion.coordinates, motion.q, motion.rotational, motion.limits)
-        paths = fit_paths(model_file, ranges, cache_directory=cache_directory).of(hill.names)
+        about = (motion.coordinates, motion.q)
+        paths = fit_paths(model_file, ranges, motion=about, cache_directory=cache_directory).of(hill.names)
         for name in coordinates:
             if name not in paths.coordinates:
                 why = "no muscle turns it" if name in motion.coordinates else "there is none of that name"

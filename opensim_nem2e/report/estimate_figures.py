@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -253,8 +253,12 @@ def draw_tradeoff(curve: Sequence[TradeOff], path: Path, *, title: str, caption:
     if np.isfinite(curve[0].E):
         panels.append(("E", "E against measured EMG, mean"))
     with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 9}):
-        figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
+        width, height = 4.8 * len(panels), 3.8
+        figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
+        figure.subplots_adjust(
+            left=0.75 / width, right=1.0 - 0.15 / width, bottom=0.95 / height, top=1.0 - 0.45 / height, wspace=0.1
+        )
         axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
         for axis, (name, label) in zip(axes, panels, strict=True):
             x, y = [getattr(point, name) for point in curve], [point.torque_error for point in curve]
@@ -273,8 +277,15 @@ def draw_tradeoff(curve: Sequence[TradeOff], path: Path, *, title: str, caption:
         if caption:
             # One panel is narrower than the caption is long.
             figure.supxlabel(textwrap.fill(caption, 70 * len(panels)), fontsize=7.5, color="0.35")
-        metadata: Mapping[str, None] = {"Date": None} if path.suffix == ".svg" else {}
-        figure.savefig(path, dpi=150, metadata=dict(metadata))
+        _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    """Write a figure: with fixed metadata, so that the same results give the same bytes, and lightly compressed."""
+    if path.suffix == ".svg":
+        figure.savefig(path, metadata={"Date": None})
+    else:
+        figure.savefig(path, dpi=150, pil_kwargs={"compress_level": 1})
 
 
 def _draw_panels(
@@ -295,8 +306,18 @@ def _draw_panels(
     columns = max(len(row) for row in rows)
     with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 9}):
         # One panel alone is wide enough for title and legend beside each other.
-        figure = Figure(figsize=(max(6.4, 4.6 * columns), 0.9 + 2.1 * len(rows)), layout="constrained")
+        width, height = max(6.4, 4.6 * columns), 1.1 + 2.1 * len(rows)
+        figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
+        # Margins and gaps in inches: a layout that is computed draws everything twice.
+        figure.subplots_adjust(
+            left=0.65 / width,
+            right=1.0 - 0.12 / width,
+            bottom=0.75 / height,
+            top=1.0 - 0.8 / height,
+            hspace=0.22,
+            wspace=0.16,
+        )
         axes = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=sharey)
         for r, row in enumerate(rows):
             for c in range(columns):
@@ -313,13 +334,11 @@ def _draw_panels(
         handles, labels = _legend(axes[: len(rows)].flat)
         # Two entries a column is what fits beside the title.
         ncols = min(-(-len(labels) // 2), 2 * columns) if len(labels) > 2 * columns else len(labels)
-        figure.legend(handles, labels, loc="outside upper right", ncols=ncols, frameon=False)
+        figure.legend(handles, labels, loc="upper right", ncols=ncols, frameon=False)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
         if caption:
             figure.supxlabel(caption, fontsize=7.5, color="0.35")
-        # Fixed metadata: the same results give the same bytes.
-        metadata: Mapping[str, None] = {"Date": None} if path.suffix == ".svg" else {}
-        figure.savefig(path, dpi=150, metadata=dict(metadata))
+        _save(figure, path)
 
 
 def _rows_of(stems: Sequence[str], panels: Sequence[T]) -> list[list[T]]:

@@ -107,7 +107,12 @@ class Cycle:
         numpy.ndarray, shape (samples, columns)
             The window.
         """
-        return to_window(time, values, self.start, self.end, samples, self.roll_to, tolerance=tolerance)
+        t, table = np.asarray(time, dtype=float), np.asarray(values, dtype=float)
+        if len(t) == len(table) and t.size and t[0] <= self.start and self.end <= t[-1]:
+            # Only the rows of the cycle are looked at: many cycles of a long file cost no more than the file.
+            rows = slice(np.searchsorted(t, self.start, side="right") - 1, np.searchsorted(t, self.end) + 1)
+            t, table = t[rows], table[rows]
+        return to_window(t, table, self.start, self.end, samples, self.roll_to, tolerance=tolerance)
 
 
 @dataclass(frozen=True)
@@ -254,7 +259,7 @@ def inside_cycles(time: ArrayLike, cycles: Iterable[Cycle]) -> NDArray[np.bool_]
     t = np.asarray(time, dtype=float)
     inside = np.zeros(t.shape, dtype=bool)
     for cycle in cycles:
-        inside |= (t >= cycle.start) & (t <= cycle.end)
+        inside[np.searchsorted(t, cycle.start) : np.searchsorted(t, cycle.end, side="right")] = True
     return inside
 
 
@@ -373,7 +378,8 @@ def _spread(
     """Spread a jump over a blend around it; rows before ``where`` are shifted up to half of it, rows after, back."""
     if length <= 0.0:
         return
-    rows = (time > where - 0.5 * length) & (time < where + 0.5 * length) & refined
+    first, last = np.searchsorted(time, where - 0.5 * length, side="right"), np.searchsorted(time, where + 0.5 * length)
+    rows = first + np.flatnonzero(refined[first:last])
     share = _smooth_step((time[rows] - where) / length + 0.5)
     share = np.where(time[rows] < where, share, share - 1.0)
     # Clipping to the range of all refined samples keeps continuity: at the blend's ends the shift is zero.
@@ -382,9 +388,14 @@ def _spread(
 
 def _fade(time: Array, values: Array, source: Array, refined: NDArray[np.bool_], edge: float, length: float) -> None:
     """Fade from the original at ``edge`` to the refined curve at ``edge + length`` (negative: backwards)."""
-    reach = (time - edge) / length
-    rows = (reach >= 0.0) & (reach < 1.0) & refined
-    weight = _smooth_step(reach[rows])[:, np.newaxis]
+    first, last = (
+        np.searchsorted(time, min(edge, edge + length)),
+        np.searchsorted(time, max(edge, edge + length), "right"),
+    )
+    reach = (time[first:last] - edge) / length
+    inside = (reach >= 0.0) & (reach < 1.0) & refined[first:last]
+    rows = first + np.flatnonzero(inside)
+    weight = _smooth_step(reach[inside])[:, np.newaxis]
     values[rows] = weight * values[rows] + (1.0 - weight) * source[rows]
 
 

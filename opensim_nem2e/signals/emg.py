@@ -52,6 +52,10 @@ MAINS, HUM_SHARE = (50.0, 60.0), 0.2
 _GRID_TOLERANCE = 0.5
 
 
+#: Up to so many rows a filter is run here row by row: importing ``scipy.signal`` takes longer.
+_FEW_ROWS = 5_000
+
+
 @dataclass(frozen=True)
 class EnvelopeFilter:
     """How raw EMG becomes an envelope.
@@ -366,24 +370,57 @@ def butterworth(
     StorageError
         If the recording is shorter than the filter's swing.
     """
-    from scipy.signal import butter, sosfiltfilt
-
     # Two runs of order n/2: each may lose only 1.5 dB at the corner (Robertson & Dowling 2003). The correction belongs
     # to the analog filter, so it is applied to the prewarped frequency.
     half = order // 2
     factor = (np.sqrt(2.0) - 1.0) ** (1.0 / (2.0 * half))
     warped = np.tan(np.pi * corner / rate) * (1.0 / factor if kind == "lowpass" else factor)
-    sos = butter(half, 2.0 / np.pi * np.arctan(warped), kind, output="sos")
     table = np.asarray(values, dtype=float)
     # One period of the corner is enough for the swing to die away.
-    rows = max(int(np.ceil(rate / corner)), 3 * (2 * len(sos) + 1))
+    rows = max(int(np.ceil(rate / corner)), 3 * (2 * -(-half // 2) + 1))
     if table.shape[0] <= rows:
         raise StorageError(
             f"a filter at {corner:g} Hz needs a recording longer than {rows / rate:.3f} s, found "
             f"{table.shape[0] / rate:.3f} s"
         )
+    if half == 2 and table.shape[0] <= _FEW_ROWS:
+        return _both_ways(*_second_order(float(warped), kind), table, rows, padding)
+    from scipy.signal import butter, sosfiltfilt
+
+    sos = butter(half, 2.0 / np.pi * np.arctan(warped), kind, output="sos")
     filtered: Array = sosfiltfilt(sos, table, axis=0, padtype=padding, padlen=rows)
     return filtered
+
+
+def _second_order(warped: float, kind: str) -> tuple[tuple[float, float, float], tuple[float, float]]:
+    """Return numerator and denominator (without its leading 1) of Butterworth's filter of second order."""
+    scale = 1.0 / (1.0 + np.sqrt(2.0) * warped + warped**2)
+    zero = warped**2 * scale if kind == "lowpass" else scale
+    middle = 2.0 * zero if kind == "lowpass" else -2.0 * zero
+    return (zero, middle, zero), (2.0 * (warped**2 - 1.0) * scale, (1.0 - np.sqrt(2.0) * warped + warped**2) * scale)
+
+
+def _both_ways(
+    b: tuple[float, float, float], a: tuple[float, float], table: Array, rows: int, padding: Literal["odd", "even"]
+) -> Array:
+    """Run a filter of second order forward and backward, as ``scipy.signal.sosfiltfilt`` does."""
+    before, after = table[rows:0:-1], table[-2 : -rows - 2 : -1]
+    if padding == "odd":
+        before, after = 2.0 * table[0] - before, 2.0 * table[-1] - after
+    run = np.concatenate([before, table, after])
+    gain = sum(b) / (1.0 + sum(a))
+    for _ in range(2):
+        # As if the first value had been there for ever.
+        late = (b[2] - a[1] * gain) * run[0]
+        soon = (b[1] - a[0] * gain) * run[0] + late
+        filtered = np.empty_like(run)
+        for row, x in enumerate(run):
+            y = b[0] * x + soon
+            soon = b[1] * x - a[0] * y + late
+            late = b[2] * x - a[1] * y
+            filtered[row] = y
+        run = filtered[::-1]
+    return np.ascontiguousarray(run[rows : len(run) - rows])
 
 
 def _notch(values: Array, rate: float, frequency: float, width: float) -> Array:

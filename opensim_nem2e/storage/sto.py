@@ -21,7 +21,7 @@ from functools import cached_property
 from io import BytesIO, StringIO
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -46,6 +46,9 @@ _START_OF_FILE = 1 << 20
 
 #: Digits after the decimal point that can be asked for; more than 20 are noise.
 PRECISIONS = range(1, 31)
+
+#: So many rows of new numbers are formatted at a time.
+_TEXT_ROWS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -611,43 +614,58 @@ def rewrite_columns(
                 f"The column '{label}' needs {source.n_rows} values, but has the shape {np.shape(values)}.", source.path
             )
     replaced = [source.index(label) + 1 for label in replacements]
-    texts = [_texts(values, number) for values in replacements.values()]
-    masks = [np.ma.getmaskarray(values).tolist() for values in replacements.values()]
+    new = list(replacements.values())
 
-    content = read_bytes(source.path, "storage file")
     changed = StorageError("The file has changed since it was read.", source.path)
-    layout = source._layout or read_layout(content, source.path)
+    layout = source._layout or read_layout(read_bytes(source.path, "storage file"), source.path)
     if len(layout.labels) != len(source.labels):
         raise changed
     n_columns = len(source.labels) + 1
     # An empty cell is a missing number; OpenSim's readers count words and would shift the row.
     gaps = bool(np.isnan(source.data).any())
-    rows: list[bytes] = []
-    times = source.time.tolist()
-    for line in content[layout.body_offset :].split(b"\n"):
-        if not line.strip():
-            continue
-        parts = split_row(line, n_columns, layout.tabs)
-        row = len(rows)
-        if row == len(times):
-            break
-        if len(parts) != n_columns or not _is_number(parts[0]):
-            raise changed
-        if float(parts[0]) != times[row]:
-            continue
-        for column, text, mask in zip(replaced, texts, masks, strict=True):
-            if not mask[row]:
-                parts[column] = text[row]
-        chosen = parts if columns is None else [parts[0], *(parts[column] for column in kept)]
-        if gaps:
-            chosen = [b"nan" if _is_missing(part) else part for part in chosen]
-        rows.append(b"\t".join(chosen))
-    if len(rows) != len(times):
-        raise changed
+    row, times = 0, source.time.tolist()
+    texts: list[list[bytes]] = []
+    masks: list[list[bool]] = []
     free_text = source.description if description is None else description
-    header = header_text(name, len(rows), len(labels) + 1, source.in_degrees, free_text)
-    with _writing(path) as temporary:
-        temporary.write_bytes(encode(header + "\t".join(("time", *labels)) + "\n") + b"\n".join(rows) + b"\n")
+    header = header_text(name, len(times), len(labels) + 1, source.in_degrees, free_text)
+    # Row by row, and new numbers some rows at a time: of a long trial no second copy is held.
+    with _writing(path) as temporary, temporary.open("wb") as stream, _opened(source.path) as lines:
+        lines.seek(layout.body_offset)
+        stream.write(encode(header + "\t".join(("time", *labels)) + "\n"))
+        for line in lines:
+            if not line.strip():
+                continue
+            parts = split_row(line.rstrip(b"\n"), n_columns, layout.tabs)
+            if row == len(times):
+                break
+            if len(parts) != n_columns or not _is_number(parts[0]):
+                raise changed
+            if float(parts[0]) != times[row]:
+                continue
+            place = row % _TEXT_ROWS
+            if place == 0:
+                some = [values[row : row + _TEXT_ROWS] for values in new]
+                texts = [_texts(values, number) for values in some]
+                masks = [np.ma.getmaskarray(values).tolist() for values in some]
+            for column, text, mask in zip(replaced, texts, masks, strict=True):
+                if not mask[place]:
+                    parts[column] = text[place]
+            chosen = parts if columns is None else [parts[0], *(parts[column] for column in kept)]
+            if gaps:
+                chosen = [b"nan" if _is_missing(part) else part for part in chosen]
+            stream.write(b"\t".join(chosen) + b"\n")
+            row += 1
+        if row != len(times):
+            raise changed
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a file to be read; a failure becomes the package's own error."""
+    try:
+        return path.open("rb")
+    except OSError:
+        read_bytes(path, "storage file")  # says what is wrong
+        raise
 
 
 def _number_format(precision: int, path: str | os.PathLike[str]) -> str:

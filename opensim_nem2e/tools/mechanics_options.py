@@ -30,7 +30,7 @@ class MechanicsOptions(Options):
         False,
         "Compare the joint torques that the motion needs (inverse dynamics) with those of OpenSim's and of the "
         "refined activations, by one method for both (muscles with rigid tendons)? Needs model_file and runs "
-        "OpenSim. The muscles' paths are fitted once per model, which takes minutes.",
+        "OpenSim. The muscles' paths are fitted once per model and motion, which takes seconds.",
     )
     redistribute: bool = option(
         False,

@@ -12,7 +12,9 @@ import pytest
 
 from opensim_nem2e import TimeSeries
 from opensim_nem2e.data.check import timing_checks as timing
+from opensim_nem2e.data.check.findings import Findings
 from opensim_nem2e.data.check.quality_check import examine
+from opensim_nem2e.data.check.recording_checks import Files
 from opensim_nem2e.report.check_page import write_page
 from opensim_nem2e.storage import read_storage, write_storage
 
@@ -39,6 +41,20 @@ def change(label: str, function):
 
 def test_a_clean_study_has_no_findings(clean_study):
     assert [finding.line for finding in examine(clean_study.trials).findings] == []
+
+
+def test_all_lags_at_once_are_what_each_is_alone(clean_study):
+    found = examine(clean_study.trials)
+    files = Files(Findings())
+    compared = 0
+    for recording in found.recordings:
+        for trial in recording.trials:
+            for channel in recording.channels:
+                together = recording.emg(files, trial, channel, timing.LAGS)
+                alone = [recording.emg(files, trial, channel, lag) for lag in timing.LAGS]
+                np.testing.assert_array_equal(together, alone)
+                compared += together.size
+    assert compared
 
 
 # --- the EMG itself ------------------------------------------------------------------------------------------------

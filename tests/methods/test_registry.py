@@ -31,7 +31,7 @@ from opensim_nem2e.methods.registry import (
 #: A method that says half of the activation.
 HALF = """
 from dataclasses import dataclass
-from opensim_nem2e.methods.base import Method, Plan, Prediction, check_arrays
+from opensim_nem2e.methods.base import Method, Plan, Prediction, RunSettings, check_arrays
 
 @dataclass(frozen=True)
 class FittedHalf:

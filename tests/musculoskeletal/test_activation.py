@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opensim_nem2e.errors import ModelError, StorageError
+from opensim_nem2e.musculoskeletal import activation
 from opensim_nem2e.musculoskeletal.activation import (
     CONTROL_STEP,
     activation_from_excitation,
@@ -326,3 +327,27 @@ def test_rate_in_torch_and_its_gradient(smoothing):
     held = np.stack([excitation[0], excitation[0]])
     after = activation_from_excitation(np.array([0.0, step]), held, TAU_ACT, TAU_DEACT, activation[0], kind, **more)
     np.testing.assert_allclose((after[1] - activation[0]) / step, rate[0].detach(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["first_order", "degroote_fregly"])
+def test_long_signals_in_blocks_are_what_they_are_in_one_piece(monkeypatch, kind):
+    rng = np.random.default_rng(8)
+    time = np.concatenate([[0.0], np.sort(rng.uniform(0.0, 12.0, 1500)), [12.0]])
+    # Bursts, and stretches in which the muscles are off and decay freely.
+    phase = 2.0 * np.pi * time[:, np.newaxis] / np.array([1.1, 0.7, 3.0])
+    excitation = np.clip(1.4 * np.sin(phase), 0.01, 1.0)
+    tau_act, tau_deact = [0.01, 0.015, 0.01], [0.04, 0.06, 0.05]
+    # Little at a time: several parts of several blocks each.
+    monkeypatch.setattr(activation, "_HELD", 40_000)
+
+    def both():
+        reached = activation_from_excitation(time, excitation, tau_act, tau_deact, [0.3, 0.1, 0.9], kind)
+        return reached, find_excitation(time, reached, tau_act, tau_deact, 0.01, 1.0, kind)
+
+    blocks = both()
+    assert len(list(activation._cut(12_000, 3, 900.0))) > 1
+    monkeypatch.setattr(activation, "_INTEGRATION_LEAD", 1e6)
+    monkeypatch.setattr(activation, "_SEARCH_LEAD", 1e6)
+    whole = both()
+    np.testing.assert_allclose(blocks[0], whole[0], atol=1e-8)
+    np.testing.assert_allclose(blocks[1], whole[1], atol=1e-6)

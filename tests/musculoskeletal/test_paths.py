@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from opensim_nem2e.errors import MissingFileError, ModelError, OpenSimRunError
+from opensim_nem2e.musculoskeletal import path_fit
 from opensim_nem2e.musculoskeletal import paths as module
 from opensim_nem2e.musculoskeletal.opensim.processes import run_model_job
 from opensim_nem2e.musculoskeletal.paths import coordinate_ranges, default_cache, fit_paths
@@ -146,25 +147,178 @@ def test_a_fit_is_found_again_by_content(walking, ranges, fitted, paths_cache, t
         fit_paths(elsewhere, ranges, cache_directory=paths_cache)
 
 
-def test_a_damaged_cache_is_made_anew(walking, ranges, fitted, paths_cache, tmp_path, monkeypatch, caplog):
+@pytest.mark.parametrize("damage", ["truncated", "of another kind"])
+def test_a_damaged_cache_is_made_anew(walking, ranges, fitted, paths_cache, tmp_path, caplog, damage):
     kept = min(paths_cache.glob("paths_*.npz"), key=lambda path: path.stat().st_mtime)
-    (tmp_path / kept.name).write_bytes(kept.read_bytes()[:1000])
+    if damage == "truncated":
+        (tmp_path / kept.name).write_bytes(kept.read_bytes()[:1000])
+    else:
+        np.savez(tmp_path / kept.name, muscles=np.array(["soleus_r"]))
     (crossed,) = paths_cache.glob("crossed_*.npz")
     (tmp_path / crossed.name).write_bytes(crossed.read_bytes())
-    with np.load(kept, allow_pickle=False) as arrays:
-        answer = dict(arrays)
-    monkeypatch.setattr(module, "run_model_job", lambda *_arguments, **_more: answer)
-    fit_paths(walking / "walker.osim", ranges, cache_directory=tmp_path)
+    again = fit_paths(walking / "walker.osim", ranges, cache_directory=tmp_path)
     assert "cannot be read" in caplog.text
-    assert np.load(tmp_path / kept.name, allow_pickle=False)["muscles"].tolist() == answer["muscles"].tolist()
+    q = fitted.ranges.mean(axis=1)
+    assert again.evaluate(q)[0].tolist() == fitted.evaluate(q)[0].tolist()
+    assert np.load(tmp_path / kept.name, allow_pickle=False)["muscles"].tolist() == list(fitted.muscles)
 
 
-def test_a_muscle_that_nothing_turns_keeps_its_length(fitted):
-    group = module._Group((), (0,), module._exponents(0, 0), np.array([[0.3]]), np.array([[0.3]]))
-    still = module.MusclePaths(("m",), ("knee",), np.array([[0.0, 1.0]]), np.zeros(1), np.zeros(1), (group,))
+def test_a_cache_that_cannot_be_written_is_a_warning(walking, ranges, fitted, tmp_path, caplog):
+    (tmp_path / "a_file").write_text("in the folder's place")
+    again = fit_paths(walking / "walker.osim", ranges, cache_directory=tmp_path / "a_file")
+    q = fitted.ranges.mean(axis=1)
+    assert again.evaluate(q)[0].tolist() == fitted.evaluate(q)[0].tolist()
+    assert "cannot be kept" in caplog.text
+
+
+def test_a_fit_for_a_motion(walking, walking_motion, ranges, fitted, paths_cache):
+    motion = (walking_motion.coordinates, walking_motion.q[::2])
+    near = fit_paths(walking / "walker.osim", ranges, motion=motion, cache_directory=paths_cache)
+    unseen = walking_motion.q[1::20][:, [walking_motion.coordinates.index(name) for name in near.coordinates]]
+    theirs = run_model_job(
+        "evaluate_paths", walking / "walker.osim", {"coordinates": near.coordinates, "q": unseen.tolist()}
+    )
+
+    def errors(paths):
+        lengths, arms = paths.evaluate(unseen)
+        off = np.sqrt(np.mean((lengths - theirs["lengths"]) ** 2, axis=0)).max()
+        return off, np.sqrt(np.mean((arms - theirs["moment_arms"]) ** 2, axis=0)).max()
+
+    assert errors(near)[0] < 1e-4
+    assert errors(near)[1] < 6e-4
+    assert near.motion_errors.max(axis=1) == pytest.approx(errors(near), rel=0.5)
+    assert np.isnan(fitted.motion_errors).all()
+    # Another motion is another fit; the same one is found again.
+    again = fit_paths(walking / "walker.osim", ranges, motion=motion, cache_directory=paths_cache)
+    np.testing.assert_array_equal(again.evaluate(unseen)[0], near.evaluate(unseen)[0])
+    assert np.abs(again.evaluate(unseen)[0] - fitted.evaluate(unseen)[0]).max() > 0.0
+
+
+def make_coupled_arm(path, *, loop):
+    """Write three links: a function couples the third to the first; with ``loop`` a rod also ties the second."""
+    model = opensim.Model()
+    model.setName("coupled")
+    parent, at = model.getGround(), opensim.Vec3(0)
+    for number, length in ((1, 0.3), (2, 0.25), (3, 0.1)):
+        link = opensim.Body(f"link{number}", 1.0, opensim.Vec3(0, -length / 2, 0), opensim.Inertia(0.01, 0.01, 0.01))
+        model.addBody(link)
+        joint = opensim.PinJoint(f"pin{number}", parent, at, opensim.Vec3(0), link, opensim.Vec3(0), opensim.Vec3(0))
+        coordinate = joint.upd_coordinates(0)
+        coordinate.setName(f"q{number}")
+        coordinate.setRangeMin(-0.8)
+        coordinate.setRangeMax(0.8)
+        model.addJoint(joint)
+        parent, at = link, opensim.Vec3(0, -length, 0)
+    coupler = opensim.CoordinateCouplerConstraint()
+    coupler.setName("follows")
+    leaders = opensim.ArrayStr()
+    leaders.append("q1")
+    coupler.setIndependentCoordinateNames(leaders)
+    coupler.setDependentCoordinateName("q3")
+    coupler.setFunction(opensim.PolynomialFunction(opensim.Vector.createFromMat(np.array([0.4, 0.5, 0.1]))))
+    model.addConstraint(coupler)
+    if loop:
+        link2 = model.getBodySet().get("link2")
+        rod = opensim.ConstantDistanceConstraint(
+            model.getGround(), opensim.Vec3(0.2, -0.1, 0), link2, opensim.Vec3(0, -0.1, 0), 0.35
+        )
+        model.addConstraint(rod)
+    for name, body, place in (("near", "link1", -0.1), ("middle", "link2", -0.1), ("far", "link3", -0.08)):
+        muscle = opensim.Thelen2003Muscle(name, 500.0, 0.2, 0.1, 0.0)
+        muscle.addNewPathPoint("origin", model.getGround(), opensim.Vec3(0.08, 0.3, 0))
+        muscle.addNewPathPoint("insertion", model.getBodySet().get(body), opensim.Vec3(0.02, place, 0.01))
+        model.addForce(muscle)
+    model.finalizeConnections()
+    model.printToXML(str(path))
+    return path
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_models_with_constraints(tmp_path, loop):
+    model = make_coupled_arm(tmp_path / "arm.osim", loop=loop)
+    limits = {"q1": (-0.3, 0.3), "q2": (-0.7, 0.7)}
+    request = {"ranges": limits, "samples": 32, "check_samples": 4, "motion": None}
+    answer = run_model_job("sample_paths", model, request)
+    # The follower is no coordinate of its own.
+    assert answer["crossed"].tolist() == ["q1", "q2"]
+    theirs = run_model_job("evaluate_paths", model, {"coordinates": ["q1", "q2"], "q": answer["q"].tolist()})
+    np.testing.assert_allclose(answer["lengths"], theirs["lengths"], atol=1e-6)
+    np.testing.assert_allclose(answer["moment_arms"], theirs["moment_arms"], atol=1e-5)
+    assert np.abs(answer["moment_arms"]).max(axis=(0, 1)).min() > 0.01
+    # A loop leaves one freedom: where the assembly has put the second link, it is told.
+    independent = np.ptp(answer["q"][:, 1]) / np.ptp(limits["q2"])
+    assert (independent > 0.9) is not loop
+    fitted = fit_paths(model, limits, cache_directory=tmp_path / "cache")
+    lengths, arms = fitted.evaluate(answer["q"])
+    np.testing.assert_allclose(lengths, answer["lengths"], atol=1e-4)
+    if not loop:
+        np.testing.assert_allclose(arms, answer["moment_arms"], atol=1e-3)
+
+
+def fit_made_up(length, arm, seed=4):
+    """Fit a path of two coordinates that functions make up, and return errors of both in other postures."""
+    rng = np.random.default_rng(seed)
+    z = rng.uniform(-1.0, 1.0, (512, 2))
+    half = np.array([0.5, 0.8])
+    (group,), (jumps,) = path_fit.fit_groups(z, half, length(z)[:, None], arm(z)[:, None])
+    other = rng.uniform(-1.0, 1.0, (200, 2))
+    lengths, slopes = group.evaluate(other)
+    return group, jumps, lengths[:, 0] - length(other), -slopes[:, 0] / half - arm(other)
+
+
+def smooth_length(z):
+    return 0.3 + 0.02 * np.sin(z[:, 0]) + 0.01 * z[:, 0] * z[:, 1] ** 2
+
+
+def smooth_arm(z):
+    along = [0.02 * np.cos(z[:, 0]) + 0.01 * z[:, 1] ** 2, 0.02 * z[:, 0] * z[:, 1]]
+    return -np.stack(along, axis=-1) / [0.5, 0.8]
+
+
+def test_length_and_moment_arm_share_a_polynomial_or_not():
+    group, jumps, length_error, arm_error = fit_made_up(smooth_length, smooth_arm)
+    assert np.abs(length_error).max() < 2e-4
+    assert np.abs(arm_error).max() < 1e-3
+    assert jumps == 0.0
+    np.testing.assert_array_equal(group.lengths, group.slopes)
+    # The moment arm is half as long again as the derivative of the length says.
+    group, _, length_error, arm_error = fit_made_up(smooth_length, lambda z: 1.5 * smooth_arm(z))
+    assert np.abs(length_error).max() < 2e-4
+    assert np.abs(arm_error).max() < 1e-3
+    assert np.abs(group.lengths - group.slopes).max() > 1e-3
+
+
+def test_a_path_that_jumps_is_flagged_and_fitted_where_it_does_not():
+    def jumping(z):
+        return smooth_length(z) + 0.02 * beyond(z)
+
+    def beyond(z):
+        return (z[:, 0] > 0.8) & (z[:, 1] > 0.3)
+
+    _, jumps, length_error, _ = fit_made_up(jumping, smooth_arm)
+    assert jumps == pytest.approx(0.1 * 0.35, abs=0.02)
+    assert np.sort(np.abs(length_error))[:185].max() < 5e-4
+    assert np.abs(length_error).max() == pytest.approx(0.02, abs=1e-3)
+
+
+def test_a_muscle_that_nothing_turns_keeps_its_length():
+    group = path_fit.PathGroup((), (0,), path_fit.term_exponents(0, 0), np.array([[0.3]]), np.array([[0.3]]))
+    nothing = np.zeros(1)
+    errors = nothing, nothing, np.zeros((2, 1)), nothing
+    still = module.MusclePaths(("m",), ("knee",), np.array([[0.0, 1.0]]), *errors, (group,))
     lengths, arms = still.evaluate(np.zeros((4, 1)))
     assert lengths.tolist() == [[0.3]] * 4
     assert arms.tolist() == [[[0.0]]] * 4
+
+
+def test_progress_is_told(walking, ranges, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("opensim_nem2e.musculoskeletal.opensim.processes._TELL", 0.0)
+    caplog.set_level("INFO", logger="opensim_nem2e")
+    fit_paths(walking / "walker.osim", ranges, cache_directory=tmp_path)
+    told = [float(record.args[1]) for record in caplog.records if record.msg == "%s: %.0f %%"]
+    assert told
+    assert told == sorted(told)
+    assert 0.0 < told[0] <= told[-1] <= 100.0
 
 
 def test_the_cache_folder(monkeypatch, tmp_path):
@@ -177,7 +331,7 @@ def test_the_cache_folder(monkeypatch, tmp_path):
 
 
 def test_errors_reach_the_user(walking, fitted, paths_cache, tmp_path):
-    with pytest.raises(ModelError, match=r"muscles turn ankle_angle_l, .* no range"):
+    with pytest.raises(ModelError, match=r"muscles span ankle_angle_l, .* no range"):
         fit_paths(walking / "walker.osim", {"pelvis_tx": (0.0, 1.0)}, cache_directory=paths_cache)
     with pytest.raises(MissingFileError, match=r"none\.osim"):
         fit_paths(tmp_path / "none.osim", {}, cache_directory=tmp_path)

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import linprog, lsq_linear, minimize
 
 from opensim_nem2e.errors import ModelError
-from opensim_nem2e.musculoskeletal.redistribution import redistribute
+from opensim_nem2e.musculoskeletal.redistribution import redistribute, redistribute_each
 
 LOW, HIGH = 0.02, 1.0
 
@@ -137,3 +137,21 @@ def test_what_cannot_be_solved_is_refused():
         redistribute(gain, needed, target, 0.0 * weight, LOW, HIGH, reserve=3.0)
     with pytest.raises(ModelError, match="in order"):
         redistribute(gain, needed, target, weight, HIGH, LOW, reserve=3.0)
+
+
+def test_prices_side_by_side_are_each_what_it_is_alone():
+    gain, needed, target, weight = problem(3, rows=12)
+    needed[5:8] *= 3.0
+
+    def reach(activation):
+        return activation - 0.2, activation + 0.35
+
+    prices = [(100.0, np.inf), (10.0, np.inf), (3.0, 2.0)]
+    together = redistribute_each(gain, needed, target, weight, LOW, HIGH, prices=prices, reach=reach)
+    for (reserve, bound), one in zip(prices, together, strict=True):
+        alone = redistribute(gain, needed, target, weight, LOW, HIGH, reserve=reserve, bound=bound, reach=reach)
+        np.testing.assert_array_equal(one.activations, alone.activations)
+        np.testing.assert_array_equal(one.reserves, alone.reserves)
+        np.testing.assert_array_equal(one.exceeded, alone.exceeded)
+    assert together[2].exceeded.any()
+    assert not np.array_equal(together[0].activations, together[1].activations)

@@ -196,3 +196,12 @@ def test_reference_amplitude_is_of_all_recordings_together():
     pieces = [np.array([0.0, 1.0, 2.0]), np.array([3.0, 4.0])]
     assert reference_amplitude(pieces) == 4.0
     assert reference_amplitude(pieces, 50.0) == 2.0
+
+
+@pytest.mark.parametrize("kind", ["lowpass", "highpass"])
+@pytest.mark.parametrize("padding", ["odd", "even"])
+def test_the_filter_for_short_signals_is_scipys(monkeypatch, kind, padding):
+    values = np.random.default_rng(3).normal(size=(300, 4)).cumsum(axis=0)
+    short = butterworth(values, 200.0, 6.0, kind, padding=padding)
+    monkeypatch.setattr("opensim_nem2e.signals.emg._FEW_ROWS", 0)
+    np.testing.assert_allclose(short, butterworth(values, 200.0, 6.0, kind, padding=padding), atol=1e-10)

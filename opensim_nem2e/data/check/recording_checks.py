@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ...errors import NEM2EError, StorageError
 from ...log import logger
@@ -182,7 +182,7 @@ class Recording:
         values = np.nanmean(series.data[:, [series.labels.index(label) for label in labels]], axis=1)
         return interpolate(series.time, values, trial.start + self.phases * (trial.end - trial.start))
 
-    def emg(self, files: Files, trial: CycleRecord, channel: Channel, lag: float = 0.0) -> Array | None:
+    def emg(self, files: Files, trial: CycleRecord, channel: Channel, lag: ArrayLike = 0.0) -> Array | None:
         """Return the EMG over a stride, its time offset applied.
 
         Parameters
@@ -193,25 +193,28 @@ class Recording:
             The stride.
         channel : Channel
             The channel.
-        lag : float
+        lag : array_like, shape () or (lags,)
             Shifts it further: EMG(t + offset + lag) (s).
 
         Returns
         -------
-        numpy.ndarray or None, shape (samples,)
+        numpy.ndarray or None, shape (samples,) or (lags, samples)
             None where there is none, or the stride lies outside the recording. Where only the further lag leads
             outside, the recording's end is held.
         """
         series = files.series(trial.measured)
         if series is None or not series.has(channel.column):
             return None
-        time = trial.start + self.phases * (trial.end - trial.start) + trial.emg_time_offset + lag
+        shift = np.asarray(lag, dtype=float)[..., np.newaxis]
+        time = trial.start + self.phases * (trial.end - trial.start) + trial.emg_time_offset + shift
         if self.one_cycle:
             time = trial.start + (time - trial.start) % (trial.end - trial.start)
-        elif time[0] - lag < series.time[0] - _OVERHANG or time[-1] - lag > series.time[-1] + _OVERHANG:
+        elif np.any(time - shift < series.time[0] - _OVERHANG) or np.any(time - shift > series.time[-1] + _OVERHANG):
             return None
         values = series.data[:, series.labels.index(channel.column)]
-        return interpolate(series.time, values, time) if np.isfinite(values).all() else None
+        if not np.isfinite(values).all():
+            return None
+        return interpolate(series.time, values, time.ravel()).reshape(time.shape)
 
 
 def activation_columns(series: TimeSeries, trial: CycleRecord) -> dict[str, str]:

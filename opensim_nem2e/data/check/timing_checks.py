@@ -110,8 +110,8 @@ def align(recording: Recording, files: Files) -> Alignment:
             measured.append(own)
             limbs.append(trial.side)
             muscle = recording.activation(files, trial, channel)
-            lagged = [recording.emg(files, trial, channel, lag) for lag in LAGS]
-            if muscle is not None and all(piece is not None for piece in lagged):
+            lagged = recording.emg(files, trial, channel, LAGS)
+            if muscle is not None and lagged is not None:
                 simulated.append(muscle)
                 shifted.append(lagged)
         if measured:

@@ -13,169 +13,163 @@ from typing import Any
 
 import numpy as np
 
-#: A muscle turns a coordinate if its moment arm there is longer than this (m), as PolynomialPathFitter has it.
+#: A muscle spans a coordinate if its moment arm there is longer than this (m), as PolynomialPathFitter has it.
 MOMENT_ARM_THRESHOLD = 1e-3
 
-#: Random postures in which it is looked up which coordinates the muscles turn.
+#: Random postures in which it is looked up which coordinates the muscles span.
 _PROBES = 6
 
-#: How near to the given postures the fitter puts its own (degrees).
-_NEAR = 1e-9
+#: In so many postures of a fit it is looked up which coordinates a muscle spans.
+_FIRST = 32
+
+#: In so many postures both ways to a moment arm are compared; they are the same up to this difference (m).
+_COMPARED, _SAME_ARM = 8, 1e-4
+
+#: How far about the motion half of the postures are spread (standard deviation, in half ranges).
+_ABOUT = 0.15
+
+#: Where a coordinate without a useful range is put to try couplings (rad, m).
+_ASIDE = 1.0
+
+#: Up to this difference (rad, m) two postures are the same: the assembly's own accuracy.
+_SAME_POSTURE = 1e-6
+
+#: The progress is written to this file in the job's folder, every so many postures.
+PROGRESS_FILE, _REPORT_EVERY = "progress", 16
 
 #: Degree of the splines with which InverseDynamicsTool differentiates coordinates.
 _SPLINE_DEGREE = 5
 
 
-def couple_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Give a motion in radians, with the coordinates that follow others where these make them be.
+def analyse_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Run inverse dynamics, and give coordinates and speeds exactly as it takes them from its file.
 
-    Files often hold something else for them (the patella of Rajagopal's model in degrees among radians), and
-    InverseDynamicsTool would believe it.
-
-    Parameters
-    ----------
-    request : dict
-        ``model_file`` and ``coordinates_file``.
-
-    Returns
-    -------
-    dict
-        ``time`` ``(rows,)``, ``names`` of the coordinates and their values ``q`` ``(rows, coordinates)`` (rad, m).
-    """
-    import opensim
-
-    model = opensim.Model(request["model_file"])
-    model.initSystem()
-    processor = opensim.TableProcessor(request["coordinates_file"])
-    processor.append(opensim.TabOpConvertDegreesToRadians())
-    processor.append(opensim.TabOpUseAbsoluteStateNames())
-    processor.append(opensim.TabOpAppendCoupledCoordinateValues())
-    table = processor.process(model)
-    matrix = table.getMatrix()
-    return {
-        "time": np.array(table.getIndependentColumn()),
-        "names": np.array([label.split("/")[-2] for label in table.getColumnLabels()]),
-        "q": matrix.to_numpy().copy(),
-    }
-
-
-def evaluate_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Give coordinates and speeds exactly as InverseDynamicsTool takes them from the same file.
+    Coordinates that follow others are first put where these make them be. Files often hold something else for them (the
+    patella of Rajagopal's model in degrees among radians), and InverseDynamicsTool would believe it.
 
     Parameters
     ----------
     request : dict
-        ``model_file``, ``coordinates_file``, ``lowpass`` (Hz, negative: none) and ``time`` (s).
+        ``model_file``, ``coordinates_file`` (with states' or coordinates' names), ``setup_file`` of an
+        InverseDynamicsTool that reads ``coupled_file`` and writes ``forces_file``, and ``lowpass`` (Hz, negative:
+        none).
 
     Returns
     -------
     dict
-        ``names`` and ``rotational`` of all coordinates in the model's order, ``q`` and ``qdot`` ``(times,
-        coordinates)``.
+        ``time`` (s), ``names``, ``rotational``, ``movable`` and ``limits`` of all coordinates in the model's order,
+        ``q``, ``qdot`` and ``torques`` ``(rows, coordinates)``.
     """
     import opensim
 
     model = opensim.Model(request["model_file"])
     state = model.initSystem()
-    storage = opensim.Storage(request["coordinates_file"])
+    processor = opensim.TableProcessor(request["coordinates_file"])
+    processor.append(opensim.TabOpConvertDegreesToRadians())
+    processor.append(opensim.TabOpUseAbsoluteStateNames())
+    processor.append(opensim.TabOpAppendCoupledCoordinateValues())
+    table = processor.process(model)
+    # The bare names are those by which InverseDynamicsTool knows coordinates.
+    table.setColumnLabels([label.split("/")[-2] for label in table.getColumnLabels()])
+    opensim.STOFileAdapter.write(table, request["coupled_file"])
+    if not opensim.InverseDynamicsTool(request["setup_file"]).run():
+        raise RuntimeError("InverseDynamicsTool returned false.")
+    # The table must outlive what is read from it.
+    forces = opensim.TimeSeriesTable(request["forces_file"])
+    matrix = forces.getMatrix()
+    time = np.array(forces.getIndependentColumn())
+    labels = [label.removesuffix("_moment").removesuffix("_force") for label in forces.getColumnLabels()]
+    coordinates = _coordinates(model)
+    names = [coordinate.getName() for coordinate in coordinates]
+
+    storage = opensim.Storage(request["coupled_file"])
     if request["lowpass"] >= 0.0:
         storage.pad(storage.getSize() // 2)
         storage.lowpassIIR(request["lowpass"])
-    if storage.isInDegrees():
-        model.getSimbodyEngine().convertDegreesToRadians(storage)
     splines = opensim.GCVSplineSet(_SPLINE_DEGREE, storage)
-    coordinates = _coordinates(model)
-    time = request["time"]
     q, qdot = np.empty((2, len(time), len(coordinates)))
     first = opensim.StdVectorInt([0])
+    points = [opensim.Vector(1, t) for t in time.tolist()]
     for column, coordinate in enumerate(coordinates):
         if not splines.contains(coordinate.getName()):
             q[:, column], qdot[:, column] = coordinate.getDefaultValue(), 0.0
             continue
         spline = splines.get(coordinate.getName())
-        points = [opensim.Vector(1, t) for t in time]
         q[:, column] = [spline.calcValue(point) for point in points]
         qdot[:, column] = [spline.calcDerivative(first, point) for point in points]
     return {
-        "names": np.array([coordinate.getName() for coordinate in coordinates]),
+        "time": time,
+        "names": np.array(names),
         "rotational": np.array([c.getMotionType() == opensim.Coordinate.Rotational for c in coordinates]),
         "movable": np.array([not (c.get_locked() or c.isDependent(state)) for c in coordinates]),
         "limits": np.array([[c.getRangeMin(), c.getRangeMax()] for c in coordinates]),
         "q": q,
         "qdot": qdot,
+        "torques": matrix.to_numpy()[:, [labels.index(name) for name in names]],
     }
 
 
-def crossed_coordinates(request: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Find the coordinates that muscles turn.
+def sample_paths(request: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Measure the muscles' lengths and moment arms in many postures.
+
+    The postures are a Sobol sequence within the ranges; where a motion is given, half of them lie about its own.
 
     Parameters
     ----------
     request : dict
-        ``model_file``.
+        ``model_file``, ``folder`` (where the progress is written), ``ranges`` (coordinate to its lowest and highest
+        value, rad or m), ``samples`` (a power of two), ``check_samples``, and ``motion``: None, or ``coordinates``
+        (names) and ``q`` ``(rows, coordinates)`` (rad, m).
 
     Returns
     -------
     dict
-        ``coordinates``: their names.
+        ``crossed``: the coordinates that any muscle spans. Unless one of them lacks a range, also ``muscles``, ``q``
+        ``(postures, crossed)``, ``lengths`` ``(postures, muscles)`` and ``moment_arms`` ``(postures, muscles,
+        crossed)``, zero where a muscle does not span a coordinate; and the same as ``box_q`` ... in random postures
+        and ``motion_q`` ... in postures of the motion itself, both for checking.
     """
     poser = _Poser(request["model_file"])
-    names = list(poser.free)
+    every = list(poser.free)
     limits = [(c.getRangeMin(), c.getRangeMax()) for c in poser.free.values()]
-    _, arms = poser.measure_all(_random_postures(2, limits, _PROBES), names)
+    probes = _random_postures(2, limits, _PROBES)
+    for poser.compare in (True, False):
+        _, _, arms = poser.measure_all(probes, every)
     largest = np.abs(arms).max(axis=(0, 1))
-    return {"coordinates": np.array([n for n, arm in zip(names, largest, strict=True) if arm > MOMENT_ARM_THRESHOLD])}
+    names = [name for name, arm in zip(every, largest, strict=True) if arm > MOMENT_ARM_THRESHOLD]
+    answer = {"crossed": np.array(names, dtype=str)}
+    if not names or any(name not in request["ranges"] for name in names):
+        return answer
 
-
-def fit_paths(request: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Fit polynomials to the muscles' paths with OpenSim's PolynomialPathFitter, and sample the paths independently.
-
-    Parameters
-    ----------
-    request : dict
-        ``model_file``, ``folder`` (for working files), ``ranges`` (coordinate to its lowest and highest value, rad or
-        m), ``samples``, ``check_samples``, ``maximum_order``, ``length_tolerance``, ``moment_arm_tolerance``,
-        ``threads``.
-
-    Returns
-    -------
-    dict
-        ``muscles`` and ``coordinates`` (those that any muscle turns); per muscle ``m`` ``terms_<m>`` (coordinates'
-        numbers), ``order_<m>`` and ``coefficients_<m>``; ``q`` ``(frames, coordinates)``, ``lengths``
-        ``(frames, muscles)`` and ``moment_arms`` ``(frames, muscles, coordinates)`` of the model itself in random
-        postures; ``fit_q`` and ``fit_lengths``, the same in the postures of the fit.
-    """
-    import opensim
-
-    poser = _Poser(request["model_file"])
-    used = list(request["ranges"])
-    q = _random_postures(0, request["ranges"].values(), request["check_samples"])
-    lengths, moment_arms = poser.measure_all(q, used)
-    prepared = str(Path(request["folder"], "prepared.osim"))
-    free = _prepare_model(request["model_file"], prepared, used)
-    paths, fit_q, fit_lengths = _run_fitter(prepared, free, request)
-
-    result = {"muscles": np.array(poser.muscle_names), "coordinates": np.array(used)}
-    result.update(q=q, lengths=lengths, moment_arms=moment_arms)
-    result["fit_q"] = np.column_stack([fit_q[name] for name in used])
-    result["fit_lengths"] = np.column_stack([fit_lengths[muscle] for muscle in poser.muscle_names])
-    for number, muscle in enumerate(poser.muscle_names):
-        path = paths.get(muscle)
-        if path is None:  # the fitter leaves out what no coordinate turns
-            result[f"terms_{number}"] = np.zeros(0, dtype=int)
-            result[f"order_{number}"] = np.array(0)
-            result[f"coefficients_{number}"] = lengths[:, number].mean(keepdims=True)
-            continue
-        function = opensim.MultivariatePolynomialFunction.safeDownCast(path.getLengthFunction())
-        names = [str(coordinate).rpartition("/")[2] for coordinate in path.getCoordinatePaths()]
-        result[f"terms_{number}"] = np.array([used.index(name) for name in names], dtype=int)
-        result[f"order_{number}"] = np.array(function.getOrder())
-        result[f"coefficients_{number}"] = function.getCoefficients().to_numpy()
-    return result
+    ranges = np.array([request["ranges"][name] for name in names], dtype=float)
+    rows, frames = None, np.zeros((0, len(names)))
+    if request["motion"] is not None:
+        columns = [request["motion"]["coordinates"].index(name) for name in names]
+        rows = np.array(request["motion"]["q"], dtype=float)[:, columns]
+        frames = rows[:: max(1, len(rows) // request["check_samples"])]
+    parts = {
+        "": _postures(ranges, rows, request["samples"]),
+        "box_": _random_postures(0, ranges, request["check_samples"]),
+        "motion_": frames,
+    }
+    poser.report_to(Path(request["folder"], PROGRESS_FILE), _FIRST + sum(map(len, parts.values())))
+    # What a muscle does not span in the first postures is not measured in the others.
+    spans = np.zeros((len(poser.muscles), len(names)), dtype=bool)
+    for row in range(_FIRST):
+        poser.compare = row < _COMPARED
+        _, _, arms = poser.measure_all(parts[""][row : row + 1], names)
+        spans |= np.abs(arms[0]) > MOMENT_ARM_THRESHOLD
+    for prefix, postures in parts.items():
+        for key, values in zip(("q", "lengths", "moment_arms"), poser.measure_all(postures, names, spans), strict=True):
+            answer[prefix + key] = values
+    answer["muscles"] = np.array(poser.muscle_names)
+    return answer
 
 
 def evaluate_paths(request: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Give the model's own muscle-tendon lengths and moment arms in given postures.
+    """Give the model's own muscle-tendon lengths and moment arms, by assembly and ``computeMomentArm``.
+
+    This is the slow way, which does not depend on what :func:`sample_paths` takes for granted.
 
     Parameters
     ----------
@@ -188,12 +182,22 @@ def evaluate_paths(request: dict[str, Any]) -> dict[str, np.ndarray]:
         ``muscles``, ``lengths`` ``(frames, muscles)``, ``moment_arms`` ``(frames, muscles, coordinates)``.
     """
     poser = _Poser(request["model_file"])
-    lengths, moment_arms = poser.measure_all(request["q"], request["coordinates"])
+    poser.couplers = None
+    _, lengths, moment_arms = poser.measure_all(np.array(request["q"]), request["coordinates"])
     return {"muscles": np.array(poser.muscle_names), "lengths": lengths, "moment_arms": moment_arms}
 
 
 class _Poser:
-    """A model that is put into postures and measured."""
+    """A model that is put into postures and measured.
+
+    Coordinates that follow others by a function are set to its value, and a moment arm is minus the speed at which the
+    muscle lengthens while its coordinate moves at unit speed (and what follows it, accordingly): the same numbers as by
+    assembly and ``computeMomentArm``, at a small part of their cost. A model with other constraints is assembled.
+
+    For a few muscles OpenSim's two ways to a moment arm differ (one that wraps around two cylinders at once); while
+    ``compare`` is set they are looked for, and they are left to ``computeMomentArm``, which is what OpenSim's torques
+    are made of.
+    """
 
     def __init__(self, model_file: str):
         import opensim
@@ -202,26 +206,159 @@ class _Poser:
         for coordinate in _coordinates(self.model):
             coordinate.set_locked(False)
         self.state = self.model.initSystem()
-        self.free = {c.getName(): c for c in _coordinates(self.model) if not c.isDependent(self.state)}
+        self.coordinates = {c.getName(): c for c in _coordinates(self.model)}
+        self.free = {name: c for name, c in self.coordinates.items() if not c.isDependent(self.state)}
         muscles = self.model.getMuscles()
         self.muscles = [muscles.get(i) for i in range(muscles.getSize())]
         self.muscle_names = [muscle.getName() for muscle in self.muscles]
+        self.paths = [muscle.getPath() for muscle in self.muscles]
+        self.couplers = self._find_couplers()
+        self.compare = False
+        self.odd: set[int] = set()
+        self._compared = 0
+        self._measured, self._total = 0, 0
+        self._progress: Path | None = None
 
-    def measure(self, posture: dict[str, float], names: list[str]) -> tuple[list[float], list[list[float]]]:
-        """Return lengths and moment arms about the named coordinates."""
-        for name, value in posture.items():
-            self.free[name].setValue(self.state, value, False)
+    def report_to(self, file: Path, total: int) -> None:
+        """Write from time to time to a file which share of so many postures has been measured."""
+        self._measured, self._total, self._progress = 0, total, file
+
+    def measure_all(
+        self, postures: np.ndarray, names: list[str], spans: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Measure the muscles in many postures.
+
+        Returns the postures as they came to be (postures, names), the lengths (postures, muscles), and the moment arms
+        (postures, muscles, names), only those of ``spans`` (muscles, names) if given.
+        """
+        count = len(self.muscles)
+        wanted = np.ones((count, len(names)), dtype=bool) if spans is None else spans
+        by_coordinate = [np.flatnonzero(column).tolist() for column in wanted.T]
+        coordinates = [self.free[name] for name in names]
+        q = np.array(postures, dtype=float).reshape(-1, len(names))
+        lengths, arms = np.empty((len(q), count)), np.zeros((len(q), count, len(names)))
+        measure = self._assembled if self.couplers is None else self._coupled
+        for row in range(len(q)):
+            measure(coordinates, q[row], by_coordinate, lengths[row], arms[row])
+            self._measured += 1
+            if self._progress is not None and self._measured % _REPORT_EVERY == 0:
+                self._progress.write_text(str(self._measured / self._total), encoding="utf-8")
+        return q, lengths, arms
+
+    def _assembled(self, coordinates: list[Any], q: Any, by_coordinate: Any, lengths: Any, arms: Any) -> None:
+        for coordinate, value in zip(coordinates, q, strict=True):
+            coordinate.setValue(self.state, value, False)
         self.model.assemble(self.state)
         self.model.realizePosition(self.state)
-        coordinates = [self.free[name] for name in names]
-        lengths = [muscle.getGeometryPath().getLength(self.state) for muscle in self.muscles]
-        arms = [[m.computeMomentArm(self.state, coordinate) for coordinate in coordinates] for m in self.muscles]
-        return lengths, arms
+        q[:] = [coordinate.getValue(self.state) for coordinate in coordinates]
+        lengths[:] = [path.getLength(self.state) for path in self.paths]
+        for column, (coordinate, members) in enumerate(zip(coordinates, by_coordinate, strict=True)):
+            arms[members, column] = self._moment_arms(coordinate, members)
 
-    def measure_all(self, postures: Any, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return lengths and moment arms in many postures of the named coordinates."""
-        measured = [self.measure(dict(zip(names, posture, strict=True)), names) for posture in postures]
-        return np.array([lengths for lengths, _ in measured]), np.array([arms for _, arms in measured])
+    def _coupled(self, coordinates: list[Any], q: Any, by_coordinate: Any, lengths: Any, arms: Any) -> None:
+        state = self.state
+        for coordinate, value in zip(coordinates, q, strict=True):
+            coordinate.setValue(state, value, False)
+        self._follow()
+        self.model.realizePosition(state)
+        lengths[:] = [path.getLength(state) for path in self.paths]
+        for column, (coordinate, members) in enumerate(zip(coordinates, by_coordinate, strict=True)):
+            if not members:
+                continue
+            self._move(coordinate, 1.0)
+            self.model.realizeVelocity(state)
+            arms[members, column] = [-self.paths[m].getLengtheningSpeed(state) for m in members]
+            self._move(coordinate, 0.0)
+        if self.compare:
+            # One coordinate of every muscle, another one in every posture.
+            self._compared += 1
+            for m, row in enumerate(arms):
+                spanned = np.flatnonzero(np.abs(row) > MOMENT_ARM_THRESHOLD).tolist()
+                for column in spanned[self._compared % len(spanned) :][:1] if spanned else ():
+                    (arm,) = self._moment_arms(coordinates[column], [m])
+                    if abs(arm - row[column]) > _SAME_ARM:
+                        self.odd.add(m)
+        for column, (coordinate, members) in enumerate(zip(coordinates, by_coordinate, strict=True)):
+            odd = [m for m in members if m in self.odd]
+            arms[odd, column] = self._moment_arms(coordinate, odd)
+
+    def _moment_arms(self, coordinate: Any, muscles: Any) -> list[float]:
+        return [self.muscles[m].computeMomentArm(self.state, coordinate) for m in muscles]
+
+    def _follow(self) -> None:
+        """Bring the coordinates that follow others to where these make them be."""
+        for follower, leaders, function, scale in self.couplers or ():
+            follower.setValue(self.state, scale * function.calcValue(self._values(leaders)), False)
+
+    def _move(self, coordinate: Any, speed: float) -> None:
+        """Give a coordinate a speed, while all others rest, and its followers theirs."""
+        import opensim
+
+        coordinate.setSpeedValue(self.state, speed)
+        for follower, leaders, function, scale in self.couplers or ():
+            if coordinate in leaders:
+                slope = function.calcDerivative(
+                    opensim.StdVectorInt([leaders.index(coordinate)]), self._values(leaders)
+                )
+                follower.setSpeedValue(self.state, scale * slope * speed)
+
+    def _values(self, coordinates: list[Any]) -> Any:
+        import opensim
+
+        values = opensim.Vector(len(coordinates), 0.0)
+        for number, coordinate in enumerate(coordinates):
+            values.set(number, coordinate.getValue(self.state))
+        return values
+
+    def _find_couplers(self) -> list[tuple[Any, list[Any], Any, float]] | None:
+        """Return follower, leaders, function and factor of every coupling; None if there are other constraints."""
+        import opensim
+
+        found = []
+        for constraint in self.model.getComponentsList():
+            if opensim.Constraint.safeDownCast(constraint) is None:
+                continue
+            coupler = opensim.CoordinateCouplerConstraint.safeDownCast(constraint)
+            if not opensim.Constraint.safeDownCast(constraint).get_isEnforced():
+                continue
+            if coupler is None:
+                return None
+            names = coupler.getIndependentCoordinateNames()
+            leaders = [self.coordinates[names.get(i)] for i in range(names.getSize())]
+            scale = opensim.PropertyHelper.getValueDouble(coupler.getPropertyByName("scale_factor"))
+            found.append(
+                (self.coordinates[coupler.getDependentCoordinateName()], leaders, coupler.getFunction(), scale)
+            )
+        self.couplers = found
+        return found if self._agrees_with_assembly() else None
+
+    def _agrees_with_assembly(self) -> bool:
+        """Tell whether setting the followers leaves the assembly nothing to do (a chain of couplings may)."""
+        for name, c in self.free.items():
+            low, high = max(c.getRangeMin(), -_ASIDE), min(c.getRangeMax(), _ASIDE)
+            self.free[name].setValue(self.state, 0.3 * low + 0.7 * high if low < high else low, False)
+        self._follow()
+        every = list(self.coordinates.values())
+        before = np.array([c.getValue(self.state) for c in every])
+        self.model.assemble(self.state)
+        after = np.array([c.getValue(self.state) for c in every])
+        for c in every:
+            c.setValue(self.state, c.getDefaultValue(), False)
+        return bool(np.abs(after - before).max(initial=0.0) < _SAME_POSTURE)
+
+
+def _postures(ranges: np.ndarray, motion: np.ndarray | None, count: int) -> np.ndarray:
+    """Return a Sobol sequence within the ranges, every other posture of it replaced by one about the motion's."""
+    from scipy.stats.qmc import Sobol
+
+    low, high = ranges.T
+    q: np.ndarray = low + Sobol(len(low), rng=1).random(count) * (high - low)
+    if motion is not None:
+        rng = np.random.default_rng(3)
+        rows = np.linspace(0, len(motion) - 1, count // 2).round().astype(int)
+        about = motion[rows] + rng.normal(scale=_ABOUT, size=(count // 2, len(low))) * 0.5 * (high - low)
+        q[1::2] = np.clip(about, low, high)
+    return q
 
 
 def _random_postures(seed: int, ranges: Any, count: int) -> np.ndarray:
@@ -231,99 +368,12 @@ def _random_postures(seed: int, ranges: Any, count: int) -> np.ndarray:
     return postures
 
 
-def _prepare_model(model_file: str, prepared: str, used: list[str]) -> list[str]:
-    """Write a copy with muscles and the joints they cross only; return the paths of the coordinates left free.
-
-    Fewer coordinates make the fitter faster: it computes the moment arm of every muscle about every coordinate. It
-    would weld locked joints itself, but in OpenSim 4.6 it then fails ("root but has no subcomponents").
-    """
-    import opensim
-
-    model = opensim.Model(model_file)
-    state = model.initSystem()
-    dependent = {c.getName() for c in _coordinates(model) if c.isDependent(state)}
-    forces = model.updForceSet()
-    for index in reversed(range(forces.getSize())):
-        if opensim.Muscle.safeDownCast(forces.get(index)) is None:
-            forces.remove(index)
-    model.updControllerSet().clearAndDestroy()
-    kept = set()
-    for coordinate in _coordinates(model):
-        coordinate.set_locked(False)
-        if coordinate.getName() in dependent or coordinate.getName() in used:
-            kept.add(coordinate.getJoint().getName())
-    others = {c.getJoint().getName(): c.getJoint() for c in _coordinates(model) if c.getJoint().getName() not in kept}
-    welded = opensim.StdVectorString()
-    for name, joint in others.items():
-        # OpenSim 4.6 crashes when it welds a joint that is fixed to a body itself.
-        frames = (joint.getParentFrame(), joint.getChildFrame())
-        if all(opensim.PhysicalOffsetFrame.safeDownCast(frame) is not None for frame in frames):
-            welded.append(name)
-    model.finalizeFromProperties()
-    model.finalizeConnections()
-    model.printToXML(prepared)
-    processor = opensim.ModelProcessor(prepared)
-    processor.append(opensim.ModOpReplaceJointsWithWelds(welded))
-    model = processor.process()
-    model.initSystem()
-    model.printToXML(prepared)
-    return [c.getAbsolutePathString() for c in _coordinates(model) if c.getName() not in dependent]
-
-
-def _run_fitter(
-    prepared: str, free: list[str], request: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Run PolynomialPathFitter on random postures from the box of all ranges.
-
-    Returns its paths by muscle, the postures by coordinate, and the model's lengths in them by muscle.
-
-    The fitter adds random postures of its own around each that it is given, without a seed; here they are so near that
-    they say nothing new, and it discards them itself, as they differ from "nominal" ones by more than five of their
-    standard deviations. So the same request gives the same polynomials.
-    """
-    import opensim
-
-    folder = str(Path(request["folder"], "fit"))
-    ranges = {path: request["ranges"].get(path.rpartition("/")[2], [0.0, 0.0]) for path in free}
-    table = opensim.TimeSeriesTable()
-    table.setColumnLabels([f"{path}/value" for path in free])
-    postures = _random_postures(1, ranges.values(), request["samples"])
-    for time, posture in enumerate(postures):
-        table.appendRow(float(time), opensim.RowVector(posture.tolist()))
-    table.addTableMetaDataString("inDegrees", "no")
-    fitter = opensim.PolynomialPathFitter()
-    fitter.setModel(opensim.ModelProcessor(prepared))
-    fitter.setCoordinateValues(opensim.TableProcessor(table))
-    fitter.setOutputDirectory(folder)
-    fitter.setMomentArmThreshold(MOMENT_ARM_THRESHOLD)
-    fitter.setNumSamplesPerFrame(1)
-    fitter.setNumParallelThreads(request["threads"])
-    fitter.setMaximumPolynomialOrder(request["maximum_order"])
-    fitter.setPathLengthTolerance(request["length_tolerance"])
-    fitter.setMomentArmTolerance(request["moment_arm_tolerance"])
-    fitter.setLatinHypercubeAlgorithm("random")
-    fitter.setGlobalCoordinateSamplingBounds(opensim.Vec2(-_NEAR, _NEAR))
-    fitter.run()
-    (written,) = Path(folder).glob("*_FunctionBasedPathSet.xml")
-    paths = opensim.SetFunctionBasedPaths(str(written))
-    (lengths,) = Path(folder).glob("*_path_lengths.sto")
-    measured = opensim.TimeSeriesTable(str(lengths))
-    matrix = measured.getMatrix()
-    names = [label.removesuffix("_length").rpartition("/")[2] for label in measured.getColumnLabels()]
-    return (
-        # The set owns its members: they are copied out of it.
-        {paths.get(i).getName().rpartition("/")[2]: paths.get(i).clone() for i in range(paths.getSize())},
-        {path.rpartition("/")[2]: postures[:, column] for column, path in enumerate(free)},
-        dict(zip(names, matrix.to_numpy().T.copy(), strict=True)),
-    )
-
-
 def _coordinates(model: Any) -> list[Any]:
     found = model.updCoordinateSet()
     return [found.get(i) for i in range(found.getSize())]
 
 
-JOBS = {job.__name__: job for job in (couple_motion, evaluate_motion, crossed_coordinates, fit_paths, evaluate_paths)}
+JOBS = {job.__name__: job for job in (analyse_motion, sample_paths, evaluate_paths)}
 
 
 if __name__ == "__main__":

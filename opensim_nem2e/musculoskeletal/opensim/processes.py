@@ -45,6 +45,8 @@ _TAIL_LINES = 30
 _TAIL_BYTES = 64 * 1024
 # Between two questions whether to stop (s).
 _LOOK = 0.2
+# Between two words on the progress (s).
+_TELL = 2.0
 
 
 class RunStoppedError(OpenSimRunError):
@@ -195,20 +197,27 @@ def run_script(
 
 
 def run_model_job(
-    job: str, model_file: str | os.PathLike[str], request: Mapping[str, Any], *, timeout: float | None = None
+    job: str,
+    model_file: str | os.PathLike[str],
+    request: Mapping[str, Any],
+    *,
+    timeout: float | None = None,
+    progress: str = "",
 ) -> dict[str, np.ndarray]:
     """Ask an OpenSim model something, in a process of its own.
 
     Parameters
     ----------
     job : str
-        One of the child's jobs: ``couple_motion``, ``evaluate_motion``, ``fit_paths`` or ``evaluate_paths``.
+        One of the child's jobs: ``analyse_motion``, ``sample_paths`` or ``evaluate_paths``.
     model_file : str or os.PathLike
         The model.
     request : mapping
         What else the job needs; numbers, strings, lists and mappings.
     timeout : float, optional
         Kill the job after so many seconds. By default it may take any time.
+    progress : str, optional
+        What the log calls the job when it says every few seconds how far it is; empty: it does not.
 
     Returns
     -------
@@ -230,9 +239,28 @@ def run_model_job(
     with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
         asked, answered = Path(scratch, "request.json"), Path(scratch, "result.npz")
         asked.write_text(json.dumps({**request, "model_file": str(model), "folder": scratch}), encoding="utf-8")
-        run_script(_model_process.__file__, (job, asked, answered), job, model, timeout=timeout)
+        look = _progress_logger(progress, Path(scratch, _model_process.PROGRESS_FILE)) if progress else None
+        run_script(_model_process.__file__, (job, asked, answered), job, model, timeout=timeout, stop=look)
         with np.load(answered, allow_pickle=False) as arrays:
             return dict(arrays)
+
+
+def _progress_logger(what: str, file: Path) -> Callable[[], bool]:
+    """Return what, asked whether to stop, says now and then how far the job is, and never stops it."""
+    said = time.monotonic()
+
+    def look() -> bool:
+        nonlocal said
+        if time.monotonic() - said >= _TELL:
+            try:
+                share = float(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError):  # not begun, or being written
+                return False
+            said = time.monotonic()
+            logger.info("%s: %.0f %%", what, 100.0 * share)
+        return False
+
+    return look
 
 
 def _wait(

@@ -1,0 +1,90 @@
+"""A long trial: does the time grow with its length, and does the memory stay within bounds?
+
+The shipped example's stride is repeated for some minutes (140 rows a second, every cycle's heel strikes listed in the
+setup), written as a states file, and refined with the shipped networks by the command line tool. Printed are the size
+of the file, the cycles of both limbs, seconds and processor seconds from start to exit, and the most memory. Beside it
+stands the least that any tool with this input needs: reading the file with pandas in a process of its own.
+
+    python benchmarks/long_trial.py [--minutes 1 10]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from opensim_nem2e.signals.resample import interpolate
+from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
+from opensim_nem2e.tools.stdr_refine import STDRRefineTool
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "01_refine_walking"
+
+#: Heel strikes of the example's right limb, and one of the left limb between them (s).
+RIGHT, LEFT = (0.2482, 1.3655), 0.8068
+
+RATE = 140.0
+
+READ = "import sys, pandas; pandas.read_csv(sys.argv[1], sep='\\t', skiprows=6)"
+
+
+def write_trial(folder: Path, minutes: float) -> tuple[Path, Path, int]:
+    """Write states and a setup; return both files and the number of cycles."""
+    states = read_storage(EXAMPLE / "cmc" / "walking_states.sto")
+    period = RIGHT[1] - RIGHT[0]
+    at = np.arange(0.0, 60.0 * minutes, 1.0 / RATE)
+    values = interpolate(states.time, states.data, RIGHT[0] + at % period)
+    file = folder / "long_states.sto"
+    write_storage(file, TimeSeries(at, states.labels, values, name="long"), precision=8)
+    tool = STDRRefineTool()
+    tool.setName("long")
+    tool.setResultsDir(folder / "results")
+    tool.setStatesFileName(file)
+    tool.setModelFilename(EXAMPLE / "walker.osim")
+    tool.cycle_source = "times"
+    tool.right_heel_strikes = np.arange(0.0, at[-1], period).tolist()
+    tool.left_heel_strikes = np.arange(LEFT - RIGHT[0], at[-1], period).tolist()
+    setup = folder / "setup_long.xml"
+    tool.printToXML(setup)
+    return setup, file, len(tool.right_heel_strikes) + len(tool.left_heel_strikes) - 2
+
+
+def measure(command: list[str], folder: Path) -> tuple[float, float, float]:
+    """Run a process; return seconds, processor seconds and MB."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, cwd=folder)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / unit
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, nargs="+", default=[1.0, 10.0])
+    options = parser.parse_args()
+    titles = (("minutes", 8), ("MB of file", 12), ("cycles", 8), ("seconds", 10), ("processor s", 13), ("peak MB", 9))
+    print("".join(f"{title:>{width}}" for title, width in titles) + f"{'x reading':>11}")
+    for minutes in options.minutes:
+        with tempfile.TemporaryDirectory(prefix="long_trial_") as scratch:
+            folder = Path(scratch)
+            setup, file, cycles = write_trial(folder, minutes)
+            size = file.stat().st_size / 1e6
+            _, reading, _ = measure([sys.executable, "-c", READ, str(file)], folder)
+            seconds, processor, memory = measure([sys.executable, "-m", "opensim_nem2e", "run", str(setup)], folder)
+            cells = f"{minutes:8g}{size:12.1f}{cycles:8d}{seconds:10.1f}{processor:13.1f}{memory:9.0f}"
+            print(f"{cells}{processor / reading:11.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
