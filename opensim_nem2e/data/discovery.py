@@ -7,7 +7,6 @@ of that name; other names only help to tell files apart. ``*`` stands for any te
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import re
@@ -22,6 +21,7 @@ from ..signals.events import GaitEvents, events_from_external_loads
 from ..storage import MuscleNames, StandardMuscle, TimeSeries, read_model, read_storage
 from ..storage.atomic import ResultFiles
 from ..storage.labels import find_activation_columns, find_so_activation_columns
+from ..storage.tables import write_table
 from .manifest import CHANNEL_COLUMNS, SOURCES, TRIAL_COLUMNS
 
 #: Columns that name files, and so may have a pattern; the first two must have one.
@@ -191,10 +191,7 @@ class Discovery:
                 ("trials.csv", columns, rows),
                 ("emg_channels.csv", list(CHANNEL_COLUMNS), self.channels),
             ):
-                with files.path(name).open("w", newline="", encoding="utf-8") as stream:
-                    writer = csv.DictWriter(stream, header, extrasaction="ignore", lineterminator="\n")
-                    writer.writeheader()
-                    writer.writerows(content)
+                write_table(files.path(name), header, [[row.get(column, "") for column in header] for row in content])
             return files.finals
 
 

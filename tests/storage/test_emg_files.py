@@ -82,10 +82,13 @@ def test_tables(tmp_path):
     assert series.labels == ("R SOL", "R TA")
     assert series.time.tolist() == [0.0, 0.001]
     assert series.data.tolist() == [[1.0, 2.0], [3.0, 4.0]]
-    with pytest.raises(StorageError, match="has a time column"):
-        read_emg(path, sampling_rate=1000.0)
+    assert read_emg(path, sampling_rate=1000.0).time.tolist() == [0.0, 0.001]
+    with pytest.raises(
+        StorageError, match=r"100 Hz was given, but the table has a time column, 'Time \(ms\)', of 1000 Hz"
+    ):
+        read_emg(path, sampling_rate=100.0)
     # As spreadsheets of some countries write them.
-    path.write_text("time;sol\n0;1.5\n0.5;2.5\n")
+    path.write_text("time;sol\n0;1.5\n0.01;2.5\n")
     assert read_emg(path).column("sol").tolist() == [1.5, 2.5]
     path.write_text("sol,ta\n1,2\n3,4\n5,6\n")
     with pytest.raises(StorageError, match="sampling rate must be given; found 'sol'"):
@@ -102,7 +105,7 @@ def test_storage_files_and_others(tmp_path):
     assert read_emg(path).column("sol") == pytest.approx(WAVE, abs=1e-8)
     with pytest.raises(StorageError, match="only be given for tables"):
         read_emg(path, sampling_rate=1000.0)
-    with pytest.raises(StorageError, match=r"found '\.xlsx'"):
-        read_emg(tmp_path / "a.xlsx")
+    with pytest.raises(StorageError, match=r"found '\.xls'"):
+        read_emg(tmp_path / "a.xls")
     with pytest.raises(MissingFileError, match="does not exist"):
         read_emg(tmp_path / "b.c3d")
