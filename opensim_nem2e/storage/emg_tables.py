@@ -58,6 +58,8 @@ _COUNTERS = re.compile(
     re.IGNORECASE,
 )
 
+_FRAMES = re.compile(r"(sub ?)?frames?", re.IGNORECASE)
+
 #: Columns of words.
 _WORDS = re.compile(r"(activit(y|ies)|markers?|events?|comments?|annotations?|notes?|labels?|periods?)", re.IGNORECASE)
 
@@ -376,6 +378,9 @@ class _Try:
                 path,
                 nearest.number + 1,
             )
+        if self.labels is not None:
+            # Seen with lenience so far.
+            list(split_lines([lines[labels.number]], self.separator, path, first=labels.number + 1))
         if self.decimal_comma and not self._surely_decimal(labels):
             raise StorageError(
                 f"'{lines[first][:40]}' may be two values, or one with a decimal comma: write decimal points.",
@@ -536,7 +541,7 @@ class _Columns:
                 emg.append(k)
             elif k in self.layout.words:
                 self._leave_out("words", label)
-            elif _COUNTERS.fullmatch(label) and self._counts(k):
+            elif _FRAMES.fullmatch(label) or (_COUNTERS.fullmatch(label) and self._counts(k)):
                 self._leave_out("numbers of rows", label or f"column {k + 1}")
             elif channels is not None:
                 self._leave_out("not among the channels asked for", label)
@@ -692,7 +697,7 @@ class _Columns:
         """Return when the first row was recorded, by its number of frame."""
         by_name = {label.lower().replace(" ", ""): k for k, label in enumerate(self.labels)}
         frame, sub = by_name.get("frame"), by_name.get("subframe")
-        if frame is None or sub is None or not (self._counts(sub) and np.isfinite(self.values[:, frame]).all()):
+        if frame is None or sub is None or not np.isfinite(self.values[:, [frame, sub]]).all():
             return 0.0
         per_frame = int(self.values[:, sub].max()) + 1
         ticks = self.values[:, frame] * per_frame + self.values[:, sub]
