@@ -159,14 +159,21 @@ def _emg_channels(
 
 def _check_size(content: bytes, path: Path) -> None:
     """Compare what the header promises with the file's size."""
-    if len(content) < 2 * _BLOCK or content[1] != 0x50 or not 0 < content[0] <= len(content) // _BLOCK:
+    if len(content) < 2 * _BLOCK or content[1] != 0x50 or not 1 < content[0] <= len(content) // _BLOCK:
         raise StorageError(
             "It cannot be read as a C3D file: it must begin with a header of 512 bytes, whose second is 80, and hold "
             f"the block of parameters that the first names; found {len(content)} bytes, beginning with "
             f"{content[:2].hex(' ')}.",
             path,
         )
-    processor = content[(content[0] - 1) * _BLOCK + 3]
+    begin = (content[0] - 1) * _BLOCK
+    blocks, processor = content[begin + 2 : begin + 4]
+    if begin + blocks * _BLOCK > len(content):
+        raise StorageError(
+            f"The C3D file is cut: its parameters end at byte {begin + blocks * _BLOCK}, but it has {len(content)} "
+            "bytes. Copy it again.",
+            path,
+        )
     order = ">" if processor == 86 else "<"
     points, analog, first, last = struct.unpack(f"{order}4H", content[2:10])
     start = struct.unpack(f"{order}H", content[16:18])[0]

@@ -6,31 +6,13 @@ import logging
 
 import numpy as np
 import pytest
+from c3d_maker import write_c3d
 
 from opensim_nem2e.errors import MissingFileError, StorageError
 from opensim_nem2e.storage import TimeSeries, write_storage
 from opensim_nem2e.storage.emg_files import read_emg
 
-ezc3d = pytest.importorskip("ezc3d")
-
-
-def write_c3d(path, channels, *, rate=1000.0, frame_rate=100.0, first_frame=0, plate=()):
-    """Write analog channels {label: (unit, values)}; ``plate`` are the labels of a force plate's channels."""
-    file = ezc3d.c3d()
-    values = np.stack([data for _, data in channels.values()])
-    frames = values.shape[1] // round(rate / frame_rate)
-    file["parameters"]["POINT"]["RATE"]["value"] = [frame_rate]
-    file["parameters"]["POINT"]["LABELS"]["value"] = ["HEEL"]
-    file["data"]["points"] = np.ones((4, 1, frames))
-    file["parameters"]["ANALOG"]["RATE"]["value"] = [rate]
-    file["parameters"]["ANALOG"]["LABELS"]["value"] = list(channels)
-    file["parameters"]["ANALOG"]["UNITS"]["value"] = [unit for unit, _ in channels.values()]
-    file["data"]["analogs"] = values[np.newaxis]
-    file["header"]["points"]["first_frame"] = first_frame
-    if plate:
-        file.add_parameter("FORCE_PLATFORM", "CHANNEL", [[list(channels).index(label) + 1] for label in plate])
-    file.write(str(path))
-    return path
+pytest.importorskip("ezc3d")
 
 
 TIME = np.arange(500) / 1000.0
