@@ -10,7 +10,7 @@ import pytest
 
 from opensim_nem2e.data.gait_cycles import build_dataset
 from opensim_nem2e.data.manifest import Channel, Trial, read_channels, read_trials
-from opensim_nem2e.errors import ManifestError
+from opensim_nem2e.errors import ManifestError, StorageError
 from opensim_nem2e.methods.baselines import mean_profile, ridge
 from opensim_nem2e.signals.compare import cycle_errors
 
@@ -311,3 +311,16 @@ def test_people_of_one_dataset_with_channels_of_their_own(lab, tmp_path):
         data = build_dataset(trials, order, targets=["soleus"]).targets["soleus"]
         assert list(data.subjects) == ["s1", "s2"]
         np.testing.assert_allclose(data.y[0], data.y[1], atol=1e-8)
+
+
+def test_raw_emg_is_refused(lab, raw_emg):
+    """Training on raw EMG in mV at 2 kHz would otherwise pass: its upper half looks like bursts."""
+    time = np.arange(0.0, 4.0, 0.0005)
+    raw = {name: raw_emg(wave(time + 0.1), 2000.0, seed) for seed, name in enumerate(("SOL", "GAS", "SOL_L"))}
+    write_sto(lab["emg"], time, raw)
+    with pytest.raises(StorageError, match="This is raw EMG, but envelopes are needed"):
+        build_dataset([trial(lab)], CHANNELS, targets=["soleus"])
+    # A channel that nobody uses may be anything.
+    unused = Channel("lab", "RAW", ("tib_r",), "", 9)
+    write_sto(lab["emg"], time, {"SOL": wave(time), "RAW": raw["GAS"]})
+    assert build_dataset([trial(lab)], [CHANNELS[0], unused], targets=["soleus"]).targets["soleus"].y.size

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import StorageError
-from ...signals.emg import looks_raw, sampling_rate
+from ...signals.emg import sampling_rate, why_raw
 from ...signals.quality import copies, levels, plateaus
 from ...storage import MuscleNames, TimeSeries
 from ..manifest import Channel
@@ -129,9 +129,9 @@ class _Examined:
             self.add("warning", "gap", self.channels[column], f"{count} values are missing.", "fill or cut the gap.")
         if missing.any():
             self.values = np.where(missing, np.nanmedian(self.values, axis=0), self.values)
-        if looks_raw(self.values, rate):
-            what = "it holds raw EMG: half of its channels or more have their power above 20 Hz."
-            self.add("error", "raw", None, what, "make envelopes of it with EMGEnvelopeTool.")
+        reason = why_raw(self.values, rate, [channel.column for channel in self.channels])
+        if reason:
+            self.add("error", "raw", None, f"it holds raw EMG: {reason}.", "make envelopes of it with EMGEnvelopeTool.")
             return
         if rate < COARSE:
             what = f"{rate:.3g} Hz is coarse for bursts of EMG (less than {COARSE:g} Hz)."

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import StorageError
-from ...signals.emg import looks_raw, sampling_rate
+from ...signals.emg import sampling_rate, why_raw
 from ...signals.quality import period, variance_ratio
 from ..manifest import Trial
 from .findings import Findings
@@ -170,7 +170,7 @@ def _is_raw(recording: Recording, files: Files) -> list[bool]:
     for series in map(files.series, recording.emg_files):
         if series is not None and series.n_rows > 1:
             try:
-                flags.append(looks_raw(np.nan_to_num(series.data), sampling_rate(series.time)))
+                flags.append(bool(why_raw(series.data, sampling_rate(series.time), series.labels)))
             except StorageError:
                 flags.append(False)
     return flags
