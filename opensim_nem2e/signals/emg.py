@@ -45,8 +45,8 @@ RAW_ABOVE = 20.0
 #: 15 Hz low-pass) have at most 0.01 there, raw EMG with strong movement artefacts still more than a half.
 RAW_SHARE = 0.2
 
-#: A low level (1st percentile) this far below zero, as a share of the high level (99th), is no envelope's: filters swing
-#: below zero by a tenth at most.
+#: A low level (1st percentile) this far below zero, as a share of the high level (99th), is no envelope's: filters
+#: swing below zero by a tenth at most.
 SIGNED = 0.5
 
 _MOST_SHOWN = 300

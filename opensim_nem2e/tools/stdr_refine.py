@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import CycleError, SetupError
 from ..estimates.mechanics import MECHANICS_PROPERTIES, MECHANICS_RESULTS, examine_mechanics, mechanics_faults
 from ..log import Recorder, logger
-from .gait_events import CONTACT_PROPERTIES
+from .gait_events import CONTACT_PROPERTIES, contact_faults, contact_settings
 from .properties import Property
 from .tool import Tool, path_seen_from, write_text
 
@@ -306,7 +306,7 @@ class STDRRefineTool(Tool):
     # --- the run -----------------------------------------------------------------------------------------------
 
     def _check(self) -> list[str]:
-        faults = []
+        faults = contact_faults(self)
         inputs = [name for name in ("states_file", "activations_file") if self.get(name)]
         if len(inputs) == 2:
             faults.append(
@@ -595,12 +595,7 @@ class STDRRefineTool(Tool):
             return {"r": listed.right.tolist(), "l": listed.left.tolist()}
         path = self.resolve("external_loads_file")
         assert path is not None
-        events = events_from_external_loads(
-            path,
-            threshold=self.contact_threshold,
-            minimum_contact=self.minimum_contact_duration,
-            minimum_swing=self.minimum_swing_duration,
-        )
+        events = events_from_external_loads(path, **contact_settings(self))
         logger.info("Heel strikes were found in the ground reactions of '%s'.", path)
         for note in events.notes:
             logger.info("%s", note)
