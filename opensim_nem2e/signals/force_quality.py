@@ -23,7 +23,10 @@ WORDS = {"r": "right", "l": "left"}
 _STRIDES = 2.5
 
 #: A plate is unloaded where it reads its lowest within so much (N, and share of its largest force) for so long (s).
-_NOISE, _NOISE_SHARE, _UNLOADED = 4.0, 0.02, 0.05
+_NOISE, _NOISE_SHARE, _UNLOADED = 4.0, 0.03, 0.05
+
+#: Over so long the force is averaged, lest noise count (s).
+_SMOOTH = 0.02
 
 #: What a plate reads below this share of its largest force can be an offset; above, somebody stands on it.
 _OFFSET_SHARE = 0.25
@@ -47,7 +50,7 @@ _LOSS = 0.05
 def unloaded_levels(time: ArrayLike, force: ArrayLike) -> tuple[Array, Array]:
     """Find what a plate reads while nobody is on it.
 
-    Unloaded are stretches of 0.05 s or more within 4 N, or 2 % of the largest force, of the lowest value of the 2.5 s
+    Unloaded are stretches of 0.05 s or more within 4 N, or 3 % of the largest force, of the lowest value of the 2.5 s
     around them. Where somebody stands on the plate all the time (a quarter of the largest force or more) there is none.
 
     Parameters
@@ -62,16 +65,17 @@ def unloaded_levels(time: ArrayLike, force: ArrayLike) -> tuple[Array, Array]:
     times, levels : numpy.ndarray, shape (stretches,)
         The middle of each stretch (s), and its median (N).
     """
-    from scipy.ndimage import minimum_filter1d
+    from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
     t, f = np.asarray(time, dtype=float), np.asarray(force, dtype=float)
     largest = float(np.abs(f).max())
     if t.size < 3 or not largest > 0.0:
         return np.array([t.mean()]), np.zeros(1)
     step = float(np.median(np.diff(t)))
-    lowest = minimum_filter1d(f, max(3, round(_STRIDES / step)), mode="nearest")
+    smooth = uniform_filter1d(f, max(1, round(_SMOOTH / step)), mode="nearest")
+    lowest = minimum_filter1d(smooth, max(3, round(_STRIDES / step)), mode="nearest")
     slack = max(_NOISE, _NOISE_SHARE * largest)
-    unloaded = (f <= lowest + slack) & (np.abs(lowest) < _OFFSET_SHARE * largest)
+    unloaded = (smooth <= lowest + slack) & (np.abs(lowest) < _OFFSET_SHARE * largest)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], unloaded.astype(int), [0]])))
     times, levels = [], []
     for begin, end in edges.reshape(-1, 2).tolist():

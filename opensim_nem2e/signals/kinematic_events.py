@@ -5,8 +5,9 @@ pelvis, and leaves it when its toe is furthest behind. It needs no threshold, an
 
 Against ground reactions of eight public recordings (three of them marker paths), 98 % of its heel strikes lie 39 ms
 before to 9 ms after those found in the forces, in walking and in running of adults; in children they come 24 to 54 ms
-before (23 strikes of seven typically developing children, straight and turning; 58 ms was seen). Its toe-offs lie 10 ms before to 26 ms after
-in walking; in running, where the leg swings on backwards after it has left the ground, they are 80 to 150 ms late.
+before (23 strikes of seven typically developing children, straight and turning; 58 ms was seen). Its toe-offs lie 10
+ms before to 26 ms after in walking; in running, where the leg swings on backwards after it has left the ground, they
+are 80 to 150 ms late.
 
 References
 ----------
