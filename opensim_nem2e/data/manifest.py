@@ -47,6 +47,19 @@ TRIAL_COLUMNS = (
     "coordinates_file",
     "events_file",
 )
+#: Columns of ``trials.csv`` that name files.
+FILE_COLUMNS = (
+    "activation_file",
+    "emg_file",
+    "model_file",
+    "external_loads_file",
+    "coordinates_file",
+    "events_file",
+)
+
+#: Columns of ``trials.csv`` that hold numbers.
+NUMBER_COLUMNS = ("speed_m_s", "emg_time_offset_s", "t_start", "t_end", "heel_strike_t")
+
 CHANNEL_COLUMNS = ("dataset", "emg_column", "muscles", "standard_name")
 
 #: Columns of ``trials.csv`` that may be left out, or empty in a row.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,12 +33,15 @@ class Examination:
         The recordings.
     alignments : tuple of Alignment
         How EMG and activations fit, for the figures.
+    offsets : mapping of int to float
+        Proposed time offsets of EMG, by the row's line in the manifest (s).
     """
 
     trials_file: Path
     findings: tuple[Finding, ...]
     recordings: tuple[Recording, ...]
     alignments: tuple[Alignment, ...]
+    offsets: Mapping[int, float] = field(default_factory=dict)
 
 
 def examine(trials_file: str | os.PathLike[str], channels_file: str | os.PathLike[str] | None = None) -> Examination:
@@ -73,7 +76,7 @@ def examine(trials_file: str | os.PathLike[str], channels_file: str | os.PathLik
         alignments = check_timing(recordings, files, findings)
         check_forces(trials, files, findings)
         check_simulation(recordings, files, findings)
-    return Examination(trials_path, tuple(findings), tuple(recordings), tuple(alignments))
+    return Examination(trials_path, tuple(findings), tuple(recordings), tuple(alignments), findings.offsets)
 
 
 def _rows(path: Path, read: Callable[[Path], tuple[list[Row], list[str]]], findings: Findings) -> Sequence[Row]:

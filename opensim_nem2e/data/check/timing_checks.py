@@ -191,7 +191,11 @@ def _lag(found: Alignment, findings: Findings) -> None:
         if best in (0, LAGS.size - 1):
             remedy = "the lag is larger than 0.3 s: do EMG and simulation belong to the same trial and clock?"
         else:
-            remedy = f"set emg_time_offset_s to {offset + LAGS[best]:+.3f}, if the shift is the same in all trials."
+            remedy = (
+                f"set emg_time_offset_s to {offset + LAGS[best]:+.3f}, if the shift is the same in all trials (--apply "
+                "writes it into a new table)."
+            )
+            findings.offsets.update({trial.line: float(offset + LAGS[best]) for trial in found.recording.trials})
         findings.add("warning", "lag", where, what, remedy)
         # How channels fit can be judged once the lag is right.
         return
