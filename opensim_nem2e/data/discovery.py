@@ -230,11 +230,11 @@ def _joined_channels(path: Path, rows: Sequence[Mapping[str, str]]) -> list[dict
     }
     for row in rows:
         old = joined.setdefault((row["dataset"], row["emg_column"]), dict(row))
-        if old.get("standard_name", "") != row["standard_name"]:
+        there = old.get("standard_name", "")
+        if there != row["standard_name"]:
             raise ManifestError(
-                f"{path}: the channel '{row['emg_column']}' of the dataset '{row['dataset']}' is "
-                f"'{old.get('standard_name', '')}' there, and '{row['standard_name']}' here. Give these people a dataset "
-                "of their own (--set dataset=NAME)."
+                f"{path}: the channel '{row['emg_column']}' of the dataset '{row['dataset']}' is '{there}' there, and "
+                f"'{row['standard_name']}' here. Give these subjects a dataset of their own (--set dataset=NAME)."
             )
         muscles = [*old["muscles"].split(";"), *row["muscles"].split(";")]
         old["muscles"] = ";".join(dict.fromkeys(name.strip() for name in muscles))

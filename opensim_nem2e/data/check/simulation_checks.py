@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import NEM2EError, did_you_mean
-from ...musculoskeletal.motions import unit_of_angles
+from ...errors import NEM2EError, StorageError, did_you_mean
+from ...musculoskeletal.motions import refuse_another_motion, unit_of_angles
 from ...storage import TimeSeries, parse_label
 from ...storage.safe_xml import parse_xml
 from ..discovery import listed
@@ -71,6 +71,7 @@ def check_simulation(recordings: Sequence[Recording], files: Files, findings: Fi
             _tracking(trial, recording.name, findings)
             if trial.coordinates_file is not None:
                 _angles(trial.coordinates_file, trial, files, findings)
+                _another_motion(trial.coordinates_file, trial, files, findings)
             _angles(trial.activation_file, trial, files, findings)
 
 
@@ -205,6 +206,20 @@ def _optimal_forces(folder: Path) -> dict[str, float]:
             except ValueError:
                 continue
     return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def _another_motion(path: Path, trial: Trial, files: Files, findings: Findings) -> None:
+    """Compare the motion with the coordinates in the simulation."""
+    motion, states = files.series(path, trial.model_file), files.series(trial.activation_file, trial.model_file)
+    model = files.model(trial.model_file)
+    # A wrong unit is told of its own.
+    if motion is None or states is None or model is None or unit_of_angles(motion, model)[0] != "said":
+        return
+    try:
+        refuse_another_motion(states, motion, model)
+    except StorageError as error:
+        what = str(error).removeprefix(f"{path}:")
+        findings.add("error", "motion", str(path), what, "name the motion that this simulation tracked.")
 
 
 def _angles(path: Path, trial: Trial, files: Files, findings: Findings) -> None:
