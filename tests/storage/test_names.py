@@ -296,3 +296,19 @@ def test_a_lumped_muscle_stands_for_its_group():
     mixed = names.of_model(["vas_int_r", "vas_med_r", "vas_int_l"])
     assert mixed["vas_int_r"] == ("vasint", "r")
     assert mixed["vas_int_l"] == ("vaslat", "l")
+
+
+def test_a_side_that_the_name_does_not_tell(tmp_path, caplog):
+    path = tmp_path / "mine.csv"
+    path.write_text("model_muscle;standard_name;side\nSOL1;soleus;r\nSOL2;soleus;l\nmysol;soleus;\nx_r;;l\n")
+    names = MuscleNames.load(path)
+    assert names.standard("sol1") == ("soleus", "r")
+    assert names.standard("SOL2") == ("soleus", "l")
+    assert names.standard("mysol_r") == ("soleus", "r")
+    assert names.standard("x_r") is None
+    assert caplog.text == ""
+    path.write_text("model_muscle,standard_name\nmysol,soleuss\nbrachialis,brachialis\n")
+    names = MuscleNames.load(path)
+    assert names.standard("mysol_r") == ("soleuss", "r")
+    assert "'soleuss' is a standard name of your own. Did you mean 'soleus'?" in caplog.text
+    assert "brachialis" not in caplog.text
