@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -190,3 +192,30 @@ def test_mains_hum_is_warned_of_until_it_is_notched(lab, tmp_path, caplog):
     tool.notch_frequencies = [50.0]
     tool.run()
     assert "mains hum" not in caplog.text
+
+
+def test_an_export_of_a_laboratory_from_beginning_to_end(lab, tmp_path, caplog):
+    """Labels with commas, a channels file of a European spreadsheet, accelerometers: said, quoted, left out."""
+    raw = read_storage(lab / "walk1.sto")
+    rows = [
+        f"{t:.4f};{a:.6f};{b:.6f};{0.01 * k:.4f}".replace(".", ",")
+        for k, (t, a, b) in enumerate(zip(raw.time, *raw.data.T, strict=True))
+    ]
+    head = ["Name;walk1", "", '"Time,s";"RT SOLEUS,uV";"RT TIB.ANT.,uV";"RT Acc X"']
+    (tmp_path / "walk.csv").write_text("\n".join([*head, *rows]) + "\n", encoding="utf-16")
+    plain = tool_of(lab, tmp_path, [str(tmp_path / "walk.csv")], channels_file="", write_figures=False)
+    plain.run()
+    assert "left out (another sensor): RT Acc X" in caplog.text
+    table = (tmp_path / "results" / "subject01_normalization.csv").read_text().splitlines()
+    assert [len(next(csv.reader([line]))) for line in table] == [3, 3, 3]
+    assert table[1].startswith('"RT SOLEUS,uV",')
+    (tmp_path / "channels.csv").write_text('channel;label\n"RT SOLEUS,uV";soleus_r\n')
+    tool_of(
+        lab, tmp_path, [str(tmp_path / "walk.csv")], channels_file=str(tmp_path / "channels.csv"), write_figures=False
+    ).run()
+    assert "left out (not among the channels asked for): RT TIB.ANT.,uV, RT Acc X" in caplog.text
+    found = read_storage(tmp_path / "results" / "walk_emg.sto")
+    assert found.labels == ("soleus_r",)
+    tool_of(lab, tmp_path, ["walk1.sto"], write_figures=False).run()
+    same = read_storage(tmp_path / "results" / "walk1_emg.sto")
+    assert found.column("soleus_r") == pytest.approx(same.column("soleus_r"), abs=1e-4)
