@@ -27,14 +27,17 @@ from .tables import SEPARATORS, parse_number, read_text, split_lines
 
 Array = NDArray[np.float64]
 
-#: The largest table that is read: twenty minutes of sixteen channels at 2 kHz have 400 MB.
-MAX_BYTES = 512 * 1024 * 1024
+#: The largest table that is read: ten minutes of sixteen channels at 2 kHz have 200 MB.
+MAX_BYTES = 256 * 1024 * 1024
 
 #: Recordings of EMG, raw or envelopes, have such rates (Hz). A rate outside comes from a wrong unit of time.
 PLAUSIBLE_RATES = (10.0, 100_000.0)
 
 #: A sensor this much slower than the fastest one records something else than EMG.
 _SLOW = 0.4
+
+#: Times that were rounded lie half of their last digit from even ones; a row that is there twice lies further off.
+_ROUNDED = 0.6
 
 #: So many lines show how a table is laid out, and so many of its times how they were rounded.
 _HEAD = 400
@@ -611,6 +614,12 @@ class _Columns:
             label = self.labels[k]
             if not label:
                 raise LabelError(f"Column {k + 1} has no label.", self.path, self.layout.labels_line)
+            if not label.replace("\xa0", " ").isprintable():
+                raise LabelError(
+                    f"A label must hold printable characters only; found {ascii(label)[:100]}.",
+                    self.path,
+                    self.layout.labels_line,
+                )
             if counts[label] > 1:
                 columns = ", ".join(str(c + 1) for c in emg if self.labels[c] == label)
                 raise LabelError(
@@ -747,7 +756,7 @@ class _Columns:
         if not (steps > 0.0).all():
             even = np.polyval(np.polyfit(ordinal, time, 1), ordinal)
             row = int(np.argmin(steps > 0.0))
-            if steps.min() < 0.0 or np.abs(time - even).max() > 1.01 * rounding or not even[-1] > even[0]:
+            if steps.min() < 0.0 or np.abs(time - even).max() > _ROUNDED * rounding or not even[-1] > even[0]:
                 raise StorageError(
                     f"Time must increase, but {time[row + 1]:.9g} s follows {time[row]:.9g} s.",
                     self.path,

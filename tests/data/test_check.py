@@ -662,6 +662,13 @@ def test_lags_span_zero():
     assert timing.LAGS[0] == pytest.approx(-0.3)
 
 
+def test_a_standard_name_that_is_none(study):
+    study.edit("emg_channels.csv", lambda r: r.update(standard_name="soleuss") if r["emg_column"] == SOLEUS else None)
+    finding = next(f for f in examine(study.trials).findings if f.code == "muscle")
+    assert finding.what == "'soleuss' is no standard name of the shipped table. Did you mean 'soleus'?"
+    assert finding.where == f"example: {SOLEUS}"
+
+
 def test_the_motion_of_another_trial(study):
     """The coordinates are compared with those of the simulation."""
     study.rewrite("walking_coordinates.mot", lambda s: replace(s, data=s.data[::-1]))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import StorageError
+from ...errors import StorageError, did_you_mean
 from ...signals.emg import sampling_rate, why_raw
 from ...signals.quality import copies, levels, plateaus
 from ...storage import MuscleNames, TimeSeries
@@ -76,6 +76,26 @@ def check_emg(recordings: Sequence[Recording], files: Files, findings: Findings)
         if series is not None and series.n_rows > 1 and recording.channels:
             _Examined(path, series, recording, findings).all(lows)
     _missing_channels(recordings, files, findings)
+
+
+def check_standard_names(channels: Sequence[Channel], findings: Findings) -> None:
+    """Look for standard names that are none, but resemble one.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+        All channels.
+    findings : Findings
+        Takes what is found.
+    """
+    known = MuscleNames.load().standard_names
+    for name in dict.fromkeys(channel.standard_name for channel in channels):
+        hint = did_you_mean(name, known) if name and name not in known else ""
+        if hint:
+            where = ", ".join(f"{c.dataset}: {c.column}" for c in channels if c.standard_name == name)
+            what = f"'{name}' is no standard name of the shipped table.{hint}"
+            remedy = "correct standard_name in emg_channels.csv, or give the name in a muscle_names_file."
+            findings.add("warning", "muscle", where, what, remedy)
 
 
 def _low_levels(seen: dict[Path, Recording], files: Files) -> dict[tuple[str, str], dict[Path, float]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..manifest import Channel, Trial, examine_channels, examine_trials
-from .emg_checks import check_emg
+from .emg_checks import check_emg, check_standard_names
 from .findings import Finding, Findings
 from .force_checks import check_forces
 from .recording_checks import Files, Recording, quiet, recordings_of
@@ -72,6 +72,7 @@ def examine(trials_file: str | os.PathLike[str], channels_file: str | os.PathLik
         trials = _rows(trials_path, examine_trials, findings)
         channels = _rows(channels_path, examine_channels, findings)
         recordings = recordings_of(trials, channels, files)
+        check_standard_names(channels, findings)
         check_emg(recordings, files, findings)
         alignments = check_timing(recordings, files, findings)
         check_forces(trials, files, findings)
