@@ -480,10 +480,10 @@ def _numbers(lines: Sequence[str], layout: _Layout, path: Path) -> tuple[Array, 
         for k in layout.words:
             cells[k] = ""
         try:
-            row = [float(cell) if cell else np.nan for cell in cells] if not strict else None
+            quick = None if strict else [float(cell) if cell else np.nan for cell in cells]
         except ValueError:
-            row = None
-        found.extend(row if row is not None else _strict_row(cells, layout, path, line))
+            quick = None
+        found.extend(_strict_row(cells, layout, path, line) if quick is None else quick)
         numbers.append(line)
     values = np.array(found).reshape(-1, width)
     infinite = np.isinf(values)
@@ -657,8 +657,8 @@ class _Columns:
                 values = self._moved(own, values, time)
                 moved.append(self.labels[k])
             columns.append(values[inside])
-        for reason, labels in self.left_out.items():
-            logger.info("%s: left out (%s): %s.", self.path, reason, ", ".join(labels)[:1000])
+        for reason, names in self.left_out.items():
+            logger.info("%s: left out (%s): %s.", self.path, reason, ", ".join(names)[:1000])
         if moved:
             logger.info(
                 "%s: the sensors have times of their own; brought to those of '%s' (%.6g Hz) by a cubic spline: %s.",
@@ -754,7 +754,7 @@ class _Columns:
                 )
             return np.asarray(even)
         if not (steps > 0.0).all():
-            even = np.polyval(np.polyfit(ordinal, time, 1), ordinal)
+            even = np.asarray(np.polyval(np.polyfit(ordinal, time, 1), ordinal), dtype=float)
             row = int(np.argmin(steps > 0.0))
             if steps.min() < 0.0 or np.abs(time - even).max() > _ROUNDED * rounding or not even[-1] > even[0]:
                 raise StorageError(
