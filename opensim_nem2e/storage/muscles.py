@@ -80,7 +80,7 @@ class MuscleNames:
     table : mapping of str to str
         Model's name, in lower case and without its side, to standard name. An empty standard name marks what a model
         calls a muscle although it is none.
-    sides: mapping of str to {'r', 'l'}
+    sides : mapping of str to {'r', 'l'}
         The side of muscles whose name does not tell it: then the name is the whole name.
     """
 

@@ -253,7 +253,7 @@ class EMGEnvelopeTool(Tool):
         return names
 
     def _process(self, files: Iterable[Path], names: Mapping[str, str] | None) -> list[_Recording]:
-        from ..signals.emg import envelope, looks_raw, resample, sampling_rate
+        from ..signals.emg import envelope, looks_raw, resample, sampling_rate, why_raw
         from ..storage.emg_files import TABLE_SUFFIXES, read_emg
 
         settings = self._filter()
@@ -270,6 +270,9 @@ class EMGEnvelopeTool(Tool):
                 if not raw and self.input_type == "auto":
                     _refuse_signed(values, source)
                 result = envelope(values, rate, settings) if raw else values
+                reason = why_raw(values, rate, source.labels) if self.input_type == "envelope" else ""
+                if reason:
+                    logger.warning("%s: taken for envelopes, as <input_type> says, but %s.", file, reason)
             except StorageError as error:
                 raise StorageError(str(error), file) if str(file) not in str(error) else error from None
             logger.info(

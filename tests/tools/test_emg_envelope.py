@@ -139,6 +139,11 @@ def test_what_is_neither_raw_nor_envelope_is_refused(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.sto"]
 
 
+def test_raw_emg_that_is_said_to_be_an_envelope_is_warned_of(lab, tmp_path, caplog):
+    tool_of(lab, tmp_path, ["walk1.sto"], input_type="envelope", write_figures=False).run()
+    assert "taken for envelopes, as <input_type> says, but half of its channels or more have their power" in caplog.text
+
+
 def test_a_channel_that_is_missing_is_warned_of(lab, tmp_path, caplog):
     (tmp_path / "channels.csv").write_text("channel,label\nch1,soleus_r\nch22,tib_ant_r\n")
     tool = tool_of(lab, tmp_path, ["walk1.sto"], channels_file=str(tmp_path / "channels.csv"), write_figures=False)
