@@ -10,9 +10,13 @@ for you to judge.
 Ground reactions, motions and events tables are examined where trials.csv names them (external_loads_file,
 coordinates_file, events_file).
 
+With --apply, the time offsets that are proposed are written into a new table of trials, beside what the old one holds;
+look at the figures of --report first.
+
 Examples:
   opensim-nem2e check trials.csv
   opensim-nem2e check trials.csv --report check
+  opensim-nem2e check trials.csv --apply trials_aligned.csv
   opensim-nem2e check trials.csv --channels other_channels.csv
 """
 
@@ -39,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trials", metavar="TRIALS", help="the manifest (trials.csv)")
     parser.add_argument("--channels", metavar="FILE", help="the EMG channels (default: emg_channels.csv beside TRIALS)")
     parser.add_argument("--report", metavar="DIR", help="write the findings as a web page into this folder")
+    parser.add_argument(
+        "--apply", metavar="FILE", help="write a new table of trials with the proposed EMG time offsets"
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -68,4 +75,9 @@ def execute(options: argparse.Namespace) -> int:
         from ..report.check_page import write_page
 
         logger.info("Wrote '%s'.", write_page(examination, Path(options.report)))
+    if options.apply:
+        from ..data.check.apply import apply_offsets
+
+        count = apply_offsets(examination, options.apply)
+        logger.info("Wrote '%s': %d rows with another emg_time_offset_s.", options.apply, count)
     return 1 if errors else 0

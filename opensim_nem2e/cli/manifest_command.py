@@ -9,7 +9,8 @@ are welcome. What no name says is set for all rows.
 The gait cycles are cut at the heel strikes of the events table or the ground reactions, for each leg that has EMG;
 with --whole-file each file of activations is one cycle. EMG channels whose names are those of muscles are matched with
 the model's muscles; the others are listed, for you to add. Existing tables are left as they are unless --force is
-given. 'opensim-nem2e check' then says what is wrong with the result.
+given, or --append, which adds the rows to them: people whose folders are laid out differently are joined so, one
+layout at a time. 'opensim-nem2e check' then says what is wrong with the result.
 
 Examples:
   opensim-nem2e manifest . --pattern activation_file={subject}/{trial}/results/{trial}_states.sto --pattern emg_file={subject}/{trial}/{trial}_emg.sto --pattern model_file={subject}/scaled.osim --pattern external_loads_file={subject}/{trial}/grf.xml --set motion=walk
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--whole-file", action="store_true", help="each file of activations is exactly one gait cycle")
     parser.add_argument("--output", metavar="DIR", help="where to write the two tables (default: ROOT)")
     parser.add_argument("-f", "--force", action="store_true", help="replace tables that exist")
+    parser.add_argument("--append", action="store_true", help="add the rows to tables that exist")
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -78,9 +80,13 @@ def execute(options: argparse.Namespace) -> int:
     from ..data.discovery import Layout, discover, listed
 
     folder = Path(options.output or options.root)
+    if options.force and options.append:
+        raise NEM2EError("--force replaces tables and --append adds to them: only one of them can be given.")
     for name in ("trials.csv", "emg_channels.csv"):
-        if (folder / name).exists() and not options.force:
-            raise NEM2EError(f"{folder / name}: the file exists and is left as it is; --force replaces it.")
+        if (folder / name).exists() and not (options.force or options.append):
+            raise NEM2EError(
+                f"{folder / name}: the file exists and is left as it is; --force replaces it, --append adds to it."
+            )
     if not Path(options.root).is_dir():
         raise NEM2EError(f"{options.root}: a folder was expected, but there is none.")
     layout = Layout(_pairs(options.pattern, "--pattern"), _pairs(options.set, "--set"), options.whole_file)
@@ -94,7 +100,7 @@ def execute(options: argparse.Namespace) -> int:
                 dataset,
                 listed(labels),
             )
-    for path in found.write(folder):
+    for path in found.write(folder, append=options.append):
         logger.info("Wrote '%s'.", path)
     who = "1 person" if len(people) == 1 else f"{len(people)} people"
     logger.info("%d gait cycles of %s, %d EMG channels.", len(found.trials), who, len(found.channels))

@@ -7,7 +7,6 @@ of that name; other names only help to tell files apart. ``*`` stands for any te
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 import re
@@ -22,10 +21,11 @@ from ..signals.events import GaitEvents, events_from_external_loads
 from ..storage import MuscleNames, StandardMuscle, TimeSeries, read_model, read_storage
 from ..storage.atomic import ResultFiles
 from ..storage.labels import find_activation_columns, find_so_activation_columns
-from .manifest import CHANNEL_COLUMNS, SOURCES, TRIAL_COLUMNS
+from ..storage.tables import Row, read_rows, write_table
+from .manifest import CHANNEL_COLUMNS, FILE_COLUMNS, NUMBER_COLUMNS, SOURCES, TRIAL_COLUMNS
 
 #: Columns that name files, and so may have a pattern; the first two must have one.
-FILES = ("activation_file", "emg_file", "model_file", "external_loads_file", "coordinates_file", "events_file")
+FILES = FILE_COLUMNS
 _REQUIRED_FILES = FILES[:2]
 
 #: Where the gait cycles come from, the first that a trial has; each of them may be missing where the other is there.
@@ -162,18 +162,27 @@ class Discovery:
     channels: list[dict[str, str]]
     unknown: dict[str, list[str]]
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: Path, *, append: bool = False) -> list[Path]:
         """Write both tables.
 
         Parameters
         ----------
         folder : pathlib.Path
             Where; their paths are relative to it.
+        append : bool
+            Keep the rows of tables that are there, above the new ones.
 
         Returns
         -------
         list of pathlib.Path
             ``trials.csv`` and ``emg_channels.csv``.
+
+        Raises
+        ------
+        opensim_nem2e.errors.ManifestError
+            A row is there already, or a channel of the same dataset has another muscle there.
+        opensim_nem2e.errors.NEM2EError
+            A table that is there cannot be read.
         """
         rows = [
             {
@@ -184,18 +193,63 @@ class Discovery:
             }
             for row in self.trials
         ]
+        channels = self.channels
+        if append:
+            rows = _joined_trials(folder / "trials.csv", rows)
+            channels = _joined_channels(folder / "emg_channels.csv", channels)
         # Offsets are what 'check' will propose: their column is there to be filled.
         columns = [name for name in TRIAL_COLUMNS if name == "emg_time_offset_s" or any(row.get(name) for row in rows)]
         with ResultFiles(folder) as files, files.own_names():
             for name, header, content in (
                 ("trials.csv", columns, rows),
-                ("emg_channels.csv", list(CHANNEL_COLUMNS), self.channels),
+                ("emg_channels.csv", list(CHANNEL_COLUMNS), channels),
             ):
-                with files.path(name).open("w", newline="", encoding="utf-8") as stream:
-                    writer = csv.DictWriter(stream, header, extrasaction="ignore", lineterminator="\n")
-                    writer.writeheader()
-                    writer.writerows(content)
+                write_table(files.path(name), header, [[row.get(column, "") for column in header] for row in content])
             return files.finals
+
+
+def _joined_trials(path: Path, rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Put new rows below those of a table."""
+    old = [dict(row.cells) for row in _old_rows(path, TRIAL_COLUMNS)]
+    named = ("dataset", "subject", "trial", "stride", "side", "activation_source", "activation_file", "emg_file")
+
+    def key(row: Mapping[str, str]) -> tuple[str, ...]:
+        return tuple(os.path.normpath(row.get(name, "")) for name in named)
+
+    known = {key(row) for row in old}
+    again = ["/".join(row.get(name, "") for name in named[:5]) for row in rows if key(row) in known]
+    if again:
+        raise ManifestError(f"{path}: {len(again)} of {len(rows)} rows are there already: {listed(again, 4)}.")
+    return old + [dict(row) for row in rows]
+
+
+def _joined_channels(path: Path, rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Put new channels below those of a table; the same channel serves the muscles of both."""
+    joined = {
+        (row.cells["dataset"], row.cells["emg_column"]): dict(row.cells) for row in _old_rows(path, CHANNEL_COLUMNS)
+    }
+    for row in rows:
+        old = joined.setdefault((row["dataset"], row["emg_column"]), dict(row))
+        there = old.get("standard_name", "")
+        if there != row["standard_name"]:
+            raise ManifestError(
+                f"{path}: the channel '{row['emg_column']}' of the dataset '{row['dataset']}' is '{there}' there, and "
+                f"'{row['standard_name']}' here. Give these subjects a dataset of their own (--set dataset=NAME)."
+            )
+        muscles = [*old["muscles"].split(";"), *row["muscles"].split(";")]
+        old["muscles"] = ";".join(dict.fromkeys(name.strip() for name in muscles))
+    return list(joined.values())
+
+
+def _old_rows(path: Path, columns: Sequence[str]) -> list[Row]:
+    if not path.exists():
+        return []
+    rows = read_rows(path, columns, columns, kind="manifest")
+    if rows and rows[0].decimal_comma:
+        # The joined table is separated by commas.
+        cells = [{k: v.replace(",", ".") if k in NUMBER_COLUMNS else v for k, v in row.cells.items()} for row in rows]
+        rows = [Row(row.line, mapping) for row, mapping in zip(rows, cells, strict=True)]
+    return rows
 
 
 def discover(root: str | os.PathLike[str], layout: Layout, names: MuscleNames | None = None) -> Discovery:

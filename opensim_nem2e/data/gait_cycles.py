@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import ManifestError, did_you_mean
 from ..log import logger
+from ..signals.emg import refuse_raw
 from ..signals.resample import to_window
 from ..storage import TimeSeries, read_storage
 from ..storage.labels import find_activation_columns, find_so_activation_columns
@@ -548,7 +549,12 @@ class _Builder:
 
     def _emg_series(self, path: Path) -> TimeSeries:
         if path not in self.emg_files:
-            self.emg_files[path] = read_storage(path)
+            series = read_storage(path)
+            used = {channel.column for channel in self.channels if channel.standard_name}
+            labels = [label for label in dict.fromkeys(series.labels) if label in used]
+            columns = [series.labels.index(label) for label in labels]
+            refuse_raw(series.time, series.data[:, columns], labels, path)
+            self.emg_files[path] = series
         return self.emg_files[path]
 
     def _report_negative(self, records: Sequence[CycleRecord]) -> None:

@@ -19,16 +19,15 @@ Both readers are strict, and report every fault of a file at once.
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from ..errors import ManifestError, MissingFileError, did_you_mean
+from ..errors import ManifestError, MissingFileError, StorageError, did_you_mean
+from ..storage.muscles import standard_name_fault
+from ..storage.tables import Row, examine_rows, listed_faults, path_in_table
 
 TRIAL_COLUMNS = (
     "dataset",
@@ -50,6 +49,19 @@ TRIAL_COLUMNS = (
     "coordinates_file",
     "events_file",
 )
+#: Columns of ``trials.csv`` that name files.
+FILE_COLUMNS = (
+    "activation_file",
+    "emg_file",
+    "model_file",
+    "external_loads_file",
+    "coordinates_file",
+    "events_file",
+)
+
+#: Columns of ``trials.csv`` that hold numbers.
+NUMBER_COLUMNS = ("speed_m_s", "emg_time_offset_s", "t_start", "t_end", "heel_strike_t")
+
 CHANNEL_COLUMNS = ("dataset", "emg_column", "muscles", "standard_name")
 
 #: Columns of ``trials.csv`` that may be left out, or empty in a row.
@@ -68,7 +80,11 @@ OPTIONAL_TRIAL_COLUMNS = (
 
 SOURCES = ("cmc", "so", "moco")
 
-_MOST_FAULTS_SHOWN = 50
+#: The longest cycle (s): a window that is longer was mistyped.
+LONGEST_CYCLE = 1000.0
+
+#: The fastest motion (m/s): nobody runs faster.
+_FASTEST = 15.0
 
 Item = TypeVar("Item", "CycleRecord", "Channel")
 
@@ -273,9 +289,10 @@ def read_channels(path: str | os.PathLike[str]) -> list[Channel]:
 class _Row:
     """The cells of one line, and what is wrong with them."""
 
-    def __init__(self, cells: Mapping[str, str], line: int, folder: Path):
-        self.cells = cells
-        self.line = line
+    def __init__(self, row: Row, folder: Path):
+        self.row = row
+        self.cells = row.cells
+        self.line = row.line
         self.folder = folder
         self.faults: list[str] = []
 
@@ -302,11 +319,8 @@ class _Row:
             if required:
                 self.fault(f"'{column}' must be a number; found nothing.")
             return default
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
+        number = self.row.number(column)
+        if number is None:
             self.fault(f"'{column}' must be a finite number with a decimal point; found '{value}'.")
             return default
         return number
@@ -317,8 +331,13 @@ class _Row:
             if required:
                 self.fault(f"'{column}' must name a file; found nothing.")
             return None
-        path = self.folder / value
-        if not path.is_file():
+        path = path_in_table(self.folder, value)
+        try:
+            there = path.is_file()
+        except OSError as error:
+            self.fault(f"'{column}': the file '{path}' cannot be opened: {error.strerror}.")
+            return path
+        if not there:
             self.fault(f"'{column}': the file '{path}' does not exist.")
         return path
 
@@ -329,10 +348,14 @@ def _trial(row: _Row) -> CycleRecord | None:
     if start is not None and end is not None:
         if end <= start:
             row.fault(f"'t_end' must be later than 't_start'; found {end:g} and {start:g}.")
+        elif end - start > LONGEST_CYCLE:
+            row.fault(f"a cycle must last at most {LONGEST_CYCLE:g} s; found {end - start:g} s.")
         elif heel_strike is not None and not start <= heel_strike <= end:
             row.fault(f"'heel_strike_t' must lie in the window {start:g}..{end:g} s; found {heel_strike:g}.")
     offset = row.number("emg_time_offset_s", default=0.0, required=False)
     speed = row.number("speed_m_s", required=False)
+    if speed is not None and not 0.0 <= speed <= _FASTEST:
+        row.fault(f"'speed_m_s' must be 0 to {_FASTEST:g} m/s; found {speed:g}.")
     side = row.choice("side", ("r", "l"))
     model = row.file("model_file", required=False)
     loads, motion, events = (row.file(name, required=False) for name in TRIAL_COLUMNS[-3:])
@@ -379,9 +402,13 @@ def _channel(row: _Row) -> Channel | None:
         row.fault(f"'muscles' must be model muscle names separated by ';'; found '{listed}'.")
     for name in sorted({name for name in muscles if name and muscles.count(name) > 1}):
         row.fault(f"'muscles' names '{name}' twice.")
+    standard = row.cells.get("standard_name", "")
+    fault = standard_name_fault(standard) if standard else ""
+    if fault:
+        row.fault(f"'standard_name' {fault}")
     if row.faults:
         return None
-    return Channel(dataset, column, muscles, row.cells.get("standard_name", ""), row.line)
+    return Channel(dataset, column, muscles, standard, row.line)
 
 
 def _read(
@@ -393,11 +420,8 @@ def _read(
 ) -> list[Item]:
     items, faults = _examine(path, columns, optional, make, key)
     if faults:
-        shown = faults[:_MOST_FAULTS_SHOWN]
-        if len(faults) > len(shown):
-            shown.append(f"... and {len(faults) - len(shown)} more.")
         head = f"{Path(path)}: {len(faults)} fault{'s' if len(faults) > 1 else ''} found:\n"
-        raise ManifestError(head + "\n".join(f"  - {fault}" for fault in shown))
+        raise ManifestError(head + listed_faults(faults))
     return items
 
 
@@ -410,15 +434,15 @@ def _examine(
 ) -> tuple[list[Item], list[str]]:
     file = Path(path)
     try:
-        content = file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise MissingFileError(f"The manifest '{file}' cannot be read: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{file}: a manifest must be a UTF-8 text file ({error}).") from error
-    rows, faults = _rows(content, columns, optional, file.parent)
+        rows, found = examine_rows(file, columns, optional, kind="manifest")
+    except MissingFileError as error:
+        raise MissingFileError(f"The manifest '{file}' cannot be read: {error}") from None
+    except StorageError as error:
+        raise ManifestError(str(error)) from None
+    faults = [str(fault) for fault in found]
     items: list[Item] = []
     seen: dict[tuple[str, ...], int] = {}
-    for row in rows:
+    for row in (_Row(row, file.parent) for row in rows):
         item = make(row)
         if item is not None:
             first = seen.setdefault(key(item), row.line)
@@ -429,51 +453,3 @@ def _examine(
     if not faults and not items:
         faults.append("the file has no rows below its header.")
     return items, faults
-
-
-def _rows(content: str, columns: Sequence[str], optional: Sequence[str], folder: Path) -> tuple[list[_Row], list[str]]:
-    """Split the text into checked rows; faults of the header leave no rows."""
-    lines = _parse(content)
-    header: list[str] = []
-    faults: list[str] = []
-    rows: list[_Row] = []
-    for line, cells in lines:
-        if not header:
-            header = cells
-            faults += _header_faults(header, columns, optional, line)
-            if faults:
-                break
-            continue
-        if len(cells) != len(header):
-            faults.append(f"line {line}: a row must have {len(header)} cells, as the header; found {len(cells)}.")
-            continue
-        rows.append(_Row(dict(zip(header, cells, strict=True)), line, folder))
-    if not header:
-        faults.append(f"line 1: the header row is missing; allowed columns: {', '.join(columns)}.")
-    return rows, faults
-
-
-def _parse(content: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(content, newline=""))
-    line = 1
-    for cells in reader:
-        if any(cell.strip() for cell in cells):
-            yield line, [cell.strip() for cell in cells]
-        line = reader.line_num + 1
-
-
-def _header_faults(header: Sequence[str], columns: Sequence[str], optional: Sequence[str], line: int) -> list[str]:
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        return [f"line {line}: the columns must be separated by commas; found '{header[0][:40]}'."]
-    faults = [
-        f"line {line}: unknown column '{name}'.{did_you_mean(name, columns)} Allowed: {', '.join(columns)}."
-        for name in header
-        if name not in columns
-    ]
-    faults += [f"line {line}: the column '{name}' appears twice." for name in columns if header.count(name) > 1]
-    faults += [
-        f"line {line}: the column '{name}' is missing."
-        for name in columns
-        if name not in header and name not in optional
-    ]
-    return faults

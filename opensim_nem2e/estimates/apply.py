@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BundleError, CycleError, LabelError, did_you_mean
 from ..log import logger
-from ..methods.base import Predictor
+from ..methods.base import Prediction, Predictor
 from ..signals.cycle_sources import SIDES, log_coverage
 from ..signals.cycles import Cycle, stitch
 from .estimate import CycleCurves, Estimate, MuscleEstimate

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import LabelError
 from ..log import logger
 from ..signals.compare import correlations, cycle_errors
+from ..signals.emg import refuse_raw
 from ..signals.resample import to_window
 from ..storage import TimeSeries, read_storage
 from .consistency import EmgError
@@ -167,6 +168,8 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
             f"No EMG channel is for a muscle of this trial. Channels must {where}; found {', '.join(series.labels)}.",
             path,
         )
+    labels = list(dict.fromkeys(found.values()))
+    refuse_raw(series.time, series.data[:, [series.labels.index(label) for label in labels]], labels, path)
     # In the order of the recording, and of the model's muscles within a channel.
     order = sorted(found, key=lambda muscle: (series.labels.index(found[muscle]), muscle))
     logger.info("Measured EMG: %s, %s.", path.name, ", ".join(f"{name} ({found[name]})" for name in order))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..log import logger
 from ..musculoskeletal.dynamics import analyse_motion
+from ..musculoskeletal.motions import refuse_another_motion, refuse_another_trials_loads, with_true_unit
 from ..musculoskeletal.torque_model import TorqueModel, TorqueTerms
 from ..signals.resample import interpolate
 from ..storage import TimeSeries, read_storage, write_storage
@@ -196,6 +197,9 @@ def joint_terms(
         The motion or the model cannot be used, or OpenSim failed.
     """
     motion_series = trial.source if coordinates_file is None else read_storage(coordinates_file, model=model.path)
+    motion_series = with_true_unit(motion_series, model)
+    if coordinates_file is not None:
+        refuse_another_motion(trial.source, motion_series, model)
     if external_loads_file is None:
         logger.warning("No <external_loads_file> was given: the torque check takes it that nothing touches the body.")
     motion = analyse_motion(
@@ -206,6 +210,8 @@ def joint_terms(
         start=float(trial.time[0]),
         end=float(trial.time[-1]),
     )
+    if external_loads_file is not None:
+        refuse_another_trials_loads(motion.time, motion.coordinates, motion.torques, model.mass, external_loads_file)
     muscles = [name for name in model.muscles if name in trial.activations]
     silent = [name for name in model.muscles if name not in trial.activations]
     if silent:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..errors import MissingFileError, StorageError, did_you_mean
 from ..methods.registry import REFERENCE, find_method, method_keys, method_style
 from ..storage.atomic import atomic_path
+from ..storage.json_files import read_json
 
 if TYPE_CHECKING:
     import pandas
@@ -115,7 +116,7 @@ class Skeleton:
             The file holds something else.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = read_json(path, "skeleton")
             return cls(
                 tuple(content["phases"]),
                 np.array(content["bones"], dtype=float),
@@ -126,7 +127,7 @@ class Skeleton:
                 },
                 content["source"],
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise StorageError(f"A skeleton was expected, but it cannot be read ({error}).", path) from error
 
 
@@ -404,10 +405,7 @@ def read_study(folder: str | os.PathLike[str], name: str = "") -> StudyResults:
             f"{', '.join(missing)}. Run its setup file again; what is done is not done twice."
         )
     study_file = directory / f"{name}_study.json"
-    try:
-        study = json.loads(study_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StorageError(f"JSON was expected, but it cannot be read ({error}).", study_file) from error
+    study = read_json(study_file, "study")
     if not isinstance(study, dict):
         raise StorageError(f"A JSON object was expected, but a {type(study).__name__} was found.", study_file)
     skeleton = directory / f"{name}_skeleton.json"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from .cycles import (
     inside_cycles,
     whole_file_cycles,
 )
-from .events import MINIMUM_CONTACT, MINIMUM_SWING, THRESHOLD, GaitEvents, events_from_external_loads
+from .events import GaitEvents, events_from_external_loads
 
 Array = NDArray[np.float64]
 
@@ -261,16 +261,12 @@ class GroundReactions(_Strikes):
     ----------
     path : pathlib.Path
         ExternalLoads (``.xml``).
-    threshold : float
-        Vertical force above which a foot is on the ground (N).
-    minimum_contact, minimum_swing : float
-        Shorter contacts, and losses of contact, are noise (s).
+    contact : mapping of str to object
+        When a foot is on the ground: arguments of :func:`.events.events_from_external_loads`.
     """
 
     path: Path
-    threshold: float = THRESHOLD
-    minimum_contact: float = MINIMUM_CONTACT
-    minimum_swing: float = MINIMUM_SWING
+    contact: Mapping[str, Any] = field(default_factory=dict)
 
     def heel_strikes(self) -> dict[str, list[float]]:
         """Find the heel strikes.
@@ -285,12 +281,7 @@ class GroundReactions(_Strikes):
         opensim_nem2e.errors.NEM2EError
             The loads cannot be used.
         """
-        events = events_from_external_loads(
-            self.path,
-            threshold=self.threshold,
-            minimum_contact=self.minimum_contact,
-            minimum_swing=self.minimum_swing,
-        )
+        events = events_from_external_loads(self.path, **self.contact)
         logger.info("Heel strikes were found in the ground reactions of '%s'.", self.path)
         for note in events.notes:
             logger.info("%s", note)

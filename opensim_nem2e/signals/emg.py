@@ -23,6 +23,7 @@ J. Electromyogr. Kinesiol. 13, 569-573.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -31,6 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import StorageError
+from .quality import levels
 from .resample import interpolate
 
 Array = NDArray[np.float64]
@@ -42,6 +44,12 @@ RAW_ABOVE = 20.0
 #: Share of the variance above :data:`RAW_ABOVE` from which on a channel is raw EMG. Envelopes in public data sets (4 to
 #: 15 Hz low-pass) have at most 0.01 there, raw EMG with strong movement artefacts still more than a half.
 RAW_SHARE = 0.2
+
+#: A low level (1st percentile) this far below zero, as a share of the high level (99th), is no envelope's: filters
+#: swing below zero by a tenth at most.
+SIGNED = 0.5
+
+_MOST_SHOWN = 300
 
 #: Mains frequencies (Hz), and the share of the variance above :data:`RAW_ABOVE` within 1 Hz of one from which on it is
 #: hum. EMG alone has about 0.02 there.
@@ -174,6 +182,84 @@ def looks_raw(values: ArrayLike, rate: float) -> bool:
     if rate <= 2.0 * RAW_ABOVE:
         return False
     return bool(np.median(share_above(values, rate)) >= RAW_SHARE)
+
+
+def why_raw(values: ArrayLike, rate: float, labels: Sequence[str]) -> str:
+    """Tell why a recording cannot be envelopes: the one test of all who take envelopes.
+
+    Envelopes have nearly nothing above 20 Hz, and hardly anything below zero. A single channel is raw if it fails in
+    both; a recording is if half of its channels or more fail in one. Below a rate of 40 Hz there is no spectrum to
+    look at.
+
+    Parameters
+    ----------
+    values : array_like, shape (rows, channels)
+        The recording; missing values are left out.
+    rate : float
+        Sampling rate (Hz).
+    labels : sequence of str
+        The channels' names.
+
+    Returns
+    -------
+    str
+        A sentence with numbers; empty for envelopes.
+    """
+    table = np.asarray(values, dtype=float)
+    there = np.isfinite(table)
+    kept = there.any(axis=0)
+    if table.shape[0] < 2 or not kept.any():
+        return ""
+    names = [label for label, keep in zip(labels, kept, strict=True) if keep]
+    table = np.where(there, table, np.nanmedian(table[:, kept], axis=0) if kept.all() else 0.0)[:, kept]
+    low, high = levels(table)
+    depth = np.where(high > 0.0, -low / np.where(high > 0.0, high, 1.0), np.where(low < 0.0, np.inf, 0.0))
+    share = share_above(table, rate) if rate > 2.0 * RAW_ABOVE else np.zeros(len(names))
+    fast, signed = share >= RAW_SHARE, depth > SIGNED
+    if np.median(share) >= RAW_SHARE:
+        return (
+            f"half of its channels or more have their power above {RAW_ABOVE:g} Hz ({np.median(share):.0%} of it; "
+            f"envelopes have 1%), at {rate:.6g} Hz"
+        )
+    if 2 * signed.sum() >= len(names):
+        listed = ", ".join(name for name, yes in zip(names, signed, strict=True) if yes)
+        return f"half of its channels or more go far below zero: {listed[:_MOST_SHOWN]}"
+    both = ", ".join(f"'{name}'" for name, yes in zip(names, fast & signed, strict=True) if yes)
+    if both:
+        return f"{both[:_MOST_SHOWN]} have power above {RAW_ABOVE:g} Hz and go far below zero"
+    return ""
+
+
+def refuse_raw(time: ArrayLike, values: ArrayLike, labels: Sequence[str], path: str | os.PathLike[str] | None) -> None:
+    """Refuse raw EMG where envelopes are needed.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time of the recording (s).
+    values : array_like, shape (rows, channels)
+        The channels that are used.
+    labels : sequence of str
+        Their names.
+    path : str or os.PathLike or None
+        The file, for the message.
+
+    Raises
+    ------
+    StorageError
+        If it is raw EMG: why, and what to do.
+    """
+    t = np.asarray(time, dtype=float)
+    if not len(labels) or t.size < 2 or not t[-1] > t[0]:
+        return
+    # Where samples are missing the mean rate will do: this is about orders of magnitude.
+    reason = why_raw(values, (t.size - 1) / (t[-1] - t[0]), labels)
+    if reason:
+        raise StorageError(
+            f"This is raw EMG, but envelopes are needed: {reason}. Make envelopes of it with EMGEnvelopeTool, or leave "
+            "these channels out.",
+            path,
+        )
 
 
 def mains_hum(values: ArrayLike, rate: float) -> dict[float, Array]:

@@ -12,9 +12,10 @@ digital-filter cutoff frequencies. J. Appl. Biomech. 19, 178-184.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CycleError, StorageError
 from ..log import logger
+from .force_quality import WORDS, OffsetRemoval, debounce_notes, force_notes, gaps, refuse_impossible, without_offset
 
 if TYPE_CHECKING:
     from ..storage import ExternalForce
@@ -170,6 +172,13 @@ def find_contacts(
     ValueError
         If the threshold is not positive, or the release is above it or negative.
     """
+    changes = _changes(time, vertical_force, threshold, release)
+    _debounce(changes, minimum_contact, minimum_swing)
+    return np.array(changes, dtype=float).reshape(-1, 2)
+
+
+def _changes(time: ArrayLike, vertical_force: ArrayLike, threshold: float, release: float | None) -> list[float]:
+    """Return begin and end of each contact in turn, however short."""
     t = np.asarray(time, dtype=float)
     force = np.asarray(vertical_force, dtype=float)
     if t.ndim != 1 or force.shape != t.shape or t.size == 0 or not np.all(np.diff(t) > 0.0):
@@ -196,8 +205,7 @@ def find_contacts(
         changes.insert(0, -np.inf)
     if on[-1]:
         changes.append(np.inf)
-    _debounce(changes, minimum_contact, minimum_swing)
-    return np.array(changes, dtype=float).reshape(-1, 2)
+    return changes
 
 
 def heel_strikes(
@@ -280,7 +288,8 @@ def gait_events(
     Returns
     -------
     GaitEvents
-        The events, and a note if contacts were dropped.
+        The events, and notes on what was dropped and what is doubtful about the forces
+        (:mod:`opensim_nem2e.signals.force_quality`). A strike or toe-off in a gap of the rows is left out.
 
     Raises
     ------
@@ -289,18 +298,28 @@ def gait_events(
     """
     t = np.asarray(time, dtype=float)
     forces = {"r": np.asarray(right_force, dtype=float), "l": np.asarray(left_force, dtype=float)}
-    steps = []
+    steps: list[_Step] = []
+    holes = gaps(t).tolist()
+    short: list[str] = []
+    low = 0.5 * threshold if release is None else release
+    notes, untrue = force_notes(t, forces, low, threshold=threshold)
     for side, force in forces.items():
-        found = find_contacts(
-            t, force, threshold, release=release, minimum_contact=minimum_contact, minimum_swing=minimum_swing
-        )
-        steps += [_Step(max(begin, t[0]), min(end, t[-1]), begin, end, side) for begin, end in found.tolist()]
+        changes = _changes(t, force, threshold, release)
+        short += debounce_notes(changes, t, force, side, minimum_contact=minimum_contact, minimum_swing=minimum_swing)
+        _debounce(changes, minimum_contact, minimum_swing)
+        for begin, end in np.reshape(changes, (-1, 2)).tolist():
+            strike = -np.inf if any(last < begin < first for last, first in holes) else begin
+            toe_off = np.inf if any(last < end < first for last, first in holes) else end
+            steps.append(_Step(max(begin, t[0]), min(end, t[-1]), strike, toe_off, side))
+    if untrue:
+        # Nothing follows for the other foot from a contact that does not end.
+        same_foot_overlap = np.inf
     if same_foot_overlap <= 1.0:
         steps = _part_merged(steps, minimum_contact, same_foot_overlap)
     steps.sort(key=lambda step: (step.begin, step.side))
     dropped = _drop_repeated_feet(steps, t, forces, same_foot_overlap)
-    notes = []
-    for side, word in (("r", "right"), ("l", "left")):
+    notes += short
+    for side, word in WORDS.items():
         times = [step.begin for step in dropped if step.side == side]
         if times:
             notes.append(
@@ -312,6 +331,11 @@ def gait_events(
         found = np.array([getattr(step, what) for step in steps if step.side == side], dtype=float)
         return np.asarray(found[np.isfinite(found)])
 
+    for side, other in (("r", "l"), ("l", "r")):
+        if not known("strike", side).size and known("strike", other).size and side not in untrue:
+            notes.append(
+                f"the {WORDS[side]} foot never strikes the ground: its largest force is {forces[side].max():.4g} N"
+            )
     return GaitEvents(
         known("strike", "r"),
         known("strike", "l"),
@@ -330,6 +354,8 @@ def events_from_external_loads(
     minimum_contact: float = MINIMUM_CONTACT,
     minimum_swing: float = MINIMUM_SWING,
     same_foot_overlap: float = SAME_FOOT_OVERLAP,
+    force_offset_removal: OffsetRemoval = "none",
+    foot_bodies: Mapping[str, str] | None = None,
 ) -> GaitEvents:
     """Find the heel strikes and toe-offs of both feet in the measured forces of a simulation.
 
@@ -349,6 +375,10 @@ def events_from_external_loads(
         As in :func:`find_contacts`.
     same_foot_overlap : float
         As in :func:`gait_events`.
+    force_offset_removal : {'none', 'constant', 'drift'}
+        What is subtracted from each plate (:func:`opensim_nem2e.signals.force_quality.without_offset`).
+    foot_bodies : mapping of str to {'r', 'l'}, optional
+        Which foot a body is, where its name does not tell (a prosthesis).
 
     Returns
     -------
@@ -358,7 +388,8 @@ def events_from_external_loads(
     Raises
     ------
     CycleError
-        If no force acts on a foot, or one is not expressed in the ground frame.
+        If no force acts on a foot, one is not expressed in the ground frame, or the forces cannot be ground reactions
+        in N (:func:`opensim_nem2e.signals.force_quality.refuse_impossible`).
     LabelError
         If a force's column is missing.
     StorageError
@@ -369,9 +400,19 @@ def events_from_external_loads(
     by_foot: dict[str, list[ExternalForce]] = {"r": [], "l": []}
     forces = read_external_loads(path)
     for force in forces:
-        side = foot_side(force.applied_to_body)
+        side = foot_side(force.applied_to_body, foot_bodies)
         if side is None:
-            logger.info("The external force '%s' acts on '%s', no foot: left alone.", force.name, force.applied_to_body)
+            # A foot whose side its name does not tell is a loss; a hand is none.
+            unknown = is_foot(force.applied_to_body)
+            logger.log(
+                logging.WARNING if unknown else logging.INFO,
+                "The external force '%s' acts on '%s', %s: left alone.",
+                force.name,
+                force.applied_to_body,
+                f"whose side is not known (<foot_bodies> can say it: {_last(force.applied_to_body)}=r)"
+                if unknown
+                else "no foot",
+            )
             continue
         if _last(force.force_expressed_in_body).lower() != "ground":
             raise CycleError(
@@ -383,7 +424,7 @@ def events_from_external_loads(
         bodies = ", ".join(sorted({force.applied_to_body for force in forces})) or "none"
         raise CycleError(
             f"{os.fspath(path)}: heel strikes need forces on feet (bodies such as calcn_r and calcn_l), found forces "
-            f"on {bodies}"
+            f"on {bodies}; <foot_bodies> can say which limb a body is"
         )
 
     files = {force.data_file if data_file is None else Path(data_file) for foot in by_foot.values() for force in foot}
@@ -392,17 +433,28 @@ def events_from_external_loads(
     if any(not np.array_equal(times[0], time) for time in times[1:]):
         raise StorageError("the files of the two feet's forces must have the same rows, found different times", path)
 
-    def vertical(foot: Sequence[ExternalForce]) -> Array:
-        total = np.zeros(times[0].size)
+    def of(foot: Sequence[ExternalForce]) -> Array:
+        total = np.zeros((times[0].size, 3))
         for force in foot:
             table = tables[force.data_file if data_file is None else Path(data_file)]
-            total += table.select([f"{force.force_identifier}y"])[:, 0]
+            up = table.select([f"{force.force_identifier}y"])[:, 0]
+            total[:, 1] += without_offset(times[0], up, force_offset_removal)
+            for axis, name in ((0, "x"), (2, "z")):
+                label = f"{force.force_identifier}{name}"
+                if table.has(label):
+                    # Only looked at, not needed.
+                    total[:, axis] += np.nan_to_num(table.data[:, table.labels.index(label)])
         return total
 
+    on = {side: of(foot) for side, foot in by_foot.items()}
+    try:
+        refuse_impossible(on)
+    except CycleError as error:
+        raise CycleError(f"{os.fspath(path)}: {error}") from None
     events = gait_events(
         times[0],
-        vertical(by_foot["r"]),
-        vertical(by_foot["l"]),
+        on["r"][:, 1],
+        on["l"][:, 1],
         threshold,
         release=release,
         minimum_contact=minimum_contact,
@@ -414,13 +466,15 @@ def events_from_external_loads(
     return events
 
 
-def foot_side(body: str) -> str | None:
+def foot_side(body: str, foot_bodies: Mapping[str, str] | None = None) -> str | None:
     """Tell which foot a body belongs to.
 
     Parameters
     ----------
     body : str
         A body's name or path, for example ``calcn_r`` or ``/bodyset/toes_l``.
+    foot_bodies : mapping of str to {'r', 'l'}, optional
+        The side of bodies whose name does not tell it.
 
     Returns
     -------
@@ -428,10 +482,28 @@ def foot_side(body: str) -> str | None:
         ``'r'``, ``'l'``, or None if the body is no part of a foot or has no side in its name.
     """
     name = _last(body)
-    if not any(word in name.lower() for word in _FOOT_WORDS):
+    if foot_bodies is not None and name in foot_bodies:
+        return foot_bodies[name]
+    if not is_foot(name):
         return None
     match = _SIDE.search(name)
     return None if match is None else next(group for group in match.groups() if group)[0].lower()
+
+
+def is_foot(body: str) -> bool:
+    """Tell whether a body's name is that of a part of a foot.
+
+    Parameters
+    ----------
+    body : str
+        Its name or path.
+
+    Returns
+    -------
+    bool
+        Whether it is.
+    """
+    return any(word in _last(body).lower() for word in _FOOT_WORDS)
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,22 @@
 
 One row per event: ``time`` (s), ``event`` (``heel_strike`` or ``toe_off``), ``side`` (``r`` or ``l``), and, if wanted,
 ``source`` (where it comes from: ``forces``, ``markers``, ``model``, ``manual``, ...) and ``note``. Rows may be in any
-order. In a spreadsheet, keep commas as separators and points as decimal marks.
+order; spreadsheets of any country may save it (:mod:`opensim_nem2e.storage.tables`).
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from ..errors import MissingFileError, StorageError, did_you_mean
-from .atomic import atomic_path
+from ..errors import did_you_mean
+from .tables import Fault, Row, examine_rows, refuse, write_table
 
 EVENTS = ("heel_strike", "toe_off")
 _COLUMNS = ("time", "event", "side", "source", "note")
-_REQUIRED = _COLUMNS[:3]
+_OPTIONAL = _COLUMNS[3:]
 
 #: Digits of time that are written: 0.1 ms is far finer than any method.
 _DIGITS = 4
@@ -67,14 +63,11 @@ def write_gait_events(path: str | os.PathLike[str], events: Iterable[GaitEvent])
     opensim_nem2e.errors.StorageError
         The file cannot be written.
     """
-    try:
-        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(_COLUMNS)
-            for event in sorted(events):
-                writer.writerow([f"{event.time:.{_DIGITS}f}", event.event, event.side, event.source, event.note])
-    except OSError as error:
-        raise StorageError(f"The file cannot be written: {error.strerror or error}.", path) from error
+    write_table(
+        path,
+        _COLUMNS,
+        ([f"{event.time:.{_DIGITS}f}", event.event, event.side, event.source, event.note] for event in sorted(events)),
+    )
 
 
 def read_gait_events(path: str | os.PathLike[str]) -> list[GaitEvent]:
@@ -97,40 +90,25 @@ def read_gait_events(path: str | os.PathLike[str]) -> list[GaitEvent]:
     opensim_nem2e.errors.StorageError
         Everything that is wrong with it.
     """
-    try:
-        content = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise MissingFileError(f"The table of gait events '{path}' cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise StorageError(f"A table of gait events must be UTF-8 text ({error}).", path) from error
-    reader = csv.reader(io.StringIO(content, newline=""))
-    lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(cell.strip() for cell in row)]
-    header = lines[0][1] if lines else []
-    faults = [f"unknown column '{name}'.{did_you_mean(name, _COLUMNS)}" for name in header if name not in _COLUMNS]
-    faults += [f"the column '{name}' must be there once." for name in _REQUIRED if header.count(name) != 1]
-    if faults:
-        raise StorageError(f"{' '.join(faults)} Allowed: {', '.join(_COLUMNS)}.", path, 1)
+    rows, faults = examine_rows(path, _COLUMNS, _OPTIONAL, kind="table of gait events")
     events: dict[tuple[float, str, str], GaitEvent] = {}
-    for line, row in lines[1:]:
+    for row in rows:
         try:
-            event = _event(dict(zip(header, row, strict=True)))
+            event = _event(row)
         except ValueError as error:
-            faults.append(f"line {line}: {error}")
+            faults.append(Fault(row.line, str(error)))
             continue
         if events.setdefault((event.time, event.event, event.side), event) is not event:
-            faults.append(f"line {line}: the event is listed twice.")
-    if faults:
-        raise StorageError("\n  - ".join(["It cannot be used:", *faults]), path)
+            faults.append(Fault(row.line, "the event is listed twice."))
+    refuse(sorted(faults, key=lambda fault: fault.line or 0), path)
     return sorted(events.values())
 
 
-def _event(cells: dict[str, str]) -> GaitEvent:
+def _event(row: Row) -> GaitEvent:
     """Check one row; what is wrong with it is a ValueError."""
-    try:
-        time = float(cells["time"])
-    except ValueError:
-        time = math.nan
-    if not math.isfinite(time):
+    cells = row.cells
+    time = row.number("time")
+    if time is None:
         raise ValueError(f"'time' must be a number of seconds; found '{cells['time']}'.")
     for column, allowed in (("event", EVENTS), ("side", ("r", "l"))):
         if cells[column] not in allowed:

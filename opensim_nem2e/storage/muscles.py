@@ -7,17 +7,17 @@ columns extends or overrides it.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
+from importlib.resources import as_file, files
 from typing import NamedTuple
 
-from ..errors import StorageError, did_you_mean
-from .safe_xml import read_bytes
+from ..errors import did_you_mean
+from ..log import logger
+from .tables import Fault, examine_rows, refuse
 
 #: The muscles of the NEM2E paper.
 PAPER_MUSCLES = (
@@ -39,8 +39,11 @@ PAPER_MUSCLES = (
     "vasmed",
 )
 
-_COLUMNS = ("model_muscle", "standard_name", "models", "note")
-_NEEDED = _COLUMNS[:2]
+_COLUMNS = ("model_muscle", "standard_name", "side", "models", "note")
+_OPTIONAL = _COLUMNS[2:]
+
+#: What a standard name may be: networks and the files of results are named after it.
+_STANDARD_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 #: How models mark the side, most common first.
 _SIDES = (
@@ -77,9 +80,12 @@ class MuscleNames:
     table : mapping of str to str
         Model's name, in lower case and without its side, to standard name. An empty standard name marks what a model
         calls a muscle although it is none.
+    sides : mapping of str to {'r', 'l'}
+        The side of muscles whose name does not tell it: then the name is the whole name.
     """
 
     table: Mapping[str, str]
+    sides: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, extra: str | os.PathLike[str] | None = None) -> MuscleNames:
@@ -88,8 +94,10 @@ class MuscleNames:
         Parameters
         ----------
         extra : str or os.PathLike, optional
-            A csv file with the columns ``model_muscle`` and ``standard_name`` (``models`` and ``note`` are allowed).
-            Its rows come before the shipped ones.
+            A csv file with the columns ``model_muscle`` and ``standard_name``. A column ``side`` (r, l or empty) tells
+            the side of muscles whose own name does not; ``models`` and ``note`` are allowed. Its rows come before the
+            shipped ones. A standard name that the shipped table lacks is a new one; it is warned of where it resembles
+            a shipped one.
 
         Returns
         -------
@@ -101,13 +109,18 @@ class MuscleNames:
         opensim_nem2e.errors.MissingFileError
             The user's file is missing.
         opensim_nem2e.errors.StorageError
-            A row of it cannot be used: with the line.
+            Everything that is wrong with it, with the lines.
         """
         shipped = _shipped()
         if extra is None:
             return shipped
-        own = _read_table(read_bytes(extra, "table of muscle names"), os.fspath(extra))
-        return cls({**shipped.table, **own})
+        table, sides = _read_table(extra)
+        known = shipped.standard_names
+        for name in sorted({name for name in table.values() if name and name not in known}):
+            hint = did_you_mean(name, known)
+            if hint:
+                logger.warning("%s: '%s' is a standard name of your own.%s", os.fspath(extra), name, hint)
+        return cls({**shipped.table, **table}, sides)
 
     def standard(self, model_muscle: str) -> StandardMuscle | None:
         """Translate a model's name.
@@ -123,6 +136,8 @@ class MuscleNames:
             None when the table does not know the name, or says that it is no muscle.
         """
         name = model_muscle.lower()
+        if name in self.sides:
+            return StandardMuscle(self.table[name], self.sides[name]) if self.table[name] else None
         for side, bare in ((side, bare) for side, bare in _split_side(name) if bare in self.table):
             standard = self.table[bare]
             return StandardMuscle(standard, side) if standard else None
@@ -196,53 +211,47 @@ def _split_side(name: str) -> Iterable[tuple[str, str]]:
 
 @cache
 def _shipped() -> MuscleNames:
-    content = files(__package__).joinpath("muscle_names.csv").read_bytes()
-    return MuscleNames(_read_table(content, "muscle_names.csv"))
+    with as_file(files(__package__).joinpath("muscle_names.csv")) as path:
+        return MuscleNames(_read_table(path)[0])
 
 
-def _read_table(content: bytes, path: str) -> dict[str, str]:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise StorageError("The table of muscle names must be UTF-8 text.", path) from error
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+def standard_name_fault(name: str) -> str:
+    """Tell what is wrong with a standard name.
+
+    Parameters
+    ----------
+    name : str
+        The name.
+
+    Returns
+    -------
+    str
+        What it must be and what was found; empty if it can be one.
+    """
+    if _STANDARD_NAME.fullmatch(name):
+        return ""
+    return f"must be 1 to 64 letters (a-z), digits and '_'; found {name[:80]!a}."
+
+
+def _read_table(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return standard names, and sides where they are given, by the model's name in lower case."""
+    rows, faults = examine_rows(path, _COLUMNS, _OPTIONAL, kind="table of muscle names")
     table: dict[str, str] = {}
-    header: list[str] = []
-    try:
-        for row in rows:
-            cells = [cell.strip() for cell in row]
-            if not any(cells):
-                continue
-            if not header:
-                header = _check_header(cells, path, rows.line_num)
-                continue
-            if len(cells) != len(header):
-                raise StorageError(
-                    f"The row has {len(cells)} cells, but there are {len(header)} columns.", path, rows.line_num
-                )
-            entry = dict(zip(header, cells, strict=True))
-            name = entry["model_muscle"].lower()
-            if not name:
-                raise StorageError("The column 'model_muscle' is empty.", path, rows.line_num)
-            if name in table:
-                raise StorageError(f"The muscle '{entry['model_muscle']}' appears twice.", path, rows.line_num)
-            table[name] = entry["standard_name"]
-    except csv.Error as error:
-        raise StorageError(f"The table of muscle names is no csv file: {error}.", path, rows.line_num) from error
-    if not header:
-        raise StorageError(f"The table of muscle names is empty; it needs the columns {', '.join(_NEEDED)}.", path)
-    return table
-
-
-def _check_header(cells: list[str], path: str, line: int) -> list[str]:
-    for name in cells:
-        if name not in _COLUMNS:
-            raise StorageError(
-                f"Unknown column '{name}'; allowed are {', '.join(_COLUMNS)}.{did_you_mean(name, _COLUMNS)}", path, line
-            )
-    for name in _NEEDED:
-        if cells.count(name) != 1:
-            raise StorageError(
-                f"The column '{name}' must appear once, but appears {cells.count(name)} times.", path, line
-            )
-    return cells
+    sides: dict[str, str] = {}
+    for row in rows:
+        name, standard, side = (row.cells.get(column, "") for column in _COLUMNS[:3])
+        fault = standard_name_fault(standard) if standard else ""
+        if not name:
+            faults.append(Fault(row.line, "the column 'model_muscle' is empty."))
+        elif name.lower() in table:
+            faults.append(Fault(row.line, f"the muscle '{name}' appears twice."))
+        elif fault:
+            faults.append(Fault(row.line, f"'standard_name' {fault}"))
+        elif side not in ("", "r", "l"):
+            faults.append(Fault(row.line, f"'side' must be r, l or empty; found '{side}'."))
+        else:
+            table[name.lower()] = standard
+            if side:
+                sides[name.lower()] = side
+    refuse(sorted(faults, key=lambda fault: fault.line or 0), path)
+    return table, sides

@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LabelError, StorageError, did_you_mean
+from ..log import logger
 from .header import decode
 from .safe_xml import read_bytes
 
 #: Factors from a file's units of length to m.
 _METRES = {"mm": 1e-3, "cm": 1e-2, "m": 1.0}
+
+#: The largest file that is read.
+MAX_BYTES = 512 * 1024 * 1024
 
 #: Lines before the first row: file type, keys, values, marker names, axes; then perhaps a blank one.
 _KEYS_LINE, _VALUES_LINE, _NAMES_LINE, _FIRST_ROW = 1, 2, 3, 5
@@ -31,7 +35,7 @@ class Markers:
     names : tuple of str
         The markers.
     positions : numpy.ndarray, shape (rows, markers, 3)
-        Where they are (m); NaN where a marker was not seen.
+        Where they are (m); NaN where a marker was not seen (empty, or at 0 0 0, in the file).
     path : pathlib.Path
         The file.
     """
@@ -84,7 +88,7 @@ def read_trc(path: str | os.PathLike[str]) -> Markers:
     opensim_nem2e.errors.StorageError
         It is no such file, its unit is not known, or a row is damaged.
     """
-    lines = decode(read_bytes(path, "marker file")).splitlines()
+    lines = decode(read_bytes(path, "marker file", MAX_BYTES)).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if len(lines) <= _FIRST_ROW or not lines[0].startswith("PathFileType"):
         raise StorageError("A marker file must begin with 'PathFileType', and has five lines before its rows.", path, 1)
     # Some programs write two tabs between the values.
@@ -92,19 +96,50 @@ def read_trc(path: str | os.PathLike[str]) -> Markers:
     unit = entries.get("Units", "").lower()
     if unit not in _METRES:
         raise StorageError(f"'Units' must be one of mm, cm, m; found '{unit}'.", path, _VALUES_LINE + 1)
-    names = tuple(name for name in _words(lines[_NAMES_LINE]) if name)[2:]
-    rows = []
+    names = _names(lines[_NAMES_LINE], entries.get("NumMarkers", ""), path)
+    rows, numbers = [], []
     for number, line in enumerate(lines[_FIRST_ROW:], start=_FIRST_ROW + 1):
         if line.strip():
             rows.append(_row(line, len(names), path, number))
+            numbers.append(number)
     if not names or not rows:
         raise StorageError("There are no markers or no rows in it.", path)
     table = np.array(rows)
     time = table[:, 0]
+    if not np.isfinite(time).all():
+        raise StorageError("Every row must have a time.", path, numbers[int(np.argmin(np.isfinite(time)))])
     if not (np.diff(time) > 0.0).all():
         row = int(np.argmin(np.diff(time) > 0.0))
-        raise StorageError(f"Time must increase, but {time[row + 1]} s follows {time[row]} s.", path)
-    return Markers(time, names, table[:, 1:].reshape(len(rows), -1, 3) * _METRES[unit], Path(path))
+        raise StorageError(f"Time must increase, but {time[row + 1]} s follows {time[row]} s.", path, numbers[row + 1])
+    positions = table[:, 1:].reshape(len(rows), -1, 3) * _METRES[unit]
+    if np.isinf(positions).any():
+        row = int(np.argmax(np.isinf(positions).any(axis=(1, 2))))
+        raise StorageError("Positions must be finite numbers.", path, numbers[row])
+    # No marker is ever at the very origin: some programs write so what was not seen.
+    origin = (positions == 0.0).all(axis=2)
+    positions[origin] = np.nan
+    for name, count in zip(names, origin.sum(axis=0), strict=True):
+        if count:
+            logger.info("%s: the marker '%s' is at 0 0 0 in %d rows: taken for missing.", os.fspath(path), name, count)
+    return Markers(time, names, positions, Path(path))
+
+
+def _names(line: str, count: str, path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return the markers' names, which are separated by tabs, or in some files by blanks."""
+    names = [name for name in _words(line) if name][2:]
+    wanted = int(count) if count.isascii() and count.isdigit() and len(count) < 6 else len(names)
+    if len(names) != wanted and len(line.split()) - 2 == wanted:
+        names = line.split()[2:]
+    if len(names) != wanted:
+        raise StorageError(
+            f"There must be as many names of markers as 'NumMarkers' says, {wanted}; found {len(names)}.",
+            path,
+            _NAMES_LINE + 1,
+        )
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            raise LabelError(f"The marker '{name}' appears {names.count(name)} times.", path, _NAMES_LINE + 1)
+    return tuple(names)
 
 
 def _words(line: str) -> list[str]:
@@ -113,8 +148,23 @@ def _words(line: str) -> list[str]:
 
 def _row(line: str, markers: int, path: str | os.PathLike[str], number: int) -> list[float]:
     """Return time and positions of a row; a marker that was not seen is left empty in the file."""
-    cells = _words(line)[1 : 2 + 3 * markers]
-    cells += [""] * (1 + 3 * markers - len(cells))
+    width = 1 + 3 * markers
+    if "\t" in line.strip():
+        cells = _words(line)
+        if any(cells[1 + width :]):
+            raise StorageError(f"A row must have 3 numbers for each of {markers} markers; found more.", path, number)
+        cells = cells[1 : 1 + width]
+        cells += [""] * (width - len(cells))
+    else:
+        cells = line.split()[1:]
+        if len(cells) != width:
+            raise StorageError(
+                f"A row separated by blanks must have 3 numbers for each of {markers} markers; found {len(cells) - 1}.",
+                path,
+                number,
+            )
+    if not line.isascii() or "_" in line:
+        cells = [cell if cell.isascii() and "_" not in cell else "x" for cell in cells]
     try:
         return [float(cell) if cell else np.nan for cell in cells]
     except ValueError:

@@ -6,18 +6,17 @@ are usual, and where that is written), brings them to a common rate, and divides
 
 from __future__ import annotations
 
-import csv
 import glob
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import MissingFileError, SetupError, StorageError, did_you_mean
+from ..errors import MissingFileError, SetupError, StorageError
 from ..log import logger
 from ..options import DirectoryPath, FilePath, Options, option
 from .accessors import EMGEnvelopeToolAccessors
-from .tool import Tool, ToolRun, write_text
+from .tool import Tool, ToolRun
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,9 +48,10 @@ class EnvelopeOptions(Options):
     results_directory: DirectoryPath = option("./", "Directory used for writing results.")
     emg_files: tuple[FilePath, ...] = option(
         (),
-        "Recordings of one subject (.sto, .mot, .csv, .c3d), separated by spaces; a name that holds spaces stands in "
-        "quotation marks. Names may hold '*' and '?'. Analog channels of C3D files that belong to force plates, or "
-        "are not in volts, are left out; the others are read in mV.",
+        "Recordings of one subject (.sto, .mot, .c3d, and tables: .csv, .txt, .tsv, .emt, .xlsx), separated by "
+        "spaces; a name that holds spaces stands in quotation marks, and names may hold '*' and '?' (which also stands "
+        "for a space in a name). Channels of force plates and other sensors are left out; those of C3D files are read "
+        "in mV.",
         required=True,
     )
     channels_file: FilePath = option(
@@ -61,7 +61,8 @@ class EnvelopeOptions(Options):
     )
     sampling_rate: float | None = option(
         None,
-        "Sampling rate of tables (.csv) that have no time column. Empty: they have one.",
+        "Sampling rate of tables that have no time column, or whose times were rounded when written. Empty: what "
+        "the table says.",
         bounds="(0, Inf)",
         unit="Hz",
     )
@@ -200,41 +201,45 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         return list(files)
 
     def _channel_names(self) -> dict[str, str] | None:
+        from ..storage.tables import Fault, examine_rows, refuse
+
         path = self.resolve("channels_file")
         if path is None:
             return None
-        try:
-            content = path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            raise MissingFileError(f"<channels_file>: '{path}' cannot be read: {error.strerror or error}.") from error
-        rows = [[cell.strip() for cell in row] for row in csv.reader(content.splitlines()) if any(map(str.strip, row))]
-        if not rows or rows[0] != ["channel", "label"]:
-            raise StorageError("The header must be 'channel,label', as the first line.", path, 1)
         names: dict[str, str] = {}
-        for row in rows[1:]:
-            if len(row) != 2 or not all(row) or row[0] in names or row[1] in names.values():
-                raise StorageError(
-                    f"A row must be a channel and its label, each different from all others; found '{','.join(row)}'.",
-                    path,
-                )
-            names[row[0]] = row[1]
+        faults = []
+        rows, found = examine_rows(path, ("channel", "label"), kind="table of channels")
+        for row in rows:
+            channel, label = row.cells["channel"], row.cells["label"]
+            if not channel or not label or channel in names or label in names.values():
+                text = "a row must be a channel and its label, each different from all others"
+                faults.append(Fault(row.line, f"{text}; found '{channel},{label}'."))
+            else:
+                names[channel] = label
+        refuse(sorted([*found, *faults], key=lambda fault: fault.line or 0), path)
+        if not names:
+            raise StorageError("There are no rows below its header.", path)
         return names
 
     def _process(self, files: Iterable[Path], names: Mapping[str, str] | None) -> list[_Recording]:
-        from ..signals.emg import envelope, is_raw, resample, sampling_rate
-        from ..storage.emg_files import read_emg
+        from ..signals.emg import envelope, is_raw, resample, sampling_rate, why_raw
+        from ..storage.emg_files import TABLE_SUFFIXES, read_emg
 
         settings = self._filter()
         found = []
         for file in files:
-            table_rate = self.sampling_rate if file.suffix.lower() == ".csv" else None
-            source = read_emg(file, sampling_rate=table_rate, c3d_start=self.c3d_start)
-            source = _chosen(source, names)
+            table_rate = self.sampling_rate if file.suffix.lower() in TABLE_SUFFIXES else None
+            source = read_emg(file, sampling_rate=table_rate, c3d_start=self.c3d_start, channels=names)
+            if names is not None:
+                source = replace(source, labels=tuple(names[label] for label in source.labels))
             try:
                 rate = sampling_rate(source.time)
                 values = source.select(source.labels)
                 raw = self.input_type == "raw" or (self.input_type == "auto" and is_raw(values, rate, source.labels))
                 result = envelope(values, rate, settings) if raw else values
+                reason = why_raw(values, rate, source.labels) if self.input_type == "envelope" else ""
+                if reason:
+                    logger.warning("%s: taken for envelopes, as <input_type> says, but %s.", file, reason)
             except StorageError as error:
                 raise StorageError(str(error), file) if str(file) not in str(error) else error from None
             logger.info(
@@ -303,6 +308,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
     def _write(self, recordings: Sequence[_Recording], divisors: Mapping[str, float], run: ToolRun) -> None:
         from ..report.emg_figures import ProcessedChannel, draw_envelopes
         from ..storage import TimeSeries, write_storage
+        from ..storage.tables import write_table
 
         name, directory, files = run.name, run.directory, run.files
         with files.own_names():
@@ -328,9 +334,11 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
                         caption=self._caption(item.raw),
                         corners=self._filter().before_rectification() if item.raw else (),
                     )
-            rows = [[label, format(value, ".9g"), self.normalization] for label, value in divisors.items()]
-            table = [["label", "divisor", "normalization"], *rows]
-            write_text(files.path(f"{name}_normalization.csv"), "".join(",".join(row) + "\n" for row in table))
+            write_table(
+                files.path(f"{name}_normalization.csv"),
+                ("label", "divisor", "normalization"),
+                [[label, format(value, ".9g"), self.normalization] for label, value in divisors.items()],
+            )
             run.resolved = dict(self._in_use(directory))
             logger.info("Wrote %d files of envelopes to '%s'.", len(recordings), directory)
 
@@ -359,24 +367,3 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         return (
             f"{', '.join(steps)}; zero-phase Butterworth of order {self.filter_order}; divided by: {self.normalization}"
         )
-
-
-def _chosen(source: TimeSeries, names: Mapping[str, str] | None) -> TimeSeries:
-    """Keep the channels that are named, under their new labels."""
-    from dataclasses import replace
-
-    if names is None:
-        return source
-    present = {channel: label for channel, label in names.items() if source.has(channel)}
-    for channel in names:
-        if channel not in present:
-            logger.warning(
-                "%s: there is no channel '%s'.%s", source.path, channel, did_you_mean(channel, source.labels)
-            )
-    if not present:
-        raise StorageError(
-            f"None of the channels of <channels_file> is in the recording, which has {', '.join(source.labels)}.",
-            source.path,
-        )
-    columns = [source.index(channel) for channel in present]
-    return replace(source, labels=tuple(present.values()), data=source.data[:, columns])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import MissingFileError
 from ..log import logger
@@ -41,6 +41,51 @@ class ContactOptions(Options):
     minimum_swing_duration: float = option(
         0.1, "Shorter losses of contact do not end a step (debounce).", bounds="[0, Inf)", unit="s"
     )
+    release_threshold: float | None = option(
+        None,
+        "Vertical ground reaction below which contact ends. Empty: half of contact_threshold.",
+        bounds="[0, Inf)",
+        unit="N",
+    )
+    force_offset_removal: Literal["none", "constant", "drift"] = option(
+        "none",
+        "What a force plate reads while nobody is on it is subtracted. none: nothing is. constant: the median of all "
+        "such stretches. drift: the line from each stretch to the next.",
+    )
+    foot_bodies: tuple[str, ...] = option(
+        (), "Which limb a body is whose name does not tell, such as a prosthesis: 'foot_pros=l socket=l'."
+    )
+
+    def faults(self) -> list[str]:
+        """Say what is wrong with the options together."""
+        faults = []
+        release, threshold = self.release_threshold, self.contact_threshold
+        if release is not None and release > threshold:
+            faults.append(
+                f"<release_threshold> must be at most <contact_threshold>; found {release:g} and {threshold:g}."
+            )
+        for text in self.foot_bodies:
+            body, _, side = text.partition("=")
+            if not body or side not in ("r", "l"):
+                faults.append(f"<foot_bodies> must be bodies with their sides, such as 'foot_pros=l'; found '{text}'.")
+        return faults
+
+    def settings(self) -> dict[str, Any]:
+        """Return the options as arguments of the functions that find steps.
+
+        Returns
+        -------
+        dict of str to object
+            Keyword arguments of :func:`opensim_nem2e.signals.events.events_from_external_loads`.
+        """
+        return {
+            "threshold": self.contact_threshold,
+            "release": self.release_threshold,
+            "minimum_contact": self.minimum_contact_duration,
+            "minimum_swing": self.minimum_swing_duration,
+            "force_offset_removal": self.force_offset_removal,
+            "foot_bodies": dict(text.split("=") for text in self.foot_bodies),
+        }
 
 
 @dataclass(frozen=True)
@@ -137,21 +182,27 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
         logger.info("Wrote the table of gait events '%s'.", path)
 
     def _find(self) -> GaitEvents:
+        if self._method() == "external_loads":
+            return self._from_forces()
+        events = self._from_paths()
+        for note in events.notes:
+            logger.warning("%s.", note[:1].upper() + note[1:])
+        return events
+
+    def _from_forces(self) -> GaitEvents:
         from ..signals.events import events_from_external_loads
+
+        logger.info("Method: external_loads.")
+        return events_from_external_loads(str(self.resolve("external_loads_file")), **self.options().contact.settings())
+
+    def _from_paths(self) -> GaitEvents:
         from ..signals.kinematic_events import events_from_markers, kinematic_events
 
         method = self._method()
         logger.info("Method: %s.", method)
-        if method == "external_loads":
-            return events_from_external_loads(
-                str(self.resolve("external_loads_file")),
-                threshold=self.contact_threshold,
-                minimum_contact=self.minimum_contact_duration,
-                minimum_swing=self.minimum_swing_duration,
-            )
         logger.info(
-            "Heel strikes from paths are up to 0.04 s earlier than from forces; toe-offs are right within 0.03 s in "
-            "walking, and up to 0.15 s late in running."
+            "Heel strikes from paths are up to 0.04 s earlier than from forces in adults, and up to 0.06 s in "
+            "children; toe-offs are right within 0.03 s in walking, and up to 0.15 s late in running."
         )
         if method == "markers":
             return events_from_markers(
@@ -159,6 +210,10 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
             )
         from ..musculoskeletal.opensim.feet import read_foot_paths
 
-        paths = read_foot_paths(str(self.resolve("model_file")), str(self.resolve("coordinates_file")))
+        paths = read_foot_paths(
+            str(self.resolve("model_file")),
+            str(self.resolve("coordinates_file")),
+            foot_bodies=self.options().contact.settings()["foot_bodies"],
+        )
         logger.info("Feet and pelvis: %s.", ", ".join(paths.bodies))
         return kinematic_events(paths.time, paths.heels, paths.toes, paths.pelvis, up=paths.up, source="model")

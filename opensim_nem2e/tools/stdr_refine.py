@@ -325,7 +325,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         assert path is not None  # _check has seen to it
         if source == "events":
             return EventsTable(path)
-        return GroundReactions(path, self.contact_threshold, self.minimum_contact_duration, self.minimum_swing_duration)
+        return GroundReactions(path, self.options().contact.settings())
 
     def _warn_of_unused(self, source: str) -> None:
         """Say which statements about cycles the chosen source does not look at."""

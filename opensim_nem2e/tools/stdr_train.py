@@ -344,9 +344,8 @@ def _log_validation(validation: Mapping[str, Any], label: str) -> None:
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    import csv
+    from ..storage.tables import write_table
 
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    # Every digit: these are results to go on with.
+    cells = [[repr(float(value)) if isinstance(value, float) else value for value in row.values()] for row in rows]
+    write_table(path, list(rows[0]), cells)

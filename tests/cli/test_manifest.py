@@ -40,7 +40,7 @@ def test_from_a_cmc_run_to_a_manifest(command):
     assert "2 cycles examined: 0 errors" in checked.stdout
     again = command(*words)
     assert again.returncode == 1
-    assert "the file exists and is left as it is; --force replaces it" in again.stderr
+    assert "the file exists and is left as it is; --force replaces it, --append adds to it" in again.stderr
     assert command(*words, "--force").returncode == 0
 
 

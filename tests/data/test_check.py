@@ -12,9 +12,12 @@ import pytest
 
 from opensim_nem2e import TimeSeries
 from opensim_nem2e.data.check import timing_checks as timing
+from opensim_nem2e.data.check.apply import apply_offsets
 from opensim_nem2e.data.check.findings import Findings
 from opensim_nem2e.data.check.quality_check import examine
 from opensim_nem2e.data.check.recording_checks import Files
+from opensim_nem2e.data.manifest import read_trials
+from opensim_nem2e.errors import ManifestError
 from opensim_nem2e.report.check_page import write_page
 from opensim_nem2e.storage import read_storage, write_storage
 
@@ -673,3 +676,43 @@ def test_the_page_holds_all_findings_and_needs_nothing_else(study, tmp_path):
 def test_lags_span_zero():
     assert timing.LAGS[60] == 0.0
     assert timing.LAGS[0] == pytest.approx(-0.3)
+
+
+def test_a_standard_name_that_is_none(study):
+    study.edit("emg_channels.csv", lambda r: r.update(standard_name="soleuss") if r["emg_column"] == SOLEUS else None)
+    finding = next(f for f in examine(study.trials).findings if f.code == "muscle")
+    assert finding.what == "'soleuss' is no standard name of the shipped table. Did you mean 'soleus'?"
+    assert finding.where == f"example: {SOLEUS}"
+
+
+def test_the_motion_of_another_trial(study):
+    """The coordinates are compared with those of the simulation."""
+    study.rewrite("walking_coordinates.mot", lambda s: replace(s, data=s.data[::-1]))
+    finding = next(f for f in examine(study.trials).findings if f.code == "motion")
+    assert finding.severity == "error"
+    assert re.search(r"This is not the motion of the simulation .* degrees", finding.what)
+
+
+# --- what the doctor does itself -----------------------------------------------------------------------------------
+
+
+def test_proposed_offsets_are_applied_to_a_new_table(study, tmp_path):
+    """The new table lies elsewhere, is read as the old one, and has no lag any more."""
+    study.rewrite("walk_emg.sto", lambda s: replace(s, time=s.time - 0.13))
+    old = study.trials.read_text()
+    examination = examine(study.trials)
+    assert examination.offsets
+    target = tmp_path / "elsewhere" / "aligned.csv"
+    target.parent.mkdir()
+    count = apply_offsets(examination, target)
+    before, after = read_trials(study.trials), read_trials(target)
+    assert count == len(examination.offsets) == len(after)
+    assert study.trials.read_text() == old
+    for one, other in zip(before, after, strict=True):
+        assert other.emg_time_offset == pytest.approx(-0.13, abs=0.011)
+        assert other.emg_file.resolve() == one.emg_file.resolve()
+        assert (other.start, other.end, other.subject) == (one.start, one.end, one.subject)
+    channels = study.folder / "emg_channels.csv"
+    assert "lag" not in {finding.code for finding in examine(target, channels).findings}
+    with pytest.raises(ManifestError, match="the file exists and is left as it is"):
+        apply_offsets(examination, target)

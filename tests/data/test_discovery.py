@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -230,3 +231,34 @@ def test_a_public_recording(shared_data, tmp_path):
     known = {c.column: (c.muscles, c.standard_name) for c in read_channels(shared_data / "emg_channels.csv")}
     for channel in read_channels(tmp_path / "emg_channels.csv"):
         assert known[channel.column] == (channel.muscles, channel.standard_name)
+
+
+def test_people_whose_folders_differ_are_joined(lab):
+    """A second layout is added to the table of the first, which a European spreadsheet has saved in between."""
+    shutil.move(lab / "ben 2", lab / "other")
+    for trial in ("walk1", "walk2"):
+        shutil.move(lab / "other" / trial / f"{trial}_emg.sto", lab / "other" / f"emg_{trial}.sto")
+    discover(lab, Layout(PATTERNS, CONSTANTS)).write(lab)
+    before = read_trials(lab / "trials.csv")
+    text = (lab / "trials.csv").read_text().replace(",", ";").replace(".5000", ",5000")
+    (lab / "trials.csv").write_text(text)
+    others = {
+        "activation_file": "other/{trial}/results/{trial}_states.sto",
+        "emg_file": "other/emg_{trial}.sto",
+        "events_file": "other/{trial}/events.csv",
+    }
+    found = discover(lab, Layout(others, {**CONSTANTS, "subject": "ben"}))
+    found.write(lab, append=True)
+    joined = read_trials(lab / "trials.csv")
+    assert [replace(trial, line=0) for trial in joined[:6]] == [replace(trial, line=0) for trial in before]
+    assert {trial.subject for trial in joined[6:]} == {"ben"}
+    assert len(joined) == 12
+    assert [channel.column for channel in read_channels(lab / "emg_channels.csv")] == ["R Soleus EMG", "tib_ant_r"]
+    with pytest.raises(ManifestError, match="6 of 6 rows are there already: lab/ben/walk1/1/r"):
+        found.write(lab, append=True)
+    # The same name for another muscle would be a guess.
+    table = lab / "emg_channels.csv"
+    table.write_text(table.read_text().replace("tib_ant_r,tib_ant_r,tib", "tib_ant_r,tib_post_r,tibpost"))
+    (lab / "trials.csv").unlink()
+    with pytest.raises(ManifestError, match="'tib_ant_r' of the dataset 'lab' is 'tibpost' there, and 'tib' here"):
+        found.write(lab, append=True)

@@ -10,7 +10,7 @@ import pytest
 
 from opensim_nem2e.data.gait_cycles import MuscleCycles, read_gait_cycles, usable_rows
 from opensim_nem2e.data.manifest import Channel, CycleRecord, read_channels, read_trials
-from opensim_nem2e.errors import ManifestError
+from opensim_nem2e.errors import ManifestError, StorageError
 from opensim_nem2e.methods.baselines import DEFAULT_PENALTY, RidgePath, mean_profile
 from opensim_nem2e.signals.compare import cycle_errors
 
@@ -383,3 +383,16 @@ def test_an_unsimulated_cycle_costs_all_entire_nothing(lab):
     trials = [replace(record, emg_file=None) for record in trials]
     trials[1] = replace(trials[1], coordinates_file=lab["so"])
     assert read_gait_cycles(trials, [], targets=["soleus"], condition="All-Entire").view == alone.view
+
+
+def test_raw_emg_is_refused(lab, raw_emg):
+    """Training on raw EMG in mV at 2 kHz would otherwise pass: its upper half looks like bursts."""
+    time = np.arange(0.0, 4.0, 0.0005)
+    raw = {name: raw_emg(wave(time + 0.1), 2000.0, seed) for seed, name in enumerate(("SOL", "GAS", "SOL_L"))}
+    write_sto(lab["emg"], time, raw)
+    with pytest.raises(StorageError, match="This is raw EMG, but envelopes are needed"):
+        read_gait_cycles([trial(lab)], CHANNELS, targets=["soleus"])
+    # A channel that nobody uses may be anything.
+    unused = Channel("lab", "RAW", ("tib_r",), "", 9)
+    write_sto(lab["emg"], time, {"SOL": wave(time), "RAW": raw["GAS"]})
+    assert read_gait_cycles([trial(lab)], [CHANNELS[0], unused], targets=["soleus"]).cycles("soleus").y.size

@@ -96,7 +96,8 @@ def test_all_faults_at_once(folder):
     [
         ("", "the header row is missing"),
         (",".join(TRIAL_COLUMNS) + "\n", "no rows below its header"),
-        (";".join(TRIAL_COLUMNS) + "\n", "separated by commas"),
+        (";".join(TRIAL_COLUMNS) + "\n", "no rows below its header"),
+        ("|".join(TRIAL_COLUMNS) + "\n", "unknown column 'dataset|"),
         (",".join(TRIAL_COLUMNS).replace("t_end", "t_ende") + "\n", "unknown column 't_ende'. Did you mean 't_end'?"),
         (",".join(TRIAL_COLUMNS).replace("t_end", "t_ende") + "\n", "line 1: the column 't_end' is missing"),
         (",".join((*TRIAL_COLUMNS, "side")) + "\n", "'side' appears twice"),

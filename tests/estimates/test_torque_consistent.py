@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from opensim_nem2e.data.simulation import MuscleDefaults
-from opensim_nem2e.errors import LabelError, SetupError
+from opensim_nem2e.errors import LabelError, SetupError, StorageError
 from opensim_nem2e.estimates.measured_emg import MeasuredEMG, read_measured_emg
 from opensim_nem2e.estimates.torque_consistent import RedistributionSettings, make_consistent
 from opensim_nem2e.estimates.torques import joint_terms
@@ -340,6 +340,14 @@ def test_emg_is_found_by_channel_and_read_with_its_offset(tmp_path):
     table.write_text("dataset,emg_column,muscles,standard_name\nd,calf,gasmed_r,gasmed\nd,thigh,gasmed_r,gasmed\n")
     with pytest.raises(LabelError, match="'gasmed_r' has 'calf' and 'thigh'"):
         read_measured_emg(tmp_path / "emg.sto", table, 0.0, ["gasmed_r"])
+
+
+def test_raw_emg_is_no_measured_envelope(tmp_path, raw_emg):
+    time = np.arange(0.0, 3.0, 0.001)
+    raw = raw_emg(np.exp(-(((time - 1.5) / 0.1) ** 2)), 1000.0)
+    write_storage(tmp_path / "emg.sto", TimeSeries(time, ("soleus_r",), raw[:, np.newaxis]))
+    with pytest.raises(StorageError, match="This is raw EMG"):
+        read_measured_emg(tmp_path / "emg.sto", None, 0.0, ["soleus_r"])
 
 
 def test_what_it_needs_is_said_at_once():

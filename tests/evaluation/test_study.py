@@ -123,7 +123,7 @@ def test_several_studies(copy):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("study.json", "{", "JSON was expected"),
+        ("study.json", "{", "The study is no JSON"),
         ("study.json", "[]", "A JSON object was expected, but a list was found"),
         ("subjects.csv", "", "A table was expected"),
         ("subjects.csv", "condition,muscle,method,E\n", "columns subject, Er are missing; found condition, muscle"),

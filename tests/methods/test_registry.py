@@ -14,7 +14,7 @@ from cycle_maker import make_samples
 from opensim_nem2e.data.cycle_view import CycleView
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.methods import registry
-from opensim_nem2e.methods.base import Method
+from opensim_nem2e.methods.base import Method, RunSettings
 from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.methods.registry import (
     BASELINES,

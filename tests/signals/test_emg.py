@@ -17,9 +17,11 @@ from opensim_nem2e.signals.emg import (
     is_raw,
     looks_raw,
     reference_amplitude,
+    refuse_raw,
     resample,
     sampling_rate,
     share_above,
+    why_raw,
 )
 from opensim_nem2e.storage import read_storage
 
@@ -205,3 +207,31 @@ def test_the_filter_for_short_signals_is_scipys(monkeypatch, kind, padding):
     short = butterworth(values, 200.0, 6.0, kind, padding=padding)
     monkeypatch.setattr("opensim_nem2e.signals.emg._FEW_ROWS", 0)
     np.testing.assert_allclose(short, butterworth(values, 200.0, 6.0, kind, padding=padding), atol=1e-10)
+
+
+def test_raw_emg_is_told_from_envelopes(raw_emg):
+    """The one test of all who take envelopes: spectrum, the half below zero, and both for a single channel."""
+    time = np.arange(4000) / 2000.0
+    shape = 0.02 + 0.5 * (1.0 + np.sin(2.0 * np.pi * time))
+    raw = np.column_stack([raw_emg(shape, 2000.0, seed) for seed in range(3)])
+    smooth = envelope(raw, 2000.0)
+    names = ("a", "b", "c")
+    assert why_raw(smooth, 2000.0, names) == ""
+    # A filter that swings below zero by a tenth is a filter.
+    assert why_raw(smooth - 0.1 * smooth.max(), 2000.0, names) == ""
+    assert "power above 20 Hz" in why_raw(1e-3 * raw, 2000.0, names)
+    assert "power above 20 Hz" in why_raw(np.abs(raw), 2000.0, names)
+    # Too slow for a spectrum, but as much below zero as above.
+    assert "far below zero: a, b, c" in why_raw(raw[::100], 20.0, names)
+    # One channel that was forgotten.
+    mixed = np.column_stack([smooth[:, :2], raw[:, 2]])
+    assert "'c' have power above 20 Hz and go far below zero" in why_raw(mixed, 2000.0, names)
+    # A dead channel's noise above zero, gaps and empty channels are another matter.
+    rng = np.random.default_rng(0)
+    odd = np.column_stack([smooth, 1e-4 * (3.0 + rng.normal(size=time.size)), np.full(time.size, np.nan)])
+    odd[10:20, 0] = np.nan
+    assert why_raw(odd, 2000.0, (*names, "dead", "empty")) == ""
+    with pytest.raises(StorageError, match=r"emg\.sto: This is raw EMG, .* Make envelopes of it with EMGEnvelopeTool"):
+        refuse_raw(time, raw, names, "emg.sto")
+    refuse_raw(time, smooth, names, "emg.sto")
+    refuse_raw(time[:1], raw[:1], names, "emg.sto")

@@ -53,6 +53,59 @@ def test_gaps_are_bridged_up_to_a_tenth():
         kinematic_events(TIME, toes, toes, pelvis)
 
 
+def along(heading, up=(0.0, 1.0, 0.0)):
+    """A walker whose direction turns: right foremost at 0.3 s, left at 0.8 s, each second."""
+    ahead = np.column_stack([np.cos(heading), np.zeros(TIME.size), np.sin(heading)])
+    pelvis = np.cumsum(0.01 * 1.2 * ahead, axis=0) + np.array([0.0, 1.0, 0.0])
+    heels, toes = {}, {}
+    for side, phase in (("r", 0.3), ("l", 0.8)):
+        swing = 0.3 * np.cos(2.0 * np.pi * (TIME - phase))
+        heels[side] = pelvis - np.array([0.0, 1.0, 0.0]) + swing[:, None] * ahead
+        toes[side] = heels[side] + 0.2 * ahead
+    return heels, toes, pelvis
+
+
+@pytest.mark.parametrize("turn", [60.0, 90.0, 120.0])
+def test_a_turn_within_a_trial(turn):
+    """The direction of walking is that of each moment, not of the whole trial."""
+    events = kinematic_events(TIME, *along(np.radians(turn) * np.clip((TIME - 2.0) / 2.0, 0.0, 1.0)))
+    assert events.right == pytest.approx(np.arange(6) + 0.3, abs=0.02)
+    assert events.left == pytest.approx(np.arange(6) + 0.8, abs=0.02)
+    assert f"the direction of walking turns by up to {turn:.0f} degrees, 30 at" in events.notes[0]
+
+
+def test_there_and_back():
+    """Who turns round is not half a cycle off on the way back."""
+    events = kinematic_events(TIME, *along(np.where(TIME < 3.05, 0.0, np.pi)))
+    for found, phase in ((events.right, 0.3), (events.left, 0.8)):
+        expected = np.arange(6) + phase
+        away = np.abs(expected - 3.05) > 0.6
+        for strike in expected[away]:
+            assert np.abs(found - strike).min() < 0.02
+        # Nothing is found half a cycle off.
+        assert all(np.abs(strike - expected).min() < 0.05 or abs(strike - 3.05) < 0.6 for strike in found)
+    assert "turns by up to 180 degrees" in events.notes[0]
+
+
+def test_the_pelvis_must_be_above_the_feet():
+    """Positions in the laboratory's axes, with z up, are not taken for walking on the wall."""
+    heels, toes, pelvis = walker(1.3, forward=(0.0, 1.0, 0.0), up=(0.0, 0.0, 1.0))
+    with pytest.raises(CycleError, match=r"but is -0\.10 m above them there, and 1\.00 m along z: turn the positions"):
+        kinematic_events(TIME, heels, toes, pelvis)
+    heels, toes, pelvis = walker(1.3, up=(0.0, -1.0, 0.0))
+    with pytest.raises(CycleError, match=r"is -1\.00 m above them there"):
+        kinematic_events(TIME, heels, toes, pelvis)
+
+
+def test_a_side_without_strikes_and_long_gaps_are_told():
+    heels, toes, pelvis = walker(1.0)
+    heels["l"] = pelvis - np.array([0.0, 1.0, 0.0])
+    heels["r"][100:120] = np.nan
+    notes = kinematic_events(TIME, heels, toes, pelvis).notes
+    assert "the path of the heel (r) is missing from 1.000 to 1.190 s" in notes[0]
+    assert notes[1].startswith("no strike of the left heel was found")
+
+
 @pytest.mark.parametrize(
     ("markers", "loads", "toe", "pelvis", "strides"),
     [

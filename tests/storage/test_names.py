@@ -261,14 +261,17 @@ def test_a_users_table(tmp_path):
 @pytest.mark.parametrize(
     ("content", "line", "message"),
     [
-        (b"", None, "is empty; it needs the columns"),
-        (b"muscle,standard_name\n", 1, "Unknown column 'muscle'; allowed are .* Did you mean 'model_muscle'"),
-        (b"model_muscle\n", 1, "column 'standard_name' must appear once, but appears 0 times"),
-        (b"model_muscle,standard_name\na\n", 2, "The row has 1 cells, but there are 2 columns"),
+        (b"", 1, "The header row is missing; allowed columns: model_muscle"),
+        (b"muscle,standard_name\n", None, "line 1: unknown column 'muscle'. Did you mean 'model_muscle'"),
+        (b"model_muscle\n", 1, "column 'standard_name' is missing"),
+        (b"model_muscle,standard_name\na\n", 2, "A row must have 2 cells, as the header; found 1"),
         (b"model_muscle,standard_name\na,b\n\nA,c\n", 4, "The muscle 'A' appears twice"),
         (b"model_muscle,standard_name\n,c\n", 2, "'model_muscle' is empty"),
-        (b'model_muscle,standard_name\n"a,c\n', 2, "is no csv file"),
-        (b"\xff\xfe", None, "must be UTF-8"),
+        (b'model_muscle,standard_name\n"a,c\n', 2, "quote opens in this line and is never closed"),
+        (b"\xff\xfea", None, "must be text in UTF-8, UTF-16 or Latin-1"),
+        (b"model_muscle,standard_name\na,my-soleus\n", 2, "'standard_name' must be 1 to 64 letters"),
+        (b"model_muscle,standard_name\na,../../evil\n", 2, r"found '\.\./\.\./evil'"),
+        (b"model_muscle,standard_name,side\na,soleus,right\n", 2, "'side' must be r, l or empty; found 'right'"),
     ],
 )
 def test_bad_tables(tmp_path, content, line, message):
@@ -293,3 +296,19 @@ def test_a_lumped_muscle_stands_for_its_group():
     mixed = names.of_model(["vas_int_r", "vas_med_r", "vas_int_l"])
     assert mixed["vas_int_r"] == ("vasint", "r")
     assert mixed["vas_int_l"] == ("vaslat", "l")
+
+
+def test_a_side_that_the_name_does_not_tell(tmp_path, caplog):
+    path = tmp_path / "mine.csv"
+    path.write_text("model_muscle;standard_name;side\nSOL1;soleus;r\nSOL2;soleus;l\nmysol;soleus;\nx_r;;l\n")
+    names = MuscleNames.load(path)
+    assert names.standard("sol1") == ("soleus", "r")
+    assert names.standard("SOL2") == ("soleus", "l")
+    assert names.standard("mysol_r") == ("soleus", "r")
+    assert names.standard("x_r") is None
+    assert caplog.text == ""
+    path.write_text("model_muscle,standard_name\nmysol,soleuss\nbrachialis,brachialis\n")
+    names = MuscleNames.load(path)
+    assert names.standard("mysol_r") == ("soleuss", "r")
+    assert "'soleuss' is a standard name of your own. Did you mean 'soleus'?" in caplog.text
+    assert "brachialis" not in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 
 import numpy as np
@@ -161,6 +162,11 @@ def test_what_is_neither_raw_nor_envelope_is_refused(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.sto"]
 
 
+def test_raw_emg_that_is_said_to_be_an_envelope_is_warned_of(lab, tmp_path, caplog):
+    tool_of(lab, tmp_path, ["walk1.sto"], input_type="envelope", write_figures=False).run()
+    assert "taken for envelopes, as <input_type> says, but half of its channels or more have their power" in caplog.text
+
+
 def test_a_channel_that_is_missing_is_warned_of(lab, tmp_path, caplog):
     (tmp_path / "channels.csv").write_text("channel,label\nch1,soleus_r\nch22,tib_ant_r\n")
     tool = tool_of(lab, tmp_path, ["walk1.sto"], channels_file=str(tmp_path / "channels.csv"), write_figures=False)
@@ -214,3 +220,30 @@ def test_mains_hum_is_warned_of_until_it_is_notched(lab, tmp_path, caplog):
     tool.notch_frequencies = [50.0]
     tool.run()
     assert "mains hum" not in caplog.text
+
+
+def test_an_export_of_a_laboratory_from_beginning_to_end(lab, tmp_path, caplog):
+    """Labels with commas, a channels file of a European spreadsheet, accelerometers: said, quoted, left out."""
+    raw = read_storage(lab / "walk1.sto")
+    rows = [
+        f"{t:.4f};{a:.6f};{b:.6f};{0.01 * k:.4f}".replace(".", ",")
+        for k, (t, a, b) in enumerate(zip(raw.time, *raw.data.T, strict=True))
+    ]
+    head = ["Name;walk1", "", '"Time,s";"RT SOLEUS,uV";"RT TIB.ANT.,uV";"RT Acc X"']
+    (tmp_path / "walk.csv").write_text("\n".join([*head, *rows]) + "\n", encoding="utf-16")
+    plain = tool_of(lab, tmp_path, [str(tmp_path / "walk.csv")], channels_file="", write_figures=False)
+    plain.run()
+    assert "left out (another sensor): RT Acc X" in caplog.text
+    table = (tmp_path / "results" / "subject01_normalization.csv").read_text().splitlines()
+    assert [len(next(csv.reader([line]))) for line in table] == [3, 3, 3]
+    assert table[1].startswith('"RT SOLEUS,uV",')
+    (tmp_path / "channels.csv").write_text('channel;label\n"RT SOLEUS,uV";soleus_r\n')
+    tool_of(
+        lab, tmp_path, [str(tmp_path / "walk.csv")], channels_file=str(tmp_path / "channels.csv"), write_figures=False
+    ).run()
+    assert "left out (not among the channels asked for): RT TIB.ANT.,uV, RT Acc X" in caplog.text
+    found = read_storage(tmp_path / "results" / "walk_emg.sto")
+    assert found.labels == ("soleus_r",)
+    tool_of(lab, tmp_path, ["walk1.sto"], write_figures=False).run()
+    same = read_storage(tmp_path / "results" / "walk1_emg.sto")
+    assert found.column("soleus_r") == pytest.approx(same.column("soleus_r"), abs=1e-4)

@@ -9,6 +9,7 @@ from opensim_nem2e import GaitEventsTool, STDRRefineTool
 from opensim_nem2e.errors import MissingFileError, SetupError, StorageError
 from opensim_nem2e.signals.cycles import cycles_from_strikes
 from opensim_nem2e.signals.events import GaitEvents, events_from_external_loads
+from opensim_nem2e.storage import TimeSeries, write_storage
 from opensim_nem2e.storage.events_table import read_gait_events
 
 LOADS = (
@@ -29,7 +30,7 @@ def run(folder, **values) -> GaitEvents:
     tool.name = "trial"
     tool.results_directory = str(folder / "results")
     for name, value in values.items():
-        tool.set(name, value if isinstance(value, list) else str(value))
+        tool.set(name, value if isinstance(value, list | int) else str(value))
     assert tool.run()
     assert {path.name for path in (folder / "results").iterdir()} >= {
         "trial.log",
@@ -148,6 +149,42 @@ def test_an_edited_table_is_what_counts(shared_data, tmp_path, make_bundle):
 def test_what_is_missing_is_named(tmp_path, values, message):
     with pytest.raises(SetupError, match=message):
         run(tmp_path, **values)
+
+
+def write_walk(folder, offset):
+    """Write ground reactions of 6 s of walking whose plates read ``offset`` while nobody is on them."""
+    time = np.arange(0.0, 6.0, 0.002)
+    columns = {}
+    for number, first in enumerate((0.2, 0.75), start=1):
+        phase = (time - first) % 1.1
+        columns[f"force_{number}_vy"] = offset + np.where((phase < 0.66) & (time > first), 700.0, 0.0)
+    series = TimeSeries(time, tuple(columns), np.column_stack(list(columns.values())))
+    write_storage(folder / "grf.mot", series)
+    forces = "".join(
+        f'<ExternalForce name="{body}"><applied_to_body>{body}</applied_to_body><force_expressed_in_body>ground'
+        f"</force_expressed_in_body><force_identifier>force_{number}_v</force_identifier></ExternalForce>"
+        for number, body in ((1, "calcn_r"), (2, "foot_pros"))
+    )
+    (folder / "grf.xml").write_text(
+        f'<OpenSimDocument Version="40000"><ExternalLoads name="l"><objects>{forces}</objects>'
+        "<datafile>grf.mot</datafile></ExternalLoads></OpenSimDocument>"
+    )
+    return folder / "grf.xml"
+
+
+def test_offset_release_and_prosthesis_are_properties(tmp_path, caplog):
+    loads = write_walk(tmp_path, 12.0)
+    run(tmp_path, external_loads_file=loads)
+    assert "the right foot's plate reads 12 N while nobody is on it" in caplog.text
+    assert "acts on 'foot_pros', whose side is not known" in caplog.text
+    for settings in ({"force_offset_removal": "constant"}, {"release_threshold": 15}):
+        events = run(tmp_path, external_loads_file=loads, foot_bodies=["foot_pros=l"], **settings)
+        assert events.right == pytest.approx(np.arange(0.2, 6.0, 1.1), abs=3e-3)
+        assert events.left == pytest.approx(np.arange(0.75, 6.0, 1.1), abs=3e-3)
+    with pytest.raises(SetupError, match="<release_threshold> must be at most <contact_threshold>; found 30 and 20"):
+        run(tmp_path, external_loads_file=loads, release_threshold=30)
+    with pytest.raises(SetupError, match=r"<foot_bodies> must be bodies with their sides, .* found 'foot_pros'"):
+        run(tmp_path, external_loads_file=loads, foot_bodies=["foot_pros"])
 
 
 def test_missing_file(tmp_path):

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import StorageError
-from ...signals.emg import looks_raw, sampling_rate
+from ...errors import StorageError, did_you_mean
+from ...signals.emg import sampling_rate, why_raw
 from ...signals.quality import copies, levels, plateaus
 from ...storage import MuscleNames, TimeSeries
 from ..manifest import Channel
@@ -78,6 +78,26 @@ def check_emg(recordings: Sequence[Recording], files: Files, findings: Findings)
     _missing_channels(recordings, files, findings)
 
 
+def check_standard_names(channels: Sequence[Channel], findings: Findings) -> None:
+    """Look for standard names that are none, but resemble one.
+
+    Parameters
+    ----------
+    channels : sequence of Channel
+        All channels.
+    findings : Findings
+        Takes what is found.
+    """
+    known = MuscleNames.load().standard_names
+    for name in dict.fromkeys(channel.standard_name for channel in channels):
+        hint = did_you_mean(name, known) if name and name not in known else ""
+        if hint:
+            where = ", ".join(f"{c.dataset}: {c.column}" for c in channels if c.standard_name == name)
+            what = f"'{name}' is no standard name of the shipped table.{hint}"
+            remedy = "correct standard_name in emg_channels.csv, or give the name in a muscle_names_file."
+            findings.add("warning", "muscle", where, what, remedy)
+
+
 def _low_levels(seen: dict[Path, Recording], files: Files) -> dict[tuple[str, str], dict[Path, float]]:
     """Return the low level over the high level of each subject's channels, by file."""
     found: dict[tuple[str, str], dict[Path, float]] = {}
@@ -129,9 +149,9 @@ class _Examined:
             self.add("warning", "gap", self.channels[column], f"{count} values are missing.", "fill or cut the gap.")
         if missing.any():
             self.values = np.where(missing, np.nanmedian(self.values, axis=0), self.values)
-        if looks_raw(self.values, rate):
-            what = "it holds raw EMG: half of its channels or more have their power above 20 Hz."
-            self.add("error", "raw", None, what, "make envelopes of it with EMGEnvelopeTool.")
+        reason = why_raw(self.values, rate, [channel.column for channel in self.channels])
+        if reason:
+            self.add("error", "raw", None, f"it holds raw EMG: {reason}.", "make envelopes of it with EMGEnvelopeTool.")
             return
         if rate < COARSE:
             what = f"{rate:.3g} Hz is coarse for bursts of EMG (less than {COARSE:g} Hz)."

@@ -47,9 +47,12 @@ class Findings:
     ----------
     found : dict of tuple to list of Finding
         What was found so far, by what is told once.
+    offsets : dict of int to float
+        The time offsets of EMG that are proposed, by the row's line in the manifest (s).
     """
 
     found: dict[tuple[str, ...], list[Finding]] = field(default_factory=dict)
+    offsets: dict[int, float] = field(default_factory=dict)
 
     def add(self, severity: str, code: str, where: str, what: str, remedy: str, *, same: str = "") -> None:
         """Add a finding.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from ..manifest import Channel, CycleRecord, examine_channels, examine_trials
-from .emg_checks import check_emg
+from .emg_checks import check_emg, check_standard_names
 from .findings import Finding, Findings
 from .force_checks import check_forces
 from .recording_checks import Files, Recording, quiet, recordings_of
@@ -33,12 +33,15 @@ class Examination:
         The recordings.
     alignments : tuple of Alignment
         How EMG and activations fit, for the figures.
+    offsets : mapping of int to float
+        Proposed time offsets of EMG, by the row's line in the manifest (s).
     """
 
     trials_file: Path
     findings: tuple[Finding, ...]
     recordings: tuple[Recording, ...]
     alignments: tuple[Alignment, ...]
+    offsets: Mapping[int, float] = field(default_factory=dict)
 
 
 def examine(trials_file: str | os.PathLike[str], channels_file: str | os.PathLike[str] | None = None) -> Examination:
@@ -74,11 +77,12 @@ def examine(trials_file: str | os.PathLike[str], channels_file: str | os.PathLik
             remedy = "nothing, if that is meant: only their gait cycles and ground reactions are looked at."
             findings.add("note", "partial", str(trials_path), what, remedy)
         recordings = recordings_of(whole, channels, files)
+        check_standard_names(channels, findings)
         check_emg(recordings, files, findings)
         alignments = check_timing(recordings, files, findings)
         check_forces(trials, files, findings)
         check_simulation(recordings, files, findings)
-    return Examination(trials_path, tuple(findings), tuple(recordings), tuple(alignments))
+    return Examination(trials_path, tuple(findings), tuple(recordings), tuple(alignments), findings.offsets)
 
 
 def _rows(path: Path, read: Callable[[Path], tuple[list[Row], list[str]]], findings: Findings) -> Sequence[Row]:

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import NEM2EError, did_you_mean
+from ...errors import NEM2EError, StorageError, did_you_mean
+from ...musculoskeletal.motions import refuse_another_motion, unit_of_angles
 from ...storage import TimeSeries, parse_label
 from ...storage.safe_xml import parse_xml
 from ..discovery import listed
@@ -27,11 +28,6 @@ from .recording_checks import Files, Recording, activation_columns
 from .run_checks import RESERVE_NAME, RESIDUAL_FORCE_NAME, RESIDUAL_MOMENT_NAME, judge_run
 
 Array = NDArray[np.float64]
-
-#: No joint turns further than once (rad): a file in radians with more is in degrees. In gait, the knee alone bends by
-#: 60 degrees: a file in degrees whose angles all stay below this is in radians.
-ONE_TURN = 2.0 * math.pi
-LEAST_DEGREES = math.pi
 
 #: A muscle at 0.99 or more for one sample of a network's window (of 20) or longer has reached its limit.
 SATURATED, SATURATED_SHARE = 0.99, 0.05
@@ -75,6 +71,7 @@ def check_simulation(recordings: Sequence[Recording], files: Files, findings: Fi
             _tracking(trial, recording.name, findings)
             if trial.coordinates_file is not None:
                 _angles(trial.coordinates_file, trial, files, findings)
+                _another_motion(trial.coordinates_file, trial, files, findings)
             _angles(trial.simulated, trial, files, findings)
 
 
@@ -211,34 +208,35 @@ def _optimal_forces(folder: Path) -> dict[str, float]:
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
+def _another_motion(path: Path, trial: CycleRecord, files: Files, findings: Findings) -> None:
+    """Compare the motion with the coordinates in the simulation."""
+    motion, states = files.series(path, trial.model_file), files.series(trial.simulated, trial.model_file)
+    model = files.model(trial.model_file)
+    # A wrong unit is told of its own.
+    if motion is None or states is None or model is None or unit_of_angles(motion, model)[0] != "said":
+        return
+    try:
+        refuse_another_motion(states, motion, model)
+    except StorageError as error:
+        what = str(error).removeprefix(f"{path}:")
+        findings.add("error", "motion", str(path), what, "name the motion that this simulation tracked.")
+
+
 def _angles(path: Path, trial: CycleRecord, files: Files, findings: Findings) -> None:
     """Compare angles with the unit that their file states."""
     series = files.series(path, trial.model_file)
     model = files.model(trial.model_file)
     if series is None or model is None:
         return
-    known = {c.name for c in model.coordinates if not re.search(r"_t[xyz]$", c.name)}
-    columns = [
-        k
-        for k, label in enumerate(series.labels)
-        if (p := parse_label(label)).name in known and p.kind in ("value", "other")
-    ]
-    if not columns:
-        return
-    largest = np.nanmax(np.abs(series.data[:, columns]), axis=0)
-    labels = [series.labels[column] for column in columns]
-    far = [label for label, size in zip(labels, largest, strict=True) if size > ONE_TURN]
-    peak = f"{largest.max():.3g}"
-    if not series.in_degrees and far:
-        # Where the others never come near a degree's size, it is these columns alone that are wrong.
-        others = [size for size in largest if size <= ONE_TURN]
-        if others and len(far) < 0.2 * len(labels) and max(others) < LEAST_DEGREES:
-            what = f"it is in radians, but {listed(far, _LISTED)} reach {peak}: these columns are in degrees."
-            remedy = "convert these columns; if they follow other coordinates (patella), OpenSim ignores them."
-            findings.add("warning", "degrees", str(path), what, remedy)
-        else:
-            what = f"it says inDegrees=no, but '{far[0]}' and {len(far) - 1} others reach {peak}: these are degrees."
-            findings.add("error", "degrees", str(path), what, "write inDegrees=yes into its header.")
-    elif series.in_degrees and largest.max() < LEAST_DEGREES and np.nanmax(np.ptp(series.data[:, columns], 0)) > 0.1:
+    unit, labels, largest = unit_of_angles(series, model)
+    peak = f"{largest:.3g}"
+    if unit == "columns":
+        what = f"it is in radians, but {listed(labels, _LISTED)} reach {peak}: these columns are in degrees."
+        remedy = "convert these columns; if they follow other coordinates (patella), OpenSim ignores them."
+        findings.add("warning", "degrees", str(path), what, remedy)
+    elif unit == "degrees":
+        what = f"it says inDegrees=no, but '{labels[0]}' and {len(labels) - 1} others reach {peak}: these are degrees."
+        findings.add("error", "degrees", str(path), what, "write inDegrees=yes into its header.")
+    elif unit == "radians":
         what = f"it says inDegrees=yes, but no angle is larger than {peak}: these are radians."
         findings.add("error", "degrees", str(path), what, "write inDegrees=no into its header.")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import StorageError
-from ...signals.emg import looks_raw, sampling_rate
+from ...signals.emg import sampling_rate, why_raw
 from ...signals.quality import period, variance_ratio
 from ..manifest import CycleRecord
 from .findings import Findings
@@ -170,7 +170,7 @@ def _is_raw(recording: Recording, files: Files) -> list[bool]:
     for series in map(files.series, recording.emg_files):
         if series is not None and series.n_rows > 1:
             try:
-                flags.append(looks_raw(np.nan_to_num(series.data), sampling_rate(series.time)))
+                flags.append(bool(why_raw(series.data, sampling_rate(series.time), series.labels)))
             except StorageError:
                 flags.append(False)
     return flags
@@ -191,7 +191,11 @@ def _lag(found: Alignment, findings: Findings) -> None:
         if best in (0, LAGS.size - 1):
             remedy = "the lag is larger than 0.3 s: do EMG and simulation belong to the same trial and clock?"
         else:
-            remedy = f"set emg_time_offset_s to {offset + LAGS[best]:+.3f}, if the shift is the same in all trials."
+            remedy = (
+                f"set emg_time_offset_s to {offset + LAGS[best]:+.3f}, if the shift is the same in all trials (--apply "
+                "writes it into a new table)."
+            )
+            findings.offsets.update({trial.line: float(offset + LAGS[best]) for trial in found.recording.trials})
         findings.add("warning", "lag", where, what, remedy)
         # How channels fit can be judged once the lag is right.
         return

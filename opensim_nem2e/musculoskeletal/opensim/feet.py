@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,12 @@ class FootPaths:
     bodies: tuple[str, ...]
 
 
-def read_foot_paths(model_file: str | os.PathLike[str], motion_file: str | os.PathLike[str]) -> FootPaths:
+def read_foot_paths(
+    model_file: str | os.PathLike[str],
+    motion_file: str | os.PathLike[str],
+    *,
+    foot_bodies: Mapping[str, str] | None = None,
+) -> FootPaths:
     """Find the paths of heels, toes and pelvis in a model's motion.
 
     In OpenSim's gait models the origin of the calcaneus lies at the heel; where it carries the toes is taken for their
@@ -57,6 +63,8 @@ def read_foot_paths(model_file: str | os.PathLike[str], motion_file: str | os.Pa
         The model (``.osim``).
     motion_file : str or os.PathLike
         Its coordinates (IK, or a states file).
+    foot_bodies : mapping of str to {'r', 'l'}, optional
+        Feet whose name does not tell that they are, or their side.
 
     Returns
     -------
@@ -74,11 +82,11 @@ def read_foot_paths(model_file: str | os.PathLike[str], motion_file: str | os.Pa
     geometry = read_geometry(model_file, motion_file, time, muscles=False)
     heels, toes, bodies = {}, {}, []
     for side in ("r", "l"):
-        bone = _foot(geometry, side)
+        bone = _foot(geometry, side, foot_bodies or {})
         if bone is None:
             raise ModelError(
                 f"{os.fspath(model_file)}: a foot on each side is needed (bodies such as calcn_r and calcn_l), found "
-                f"{', '.join(dict.fromkeys(geometry.bodies))}."
+                f"{', '.join(dict.fromkeys(geometry.bodies))}. <foot_bodies> can say which limb a body is."
             )
         heels[side], toes[side] = geometry.bones[:, bone, 0], geometry.bones[:, bone, 1]
         bodies.append(geometry.bodies[bone])
@@ -88,9 +96,12 @@ def read_foot_paths(model_file: str | os.PathLike[str], motion_file: str | os.Pa
     return FootPaths(time, heels, toes, geometry.bones[:, pelvis, 0], geometry.up, (*bodies, geometry.bodies[pelvis]))
 
 
-def _foot(geometry: Geometry, side: str) -> int | None:
-    """Return the longest bone of the best named body of a foot."""
+def _foot(geometry: Geometry, side: str, foot_bodies: Mapping[str, str]) -> int | None:
+    """Return the longest bone of the body that was said to be the foot, else of the best named."""
     lengths = np.linalg.norm(geometry.bones[0, :, 1] - geometry.bones[0, :, 0], axis=1)
+    said = [k for k, body in enumerate(geometry.bodies) if foot_bodies.get(body.rsplit("/", 1)[-1]) == side]
+    if said:
+        return max(said, key=lambda bone: float(lengths[bone]))
     for word in _FOOT_BODIES:
         bones = [k for k, body in enumerate(geometry.bodies) if word in body.lower() and foot_side(body) == side]
         if bones:

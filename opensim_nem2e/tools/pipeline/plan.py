@@ -6,7 +6,6 @@ share, such as a subject's Scale, is one step.
 
 from __future__ import annotations
 
-import csv
 import graphlib
 import os
 import re
@@ -15,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...data.discovery import find_files, listed
+from ...data.manifest import TRIAL_COLUMNS
 from ...errors import ManifestError, NEM2EError, SetupError, did_you_mean
 from ...musculoskeletal.opensim.processes import TOOLS
 from ...storage.opensim_setup import NamedFile, OpenSimSetup, read_opensim_setup
-from ...storage.safe_xml import read_bytes
+from ...storage.tables import examine_rows, refuse
 
 #: Tools that a step may be.
 STEP_TOOLS = (*TOOLS, "GaitEventsTool", "STDRRefineTool")
@@ -136,7 +136,9 @@ def _holds_one_of(folder: Path, patterns: Sequence[str]) -> bool:
 def _named(trials_file: Path, folder_patterns: Sequence[str]) -> list[Mapping[str, str] | None]:
     """Return the values of the patterns' names in a manifest, each combination once."""
     # Its activation files do not exist yet, so it is not read as a finished manifest.
-    table = list(csv.DictReader(read_bytes(trials_file, "trials manifest").decode("utf-8-sig").splitlines()))
+    rows, faults = examine_rows(trials_file, TRIAL_COLUMNS, TRIAL_COLUMNS, kind="trials manifest", others=True)
+    refuse(faults, trials_file)
+    table = [row.cells for row in rows]
     names = dict.fromkeys(_NAME.findall(" ".join(folder_patterns)))
     if not names:
         raise SetupError("With <trials_file>, <trial_folders> must hold names of its columns: '{subject}/{trial}'.")

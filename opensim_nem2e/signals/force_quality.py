@@ -1,0 +1,293 @@
+"""What cannot be true of ground reactions: offsets, wrong axes and units, gaps, both feet on one plate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import CycleError
+
+Array = NDArray[np.float64]
+OffsetRemoval = Literal["none", "constant", "drift"]
+
+#: How the choices of offset removal are called.
+OFFSET_REMOVAL: tuple[OffsetRemoval, ...] = ("none", "constant", "drift")
+
+WORDS = {"r": "right", "l": "left"}
+
+#: Every foot is off the ground once in so long (s): two strides of slow walking.
+_STRIDES = 2.5
+
+#: A plate is unloaded where it reads its lowest within so much (N, and share of its largest force) for so long (s).
+_NOISE, _NOISE_SHARE, _UNLOADED = 4.0, 0.03, 0.05
+
+#: Over so long the force is averaged, lest noise count (s).
+_SMOOTH = 0.02
+
+#: What a plate reads below this share of its largest force can be an offset; above, somebody stands on it.
+_OFFSET_SHARE = 0.25
+
+#: In body weights, nothing is larger than this; and percents of it are no more than a toddler's weight in N.
+_BODY_WEIGHTS, _PERCENTS = 6.0, 200.0
+
+#: The mean of another component this many times the vertical one's: the axes are not OpenSim's.
+_OTHER_AXIS = 2.0
+
+#: Rows further apart than this, and three times their usual distance, are a gap (s).
+_GAP = 0.03
+
+#: A contact, of whatever length, that carries this share of the largest force is a step.
+_STEP_SHARE = 0.3
+
+#: A loss of contact this long is no noise (s).
+_LOSS = 0.05
+
+
+def unloaded_levels(time: ArrayLike, force: ArrayLike) -> tuple[Array, Array]:
+    """Find what a plate reads while nobody is on it.
+
+    Unloaded are stretches of 0.05 s or more within 4 N, or 3 % of the largest force, of the lowest value of the 2.5 s
+    around them. Where somebody stands on the plate all the time (a quarter of the largest force or more) there is none.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time, increasing (s).
+    force : array_like, shape (rows,)
+        Vertical force (N).
+
+    Returns
+    -------
+    times, levels : numpy.ndarray, shape (stretches,)
+        The middle of each stretch (s), and its median (N).
+    """
+    from scipy.ndimage import minimum_filter1d, uniform_filter1d
+
+    t, f = np.asarray(time, dtype=float), np.asarray(force, dtype=float)
+    largest = float(np.abs(f).max())
+    if t.size < 3 or not largest > 0.0:
+        return np.array([t.mean()]), np.zeros(1)
+    step = float(np.median(np.diff(t)))
+    smooth = uniform_filter1d(f, max(1, round(_SMOOTH / step)), mode="nearest")
+    lowest = minimum_filter1d(smooth, max(3, round(_STRIDES / step)), mode="nearest")
+    slack = max(_NOISE, _NOISE_SHARE * largest)
+    unloaded = (smooth <= lowest + slack) & (np.abs(lowest) < _OFFSET_SHARE * largest)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], unloaded.astype(int), [0]])))
+    times, levels = [], []
+    for begin, end in edges.reshape(-1, 2).tolist():
+        if t[end - 1] - t[begin] >= _UNLOADED:
+            times.append(0.5 * (t[begin] + t[end - 1]))
+            levels.append(float(np.median(f[begin:end])))
+    return np.array(times), np.array(levels)
+
+
+def without_offset(time: ArrayLike, force: ArrayLike, removal: OffsetRemoval) -> Array:
+    """Subtract from a plate's force what it reads while nobody is on it.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time, increasing (s).
+    force : array_like, shape (rows,)
+        Vertical force of one plate (N).
+    removal : {'none', 'constant', 'drift'}
+        Nothing; the median of all unloaded stretches; or the line from each to the next.
+
+    Returns
+    -------
+    numpy.ndarray, shape (rows,)
+        The force (N).
+    """
+    f = np.asarray(force, dtype=float)
+    if removal == "none":
+        return f
+    times, levels = unloaded_levels(time, f)
+    if not times.size:
+        return f
+    level = np.median(levels) if removal == "constant" else np.interp(np.asarray(time, dtype=float), times, levels)
+    return np.asarray(f - level)
+
+
+def gaps(time: ArrayLike) -> Array:
+    """Find where rows are missing.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time, increasing (s).
+
+    Returns
+    -------
+    numpy.ndarray, shape (gaps, 2)
+        The last row before and the first behind each (s).
+    """
+    t = np.asarray(time, dtype=float)
+    steps = np.diff(t)
+    if not steps.size:
+        return np.empty((0, 2))
+    rows = np.flatnonzero(steps > max(_GAP, 3.0 * float(np.median(steps))))
+    return np.column_stack([t[rows], t[rows + 1]])
+
+
+def refuse_impossible(forces: Mapping[str, Array]) -> None:
+    """Refuse forces that are not in N on feet with y up.
+
+    Parameters
+    ----------
+    forces : mapping of str to numpy.ndarray, each (rows, 3)
+        The forces on each foot (N).
+
+    Raises
+    ------
+    CycleError
+        They point down, another component is larger than the vertical one, they are in body weights, or zero.
+    """
+    total = sum(forces.values(), np.zeros(3))
+    mean = np.abs(total).mean(axis=0)
+    vertical = total[:, 1]
+    largest = float(np.abs(total).max())
+    if not largest > 0.0:
+        raise CycleError("the forces on the feet are zero throughout")
+    other = max((0, 2), key=lambda axis: mean[axis])
+    if mean[other] > _OTHER_AXIS * mean[1]:
+        raise CycleError(
+            f"the component {'xyz'[other]} of the forces is larger than the vertical one, y (means {mean[other]:.4g} "
+            f"and {mean[1]:.4g} N): they are in the laboratory's axes. Turn them so that y is up, as in OpenSim"
+        )
+    if vertical.mean() < 0.0 and -vertical.min() > 2.0 * vertical.max():
+        raise CycleError(
+            f"the vertical forces point down (mean {vertical.mean():.4g} N, lowest {vertical.min():.4g} N): reactions "
+            "on the feet point up. Change their sign"
+        )
+    if vertical.max() < _BODY_WEIGHTS:
+        raise CycleError(
+            f"the largest vertical force is {vertical.max():.3g}: the forces are in body weights, not N. Multiply "
+            "them by the subject's weight in N"
+        )
+
+
+def force_notes(
+    time: ArrayLike, forces: Mapping[str, Array], release: float, *, threshold: float
+) -> tuple[list[str], set[str]]:
+    """Say what is doubtful about forces.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time, increasing (s).
+    forces : mapping of str to numpy.ndarray, each (rows,)
+        Vertical force on each foot, ``'r'`` and ``'l'`` (N).
+    release, threshold : float
+        Forces at which contact ends and begins (N).
+
+    Returns
+    -------
+    notes : list of str
+        Sentences with numbers, without a full stop; empty for sound forces.
+    untrue : set of str
+        The sides whose contacts do not tell when the foot is on the ground.
+    """
+    t = np.asarray(time, dtype=float)
+    untrue: set[str] = set()
+    notes = [
+        f"rows are missing between {begin:.3f} and {end:.3f} s ({end - begin:.3f} s): events there are unknown"
+        for begin, end in gaps(t).tolist()
+    ]
+    largest = max(float(force.max()) for force in forces.values())
+    if largest < _PERCENTS:
+        notes.append(
+            f"the largest vertical force is {largest:.3g} N: is it in percent of body weight? Then multiply it by a "
+            "hundredth of the subject's weight in N"
+        )
+    for side, force in forces.items():
+        others = max((float(other.max()) for name, other in forces.items() if name != side), default=0.0)
+        lowest, word = float(force.min()), WORDS[side]
+        if lowest >= release and others < threshold and lowest >= _OFFSET_SHARE * float(np.ptp(force)):
+            notes.append(
+                f"the {word} foot's force never falls below {lowest:.4g} N (release: {release:g} N) and the other "
+                f"foot's never exceeds {others:.3g} N: both feet stand on the {word} foot's plate, which is never free"
+            )
+            untrue.add(side)
+            continue
+        times, levels = unloaded_levels(t, force)
+        if not times.size:
+            if lowest >= release:
+                untrue.add(side)
+                notes.append(
+                    f"the {word} foot's force never falls below {lowest:.4g} N (release: {release:g} N): its plate is "
+                    "never free"
+                )
+            continue
+        high = levels >= release
+        if not high.any():
+            continue
+        untrue.add(side)
+        begin = f"from {times[high][0]:.3f} s on, " if not high.all() else ""
+        kind = "drift" if np.ptp(levels) > max(_NOISE, 0.5 * release) else "constant"
+        span = f"{levels.min():.3g} to {levels.max():.3g}" if kind == "drift" else f"{np.median(levels):.3g}"
+        notes.append(
+            f"the {word} foot's plate reads {span} N while nobody is on it, {begin}which is not below the release of "
+            f"{release:g} N: steps are missed. Set <force_offset_removal> to {kind}, or raise <release_threshold>"
+        )
+    return notes, untrue
+
+
+def debounce_notes(
+    changes: list[float],
+    time: ArrayLike,
+    force: ArrayLike,
+    side: str,
+    *,
+    minimum_contact: float,
+    minimum_swing: float,
+) -> list[str]:
+    """Say which steps are too short to count.
+
+    Parameters
+    ----------
+    changes : list of float
+        Begin and end of each contact in turn, before anything was left out (s).
+    time, force : array_like, shape (rows,)
+        Time (s) and vertical force (N).
+    side : {'r', 'l'}
+        The foot.
+    minimum_contact, minimum_swing : float
+        Shortest contact, and shortest loss of contact, that counts (s).
+
+    Returns
+    -------
+    list of str
+        A sentence for contacts as heavy as steps, and one for losses of contact of 0.05 s or more.
+    """
+    t, f = np.asarray(time, dtype=float), np.asarray(force, dtype=float)
+    needed = _STEP_SHARE * float(f.max())
+    short = []
+    for begin, end in zip(changes[::2], changes[1::2], strict=True):
+        if end - begin < minimum_contact:
+            rows = (t >= begin) & (t <= end)
+            if rows.any() and f[rows].max() >= needed:
+                short.append((end - begin, float(f[rows].max())))
+    notes = []
+    if short:
+        durations, peaks = zip(*short, strict=True)
+        notes.append(
+            f"{len(short)} {WORDS[side]} contacts of {min(durations):.3f} to {max(durations):.3f} s, which carry up to "
+            f"{max(peaks):.4g} N, do not count: <minimum_contact_duration> is {minimum_contact:g} s"
+        )
+    contacts = [(begin, end) for begin, end in zip(changes[::2], changes[1::2], strict=True)]
+    steps = [end - begin >= minimum_contact for begin, end in contacts]
+    losses = [
+        later[0] - earlier[1]
+        for (earlier, one), (later, other) in pairwise(zip(contacts, steps, strict=True))
+        if one and other and _LOSS <= later[0] - earlier[1] < minimum_swing
+    ]
+    if losses:
+        notes.append(
+            f"{len(losses)} losses of contact of the {WORDS[side]} foot of {min(losses):.3f} to {max(losses):.3f} s do "
+            f"not count: <minimum_swing_duration> is {minimum_swing:g} s"
+        )
+    return notes

@@ -1,0 +1,85 @@
+"""Motions and loads that are not what they are said to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from opensim_nem2e.errors import StorageError
+from opensim_nem2e.musculoskeletal.motions import (
+    GRAVITY,
+    refuse_another_motion,
+    refuse_another_trials_loads,
+    unit_of_angles,
+    with_true_unit,
+)
+from opensim_nem2e.storage import OsimModel, TimeSeries
+from opensim_nem2e.storage.osim import Coordinate
+
+TIME = np.arange(0.0, 2.0, 0.01)
+NAMES = ("pelvis_tx", "hip_flexion_r", "knee_angle_r", "knee_angle_r_beta", *(f"angle_{k}" for k in range(4)))
+MODEL = OsimModel(
+    "m", Path("m.osim"), 40000, 70.0, tuple(Coordinate(name, "j", f"/jointset/j/{name}") for name in NAMES), {}, ()
+)
+
+
+def motion(phase=0.0, *, degrees=False, labels=NAMES, size=1.0, path="ik.mot"):
+    """Angles of up to 0.6 rad, and a pelvis that walks 10 m, far more than a turn's radians."""
+    angles = [size * 0.6 * np.sin(2.0 * np.pi * (TIME - phase) + k) for k in range(len(labels) - 1)]
+    data = np.column_stack([5.0 * TIME, *(np.degrees(a) if degrees else a for a in angles)])
+    return TimeSeries(TIME, labels, data, in_degrees=degrees, path=Path(path))
+
+
+STATES = tuple(f"/jointset/j/{name}/value" for name in NAMES)
+
+
+def test_degrees_that_are_said_to_be_radians(caplog):
+    from dataclasses import replace
+
+    wrong = replace(motion(degrees=True), in_degrees=False)
+    assert unit_of_angles(wrong, MODEL)[0] == "degrees"
+    right = with_true_unit(wrong, MODEL)
+    assert right.in_degrees
+    assert "'hip_flexion_r' reaches 34.4, more than a whole turn: the angles are taken for degrees" in caplog.text
+    for series in (motion(), motion(degrees=True), motion(labels=STATES)):
+        assert unit_of_angles(series, MODEL)[0] == "said"
+        assert with_true_unit(series, MODEL) is series
+    # A single column, such as that of a patella, does not make the file one of degrees.
+    data = motion().data.copy()
+    data[:, 3] = np.degrees(data[:, 3])
+    assert unit_of_angles(replace(motion(), data=data), MODEL)[:2] == ("columns", ["knee_angle_r_beta"])
+    assert unit_of_angles(replace(motion(), in_degrees=True), MODEL)[0] == "radians"
+
+
+def test_another_trials_motion_is_refused_with_numbers():
+    states = motion(labels=STATES, path="cmc_states.sto")
+    refuse_another_motion(states, motion(degrees=True), MODEL)
+    # CMC follows within a few degrees.
+    refuse_another_motion(states, motion(0.02, degrees=True), MODEL)
+    message = r"ik\.mot: This is not the motion of the simulation 'cmc_states\.sto': between .* degrees"
+    for other in (motion(0.3), motion(0.3, degrees=True), motion(size=0.3)):
+        with pytest.raises(StorageError, match=message):
+            refuse_another_motion(states, other, MODEL)
+    # Nothing to compare: activations without coordinates.
+    refuse_another_motion(TimeSeries(TIME, ("soleus_r",), np.zeros((TIME.size, 1))), motion(0.3), MODEL)
+
+
+def test_another_trials_loads_are_refused_with_numbers(caplog):
+    names = ("pelvis_ty", "knee_angle_r")
+    weight = 70.0 * GRAVITY
+    wave = np.sin(2.0 * np.pi * TIME)
+
+    def judge(share):
+        torques = np.column_stack([share * weight, 0.0 * TIME])
+        refuse_another_trials_loads(TIME, names, torques, 70.0, "grf.xml")
+
+    judge(0.1 * wave)
+    assert caplog.text == ""
+    with pytest.raises(StorageError, match=r"grf\.xml: .* in 4\d% of its rows the ground pushes up by .* too"):
+        judge(0.7 * wave)
+    # A foot beside the plates leaves a push missing, and never pulls.
+    judge(np.maximum(wave, 0.0))
+    assert "in 43% of the motion's rows the ground pushes up by more than 20% of the body's weight" in caplog.text
+    refuse_another_trials_loads(TIME, ("knee_angle_r",), np.zeros((TIME.size, 1)), 70.0, "grf.xml")
