@@ -35,6 +35,8 @@ class Muscle:
         Time constants of activation and deactivation (s).
     kind : {'first_order', 'degroote_fregly'}
         The activation dynamics (:mod:`opensim_nem2e.musculoskeletal.activation`).
+    smoothing : float
+        ``activation_dynamics_smoothing`` of ``degroote_fregly``.
     """
 
     low: float
@@ -45,6 +47,7 @@ class Muscle:
     tau_act: float
     tau_deact: float
     kind: str
+    smoothing: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ class MuscleDefaults:
             min_activation=min_activation,
             tau_act=first(info.activation_time_constant, self.tau_act),
             tau_deact=first(info.deactivation_time_constant, self.tau_deact),
-            kind="degroote_fregly" if info.class_name == "DeGrooteFregly2016Muscle" else "first_order",
+            kind="first_order" if info.activation_dynamics_smoothing is None else "degroote_fregly",
+            smoothing=first(info.activation_dynamics_smoothing, 0.1),
         )
 
     def muscles(self, model: OsimModel | None, names: Iterable[str]) -> dict[str, Muscle]:
@@ -313,6 +317,7 @@ def controls_trial(path: Path, model: OsimModel | None, defaults: MuscleDefaults
         excitation[0],
         [muscle.kind for muscle in muscles],
         min_activation=[muscle.min_activation for muscle in muscles],
+        smoothing=[muscle.smoothing for muscle in muscles],
     )
     logger.info("Activations were computed from the controls through the muscles' activation dynamics.")
     activations = {name: np.ascontiguousarray(activation[:, k]) for k, name in enumerate(labels)}

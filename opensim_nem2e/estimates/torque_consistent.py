@@ -352,6 +352,7 @@ def reach_of(muscles: Sequence[Muscle], step: float) -> Callable[[Array], tuple[
             np.tile(activation, 2),
             [muscle.kind for muscle in twice],
             min_activation=[muscle.min_activation for muscle in twice],
+            smoothing=[muscle.smoothing for muscle in twice],
             max_step=CONTROL_STEP,
         )[1]
         low, high = np.split(reached, 2)

@@ -246,6 +246,7 @@ class Refinement:
             [muscle.max_control for muscle in muscles],
             [muscle.kind for muscle in muscles],
             min_activation=[muscle.min_activation for muscle in muscles],
+            smoothing=[muscle.smoothing for muscle in muscles],
         )
         if trial.controls is None:
             logger.warning(
@@ -290,6 +291,7 @@ class Refinement:
             wanted[0],
             [muscle.kind for muscle in muscles],
             min_activation=[muscle.min_activation for muscle in muscles],
+            smoothing=[muscle.smoothing for muscle in muscles],
             max_step=CONTROL_STEP,  # this excitation does not jump: 1e-4 from OpenSim's own integration
         )
         series = TimeSeries(time, tuple(names), reached)
