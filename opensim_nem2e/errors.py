@@ -11,7 +11,6 @@ import difflib
 import os
 from collections.abc import Iterable, Sequence
 
-
 #: The longest message of an error, and how many faults of a setup file are named: a page of a terminal.
 MAX_MESSAGE = 4000
 MAX_FAULTS = 40

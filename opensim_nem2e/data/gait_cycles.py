@@ -19,7 +19,7 @@ from ..errors import ManifestError, did_you_mean
 from ..log import logger
 from ..signals.resample import to_window
 from ..storage import TimeSeries, read_storage
-from ..storage.labels import find_activation_columns, find_so_activation_columns
+from ..storage.labels import find_activation_columns, find_so_activation_columns, require_activations
 from ..storage.muscles import PAPER_MUSCLES, MuscleNames
 from .manifest import Channel, Trial
 
@@ -330,6 +330,7 @@ class _Builder:
         if not labels:
             self._note(f"{trial.activation_file}: no activation of a known muscle was found.", warning=True)
             return {}
+        require_activations(series, dict(zip(labels, labels, strict=True)))
         values = to_window(
             series.time, series.select(labels), trial.start, trial.end, self.samples, roll_to=trial.heel_strike
         )

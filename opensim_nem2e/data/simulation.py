@@ -202,7 +202,7 @@ def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None
         A file cannot be read, or states, controls and model do not fit together.
     """
     from ..storage import read_storage
-    from ..storage.labels import find_activation_columns, find_excitation_columns
+    from ..storage.labels import find_activation_columns, find_excitation_columns, require_activations
 
     source = read_storage(path, model=None if model is None else model.path)
     labels = find_activation_columns(source)
@@ -213,6 +213,8 @@ def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None
             path,
         )
     labels = _of_model(model, labels, path)
+    require_activations(source, labels, highest=_highest(model))
+    _compare_states(source, model)
     activations = _columns(source, labels)
     if controls_file is None:
         controls_file = sibling_controls(path)
@@ -253,7 +255,12 @@ def activations_trial(path: Path, model: OsimModel | None) -> Trial:
         The file cannot be read, has no activations, or does not fit the model.
     """
     from ..storage import read_storage
-    from ..storage.labels import find_activation_columns, find_excitation_columns, find_so_activation_columns
+    from ..storage.labels import (
+        find_activation_columns,
+        find_excitation_columns,
+        find_so_activation_columns,
+        require_activations,
+    )
 
     source = read_storage(path, model=None if model is None else model.path)
     labels = find_activation_columns(source)
@@ -272,6 +279,9 @@ def activations_trial(path: Path, model: OsimModel | None) -> Trial:
             path,
         )
     labels = _of_model(model, labels, path)
+    require_activations(source, labels, highest=_highest(model))
+    if has_states:
+        _compare_states(source, model)
     activations = _columns(source, labels)
     return Trial(source.time, activations, source, labels, has_states, controls, control_labels, _stem(path))
 
@@ -301,12 +311,14 @@ def controls_trial(path: Path, model: OsimModel | None, defaults: MuscleDefaults
     import numpy as np
 
     from ..musculoskeletal.activation import activation_from_excitation
-    from ..storage.labels import find_excitation_columns
+    from ..storage.labels import find_excitation_columns, require_activations
 
     source = _read_controls(path)
     labels = find_excitation_columns(source, None if model is None else list(model.muscles))
     if not labels:
         raise LabelError(f"No column is a muscle's control; {_found(source.labels)} was found.", path)
+    labels = _of_model(model, labels, path)
+    require_activations(source, labels, what="excitation", highest=_highest(model))
     muscles = defaults.muscles(model, labels).values()
     excitation = np.column_stack(list(_columns(source, labels).values()))
     activation = activation_from_excitation(
@@ -378,12 +390,59 @@ def _of_model(model: OsimModel | None, labels: dict[str, str], path: Path) -> di
     actuators = {actuator.name for actuator in model.actuators}
     unknown = [name for name in labels if name not in actuators]
     muscles = {name: label for name, label in labels.items() if name in model.muscles}
+    off = [name for name in muscles if not model.muscles[name].applies_force]
     if unknown or not muscles:
         raise ModelError(
             f"{path}: {_some(unknown or list(labels))} must be muscles of the model '{model.name}' ({model.path}), but "
             f"are not. Is it the model of this simulation?{did_you_mean((unknown or list(labels))[0], model.muscles)}"
         )
+    absent = [name for name, muscle in model.muscles.items() if name not in muscles and muscle.applies_force]
+    if absent:
+        logger.warning(
+            "%s: the model '%s' has %d muscles, but %d of them have no column here: %s. Is it the model of this "
+            "simulation?",
+            path,
+            model.name,
+            len(model.muscles),
+            len(absent),
+            _some(absent),
+        )
+    if off:
+        logger.warning("The model switches off %s (appliesForce): left as they are.", _some(off))
+        muscles = {name: label for name, label in muscles.items() if name not in off}
+        if not muscles:
+            raise ModelError(f"{model.path}: every muscle of the simulation is switched off (appliesForce is false).")
     return muscles
+
+
+def _highest(model: OsimModel | None) -> dict[str, float]:
+    """Return the muscles' upper control bounds."""
+    return {} if model is None else {name: muscle.max_control for name, muscle in model.muscles.items()}
+
+
+def _compare_states(source: TimeSeries, model: OsimModel | None) -> None:
+    """Warn where a model's coordinates are not the file's: it is another model, or an edited one."""
+    from ..storage.labels import find_state_label, parse_label
+
+    if model is None:
+        return
+    absent = [c.name for c in model.coordinates if find_state_label(source.labels, f"{c.path}/value") is None]
+    known = {c.name for c in model.coordinates}
+    parsed = [parse_label(label) for label in source.labels]
+    unknown = [found.name for found in parsed if found.kind == "value" and found.name not in known]
+    # A file of activations alone names no coordinate, and is none of another model.
+    if len(absent) == len(model.coordinates) and not unknown:
+        return
+    for names, what in ((absent, "are missing in the file"), (unknown, "are not the model's")):
+        if names:
+            logger.warning(
+                "%s: the file's coordinates are not those of the model '%s': %s %s. Is it the model of this "
+                "simulation?",
+                source.path,
+                model.name,
+                _some(names),
+                what,
+            )
 
 
 def _stem(path: Path) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from lxml import etree
 
 from ..errors import StorageError
+from .header import read_number
 from .safe_xml import parse_xml
 from .sto import TimeSeries
 
@@ -123,11 +124,8 @@ class _Reader:
         # OpenSim leaves out what has its default: a node's value or time of 0.
         if found is None:
             return 0.0
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not np.isfinite(value):
+        value = read_number(text.encode())
+        if value is None or not np.isfinite(value):
             raise StorageError(f"<{key}> must be a finite number, but '{text}' was found.", self.path, found.sourceline)
         return value
 

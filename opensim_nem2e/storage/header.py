@@ -386,7 +386,7 @@ def _version(entries: Mapping[str, str], notes: list[str]) -> int:
     version = _whole(entries["version"])
     if version not in VERSIONS:
         notes.append(
-            f"the header says version={_shorten(entries['version'])}, but versions 1 to 3 exist; it is read all the same"
+            f"the header says version={_shorten(entries['version'])}, but there are 1 to 3; it is read all the same"
         )
     return version or 0
 

@@ -422,8 +422,8 @@ class _Reader:
         if _NOT_IN_NAMES.search(name):
             raise ModelError(
                 locate(
-                    f"The name of a muscle must hold no blanks, control characters or any of \\ * + /, but {name!r} was "
-                    "found.",
+                    f"The name of a muscle must hold no blanks, control characters or any of \\ * + /, but "
+                    f"{brief(name, 60)!r} was found.",
                     self.path,
                     element.sourceline,
                 )

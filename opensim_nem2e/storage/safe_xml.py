@@ -77,6 +77,25 @@ def read_bytes(path: str | os.PathLike[str], kind: str = "file", max_bytes: int 
         raise MissingFileError(f"{name}: the {kind} cannot be read: {reason}.") from None
 
 
+def is_file(path: Path) -> bool:
+    """Tell whether a name that stands in a file is that of a file, whatever the name is.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The name.
+
+    Returns
+    -------
+    bool
+        False also for names that no file can have: too long ones, or with a null character.
+    """
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def parse_xml(
     path: str | os.PathLike[str],
     *,
