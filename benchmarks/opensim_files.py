@@ -2,15 +2,14 @@
 
     python benchmarks/opensim_files.py FOLDER [FOLDER ...]
 
-Every ``.osim`` file, and every ``.xml`` file that holds a tool's setup, external loads or controls, below the folders is
-given to OpenSim and to this package. What OpenSim loads and this package refuses is listed with its reason; the exit
+Every ``.osim`` file, and every ``.xml`` file that holds a tool's setup, external loads or controls, below the folders
+is given to OpenSim and to this package. What OpenSim loads and this package refuses is listed with its reason; the exit
 status is 1 if there is any. Files that OpenSim cannot load are counted, too.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections import Counter

@@ -100,7 +100,9 @@ class _Reader:
             for node in (_objects(nodes) if nodes is not None else ())
         ]
         if not pairs:
-            raise StorageError(f"The control '{name}' has no nodes.", self.path, control.sourceline)
+            bounds = any(control.find(key) is not None for key in ("min_nodes", "max_nodes"))
+            what = " but bounds: these are constraints of CMC's or RRA's controls, not controls" if bounds else ""
+            raise StorageError(f"The control '{name}' has no nodes{what}.", self.path, control.sourceline)
         for (before, _, _), (after, _, line) in pairwise(pairs):
             if after <= before:
                 raise StorageError(

@@ -186,7 +186,7 @@ class _Writer:
         if self.open:
             self.out.append(_escape(self.resolve(found, start)) if "&" in found else _escape(found))
         elif found.strip(_BLANK):
-            raise self.fault("There is text outside the root element.", start)
+            raise self.fault("There is text outside the root element.", self.blanks(start))
         else:
             self.keep_lines(start, end)
 
