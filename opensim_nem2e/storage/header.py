@@ -189,14 +189,13 @@ def split_labels(line: str, row: str | None = None) -> tuple[list[str], bool]:
         Whether tabs separate them. Labels may then hold blanks.
     """
     words = _WORD.findall(line)
-    if "\t" not in line.strip(BLANKS):
+    if "\t" not in (line if row is None else line.strip(BLANKS)):
         return words, False
     labels = _cells(line)
-    while labels and not labels[0]:
-        del labels[0]
-    filled = [label for label in labels if label]
     if row is None:
         return labels, True
+    while labels and not labels[0]:
+        del labels[0]
     filled = [label for label in labels if label]
     n_words, n_cells = len(_WORD.findall(row)), len(_cells(row))
     if len(labels) in (n_words, n_cells) and len(filled) != n_words:

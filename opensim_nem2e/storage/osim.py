@@ -84,7 +84,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf(?:init
 _WINDOWS_INFINITY = re.compile(r"([+-]?1)\.#INF0*", re.ASCII)
 
 #: What OpenSim refuses in a component's name (``Component::finalizeFromProperties``), and control characters.
-_NOT_IN_NAMES = re.compile(r"[\\*+/\s\x00-\x1f\x7f-\x9f]")
+_NOT_IN_NAMES = re.compile(r"[\\*+/\s\x00-\x1f\x7f-\x9f\ufffd]")
 
 #: What a muscle's numbers must be, for a message, and the test.
 _Rule = tuple[str, Callable[[float], bool]]

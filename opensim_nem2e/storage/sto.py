@@ -451,14 +451,16 @@ def split_row(line: bytes, n_columns: int, tabs: bool) -> list[bytes]:
     list of bytes
         The values' text; as many as there are, which need not be ``n_columns``.
     """
-    if tabs:
-        parts = line.rstrip(b"\r").split(b"\t")
-        while len(parts) > n_columns and not parts[-1].strip():
-            parts.pop()
-        if len(parts) == n_columns:
-            return parts
     words = line.split()
-    return words if not tabs or len(words) == n_columns else parts
+    if not tabs:
+        return words
+    parts = line.rstrip(b"\r").split(b"\t")
+    while len(parts) > n_columns and not parts[-1].strip():
+        parts.pop()
+    # Cells keep their text; but OpenSim counts words, and as many words as labels leave no cell empty.
+    if len(words) == n_columns and (len(parts) != n_columns or not all(part.strip() for part in parts)):
+        return words
+    return parts
 
 
 def _parse_carefully(content: bytes, layout: Layout, path: str | os.PathLike[str]) -> tuple[np.ndarray, list[int]]:
