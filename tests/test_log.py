@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import subprocess
 import sys
@@ -96,3 +97,12 @@ def test_a_level_that_the_program_sets_stays():
         """
     )
     assert text == "[warn] wanted\nTrue\n"
+
+
+def test_a_long_message_is_cut_in_its_middle():
+    record = logging.LogRecord("opensim_nem2e", logging.WARNING, "", 0, "%s", ("a" * 50_000 + "b" * 50_000,), None)
+    text = log.OpenSimFormatter(with_time=False).format(record)
+    assert len(text) < 4100
+    assert text.startswith("[warn] aaa")
+    assert " ... " in text
+    assert text.endswith("bbb")

@@ -183,4 +183,5 @@ def test_smoothing_of_activation_dynamics_is_the_models(tmp_path, smoothing):
     taus = muscle.tau_act, muscle.tau_deact
     found = find_excitation(time, ours, *taus, **options)
     again = activation_from_excitation(time, found, *taus, ours[0], **options)
-    np.testing.assert_allclose(again, ours, rtol=0, atol=0.03)
+    # A jump between two rows cannot be written in them.
+    assert np.sqrt(np.mean((again - ours) ** 2)) < 0.006
