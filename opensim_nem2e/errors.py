@@ -11,9 +11,22 @@ import difflib
 import os
 from collections.abc import Iterable, Sequence
 
+#: The longest message of an error, and how many faults of a setup file are named: a page of a terminal.
+MAX_MESSAGE = 4000
+MAX_FAULTS = 40
+
 
 class NEM2EError(Exception):
-    """Root of all errors raised on purpose by ``opensim_nem2e``."""
+    """Root of all errors raised on purpose by ``opensim_nem2e``.
+
+    Parameters
+    ----------
+    message : str
+        The message; what of it is too long for a terminal is cut out of its middle.
+    """
+
+    def __init__(self, message: str = ""):
+        super().__init__(brief(message, MAX_MESSAGE))
 
 
 class MissingFileError(NEM2EError):
@@ -71,7 +84,12 @@ class SetupError(NEM2EError):
             text = locate(self.faults[0], path)
         else:
             head = f"{len(self.faults)} faults were found"
-            text = locate(head, path) + ":\n" + "\n".join(f"  - {fault}" for fault in self.faults)
+            shown = self.faults[:MAX_FAULTS]
+            # Each fault gets its share of the message.
+            share = max(MAX_MESSAGE // len(shown), 80)
+            text = locate(head, path) + ":\n" + "\n".join(f"  - {brief(fault, share)}" for fault in shown)
+            if len(self.faults) > len(shown):
+                text += f"\n  and {len(self.faults) - len(shown)} more"
         super().__init__(text)
 
 
@@ -123,6 +141,27 @@ def locate(what: str, path: str | os.PathLike[str] | None = None, line: int | No
     return f"{os.fspath(path)}:{line}: {what}"
 
 
+def brief(text: str, limit: int) -> str:
+    """Cut the middle out of a text that is too long for a message.
+
+    Parameters
+    ----------
+    text : str
+        What was found.
+    limit : int
+        How many characters fit.
+
+    Returns
+    -------
+    str
+        The text, or its beginning and its end.
+    """
+    if len(text) <= limit:
+        return text
+    kept = limit - len(" ... ")
+    return f"{text[: kept - kept // 3]} ... {text[len(text) - kept // 3 :]}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Suggest the closest known name.
 
@@ -138,6 +177,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     str
         ``" Did you mean 'x'?"`` (with a leading space), or an empty string when nothing is close.
     """
+    if len(word) > 255:
+        # No name is that long, and comparing it takes minutes.
+        return ""
     names = sorted(set(known))
     lowered = {name.lower(): name for name in reversed(names)}
     match = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.6)

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from .errors import MAX_MESSAGE, brief
+
 #: OpenSim's level names, from silent to most talkative, and the standard library's numbers for them.
 LEVELS = {
     "off": logging.CRITICAL + 10,
@@ -95,7 +97,8 @@ class OpenSimFormatter(logging.Formatter):
             The text, without a line end.
         """
         level = _NAMES.get(record.levelno, record.levelname.lower())
-        text = f"[{level}] {record.getMessage()}"
+        # What a file holds must not flood a terminal.
+        text = f"[{level}] {brief(record.getMessage(), MAX_MESSAGE)}"
         if self.with_time:
             stamp = self.formatTime(record, self.datefmt)
             text = f"[{stamp}.{int(record.msecs):03d}] {text}"

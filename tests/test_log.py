@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import subprocess
 import sys
@@ -116,3 +117,12 @@ def test_what_a_file_put_into_a_message_cannot_harm_terminal_or_log(tmp_path, ca
     assert len(text) < 12_000
     assert "plain Muskelkräfte μ\nsecond\tline" in text
     assert all("\x1b" not in record.getMessage() for record in caplog.records)
+
+
+def test_a_long_message_is_cut_in_its_middle():
+    record = logging.LogRecord("opensim_nem2e", logging.WARNING, "", 0, "%s", ("a" * 50_000 + "b" * 50_000,), None)
+    text = log.OpenSimFormatter(with_time=False).format(record)
+    assert len(text) < 4100
+    assert text.startswith("[warn] aaa")
+    assert " ... " in text
+    assert text.endswith("bbb")

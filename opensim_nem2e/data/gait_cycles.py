@@ -20,7 +20,7 @@ from ..log import logger
 from ..signals.emg import refuse_raw
 from ..signals.resample import to_window
 from ..storage import TimeSeries, read_storage
-from ..storage.labels import find_activation_columns, find_so_activation_columns
+from ..storage.labels import find_activation_columns, find_so_activation_columns, require_activations
 from ..storage.muscles import PAPER_MUSCLES, MuscleNames
 from .cycle_view import Condition, CycleView
 from .manifest import Channel, CycleRecord
@@ -458,6 +458,7 @@ class _Builder:
         if not labels:
             self._note(f"{record.activation_file}: no activation of a known muscle was found.", warning=True)
             return {}
+        require_activations(series, dict(zip(labels, labels, strict=True)))
         values = to_window(
             series.time,
             series.select(labels),

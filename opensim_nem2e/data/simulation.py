@@ -35,6 +35,8 @@ class Muscle:
         Time constants of activation and deactivation (s).
     kind : {'first_order', 'degroote_fregly'}
         The activation dynamics (:mod:`opensim_nem2e.musculoskeletal.activation`).
+    smoothing : float
+        ``activation_dynamics_smoothing`` of ``degroote_fregly``.
     """
 
     low: float
@@ -45,6 +47,7 @@ class Muscle:
     tau_act: float
     tau_deact: float
     kind: str
+    smoothing: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ class MuscleDefaults:
             min_activation=min_activation,
             tau_act=first(info.activation_time_constant, self.tau_act),
             tau_deact=first(info.deactivation_time_constant, self.tau_deact),
-            kind="degroote_fregly" if info.class_name == "DeGrooteFregly2016Muscle" else "first_order",
+            kind="first_order" if info.activation_dynamics_smoothing is None else "degroote_fregly",
+            smoothing=first(info.activation_dynamics_smoothing, 0.1),
         )
 
     def muscles(self, model: OsimModel | None, names: Iterable[str]) -> dict[str, Muscle]:
@@ -249,7 +253,7 @@ def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None
         A file cannot be read, or states, controls and model do not fit together.
     """
     from ..storage import read_storage
-    from ..storage.labels import find_activation_columns, find_excitation_columns
+    from ..storage.labels import find_activation_columns, find_excitation_columns, require_activations
 
     source = read_storage(path, model=None if model is None else model.path)
     labels = find_activation_columns(source)
@@ -260,6 +264,8 @@ def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None
             path,
         )
     labels = _of_model(model, labels, path)
+    require_activations(source, labels, highest=_highest(model))
+    _compare_states(source, model)
     activations = _columns(source, labels)
     if controls_file is None:
         controls_file = sibling_controls(path)
@@ -300,7 +306,12 @@ def activations_trial(path: Path, model: OsimModel | None) -> SimulatedTrial:
         The file cannot be read, has no activations, or does not fit the model.
     """
     from ..storage import read_storage
-    from ..storage.labels import find_activation_columns, find_excitation_columns, find_so_activation_columns
+    from ..storage.labels import (
+        find_activation_columns,
+        find_excitation_columns,
+        find_so_activation_columns,
+        require_activations,
+    )
 
     source = read_storage(path, model=None if model is None else model.path)
     labels = find_activation_columns(source)
@@ -319,6 +330,9 @@ def activations_trial(path: Path, model: OsimModel | None) -> SimulatedTrial:
             path,
         )
     labels = _of_model(model, labels, path)
+    require_activations(source, labels, highest=_highest(model))
+    if has_states:
+        _compare_states(source, model)
     activations = _columns(source, labels)
     return SimulatedTrial(source.time, activations, source, labels, has_states, controls, control_labels, _stem(path))
 
@@ -348,12 +362,14 @@ def controls_trial(path: Path, model: OsimModel | None, defaults: MuscleDefaults
     import numpy as np
 
     from ..musculoskeletal.activation import activation_from_excitation
-    from ..storage.labels import find_excitation_columns
+    from ..storage.labels import find_excitation_columns, require_activations
 
     source = _read_controls(path)
     labels = find_excitation_columns(source, None if model is None else list(model.muscles))
     if not labels:
         raise LabelError(f"No column is a muscle's control; {_found(source.labels)} was found.", path)
+    labels = _of_model(model, labels, path)
+    require_activations(source, labels, what="excitation", highest=_highest(model))
     muscles = defaults.muscles(model, labels).values()
     excitation = np.column_stack(list(_columns(source, labels).values()))
     activation = activation_from_excitation(
@@ -364,6 +380,7 @@ def controls_trial(path: Path, model: OsimModel | None, defaults: MuscleDefaults
         excitation[0],
         [muscle.kind for muscle in muscles],
         min_activation=[muscle.min_activation for muscle in muscles],
+        smoothing=[muscle.smoothing for muscle in muscles],
     )
     logger.info("Activations were computed from the controls through the muscles' activation dynamics.")
     activations = {name: np.ascontiguousarray(activation[:, k]) for k, name in enumerate(labels)}
@@ -424,12 +441,59 @@ def _of_model(model: OsimModel | None, labels: dict[str, str], path: Path) -> di
     actuators = {actuator.name for actuator in model.actuators}
     unknown = [name for name in labels if name not in actuators]
     muscles = {name: label for name, label in labels.items() if name in model.muscles}
+    off = [name for name in muscles if not model.muscles[name].applies_force]
     if unknown or not muscles:
         raise ModelError(
             f"{path}: {_some(unknown or list(labels))} must be muscles of the model '{model.name}' ({model.path}), but "
             f"are not. Is it the model of this simulation?{did_you_mean((unknown or list(labels))[0], model.muscles)}"
         )
+    absent = [name for name, muscle in model.muscles.items() if name not in muscles and muscle.applies_force]
+    if absent:
+        logger.warning(
+            "%s: the model '%s' has %d muscles, but %d of them have no column here: %s. Is it the model of this "
+            "simulation?",
+            path,
+            model.name,
+            len(model.muscles),
+            len(absent),
+            _some(absent),
+        )
+    if off:
+        logger.warning("The model switches off %s (appliesForce): left as they are.", _some(off))
+        muscles = {name: label for name, label in muscles.items() if name not in off}
+        if not muscles:
+            raise ModelError(f"{model.path}: every muscle of the simulation is switched off (appliesForce is false).")
     return muscles
+
+
+def _highest(model: OsimModel | None) -> dict[str, float]:
+    """Return the muscles' upper control bounds."""
+    return {} if model is None else {name: muscle.max_control for name, muscle in model.muscles.items()}
+
+
+def _compare_states(source: TimeSeries, model: OsimModel | None) -> None:
+    """Warn where a model's coordinates are not the file's: it is another model, or an edited one."""
+    from ..storage.labels import find_state_label, parse_label
+
+    if model is None:
+        return
+    absent = [c.name for c in model.coordinates if find_state_label(source.labels, f"{c.path}/value") is None]
+    known = {c.name for c in model.coordinates}
+    parsed = [parse_label(label) for label in source.labels]
+    unknown = [found.name for found in parsed if found.kind == "value" and found.name not in known]
+    # A file of activations alone names no coordinate, and is none of another model.
+    if len(absent) == len(model.coordinates) and not unknown:
+        return
+    for names, what in ((absent, "are missing in the file"), (unknown, "are not the model's")):
+        if names:
+            logger.warning(
+                "%s: the file's coordinates are not those of the model '%s': %s %s. Is it the model of this "
+                "simulation?",
+                source.path,
+                model.name,
+                _some(names),
+                what,
+            )
 
 
 def _stem(path: Path) -> str:

@@ -358,6 +358,7 @@ def reach_of(muscles: Sequence[Muscle], step: float) -> Callable[[Array], tuple[
             start.ravel(),
             [muscle.kind for muscle in every],
             min_activation=[muscle.min_activation for muscle in every],
+            smoothing=[muscle.smoothing for muscle in every],
             max_step=CONTROL_STEP,
         )[1]
         low, high = reached.reshape(start.shape)

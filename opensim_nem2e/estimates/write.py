@@ -138,6 +138,7 @@ class EstimateWriter:
             [muscle.max_control for muscle in muscles],
             [muscle.kind for muscle in muscles],
             min_activation=[muscle.min_activation for muscle in muscles],
+            smoothing=[muscle.smoothing for muscle in muscles],
         )
         if trial.controls is None:
             logger.warning(
@@ -182,6 +183,7 @@ class EstimateWriter:
             wanted[0],
             [muscle.kind for muscle in muscles],
             min_activation=[muscle.min_activation for muscle in muscles],
+            smoothing=[muscle.smoothing for muscle in muscles],
             max_step=CONTROL_STEP,  # this excitation does not jump: 1e-4 from OpenSim's own integration
         )
         series = TimeSeries(time, tuple(names), reached)

@@ -55,8 +55,8 @@ INTEGRATION_STEP = 5e-4
 #: such a step would be rounding noise. No muscle reacts within a millisecond.
 CONTROL_STEP = 1e-3
 
-#: The blended model's rate depends weakly on the excitation that is sought; what is left after these rounds is made up
-#: for in the next step.
+#: The blended model's rate depends on the excitation that is sought, the more the larger ``smoothing`` is; what is left
+#: after these rounds is made up for in the next step.
 _BLENDED_ROUNDS = 3
 
 #: Long signals are cut into blocks that are stepped through side by side. Each block starts early, from a guess, which
@@ -135,6 +135,15 @@ class _Dynamics:
             blend = _relative_rate(excitation, activation, self.tau_act, self.tau_deact, self.smoothing)
             rate = np.where(self.blended, blend, rate)
         return rate
+
+    def rate_slope(self, excitation: Array, activation: Array) -> Array:
+        """Return the derivative of :meth:`rate` with respect to the excitation."""
+        z = 0.5 + 1.5 * activation
+        sharpness = (
+            0.5 * self.smoothing / np.cosh(np.minimum(self.smoothing * abs(excitation - activation), 300.0)) ** 2
+        )
+        blended = False if self.blended is None else self.blended
+        return np.where(blended, sharpness * (1.0 / (self.tau_act * z) - z / self.tau_deact), 0.0)
 
     def middle_rate(self, state: Array, excitation: Array, step: float) -> Array:
         """Return the rate in the middle of a step with the excitation held."""
@@ -353,10 +362,16 @@ def _aim(muscles: _Dynamics, state: Array, goal: Array, step: float, low: Array,
     middle = 0.5 * (a + goal)
     # e - a has the sign of goal - a, so the branch is known before the excitation is.
     excitation = goal
-    for _ in range(1 if muscles.blended is None else _BLENDED_ROUNDS):
-        rate = muscles.rate(excitation, middle)
+    rate = muscles.rate(excitation, middle)
+    if muscles.blended is None:
+        return np.minimum(np.maximum(a + (goal - a) / -np.expm1(-rate * step), low), high), rate
+    for _ in range(_BLENDED_ROUNDS):
+        # Newton's method; where the rate does not depend on the excitation, one round is exact.
         gain = -np.expm1(-rate * step)
-        excitation = np.minimum(np.maximum(a + (goal - a) / gain, low), high)
+        slope = gain + (excitation - a) * step * (1.0 - gain) * muscles.rate_slope(excitation, middle)
+        missed = (excitation - a) * gain - (goal - a)
+        excitation = np.minimum(np.maximum(excitation - missed / np.maximum(slope, 0.25 * gain), low), high)
+        rate = muscles.rate(excitation, middle)
     return excitation, rate
 
 

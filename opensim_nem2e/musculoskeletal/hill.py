@@ -242,7 +242,8 @@ class HillMuscles:
         model : OsimModel
             The model.
         names : iterable of str, optional
-            The muscles wanted; all, in the model's order, by default.
+            The muscles wanted; by default all that the model lets act (``appliesForce``), in its order. One that is
+            switched off gets a maximum isometric force of 0.
 
         Returns
         -------
@@ -254,7 +255,8 @@ class HillMuscles:
         opensim_nem2e.errors.ModelError
             The model has no such muscle, or a muscle is of a class without these parameters.
         """
-        wanted = tuple(model.muscles) if names is None else tuple(names)
+        acting = (name for name, muscle in model.muscles.items() if muscle.applies_force)
+        wanted = tuple(acting if names is None else names)
         for name in wanted:
             if name not in model.muscles:
                 raise ModelError(f"{model.path}: there is no muscle '{name}'.{did_you_mean(name, model.muscles)}")
@@ -274,7 +276,7 @@ class HillMuscles:
 
         return cls(
             names=wanted,
-            max_isometric_force=of("max_isometric_force"),
+            max_isometric_force=column(muscle.max_isometric_force if muscle.applies_force else 0.0 for muscle in found),
             optimal_fiber_length=of("optimal_fiber_length"),
             tendon_slack_length=of("tendon_slack_length"),
             pennation_angle_at_optimal=of("pennation_angle_at_optimal"),

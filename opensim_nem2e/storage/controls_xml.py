@@ -11,6 +11,7 @@ import numpy as np
 from lxml import etree
 
 from ..errors import StorageError
+from .header import read_number
 from .safe_xml import parse_xml
 from .sto import TimeSeries
 
@@ -99,7 +100,9 @@ class _Reader:
             for node in (_objects(nodes) if nodes is not None else ())
         ]
         if not pairs:
-            raise StorageError(f"The control '{name}' has no nodes.", self.path, control.sourceline)
+            bounds = any(control.find(key) is not None for key in ("min_nodes", "max_nodes"))
+            what = " but bounds: these are constraints of CMC's or RRA's controls, not controls" if bounds else ""
+            raise StorageError(f"The control '{name}' has no nodes{what}.", self.path, control.sourceline)
         for (before, _, _), (after, _, line) in pairwise(pairs):
             if after <= before:
                 raise StorageError(
@@ -123,11 +126,8 @@ class _Reader:
         # OpenSim leaves out what has its default: a node's value or time of 0.
         if found is None:
             return 0.0
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not np.isfinite(value):
+        value = read_number(text.encode())
+        if value is None or not np.isfinite(value):
             raise StorageError(f"<{key}> must be a finite number, but '{text}' was found.", self.path, found.sourceline)
         return value
 

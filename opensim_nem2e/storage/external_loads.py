@@ -10,7 +10,7 @@ from lxml import etree
 
 from ..errors import MissingFileError, SetupError, locate
 from ..log import logger
-from .safe_xml import parse_xml
+from .safe_xml import is_file, parse_xml
 
 #: What OpenSim writes for a name that is not set.
 _UNASSIGNED = ("", "unassigned", "n/a")
@@ -77,7 +77,10 @@ def read_external_loads(path: str | os.PathLike[str]) -> list[ExternalForce]:
     found: list[tuple[etree._Element, dict[str, str], str]] = []
     for element in () if objects is None else objects.iterchildren("ExternalForce", "PrescribedForce"):
         name = element.get("name") or ""
-        if _text(element, "appliesForce").lower() == "false" or _text(element, "isDisabled").lower() == "true":
+        if _text(element, "appliesForce").lower() in ("false", "0") or _text(element, "isDisabled").lower() in (
+            "true",
+            "1",
+        ):
             logger.info("%s: the force '%s' is disabled and left out.", os.fspath(path), name)
             continue
         values = {
@@ -127,7 +130,7 @@ def _find_data_file(name: str, path: str | os.PathLike[str]) -> Path:
     for spelling in spellings:
         for folder in (Path(path).parent, Path()):
             candidate = folder / spelling
-            if candidate.is_file():
+            if is_file(candidate):
                 return candidate
     raise MissingFileError(
         locate(f"The data file '{name}' is neither beside this file nor in the working directory '{Path.cwd()}'.", path)

@@ -6,6 +6,7 @@ SIMM style (``datacolumns 7``) included. Nothing here needs numpy.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -19,12 +20,26 @@ ENCODING = "utf-8"
 ENCODING_ERRORS = "surrogateescape"
 
 #: A header longer than this is no header. OpenSim's own have fewer than 40 lines.
-MAX_HEADER_LINES = 2000
+MAX_HEADER_LINES = 10_000
 
-#: Versions of the format that exist.
+#: Versions of the format that exist. OpenSim reads any other as well.
 VERSIONS = (1, 2, 3)
 
-_ENTRY = re.compile(r"([A-Za-z_][\w.\-]*)[ \t]*=[ \t]*(.*)\Z", re.DOTALL)
+#: What separates words: Python's own ``str.split`` also splits at signs that OpenSim takes for text (U+2028).
+BLANKS = " \t\r\x0b\x0c"
+_WORD = re.compile(rf"[^{BLANKS}\n]+")
+
+_ENTRY = re.compile(r"([A-Za-z_][\w.\-]*)[ \t]*=[ \t=]*(.*)\Z", re.DOTALL)
+
+#: A number, and what stands for none or for infinity: the C library's words, and those of Windows.
+_DIGITS = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_SPECIAL = re.compile(
+    rb"([+-]?)(?:nan(?:\([a-z0-9_]*\))?|1\.#(?:ind|qnan|snan|j)0*|(1\.#inf0*|inf(?:inity)?))", re.IGNORECASE
+)
+
+#: A whole number as C's ``atoi`` finds it at the start of a text.
+_COUNT = re.compile(r"[+-]?[0-9]+")
+_MOST_DIGITS = 18
 
 #: Keys that SIMM wrote with a blank instead of an equals sign, and what they are called today.
 _SIMM_KEYS = {
@@ -43,7 +58,12 @@ _SIMM_KEYS = {
     "enforce_loops": "enforce_loops",
     "enforce_constraints": "enforce_constraints",
     "calc_derivatives": "calc_derivatives",
+    "version": "version",
+    "indegrees": "inDegrees",
 }
+
+#: Names of the counts.
+_COUNT_KEYS = {key: value for key, value in _SIMM_KEYS.items() if value in ("nRows", "nColumns")}
 
 _CANONICAL = {key.lower(): key for key in ("version", "nRows", "nColumns", "inDegrees", "DataType", "OpenSimVersion")}
 
@@ -104,15 +124,18 @@ class Layout:
         int or None
             None when the entry is missing or is no number.
         """
-        try:
-            return int(self.entries[key])
-        except (KeyError, ValueError):
-            return None
+        return _whole(self.entries.get(key, ""))
 
     @property
     def version(self) -> int:
         """The format's version; 0 for files older than versions."""
-        return int(self.entries.get("version", 0))
+        return _whole(self.entries.get("version", "")) or 0
+
+
+def _whole(text: str) -> int | None:
+    """Return the whole number with which a text begins, as OpenSim does."""
+    match = _COUNT.match(text)
+    return int(match[0]) if match and len(match[0]) <= _MOST_DIGITS else None
 
 
 def decode(raw: bytes) -> str:
@@ -147,13 +170,16 @@ def encode(text: str) -> bytes:
     return text.encode(ENCODING, ENCODING_ERRORS)
 
 
-def split_labels(line: str) -> tuple[list[str], bool]:
+def split_labels(line: str, row: str | None = None) -> tuple[list[str], bool]:
     """Split a row of labels.
 
     Parameters
     ----------
     line : str
         The row, without its line end.
+    row : str, optional
+        The first row of numbers. OpenSim ends a label at any blank or tab and knows no empty ones. Here a label may
+        hold blanks, or be empty, where tabs separate the labels and the numbers of the row agree.
 
     Returns
     -------
@@ -162,11 +188,29 @@ def split_labels(line: str) -> tuple[list[str], bool]:
     tabs : bool
         Whether tabs separate them. Labels may then hold blanks.
     """
-    tabs = "\t" in line
-    labels = [label.strip() for label in line.split("\t")] if tabs else line.split()
-    while labels and not labels[-1]:
-        labels.pop()
-    return labels, tabs
+    words = _WORD.findall(line)
+    if "\t" not in (line if row is None else line.strip(BLANKS)):
+        return words, False
+    labels = _cells(line)
+    if row is None:
+        return labels, True
+    while labels and not labels[0]:
+        del labels[0]
+    filled = [label for label in labels if label]
+    n_words, n_cells = len(_WORD.findall(row)), len(_cells(row))
+    if len(labels) in (n_words, n_cells) and len(filled) != n_words:
+        return labels, True
+    if len(filled) in (n_words, n_cells):
+        return filled, True
+    return (words, False) if len(words) in (n_words, n_cells) else (labels, True)
+
+
+def _cells(line: str) -> list[str]:
+    """Split a row at its tabs; empty cells at the end are dropped."""
+    cells = [cell.strip(BLANKS) for cell in line.split("\t")]
+    while cells and not cells[-1]:
+        cells.pop()
+    return cells
 
 
 def read_layout(
@@ -208,14 +252,16 @@ def read_layout(
 def _plain_layout(content: bytes, path: str | os.PathLike[str]) -> Layout:
     # A byte order mark, as some editors put in front of text.
     lines, offset = _header_lines(content, 3 if content.startswith(b"\xef\xbb\xbf") else 0, path)
-    name, entries, entry_lines, description = _entries(lines, path)
-    version = _version(entries, entry_lines, path)
+    name, entries, entry_lines, description, notes = _entries(lines)
+    version = _version(entries, notes)
     data_type = entries.get("DataType", "double")
     if data_type.lower() != "double":
         raise StorageError(
-            f"Only DataType=double can be read, but the file has DataType={data_type}.", path, entry_lines["DataType"]
+            f"Only DataType=double can be read, but the file has DataType={_shorten(data_type)}.",
+            path,
+            entry_lines["DataType"],
         )
-    in_degrees, notes = _in_degrees(entries, entry_lines, description, version, path)
+    in_degrees = _in_degrees(entries, description, version, path, notes)
 
     # Blank lines may stand between endheader and the labels.
     line_number = len(lines) + 2
@@ -227,7 +273,8 @@ def _plain_layout(content: bytes, path: str | os.PathLike[str]) -> Layout:
             break
         offset = after
         line_number += 1
-    labels, tabs = split_labels(decode(raw))
+    row, _ = _line_at(content, after)
+    labels, tabs = split_labels(decode(raw), decode(row) if row and row.strip() else None)
     if labels[0].lower() != "time":
         raise StorageError(
             f"The row of labels must begin with 'time', but begins with {_shorten(labels[0])!r}.", path, line_number
@@ -264,8 +311,9 @@ def _header_lines(content: bytes, offset: int, path: str | os.PathLike[str]) -> 
         raw, offset = _line_at(content, offset)
         if raw is None:
             break
-        line = decode(raw).strip()
-        if line.lower() == "endheader":
+        line = decode(raw).strip(BLANKS)
+        # OpenSim's older reader looks at the first word only.
+        if re.split(r"[ \t=]", line, maxsplit=1)[0].lower() == "endheader":
             return lines, offset
         lines.append(line)
     if not content.strip():
@@ -275,28 +323,27 @@ def _header_lines(content: bytes, offset: int, path: str | os.PathLike[str]) -> 
     )
 
 
-def _entries(lines: list[str], path: str | os.PathLike[str]) -> tuple[str, dict[str, str], dict[str, int], str]:
-    """Sort the header's lines into name, entries (with their lines) and free text."""
+def _entries(lines: list[str]) -> tuple[str, dict[str, str], dict[str, int], str, list[str]]:
+    """Sort the header's lines into name, entries (with their lines), free text, and what is odd about them.
+
+    Of entries that are given twice OpenSim takes the last; its own forward tool writes nColumns beside SIMM's
+    datacolumns.
+    """
     name = ""
     entries: dict[str, str] = {}
     entry_lines: dict[str, int] = {}
     free: list[str] = []
+    notes: list[str] = []
     first = True
     for number, line in enumerate(lines, start=1):
-        match = _ENTRY.match(line)
-        words = line.split(None, 1)
-        key = value = None
-        if match:
-            key = _CANONICAL.get(match[1].lower(), match[1])
-            value = match[2]
-        elif words and _is_simm_entry(words[0].lower(), words[1] if len(words) == 2 else ""):
-            key = _SIMM_KEYS[words[0].lower()]
-            value = words[1] if len(words) == 2 else ""
-        if key == "name" and not match:
-            name = value or ""
-        elif key is not None and value is not None:
-            if key in ("nRows", "nColumns", "inDegrees", "version", "DataType") and key in entries:
-                raise StorageError(f"The header has '{key}' twice; it is allowed once.", path, number)
+        key, value = _entry(line)
+        if key == "name":
+            name = value
+        elif key:
+            if key == "inDegrees" and _is_yes(entries.get(key, value)) != _is_yes(value):
+                notes.append(
+                    f"the header says inDegrees={_shorten(entries[key])} and then {_shorten(value)}, which counts"
+                )
             entries[key] = value
             entry_lines[key] = number
         elif first and line:
@@ -304,70 +351,114 @@ def _entries(lines: list[str], path: str | os.PathLike[str]) -> tuple[str, dict[
         else:
             free.append(line)
         first = first and not line
-    return name, entries, entry_lines, "\n".join(free).strip()
+    return name, entries, entry_lines, "\n".join(free).strip(), notes
 
 
-def _is_simm_entry(key: str, value: str) -> bool:
+def _entry(line: str) -> tuple[str, str]:
+    """Return an entry's key, as it is called today, and its value; no key for free text."""
+    match = _ENTRY.match(line)
+    if match:
+        key = _CANONICAL.get(match[1].lower()) or _COUNT_KEYS.get(match[1].lower()) or match[1]
+        # "name=x" is nothing that OpenSim writes; to its readers, "name" and what follows is the name.
+        return key, match[2].strip(BLANKS)
+    word, *rest = _WORD.findall(line) or [""]
+    value = line[len(word) :].strip(BLANKS)
+    if _is_entry(word.lower(), rest):
+        return _SIMM_KEYS[word.lower()], value
+    return "", ""
+
+
+def _is_entry(key: str, words: list[str]) -> bool:
     """Tell SIMM's ``datarows 20`` from free text ("Units are S.I. units") that begins with the same word."""
     if key not in _SIMM_KEYS:
         return False
-    if key in ("datacolumns", "nc", "ncolumns", "datarows", "nr", "nrows", "otherdata"):
-        return value.strip().isdecimal()
+    if key in _COUNT_KEYS or key in ("otherdata", "version"):
+        return len(words) > 0 and _COUNT.match(words[0]) is not None
     if key == "range":
-        try:
-            return len([float(part) for part in value.split()]) == 2
-        except ValueError:
-            return False
-    return key == "name" or len(value.split()) == 1
+        return len(words) == 2 and all(re.fullmatch(r"[-+.0-9eE]+", word) for word in words)
+    return key == "name" or len(words) == 1
 
 
-def _version(entries: Mapping[str, str], lines: Mapping[str, int], path: str | os.PathLike[str]) -> int:
+def _version(entries: Mapping[str, str], notes: list[str]) -> int:
     if "version" not in entries:
         return 0
-    text = entries["version"]
-    if text.isascii() and text.isdigit() and int(text) in VERSIONS:
-        return int(text)
-    raise StorageError(
-        f"The version must be 1, 2 or 3, but 'version={_shorten(text)}' was found.", path, lines["version"]
-    )
+    version = _whole(entries["version"])
+    if version not in VERSIONS:
+        notes.append(
+            f"the header says version={_shorten(entries['version'])}, but there are 1 to 3; it is read all the same"
+        )
+    return version or 0
+
+
+def _is_yes(text: str) -> bool:
+    return text.lower() in ("yes", "y")
 
 
 def _in_degrees(
-    entries: Mapping[str, str],
-    lines: Mapping[str, int],
-    description: str,
-    version: int,
-    path: str | os.PathLike[str],
-) -> tuple[bool, list[str]]:
+    entries: Mapping[str, str], description: str, version: int, path: str | os.PathLike[str], notes: list[str]
+) -> bool:
     """Decide whether rotations are in degrees.
 
     As OpenSim's ``Storage`` does, but that it takes a ``.mot`` file without a version for degrees even where the file
     says otherwise.
     """
-    if "inDegrees" in entries:
-        word = entries["inDegrees"].lower()
-        if word in ("yes", "y"):
-            return True, []
-        if word in ("no", "n"):
-            return False, []
-        raise StorageError(
-            f"inDegrees must be 'yes' or 'no', but 'inDegrees={_shorten(entries['inDegrees'])}' was found.",
-            path,
-            lines["inDegrees"],
-        )
+    word = entries.get("inDegrees")
+    if word is not None:
+        if _is_yes(word) or word.lower() in ("no", "n"):
+            return _is_yes(word)
+        notes.append(f"inDegrees must be 'yes' or 'no', but is '{_shorten(word)}', which OpenSim takes for 'no'")
     if version == 0:
         if "Angles are in degrees." in description:
-            return True, []
+            return True
         if "Angles are in radians." in description:
-            return False, []
+            return False
         if Path(path).suffix.lower() == ".mot":
-            return True, ["the header names no version and no unit of angles: degrees are assumed, as OpenSim does"]
-    return False, []
+            notes.append("the header names no version and no unit of angles: degrees are assumed, as OpenSim does")
+            return True
+    return False
 
 
 def _shorten(text: str, limit: int = 60) -> str:
     """Cut what was found to a length that fits a message."""
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def read_number(word: bytes) -> float | None:
+    """Read a number as OpenSim and Windows' run-time library write it.
+
+    Parameters
+    ----------
+    word : bytes
+        A word of a row. None is missing; ``-nan(ind)``, ``1.#QNAN`` and ``-1.#IND00`` are NaN, ``1.#INF`` is infinite.
+
+    Returns
+    -------
+    float or None
+        None for what is no number: text, digits of other scripts, or digits with underscores, which ``float`` takes.
+    """
+    word = word.strip()
+    if _DIGITS.fullmatch(word):
+        return float(word)
+    special = _SPECIAL.fullmatch(word)
+    if special is None:
+        return None
+    return math.nan if special[2] is None else math.copysign(math.inf, -1.0 if special[1] == b"-" else 1.0)
+
+
+def is_number(word: bytes) -> bool:
+    """Tell whether a word of a row is a number.
+
+    Parameters
+    ----------
+    word : bytes
+        The word.
+
+    Returns
+    -------
+    bool
+        True for NaN, too.
+    """
+    return read_number(word) is not None
 
 
 def header_text(

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import LabelError, NEM2EError, StorageError
-from .header import Layout, decode, read_layout, split_labels
+from .header import Layout, decode, is_number, read_layout, split_labels
 from .safe_xml import read_bytes
 
 #: The stale bytes: 65 of them, 72 with Windows' line ends.
@@ -151,11 +151,7 @@ def _before_first_row(content: bytes, offset: int) -> tuple[list[bytes], int, by
 def _is_row(line: bytes) -> bool:
     """Tell a row of numbers by its first value, the time."""
     words = line.split(None, 1)
-    try:
-        float(words[0])
-    except (IndexError, ValueError):
-        return False
-    return True
+    return bool(words) and is_number(words[0])
 
 
 def _untouched_labels(found: list[str], path: str | os.PathLike[str], line: int) -> list[str]:

@@ -12,7 +12,7 @@ StaticOptimization     ``soleus_r``: these are activations
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import LabelError
@@ -187,6 +187,58 @@ def find_so_activation_columns(
         Two different columns are the activation of one muscle.
     """
     return _of_muscles(series, {"activation", "other"}, muscles, names)
+
+
+#: What numbers in a file may be beyond a bound: integration and solvers keep bounds to about a thousandth.
+_BEYOND = 0.01
+
+#: Activations in percent reach at least this.
+_PERCENT_FROM = 2.0
+
+
+def require_activations(
+    series: TimeSeries,
+    columns: Mapping[str, str],
+    *,
+    what: str = "activation",
+    highest: Mapping[str, float] | None = None,
+) -> None:
+    """Refuse activations or excitations that cannot be: below 0, above 1, or in percent.
+
+    Parameters
+    ----------
+    series : TimeSeries
+        The file's columns.
+    columns : mapping of str to str
+        Muscle to label. Missing values (NaN) are passed over.
+    what : str
+        What the columns hold, for the message.
+    highest : mapping of str to float, optional
+        Muscles whose upper bound is above 1 by their model.
+
+    Raises
+    ------
+    opensim_nem2e.errors.LabelError
+        A value lies outside: with the muscle, the time, and what to do.
+    """
+    import numpy as np
+
+    names = list(columns)
+    values = series.data[:, [series.labels.index(columns[name]) for name in names]]
+    top = np.array([max((highest or {}).get(name, 1.0), 1.0) for name in names])
+    wrong = (values < -_BEYOND) | (values > top + _BEYOND)
+    if not wrong.any():
+        return
+    row, column = (int(index[0]) for index in np.nonzero(wrong))
+    found = f"{values[row, column]:g} at time {series.time[row]:.8g} s"
+    several = int(wrong.any(axis=0).sum())
+    also = f" ({several} muscles have such values)" if several > 1 else ""
+    largest = float(np.nanmax(np.where(np.isfinite(values), values, np.nan)))
+    remedy = "Is it the file of another quantity, or of another simulation?"
+    if _PERCENT_FROM <= largest <= 100.0 * (1.0 + _BEYOND) * float(top.max()) and not (values < -_BEYOND).any():
+        remedy = f"The largest is {largest:g}, so they seem to be in percent: divide these columns by 100."
+    where = f"'{columns[names[column]]}' is {found}{also}"
+    raise LabelError(f"Every {what} must lie between 0 and {top[column]:g}, but {where}. {remedy}", series.path)
 
 
 def _of_muscles(

@@ -16,7 +16,8 @@ from pathlib import Path
 from lxml import etree
 
 from ..errors import SetupError, did_you_mean
-from .safe_xml import parse_xml
+from .header import read_number
+from .safe_xml import is_file, parse_xml
 
 #: What OpenSim and people write for a file that is not given.
 _NO_FILE = ("", "unassigned", "n/a", "none")
@@ -192,10 +193,8 @@ def read_opensim_setup(path: str | os.PathLike[str], known: Collection[str]) -> 
 
 
 def _number(tool: etree._Element, element: str, default: float) -> float:
-    try:
-        return float(tool.findtext(element) or default)
-    except ValueError:
-        return default
+    value = read_number((tool.findtext(element) or "").strip().encode())
+    return default if value is None or math.isnan(value) else value
 
 
 def _is_on(element: etree._Element, flag: str = "on") -> bool:
@@ -286,13 +285,13 @@ def _file_elements(tool: etree._Element) -> Iterator[tuple[etree._Element, str, 
 def _paths(folder: Path, name: str, text: str) -> list[Path]:
     whole = _absolute(folder, text)
     # Lists are separated by spaces, and a single path may hold some.
-    if not name.endswith("_files") or whole.is_file():
+    if not name.endswith("_files") or is_file(whole):
         return [whole]
     return [_absolute(folder, part) for part in text.split()]
 
 
 def _nested(named: NamedFile) -> Iterator[NamedFile]:
-    if named.path.suffix.lower() != ".xml" or not named.path.is_file():
+    if named.path.suffix.lower() != ".xml" or not is_file(named.path):
         return
     try:
         root = parse_xml(named.path).getroot()
@@ -303,7 +302,7 @@ def _nested(named: NamedFile) -> Iterator[NamedFile]:
         if not _NESTED.match(name):
             continue
         path = _absolute(named.path.parent, text)
-        if not path.is_file() and (named.source.parent / text).is_file():
+        if not is_file(path) and is_file(named.source.parent / text):
             # OpenSim looks there, too.
             path = _absolute(named.source.parent, text)
         yield NamedFile(name, path, element.sourceline or 0, named.path)
@@ -311,7 +310,7 @@ def _nested(named: NamedFile) -> Iterator[NamedFile]:
 
 def _absolute(folder: Path, text: str) -> Path:
     path = Path(os.path.normpath(folder / text))
-    if os.sep == "/" and "\\" in text and not path.exists():
+    if os.sep == "/" and "\\" in text and not is_file(path):
         # Setup files made on Windows separate folders by backslashes.
         path = Path(os.path.normpath(folder / text.replace("\\", "/")))
     return path

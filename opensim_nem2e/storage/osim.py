@@ -7,14 +7,17 @@ defaults of OpenSim 4.6's own classes.
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lxml import etree
 
-from ..errors import ModelError, locate
+from ..errors import ModelError, brief, locate
+from ..log import logger
 from .safe_xml import parse_xml
 
 
@@ -31,6 +34,7 @@ class _MuscleClass:
     #: Where the strain at one norm force is written, and its default.
     tendon_strain: tuple[str, float] | None = None
     passive_strain: tuple[str, float] | None = None
+    activation_dynamics_smoothing: float | None = None
 
 
 _MUSCLE_CLASSES = {
@@ -53,6 +57,7 @@ _MUSCLE_CLASSES = {
         fiber_damping=0.0,
         tendon_strain=("tendon_strain_at_one_norm_force", 0.049),
         passive_strain=("passive_fiber_strain_at_one_norm_force", 0.6),
+        activation_dynamics_smoothing=0.1,
     ),
     "RigidTendonMuscle": _MuscleClass(0.0, None, None, None, ()),
     "Thelen2003Muscle_Deprecated": _MuscleClass(0.0, None, 0.010, 0.040),
@@ -67,6 +72,31 @@ _RENAMED = {"Schutte1993Muscle": "Schutte1993Muscle_Deprecated", "Delp1990Muscle
 #: (``updateFromXMLNode``; it is below their lowest activation).
 _MIN_CONTROL_RAISED_BEFORE = 30513
 _MIN_CONTROL_RAISED = {"Thelen2003Muscle": 0.01, "Millard2012EquilibriumMuscle": 0.01}
+
+#: Up to this version, the pennation angle had another name, and a force was switched off by another property.
+_PENNATION_ANGLE_UNTIL = 20301
+_IS_DISABLED_UNTIL = 30508
+
+#: A number as OpenSim reads it. ``float()`` would also take ``1_000`` and digits of other scripts.
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf(?:inity)?|[+-]?nan", re.ASCII | re.IGNORECASE)
+
+#: Infinity as Windows' run-time library wrote it. OpenSim reads as far as the number goes: 1.
+_WINDOWS_INFINITY = re.compile(r"([+-]?1)\.#INF0*", re.ASCII)
+
+#: What OpenSim refuses in a component's name (``Component::finalizeFromProperties``), and control characters.
+_NOT_IN_NAMES = re.compile(r"[\\*+/\s\x00-\x1f\x7f-\x9f\ufffd]")
+
+#: What a muscle's numbers must be, for a message, and the test.
+_Rule = tuple[str, Callable[[float], bool]]
+_FINITE: _Rule = ("a finite number", math.isfinite)
+_POSITIVE: _Rule = ("a positive number", lambda value: 0.0 < value < math.inf)
+_NOT_NEGATIVE: _Rule = ("a finite number that is not negative", lambda value: 0.0 <= value < math.inf)
+_SHARE: _Rule = ("a number from 0 to below 1", lambda value: 0.0 <= value < 1.0)
+_ACUTE: _Rule = ("an angle from 0 to below 1.5708 rad", lambda value: 0.0 <= value < math.pi / 2.0)
+_NUMBER_AT_ALL: _Rule = ("a number", lambda value: not math.isnan(value))
+
+#: How many impossible numbers of a model are named.
+_MOST_FAULTS = 20
 
 #: A muscle of some plugin: nothing is known of it but that OpenSim's muscles usually have these two states.
 _UNKNOWN_MUSCLE = _MuscleClass(0.0, None, None, None)
@@ -131,6 +161,8 @@ class ActuatorInfo:
         Its name, OpenSim class, and path in OpenSim 4.x ("/forceset/soleus_r").
     min_control, max_control : float
         Bounds of its control, dimensionless.
+    applies_force : bool
+        False where the model switches it off: it then has states, but no force.
     """
 
     name: str
@@ -138,6 +170,7 @@ class ActuatorInfo:
     path: str
     min_control: float
     max_control: float
+    applies_force: bool = field(default=True, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -149,6 +182,8 @@ class MuscleInfo(ActuatorInfo):
     name, class_name, path : str
         As in :class:`ActuatorInfo`.
     min_control, max_control : float
+        As in :class:`ActuatorInfo`.
+    applies_force : bool
         As in :class:`ActuatorInfo`.
     min_activation : float or None
         Lower bound of the activation, dimensionless; None where the class has none.
@@ -171,6 +206,8 @@ class MuscleInfo(ActuatorInfo):
         no such parameter.
     active_force_width_scale : float
         Width of the active force-length curve, of DeGrooteFregly2016Muscle only.
+    activation_dynamics_smoothing : float or None
+        How sharply activation and deactivation are told apart, of DeGrooteFregly2016Muscle only.
     """
 
     min_activation: float | None
@@ -186,6 +223,7 @@ class MuscleInfo(ActuatorInfo):
     tendon_strain_at_one_norm_force: float | None
     passive_fiber_strain_at_one_norm_force: float | None
     active_force_width_scale: float = 1.0
+    activation_dynamics_smoothing: float | None = None
 
 
 @dataclass(frozen=True)
@@ -251,7 +289,8 @@ def read_model(path: str | os.PathLike[str]) -> OsimModel:
     opensim_nem2e.errors.MissingFileError
         The file is missing or cannot be read.
     opensim_nem2e.errors.ModelError
-        The file is no OpenSim model, or holds a value that is no number.
+        The file is no OpenSim model, or holds a number or a name that cannot be: with the muscle, line, and what is
+        allowed. All such numbers are named at once.
     """
     root = parse_xml(path, error=ModelError, kind="model").getroot()
     model = root if root.tag == "Model" else root.find("Model")
@@ -277,19 +316,21 @@ def read_model(path: str | os.PathLike[str]) -> OsimModel:
                     locate(f"The muscle '{actuator.name}' appears twice; names must differ.", path, element.sourceline)
                 )
             muscles[actuator.name] = actuator
+    mass = sum(reader.number(body, "mass", 0.0, _FINITE) for body in reader.bodies())
+    reader.finish()
     joint_states = [f"{coordinate.path}/{state}" for coordinate in coordinates for state in ("value", "speed")]
     return OsimModel(
-        name=model.get("name") or "",
+        name=_name(model),
         path=Path(path),
         version=version,
-        mass=sum(reader.number(body, "mass", 0.0) for body in reader.bodies()),
+        mass=mass,
         coordinates=coordinates,
         muscles=muscles,
         actuators=tuple(actuators),
         contacts=tuple(
-            element.get("name") or ""
+            _name(element)
             for element, _ in reader.forces()
-            if _class_of(element) in _CONTACTS and not reader.is_off(element)
+            if _class_of(element) in _CONTACTS and reader.applies_force(element)
         ),
         # OpenSim's tree puts what stands in <components> before the model's sets.
         _states=(*free_states, *joint_states, *force_states),
@@ -297,10 +338,12 @@ def read_model(path: str | os.PathLike[str]) -> OsimModel:
 
 
 def _version(text: str | None, path: str | os.PathLike[str]) -> int:
-    try:
-        return int(text or 0)
-    except ValueError:
-        raise ModelError(locate(f"The Version must be a whole number, but '{text}' was found.", path, 1)) from None
+    digits = (text or "0").strip()
+    if not re.fullmatch(r"[0-9]{1,9}", digits):
+        raise ModelError(
+            locate(f"The Version must be a whole number of at most nine digits, but '{digits}' was found.", path, 1)
+        )
+    return int(digits)
 
 
 class _Reader:
@@ -315,6 +358,23 @@ class _Reader:
             parent = model.getparent()
             block = parent.find("defaults") if parent is not None else None
         self.defaults = {} if block is None else {_class_of(child): child for child in _elements(block)}
+        self.faults: list[str] = []
+        #: Lines of numbers that OpenSim reads as something else than was meant.
+        self.misread: list[int] = []
+
+    def finish(self) -> None:
+        """Refuse a model with impossible numbers, and warn of misread ones."""
+        if self.faults:
+            more = len(self.faults) - _MOST_FAULTS
+            also = f"\nand {more} more of the kind" if more > 0 else ""
+            raise ModelError("\n".join(self.faults[:_MOST_FAULTS]) + also)
+        if self.misread:
+            logger.warning(
+                "%s: %d numbers are written '1.#INF', which OpenSim reads as 1; so it is done here (first on line %d).",
+                self.path,
+                len(self.misread),
+                self.misread[0],
+            )
 
     def bodies(self) -> Iterator[etree._Element]:
         return _members(self.model, "BodySet")
@@ -332,8 +392,8 @@ class _Reader:
                 yield from self._coordinates_of(joint, joint.findall("CoordinateSet/objects/Coordinate"))
 
     def _coordinates_of(self, joint: etree._Element, found: list[etree._Element]) -> Iterator[Coordinate]:
-        name = joint.get("name") or ""
-        names = [element.get("name") or "" for element in found]
+        name = _name(joint)
+        names = [_name(element) for element in found]
         if not names:
             names = [f"_coord_{index}" for index in range(_COORDINATES_OF_JOINTS.get(_class_of(joint), 0))]
         for coordinate in names:
@@ -349,14 +409,25 @@ class _Reader:
     def actuator(self, element: etree._Element, parent: str) -> tuple[ActuatorInfo, tuple[str, ...]] | None:
         """Read an actuator and the names of its states; None for a force that is none."""
         kind = _class_of(element)
-        name = element.get("name") or ""
+        name = _name(element)
         path = f"{parent}/{name}"
         if kind in _OTHER_ACTUATORS:
             low, high = (0.0, 1.0) if kind == "ClutchedPathSpring" else (float("-inf"), float("inf"))
-            bounds = self.number(element, "min_control", low), self.number(element, "max_control", high)
-            return ActuatorInfo(name, kind, path, *bounds), _OTHER_ACTUATORS[kind]
+            bounds = [self.number(element, f"{end}_control", value) for end, value in (("min", low), ("max", high))]
+            return ActuatorInfo(name, kind, path, *bounds, applies_force=self.applies_force(element)), _OTHER_ACTUATORS[
+                kind
+            ]
         if kind not in _MUSCLE_CLASSES and not kind.endswith("Muscle"):
             return None
+        if _NOT_IN_NAMES.search(name):
+            raise ModelError(
+                locate(
+                    f"The name of a muscle must hold no blanks, control characters or any of \\ * + /, but "
+                    f"{brief(name, 60)!r} was found.",
+                    self.path,
+                    element.sourceline,
+                )
+            )
         default = _MUSCLE_CLASSES.get(kind, _UNKNOWN_MUSCLE)
         states = default.states
         if self.flag(element, "ignore_activation_dynamics"):
@@ -364,35 +435,45 @@ class _Reader:
         # DeGrooteFregly2016Muscle's tendon is compliant unless its file says otherwise, as with the others.
         if self.flag(element, "ignore_tendon_compliance"):
             states = tuple(state for state in states if state == "activation")
-        min_control = self.number(element, "min_control", default.min_control)
+        min_control = self.number(element, "min_control", default.min_control, _NOT_NEGATIVE)
         if self.version < _MIN_CONTROL_RAISED_BEFORE and min_control == 0.0:
             min_control = _MIN_CONTROL_RAISED.get(kind, min_control)
+        max_control = self.number(element, "max_control", 1.0, _POSITIVE)
+        if min_control >= max_control:
+            self.fault(element, "max_control", f"above min_control ({min_control:g})", f"{max_control:g}")
         # Millard2012AccelerationMuscle keeps its time constants in a nested object.
         dynamics = element.find("MuscleFirstOrderActivationDynamicModel")
         source = element if dynamics is None else dynamics
+        pennation = "pennation_angle_at_optimal"
+        if self.version <= _PENNATION_ANGLE_UNTIL and self.text(element, pennation) is None:
+            pennation = "pennation_angle"
         muscle = MuscleInfo(
             name=name,
             class_name=kind,
             path=path,
             min_control=min_control,
-            max_control=self.number(element, "max_control", 1.0),
-            min_activation=self.optional(source, "minimum_activation", default.min_activation),
+            max_control=max_control,
+            applies_force=self.applies_force(element),
+            min_activation=self.optional(source, "minimum_activation", default.min_activation, _SHARE),
             activation_time_constant=self.optional(
-                source, "activation_time_constant", default.activation_time_constant
+                source, "activation_time_constant", default.activation_time_constant, _POSITIVE
             ),
             deactivation_time_constant=self.optional(
-                source, "deactivation_time_constant", default.deactivation_time_constant
+                source, "deactivation_time_constant", default.deactivation_time_constant, _POSITIVE
             ),
-            max_isometric_force=self.number(element, "max_isometric_force", 1000.0),
+            max_isometric_force=self.number(element, "max_isometric_force", 1000.0, _NOT_NEGATIVE),
             states=states,
-            optimal_fiber_length=self.number(element, "optimal_fiber_length", 0.1),
-            tendon_slack_length=self.number(element, "tendon_slack_length", 0.2),
-            pennation_angle_at_optimal=self.number(element, "pennation_angle_at_optimal", 0.0),
-            max_contraction_velocity=self.number(element, "max_contraction_velocity", 10.0),
-            fiber_damping=self.optional(element, "fiber_damping", default.fiber_damping),
+            optimal_fiber_length=self.number(element, "optimal_fiber_length", 0.1, _POSITIVE),
+            tendon_slack_length=self.number(element, "tendon_slack_length", 0.2, _NOT_NEGATIVE),
+            pennation_angle_at_optimal=self.number(element, pennation, 0.0, _ACUTE),
+            max_contraction_velocity=self.number(element, "max_contraction_velocity", 10.0, _POSITIVE),
+            fiber_damping=self.optional(element, "fiber_damping", default.fiber_damping, _NOT_NEGATIVE),
             tendon_strain_at_one_norm_force=self.strain(element, default.tendon_strain),
             passive_fiber_strain_at_one_norm_force=self.strain(element, default.passive_strain),
-            active_force_width_scale=self.number(element, "active_force_width_scale", 1.0),
+            active_force_width_scale=self.number(element, "active_force_width_scale", 1.0, _POSITIVE),
+            activation_dynamics_smoothing=self.optional(
+                element, "activation_dynamics_smoothing", default.activation_dynamics_smoothing, _POSITIVE
+            ),
         )
         return muscle, states
 
@@ -404,24 +485,37 @@ class _Reader:
                 return found.text.strip(), found.sourceline
         return None
 
-    def number(self, element: etree._Element, key: str, default: float) -> float:
+    def number(self, element: etree._Element, key: str, default: float, rule: _Rule = _NUMBER_AT_ALL) -> float:
         found = self.text(element, key)
         if found is None:
             return default
-        try:
-            return float(found[0])
-        except ValueError:
-            raise ModelError(
-                locate(
-                    f"<{key}> of '{element.get('name')}' must be a number, but '{found[0]}' was found.",
-                    self.path,
-                    found[1],
-                )
-            ) from None
+        text, line = found
+        allowed, fits = rule
+        infinity = _WINDOWS_INFINITY.fullmatch(text)
+        if infinity:
+            self.misread.append(line)
+            text = infinity[1]
+        elif not _NUMBER.fullmatch(text):
+            self.fault(element, key, "a number", text, line)
+            return default
+        value = float(text)
+        if not fits(value):
+            self.fault(element, key, allowed, text, line)
+            return default
+        return value
 
-    def optional(self, element: etree._Element, key: str, default: float | None) -> float | None:
+    def fault(self, element: etree._Element, key: str, allowed: str, found: str, line: int | None = None) -> None:
+        self.faults.append(
+            locate(
+                f"<{key}> of '{_owner(element)}' must be {allowed}, but '{brief(found, 60)}' was found.",
+                self.path,
+                line or element.sourceline,
+            )
+        )
+
+    def optional(self, element: etree._Element, key: str, default: float | None, rule: _Rule) -> float | None:
         """Read a number that only some classes have."""
-        return None if default is None else self.number(element, key, default)
+        return None if default is None else self.number(element, key, default, rule)
 
     def strain(self, element: etree._Element, source: tuple[str, float] | None) -> float | None:
         """Read the strain of a curve: a property of the muscle, or of an object "curve/property" inside it."""
@@ -430,21 +524,39 @@ class _Reader:
         key, default = source
         curve, _, inner = key.rpartition("/")
         if not curve:
-            return self.number(element, inner, default)
+            return self.number(element, inner, default, _POSITIVE)
         for holder in (element, self.defaults.get(_class_of(element))):
             nested = None if holder is None else holder.find(curve)
             if nested is not None:
-                return self.number(nested, inner, default)
+                return self.number(nested, inner, default, _POSITIVE)
         return default
 
-    def is_off(self, element: etree._Element) -> bool:
-        """Tell whether a force is switched off, in the words of any version."""
-        applies = self.text(element, "appliesForce")
-        return self.flag(element, "isDisabled") or (applies is not None and applies[0].lower() == "false")
+    def applies_force(self, element: etree._Element) -> bool:
+        """Tell whether a force acts, in the words of any version."""
+        if self.version <= _IS_DISABLED_UNTIL and self.text(element, "isDisabled") is not None:
+            return not self.flag(element, "isDisabled")
+        return self.flag(element, "appliesForce", True)
 
-    def flag(self, element: etree._Element, key: str) -> bool:
+    def flag(self, element: etree._Element, key: str, default: bool = False) -> bool:
+        """Read a truth value; what is none leaves the default, as in OpenSim."""
         found = self.text(element, key)
-        return found is not None and found[0].lower() == "true"
+        return (
+            default
+            if found is None
+            else {"true": True, "1": True, "false": False, "0": False}.get(found[0].lower(), default)
+        )
+
+
+def _name(element: etree._Element) -> str:
+    """Return an object's name; OpenSim names what has none after its class."""
+    return element.get("name") or str(element.tag).lower()
+
+
+def _owner(element: etree._Element) -> str:
+    """Return the name of the member of a set that an element is, or is a part of."""
+    while (parent := element.getparent()) is not None and parent.tag not in ("objects", "components"):
+        element = parent
+    return _name(element)
 
 
 def _class_of(element: etree._Element) -> str:

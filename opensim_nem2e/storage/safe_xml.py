@@ -1,24 +1,40 @@
 """Parse OpenSim's XML files without trusting them.
 
 Setup files and models travel by e-mail and forum posts. Nothing in them is expanded or fetched: no entities, no
-DTD, no network, and both size and depth are bounded.
+DTD, no network, and size, depth and number of elements are bounded. Models, setups, external loads and controls are
+read by the one function :func:`parse_xml`.
 """
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from lxml import etree
 
 from ..errors import MissingFileError, NEM2EError, SetupError, locate
+from ..log import logger
+from .tiny_xml import COLON, XmlFault, well_formed
 
 #: The largest file that is read. The largest OpenSim models in the field are a few MB.
 MAX_BYTES = 64 * 1024 * 1024
 
 #: The deepest nesting of elements that is read. OpenSim's own files stay below 20.
 MAX_DEPTH = 100
+
+#: The most tags and attributes that are read: each takes about 120 bytes of memory, however short it is. The largest
+#: models in the field have some 50,000.
+MAX_MARKS = 2_000_000
+
+#: The same, with references, for XML that only OpenSim takes: it is read a hundred times slower.
+MAX_LENIENT_MARKS = 500_000
+
+#: What needs a closer look, even in well-formed XML: to OpenSim a namespace is an attribute like any other, and a
+#: document type is none of ours.
+_CLOSER_LOOK = re.compile(rb"xmlns|<!DOCTYPE")
 
 _TOO_DEEP = "boolean(" + "/*" * (MAX_DEPTH + 1) + ")"
 
@@ -64,13 +80,35 @@ def read_bytes(path: str | os.PathLike[str], kind: str = "file", max_bytes: int 
         raise MissingFileError(f"{name}: the {kind} cannot be read: {reason}.") from None
 
 
+def is_file(path: Path) -> bool:
+    """Tell whether a name that stands in a file is that of a file, whatever the name is.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The name.
+
+    Returns
+    -------
+    bool
+        False also for names that no file can have: too long ones, or with a null character.
+    """
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def parse_xml(
     path: str | os.PathLike[str],
     *,
     error: Callable[[str], NEM2EError] = SetupError,
     kind: str = "XML file",
+    ours: bool = False,
 ) -> etree._ElementTree:
-    """Parse an XML file safely.
+    """Parse an XML file safely, and as leniently as OpenSim does.
+
+    What is no well-formed XML is read as OpenSim's own reader takes it (:mod:`opensim_nem2e.storage.tiny_xml`).
 
     Parameters
     ----------
@@ -80,35 +118,103 @@ def parse_xml(
         Makes the exception from the message: an exception class of :mod:`opensim_nem2e.errors`.
     kind : str, optional
         What the file is, for messages about a missing file ("setup file", "model").
+    ours : bool, optional
+        Whether this package, not OpenSim, is the only one to read the file: then a bare "&", which OpenSim leaves out
+        of the text, is refused.
 
     Returns
     -------
     lxml.etree._ElementTree
-        The tree. Comments are kept; every element knows its line (``element.sourceline``).
+        The tree, without comments and processing instructions. Every element knows its line
+        (``element.sourceline``). Names know no namespaces; a colon in one is
+        :data:`~opensim_nem2e.storage.tiny_xml.COLON`.
 
     Raises
     ------
     opensim_nem2e.errors.MissingFileError
         The file is missing, a directory, not readable, or larger than 64 MB.
     opensim_nem2e.errors.NEM2EError
-        Of the kind ``error``: the file is no well-formed XML, has a DOCTYPE, or is nested too deeply.
+        Of the kind ``error``: not even OpenSim could read it, or it has a DOCTYPE, too many elements or too deep ones.
     """
     content = read_bytes(path, kind, MAX_BYTES)
-    if not content.strip():
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        content = content.decode("utf-16", "replace").encode()
+    if not content.strip(b" \t\r\n\0"):
         raise error(locate(f"The {kind} is empty.", path))
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-    try:
-        root = etree.fromstring(content, parser)
-    except etree.XMLSyntaxError as fault:
-        line = fault.lineno if fault.lineno else None
-        raise error(locate(f"The {kind} is not well-formed XML: {fault.msg}.", path, line)) from None
-    except ValueError as fault:
-        raise error(locate(f"The {kind} is not well-formed XML: {fault}.", path)) from None
-    tree = root.getroottree()
-    if tree.docinfo.internalDTD is not None or tree.docinfo.doctype:
-        raise error(
-            locate(f"The {kind} has a DOCTYPE, which OpenSim's files never have. Remove the '<!DOCTYPE ...>'.", path)
-        )
+    marks = content.count(b"<") + content.count(b"=")
+    too_many = f"The {kind} has too many elements: at most %d tags and attributes are read%s."
+    if marks > MAX_MARKS:
+        raise error(locate(too_many % (MAX_MARKS, ""), path))
+    root = _parse_strictly(content)
+    if root is None:
+        if marks + content.count(b"&") > MAX_LENIENT_MARKS:
+            raise error(locate(too_many % (MAX_LENIENT_MARKS, " where the XML is not well-formed"), path))
+        root = _parse_leniently(content, path, error, kind, ours)
     if root.xpath(_TOO_DEEP):
         raise error(locate(f"The {kind} is nested too deeply: at most {MAX_DEPTH} levels are read.", path))
-    return tree
+    return root.getroottree()
+
+
+def _parser() -> etree.XMLParser:
+    return etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+        # Else CDATA would hide text from "element.text".
+        strip_cdata=True,
+    )
+
+
+def _parse_strictly(content: bytes) -> etree._Element | None:
+    """Parse well-formed XML; None where a closer look is needed."""
+    if _CLOSER_LOOK.search(content):
+        return None
+    try:
+        root: etree._Element = etree.fromstring(content, _parser())
+    except (etree.XMLSyntaxError, ValueError):
+        return None
+    return root
+
+
+def _parse_leniently(
+    content: bytes, path: str | os.PathLike[str], error: Callable[[str], NEM2EError], kind: str, ours: bool
+) -> etree._Element:
+    try:
+        clean, dropped = well_formed(content, MAX_DEPTH)
+    except XmlFault as fault:
+        raise error(locate(f"The {kind} {fault}", path, fault.line)) from None
+    if dropped and ours:
+        raise error(
+            locate(f"The {kind} is not well-formed XML: a '&' in text must be written '&amp;'.", path, dropped[0])
+        )
+    try:
+        root = etree.fromstring(clean, _parser())
+    except (etree.XMLSyntaxError, ValueError) as fault:
+        line = getattr(fault, "lineno", None) or None
+        raise error(locate(f"The {kind} is not well-formed XML: {fault}.", path, line)) from None
+    if dropped:
+        lines = ", ".join(map(str, dropped))
+        logger.warning("%s: a '&' that is not written '&amp;' is left out, as OpenSim does (line %s).", path, lines)
+    return root
+
+
+def write_xml(tree: etree._ElementTree, path: str | os.PathLike[str]) -> None:
+    """Write what :func:`parse_xml` read, colons in names included.
+
+    Parameters
+    ----------
+    tree : lxml.etree._ElementTree
+        The tree.
+    path : str or os.PathLike
+        The file.
+
+    Raises
+    ------
+    OSError
+        It cannot be written.
+    """
+    content: bytes = etree.tostring(tree, encoding="UTF-8", xml_declaration=True)
+    Path(path).write_bytes(content.replace(COLON.encode(), b":"))

@@ -9,6 +9,7 @@ correctly, as OpenSim does, so that all three give the same bits.
 from __future__ import annotations
 
 import csv
+import math
 import mmap
 import os
 import re
@@ -28,7 +29,7 @@ import numpy as np
 from ..errors import LabelError, StorageError, did_you_mean
 from ..log import logger
 from .atomic import atomic_path
-from .header import Layout, encode, header_text, read_layout
+from .header import BLANKS, Layout, encode, header_text, read_layout, read_number
 from .safe_xml import read_bytes
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ PANDAS_FROM_BYTES = 32 << 20
 
 #: A carriage return that ends no line.
 _LONE_RETURN = re.compile(rb"\r(?!\n)")
+
+#: A zero byte, and what Python and numpy, but not OpenSim, take for blanks.
+_NO_BLANKS = (b"\0", b"\x1c", b"\x1d", b"\x1e", b"\x1f")
 
 #: How much of a large file is read for its header and labels.
 _START_OF_FILE = 1 << 20
@@ -348,8 +352,9 @@ def _count_notes(layout: Layout, n_rows: int) -> list[str]:
 
 def _read_rows(content: bytes, layout: Layout, path: str | os.PathLike[str]) -> tuple[np.ndarray, list[int] | None]:
     """Return the rows, ``(rows, columns)`` with time first, and their lines where they are known."""
-    # Parsers take a lone carriage return for a line end, and stop at a zero byte: such files go the careful way.
-    if b"\0" not in content and not (b"\r" in content and _LONE_RETURN.search(content)):
+    # Parsers take a lone carriage return for a line end, stop at a zero byte, and take some controls for blanks: such
+    # files go the careful way.
+    if not any(sign in content for sign in _NO_BLANKS) and not (b"\r" in content and _LONE_RETURN.search(content)):
         size = len(content) - layout.body_offset
         parse = _parse_with_pandas if size >= PANDAS_FROM_BYTES or "pandas" in sys.modules else _parse_with_numpy
         matrix = parse(BytesIO(memoryview(content)[layout.body_offset :]), layout)
@@ -449,14 +454,16 @@ def split_row(line: bytes, n_columns: int, tabs: bool) -> list[bytes]:
     list of bytes
         The values' text; as many as there are, which need not be ``n_columns``.
     """
-    if tabs:
-        parts = line.rstrip(b"\r").split(b"\t")
-        while len(parts) > n_columns and not parts[-1].strip():
-            parts.pop()
-        if len(parts) == n_columns:
-            return parts
     words = line.split()
-    return words if not tabs or len(words) == n_columns else parts
+    if not tabs:
+        return words
+    parts = line.rstrip(b"\r").split(b"\t")
+    while len(parts) > n_columns and not parts[-1].strip():
+        parts.pop()
+    # Cells keep their text; but OpenSim counts words, and as many words as labels leave no cell empty.
+    if len(words) == n_columns and (len(parts) != n_columns or not all(part.strip() for part in parts)):
+        return words
+    return parts
 
 
 def _parse_carefully(content: bytes, layout: Layout, path: str | os.PathLike[str]) -> tuple[np.ndarray, list[int]]:
@@ -466,45 +473,30 @@ def _parse_carefully(content: bytes, layout: Layout, path: str | os.PathLike[str
     if not rows:
         raise StorageError("There are no rows of numbers after the labels.", path, layout.label_line)
     matrix = np.empty((len(rows), n_columns))
-    for index, (number, line) in enumerate(rows):
+    for index, (line_number, line) in enumerate(rows):
         parts = split_row(line, n_columns, layout.tabs)
         if len(parts) != n_columns:
             last = index == len(rows) - 1 and len(parts) < n_columns
             cut = " It is the last row: the file was cut off." if last else ""
             raise StorageError(
-                f"The row has {len(parts)} values, but there are {n_columns} labels with time.{cut}", path, number
+                f"The row has {len(parts)} values, but there are {n_columns} labels with time.{cut}", path, line_number
             )
-        try:
-            # float() would take 1_000 for a number.
-            matrix[index] = [np.nan if _is_missing(part) else float(part) for part in parts]
-            good = b"_" not in line
-        except ValueError:
-            good = False
-        if not good:
-            column = next(column for column, part in enumerate(parts) if not _is_number(part))
+        values = [_value(part) for part in parts]
+        if None in values:
+            column = values.index(None)
             label = ("time", *layout.labels)[column]
             raise StorageError(
-                f"The column '{label}' must hold numbers, but {_show(parts[column])} was found.", path, number
+                f"The column '{label}' must hold numbers, but {_show(parts[column])} was found.", path, line_number
             )
+        matrix[index] = values
         if not np.isfinite(matrix[index, 0]):
-            raise StorageError(f"The time must be a finite number, but {_show(parts[0])} was found.", path, number)
-    return matrix, [number for number, _ in rows]
+            raise StorageError(f"The time must be a finite number, but {_show(parts[0])} was found.", path, line_number)
+    return matrix, [line_number for line_number, _ in rows]
 
 
-def _is_number(part: bytes) -> bool:
-    if b"_" in part:
-        return False
-    try:
-        float(b"nan" if _is_missing(part) else part)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_missing(part: bytes) -> bool:
-    """Tell whether a cell is empty or holds NaN as OpenSim 3 on Windows wrote it (``-1.#IND00``, ``1.#QNAN``)."""
-    text = part.strip()
-    return not text or re.fullmatch(rb"[+-]?1\.#(IND|QNAN|SNAN|J)0*", text) is not None
+def _value(part: bytes) -> float | None:
+    """Read a cell: NaN where it is empty, None where it holds no number."""
+    return read_number(part) if part.strip() else math.nan
 
 
 def _show(part: bytes) -> str:
@@ -638,9 +630,9 @@ def rewrite_columns(
             parts = split_row(line.rstrip(b"\n"), n_columns, layout.tabs)
             if row == len(times):
                 break
-            if len(parts) != n_columns or not _is_number(parts[0]):
+            if len(parts) != n_columns or read_number(parts[0]) is None:
                 raise changed
-            if float(parts[0]) != times[row]:
+            if read_number(parts[0]) != times[row]:
                 continue
             place = row % _TEXT_ROWS
             if place == 0:
@@ -652,7 +644,7 @@ def rewrite_columns(
                     parts[column] = text[place]
             chosen = parts if columns is None else [parts[0], *(parts[column] for column in kept)]
             if gaps:
-                chosen = [b"nan" if _is_missing(part) else part for part in chosen]
+                chosen = [b"nan" if math.isnan(_value(part) or 0.0) else part for part in chosen]
             stream.write(b"\t".join(chosen) + b"\n")
             row += 1
         if row != len(times):
@@ -699,7 +691,7 @@ def _time_texts(time: np.ndarray, precision: int) -> list[str]:
 
 def _check_labels(labels: Sequence[str], path: str | os.PathLike[str]) -> None:
     for label in labels:
-        if not label or label != label.strip() or any(sign in label for sign in "\t\r\n"):
+        if not label or label != label.strip(BLANKS) or any(sign in label for sign in "\t\r\n"):
             raise LabelError(
                 f"A label must be text without tabs, line ends or outer blanks, but {label!r} was found.", path
             )

@@ -131,7 +131,7 @@ def read_document(path: str | os.PathLike[str]) -> SetupDocument:
     """
     from ..storage.safe_xml import parse_xml
 
-    root = parse_xml(path, kind="setup file").getroot()
+    root = parse_xml(path, kind="setup file", ours=True).getroot()
     if root.tag != "OpenSimDocument":
         raise SetupError(
             f"line {root.sourceline}: the root element must be <OpenSimDocument>, but <{root.tag}> was found."

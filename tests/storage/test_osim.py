@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
+import subprocess
+import sys
 
 import pytest
 from lxml import etree
@@ -186,6 +189,105 @@ def test_bad_models(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ModelError, match=message):
         read_model(path)
+
+
+OLD = """<OpenSimDocument Version="{version}"><Model name="m"><BodySet><objects>
+<Body name="ground"><mass>0</mass></Body>
+<Body name="b"><mass>1</mass><Joint><SliderJoint name="j"><parent_body>ground</parent_body><CoordinateSet><objects>
+<Coordinate name="x"/></objects></CoordinateSet></SliderJoint></Joint></Body></objects></BodySet><ForceSet><objects>
+<{kind} name="mus"><GeometryPath><PathPointSet><objects><PathPoint name="p"><body>ground</body></PathPoint>
+<PathPoint name="q"><body>b</body><location>0.1 0 0</location></PathPoint></objects></PathPointSet></GeometryPath>
+{inner}</{kind}></objects></ForceSet></Model></OpenSimDocument>"""
+
+#: Loads models with OpenSim and prints whether the one muscle acts, and its pennation angle.
+LOAD_OLD = """
+import json, sys
+import opensim
+opensim.Logger.setLevelString("off")
+for path in sys.argv[1:]:
+    model = opensim.Model(path)
+    muscle = model.getMuscles().get(0)
+    print("@" + json.dumps([muscle.get_appliesForce(), muscle.getPennationAngleAtOptimalFiberLength()]))
+"""
+
+
+def test_words_of_old_versions_mean_what_they_mean_to_opensim(tmp_path):
+    words = ["<pennation_angle>0.25</pennation_angle>", "<pennation_angle_at_optimal>0.25</pennation_angle_at_optimal>"]
+    words += [f"<isDisabled>{word}</isDisabled>" for word in ("true", "1", "TRUE", "false", "yes")]
+    words += ["<appliesForce>false</appliesForce>"]
+    paths = []
+    for version in (10901, 20300, 20301, 20302, 30508, 30509, 40600):
+        for kind in ("Thelen2003Muscle", "Schutte1993Muscle") if version == 20300 else ("Thelen2003Muscle",):
+            for inner in words:
+                paths.append(tmp_path / f"{len(paths)}.osim")
+                paths[-1].write_text(OLD.format(version=version, kind=kind, inner=inner))
+    done = subprocess.run([sys.executable, "-c", LOAD_OLD, *paths], capture_output=True, text=True, check=True)
+    theirs = [json.loads(line[1:]) for line in done.stdout.splitlines() if line.startswith("@")]
+    assert len(theirs) == len(paths)
+    for path, found in zip(paths, theirs, strict=True):
+        muscle = read_model(path).muscles["mus"]
+        assert [muscle.applies_force, muscle.pennation_angle_at_optimal] == found, path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        *(("min_control", value, "not negative") for value in ("-0.01", "inf", "nan")),
+        *(("max_control", value, "a positive number") for value in ("0", "-1", "Inf", "1e999")),
+        *(("minimum_activation", value, "from 0 to below 1") for value in ("1", "-0.1", "nan")),
+        *(
+            (key, value, "a positive number")
+            for key in ("activation_time_constant", "deactivation_time_constant", "optimal_fiber_length")
+            for value in ("0", "-0.01", "inf", "nan")
+        ),
+        *(("max_isometric_force", value, "not negative") for value in ("-5", "inf")),
+        ("tendon_slack_length", "-0.1", "not negative"),
+        ("pennation_angle_at_optimal", "1.6", "an angle"),
+        ("max_contraction_velocity", "0", "a positive number"),
+        ("FmaxTendonStrain", "-0.04", "a positive number"),
+        *(("max_isometric_force", value, "a number") for value in ("1_000", "\u0663", "1,5", "1 2", "0x10", "1.#QNAN")),
+    ],
+)
+def test_impossible_numbers_are_refused_with_the_muscle(tmp_path, key, value, allowed):
+    path = tmp_path / "bad.osim"
+    path.write_text(OLD.format(version=40600, kind="Thelen2003Muscle", inner=f"\n<{key}>{value}</{key}>"))
+    with pytest.raises(ModelError, match=rf"bad.osim:8: <{key}> of 'mus' must be .*{allowed}.*, but '.*' was found"):
+        read_model(path)
+
+
+def test_all_impossible_numbers_are_named_at_once(tmp_path):
+    path = tmp_path / "bad.osim"
+    curve = "<TendonForceLengthCurve><strain_at_one_norm_force>0</strain_at_one_norm_force></TendonForceLengthCurve>"
+    inner = f"<min_control>0.9</min_control><max_control>0.5</max_control>{curve}"
+    text = OLD.format(version=40600, kind="Millard2012EquilibriumMuscle", inner=inner)
+    path.write_text(text.replace("<mass>1<", "<mass>nan<"))
+    with pytest.raises(ModelError) as error:
+        read_model(path)
+    for message in (
+        "<max_control> of 'mus' must be above min_control (0.9), but '0.5'",
+        "<strain_at_one_norm_force> of 'mus' must be a positive number",
+        "<mass> of 'b' must be a finite number",
+    ):
+        assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a b", "a/b", "a\\b", "../evil", "a*", "a\u0085b", "\x1b[1m"])
+def test_names_that_opensim_refuses(tmp_path, name):
+    path = tmp_path / "bad.osim"
+    path.write_text(OLD.format(version=40600, kind="Thelen2003Muscle", inner="").replace('"mus"', f'"{name}"'))
+    with pytest.raises(ModelError, match="The name of a muscle must hold no blanks"):
+        read_model(path)
+
+
+def test_a_version_is_a_whole_number(tmp_path):
+    path = tmp_path / "model.osim"
+    for version in ("4_0", "\u0664\u0660\u0660\u0660\u0660", "1" * 5000, "40600.5", "-3"):
+        path.write_text(OLD.format(version=version, kind="Thelen2003Muscle", inner=""))
+        with pytest.raises(ModelError, match="Version must be a whole number") as error:
+            read_model(path)
+        assert len(str(error.value)) < 4100
+    path.write_text(OLD.format(version=" 40600 ", kind="Thelen2003Muscle", inner=""))
+    assert read_model(path).version == 40600
 
 
 def test_missing_model(tmp_path):

@@ -17,7 +17,7 @@ from pathlib import Path
 from ...errors import NEM2EError, OpenSimRunError
 from ...storage.atomic import atomic_path, temporary_beside
 from ...storage.opensim_setup import OpenSimSetup, find_tool, in_results_directory, output_elements, read_opensim_setup
-from ...storage.safe_xml import parse_xml
+from ...storage.safe_xml import parse_xml, write_xml
 from .processes import TOOLS, ToolRun, run_opensim_tool
 
 #: Tools without a results directory: every result has a name of its own.
@@ -123,7 +123,7 @@ def _divert(setup: OpenSimSetup, copy: Path, folder: Path) -> dict[Path, Path]:
             results = tool.makeelement("results_directory", {}, None)
             tool.insert(0, results)
         results.text = f"{folder.name}/"
-    tree.write(copy, encoding="UTF-8", xml_declaration=True)
+    write_xml(tree, copy)
     return targets
 
 
