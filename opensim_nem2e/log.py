@@ -29,9 +29,6 @@ LEVELS = {
 
 _NAMES = {number: name for name, number in LEVELS.items()}
 
-#: A message that is longer than this is cut: names and values in it come from files.
-LONGEST_MESSAGE = 10_000
-
 
 def plain(text: str) -> str:
     """Make a text safe to print and to write as UTF-8, whatever file its parts came from.
@@ -45,10 +42,8 @@ def plain(text: str) -> str:
     -------
     str
         The text with control characters (terminal escapes among them) and bytes that were no text as backslash
-        escapes, cut after :data:`LONGEST_MESSAGE` characters. Line feeds and tabs stay.
+        escapes. Line feeds and tabs stay.
     """
-    if len(text) > LONGEST_MESSAGE:
-        text = f"{text[:LONGEST_MESSAGE]} ... ({len(text) - LONGEST_MESSAGE} characters more)"
     if text.isprintable():
         return text
     return "".join(
@@ -60,7 +55,8 @@ class _Plain(logging.Filter):
     """Makes every message safe before any handler sees it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = plain(record.getMessage()), ()
+        # Names and values in it come from files.
+        record.msg, record.args = plain(brief(record.getMessage(), MAX_MESSAGE)), ()
         return True
 
 
@@ -98,7 +94,7 @@ class OpenSimFormatter(logging.Formatter):
         """
         level = _NAMES.get(record.levelno, record.levelname.lower())
         # What a file holds must not flood a terminal.
-        text = f"[{level}] {brief(record.getMessage(), MAX_MESSAGE)}"
+        text = f"[{level}] {record.getMessage()}"
         if self.with_time:
             stamp = self.formatTime(record, self.datefmt)
             text = f"[{stamp}.{int(record.msecs):03d}] {text}"

@@ -797,7 +797,7 @@ def _property_of(item: Field[Any], hint: Any, declaration: type[Options]) -> Pro
     kind, choices, optional = _kind_of(hint, f"{declaration.__name__}.{item.name}")
     about = dict(item.metadata["option"])
     about["choices"] = about["choices"] if choices is None else choices
-    if declaration.presets and item.name != "preset":
+    if declaration.presets and item.name != "preset" and kind in ("bool", "int", "double", "string"):
         plain = Property(item.name, kind, item.default, optional=optional, **about)
         values = {name: preset.get(item.name, item.default) for name, preset in declaration.presets.items()}
         listed = ", ".join(f"{name} {plain.show(plain.convert(value))}" for name, value in values.items())

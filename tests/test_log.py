@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import re
 import subprocess
 import sys
@@ -113,15 +112,14 @@ def test_what_a_file_put_into_a_message_cannot_harm_terminal_or_log(tmp_path, ca
     text = path.read_text(encoding="utf-8")
     assert "label 'a\\udcffb'" in text
     assert "name '\\x1b[2J evil\\u2028line'" in text
-    assert "(990005 characters more)" in text
     assert len(text) < 12_000
     assert "plain Muskelkräfte μ\nsecond\tline" in text
     assert all("\x1b" not in record.getMessage() for record in caplog.records)
 
 
-def test_a_long_message_is_cut_in_its_middle():
-    record = logging.LogRecord("opensim_nem2e", logging.WARNING, "", 0, "%s", ("a" * 50_000 + "b" * 50_000,), None)
-    text = log.OpenSimFormatter(with_time=False).format(record)
+def test_a_long_message_is_cut_in_its_middle(caplog):
+    log.logger.warning("%s", "a" * 50_000 + "b" * 50_000)
+    text = log.OpenSimFormatter(with_time=False).format(caplog.records[-1])
     assert len(text) < 4100
     assert text.startswith("[warn] aaa")
     assert " ... " in text

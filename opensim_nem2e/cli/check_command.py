@@ -76,7 +76,7 @@ def execute(options: argparse.Namespace) -> int:
 
         logger.info("Wrote '%s'.", write_page(examination, Path(options.report)))
     if options.apply:
-        from ..data.check.apply import apply_offsets
+        from ..data.check.apply_offsets import apply_offsets
 
         count = apply_offsets(examination, options.apply)
         logger.info("Wrote '%s': %d rows with another emg_time_offset_s.", options.apply, count)

@@ -77,7 +77,7 @@ def execute(options: argparse.Namespace) -> int:
     opensim_nem2e.errors.NEM2EError
         The patterns are not usable, no trial was found, or the tables exist.
     """
-    from ..data.discovery import Layout, discover, listed
+    from ..data.discovery import FolderLayout, discover, listed
 
     folder = Path(options.output or options.root)
     if options.force and options.append:
@@ -89,7 +89,7 @@ def execute(options: argparse.Namespace) -> int:
             )
     if not Path(options.root).is_dir():
         raise NEM2EError(f"{options.root}: a folder was expected, but there is none.")
-    layout = Layout(_pairs(options.pattern, "--pattern"), _pairs(options.set, "--set"), options.whole_file)
+    layout = FolderLayout(_pairs(options.pattern, "--pattern"), _pairs(options.set, "--set"), options.whole_file)
     found = discover(options.root, layout)
     people = {row["subject"] for row in found.trials}
     for dataset, labels in found.unknown.items():

@@ -44,7 +44,7 @@ _DECORATION = re.compile(r"(?<![a-z])(emg|activation|envelope|env|voltage|raw|no
 
 
 @dataclass(frozen=True)
-class Layout:
+class FolderLayout:
     """How a folder is laid out, and what its files do not say.
 
     Parameters
@@ -252,14 +252,14 @@ def _old_rows(path: Path, columns: Sequence[str]) -> list[Row]:
     return rows
 
 
-def discover(root: str | os.PathLike[str], layout: Layout, names: MuscleNames | None = None) -> Discovery:
+def discover(root: str | os.PathLike[str], layout: FolderLayout, names: MuscleNames | None = None) -> Discovery:
     """Find the trials of a folder, and cut their gait cycles.
 
     Parameters
     ----------
     root : str or os.PathLike
         The folder.
-    layout : Layout
+    layout : FolderLayout
         Where things are in it.
     names : MuscleNames, optional
         The table of muscle names; the shipped one by default.
@@ -291,7 +291,7 @@ def discover(root: str | os.PathLike[str], layout: Layout, names: MuscleNames | 
 
 
 class _Builder:
-    def __init__(self, root: Path, layout: Layout, names: MuscleNames):
+    def __init__(self, root: Path, layout: FolderLayout, names: MuscleNames):
         self.root = root
         self.layout = layout
         self.names = names

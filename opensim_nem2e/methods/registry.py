@@ -116,18 +116,20 @@ def find_method(key: str) -> Method:
 
 
 def element_names() -> tuple[str, ...]:
-    """Name the elements of setup files that hold the options of methods.
+    """Name the elements of setup files that hold the options of other packages' methods.
+
+    Those of this package's methods are declared by the tools themselves.
 
     Returns
     -------
     tuple of str
-        Such as ``STDRNet``.
+        Elements.
     """
     return tuple(method.element for method in _usable() if method.element)
 
 
 def element_options(element: str) -> type[Options] | None:
-    """Find the declaration of a method's options by its element in setup files.
+    """Find the declaration of the options of another package's method by its element in setup files.
 
     Parameters
     ----------
@@ -168,7 +170,7 @@ def method_style(key: str) -> dict[str, str]:
 def _usable() -> tuple[Method, ...]:
     """Import all methods that can be trained; a broken package must not stop who does not use it."""
     found = []
-    for key in trainable_keys():
+    for key in [key for key in trainable_keys() if key not in BUILT_IN]:
         try:
             found.append(find_method(key))
         except TrainingError as error:

@@ -29,7 +29,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row of a table.
 
     Parameters
@@ -54,13 +54,13 @@ class Table:
         What it shows.
     head : tuple of str
         The columns' headings.
-    rows : tuple of Row
+    rows : tuple of TableRow
         The rows.
     """
 
     caption: str
     head: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
 
 
 @dataclass(frozen=True)

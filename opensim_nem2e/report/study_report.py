@@ -18,7 +18,7 @@ from ..evaluation.study import StudyResults
 from ..log import logger
 from ..methods.registry import REFERENCE
 from ..storage.atomic import ResultFiles
-from .page import Cell, Picture, Row, Table, data_url, render_page
+from .page import Cell, Picture, Table, TableRow, data_url, render_page
 from .study_figures import StudyFigure, is_spatial, significance, study_figures
 
 if TYPE_CHECKING:
@@ -360,7 +360,7 @@ def _statistics_table(results: StudyResults, condition: str) -> Table:
     rows = [_statistics_row(part.loc[muscle], muscle) for muscle in results.muscles_of(condition)]
     mean = part[["E_opensim", "E", "Er", "R2_opensim", "R2", "best_lag_r_opensim", "best_lag_r"]].mean()
     rows.append(
-        Row(
+        TableRow(
             _cells(
                 "mean",
                 "",
@@ -388,16 +388,16 @@ def _statistics_table(results: StudyResults, condition: str) -> Table:
     )
 
 
-def _table(caption: str, head: Sequence[str], rows: Sequence[Row]) -> Table:
+def _table(caption: str, head: Sequence[str], rows: Sequence[TableRow]) -> Table:
     """Make a table whose last column, notes, is left out where there are none."""
     if any(row.cells[-1].text for row in rows):
         return Table(caption, tuple(head), tuple(rows))
     return Table(caption, tuple(head[:-1]), tuple(replace(row, cells=row.cells[:-1]) for row in rows))
 
 
-def _statistics_row(row: pandas.Series, muscle: str) -> Row:
+def _statistics_row(row: pandas.Series, muscle: str) -> TableRow:
     better = bool(row["Er"] < 0 and row["p"] < 0.05)
-    return Row(
+    return TableRow(
         (
             Cell(muscle),
             Cell(f"{int(row['subjects'])}"),
@@ -430,9 +430,9 @@ def _baseline_table(results: StudyResults, condition: str) -> Table:
             Cell(_signed(row["versus_best"], 3) + _stars(row["versus_best_p"]), strong=better),
             Cell(_p(row["versus_best_p"])),
         ]
-        rows.append(Row(tuple(cells)))
+        rows.append(TableRow(tuple(cells)))
     means = [_signed(rates[method].mean(), 3) for method in methods]
-    rows.append(Row(_cells("mean", *means, "", _signed(network["versus_best"].mean(), 3), ""), total=True))
+    rows.append(TableRow(_cells("mean", *means, "", _signed(network["versus_best"].mean(), 3), ""), total=True))
     return Table(
         f"{condition}: Er of every method (OpenSim: 0), and {_focus(results)} against the best baseline. Bold: "
         "significantly better than the best baseline.",
@@ -445,7 +445,7 @@ def _condition_table(results: StudyResults) -> Table:
     rows = []
     for row in results.conditions.to_dict("records"):
         rows.append(
-            Row(
+            TableRow(
                 (
                     Cell(_text(row["muscle"])),
                     Cell(f"{row['condition_a']} less {row['condition_b']}"),
@@ -469,7 +469,7 @@ def _condition_table(results: StudyResults) -> Table:
 def _shortcut_table(study: Mapping[str, Any]) -> Table | None:
     checks = study.get("shortcut_check", {}).get("muscles", ())
     rows = [
-        Row(
+        TableRow(
             (
                 Cell(check["muscle"]),
                 Cell(check["condition"]),
@@ -507,7 +507,7 @@ def _cycle_table(data: Mapping[str, Any]) -> Table | None:
     parts = data.get("conditions", {})
     muscles = list(dict.fromkeys(muscle for part in parts.values() for muscle in part.get("cycles", {})))
     rows = [
-        Row(
+        TableRow(
             _cells(
                 muscle,
                 *(

@@ -17,7 +17,7 @@ from ..estimates.consistency import EmgError, TradeOff
 from ..estimates.torque_metrics import TorqueBalance, overall_percent
 from ..signals.cycles import inside_cycles
 from .estimate_figures import ActivationCurves, draw_redistribution, draw_torques, draw_tradeoff
-from .page import Cell, Picture, Row, Table, data_url, render_page
+from .page import Cell, Picture, Table, TableRow, data_url, render_page
 
 if TYPE_CHECKING:
     from ..estimates.mechanics import Mechanics
@@ -276,7 +276,7 @@ def _torque_table(rows: Sequence[TorqueBalance]) -> Table:
         cells += [_share(row.rmse_consistent, row.rmse_consistent_percent, strong=True)]
         cells += [_share(row.rmse_controls, row.rmse_controls_percent)]
         cells += [_share(row.largest_reserve, row.largest_reserve_percent), Cell(f"{row.rows_exceeded} of {row.rows}")]
-        body.append(Row(tuple(cells)))
+        body.append(TableRow(tuple(cells)))
     return Table(
         "Errors of the joint torques in Nm (percent of the peak), in the refined gait cycles.", head, tuple(body)
     )
@@ -291,10 +291,10 @@ def _emg_table(rows: Sequence[EmgError]) -> Table:
     body = []
     for row in rows:
         numbers = (Cell(_number(getattr(row, name))) for name in names)
-        body.append(Row((Cell(row.muscle), Cell(row.channel), Cell(str(row.cycles)), *numbers)))
+        body.append(TableRow((Cell(row.muscle), Cell(row.channel), Cell(str(row.cycles)), *numbers)))
     if len(rows) > 1:
         means = [Cell(_number(fmean(getattr(row, name) for row in rows))) for name in names]
-        body.append(Row((Cell("mean"), Cell(""), Cell(""), *means), total=True))
+        body.append(TableRow((Cell("mean"), Cell(""), Cell(""), *means), total=True))
     head = (
         "muscle",
         "channel",
@@ -325,7 +325,7 @@ def _tradeoff_table(curve: Sequence[TradeOff]) -> Table:
         texts = [f"{point.torque_error:.2f}", f"{point.largest_rmse:.2f}"]
         texts += [f"{point.distance_refined:.3f}", f"{point.distance_others:.3f}"]
         texts += [_number(point.E)] if with_emg else []
-        body.append(Row((*cells, *(Cell(text, strong=point.chosen) for text in texts))))
+        body.append(TableRow((*cells, *(Cell(text, strong=point.chosen) for text in texts))))
     return Table(
         "The trade-off over the price of reserves (RMS of activation, 0..1).",
         (*head, "E against EMG") if with_emg else head,

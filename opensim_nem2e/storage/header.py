@@ -69,7 +69,7 @@ _CANONICAL = {key.lower(): key for key in ("version", "nRows", "nColumns", "inDe
 
 
 @dataclass(frozen=True)
-class Layout:
+class HeaderLayout:
     """Where things are in a storage file, and what its header says.
 
     Parameters
@@ -219,7 +219,7 @@ def read_layout(
     *,
     model: str | os.PathLike[str] | None = None,
     sibling: str | os.PathLike[str] | None = None,
-) -> Layout:
+) -> HeaderLayout:
     """Read the header and the labels of a storage file.
 
     Parameters
@@ -233,7 +233,7 @@ def read_layout(
 
     Returns
     -------
-    Layout
+    HeaderLayout
         The header, healed if need be.
 
     Raises
@@ -249,7 +249,7 @@ def read_layout(
     return _plain_layout(content, path)
 
 
-def _plain_layout(content: bytes, path: str | os.PathLike[str]) -> Layout:
+def _plain_layout(content: bytes, path: str | os.PathLike[str]) -> HeaderLayout:
     # A byte order mark, as some editors put in front of text.
     lines, offset = _header_lines(content, 3 if content.startswith(b"\xef\xbb\xbf") else 0, path)
     name, entries, entry_lines, description, notes = _entries(lines)
@@ -279,7 +279,7 @@ def _plain_layout(content: bytes, path: str | os.PathLike[str]) -> Layout:
         raise StorageError(
             f"The row of labels must begin with 'time', but begins with {_shorten(labels[0])!r}.", path, line_number
         )
-    return Layout(
+    return HeaderLayout(
         name=name,
         entries=entries,
         in_degrees=in_degrees,

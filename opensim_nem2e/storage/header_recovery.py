@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import LabelError, NEM2EError, StorageError
-from .header import Layout, decode, is_number, read_layout, split_labels
+from .header import HeaderLayout, decode, is_number, read_layout, split_labels
 from .safe_xml import read_bytes
 
 #: The stale bytes: 65 of them, 72 with Windows' line ends.
@@ -49,7 +49,7 @@ def heal(
     *,
     model: str | os.PathLike[str] | None = None,
     sibling: str | os.PathLike[str] | None = None,
-) -> Layout | None:
+) -> HeaderLayout | None:
     """Work out the true header of a file that OpenSim 4.6 has damaged.
 
     Parameters
@@ -66,7 +66,7 @@ def heal(
 
     Returns
     -------
-    Layout or None
+    HeaderLayout or None
         None when the file does not carry the stale header.
 
     Raises
@@ -110,7 +110,7 @@ def heal(
     notes = ["OpenSim 4.6 had overwritten the header when its process ended; it was restored"]
     if note:
         notes.append(note)
-    return Layout(
+    return HeaderLayout(
         name=_tool_name(path),
         entries={"version": "1", "inDegrees": "yes" if in_degrees else "no"},
         in_degrees=in_degrees,

@@ -183,8 +183,6 @@ class MuscleInfo(ActuatorInfo):
         As in :class:`ActuatorInfo`.
     min_control, max_control : float
         As in :class:`ActuatorInfo`.
-    applies_force : bool
-        As in :class:`ActuatorInfo`.
     min_activation : float or None
         Lower bound of the activation, dimensionless; None where the class has none.
     activation_time_constant, deactivation_time_constant : float or None
@@ -208,6 +206,8 @@ class MuscleInfo(ActuatorInfo):
         Width of the active force-length curve, of DeGrooteFregly2016Muscle only.
     activation_dynamics_smoothing : float or None
         How sharply activation and deactivation are told apart, of DeGrooteFregly2016Muscle only.
+    applies_force : bool
+        As in :class:`ActuatorInfo`.
     """
 
     min_activation: float | None

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import StorageError
 from ..log import logger
 from .atomic import atomic_path
-from .header import Layout, decode, encode, header_text, read_layout
+from .header import HeaderLayout, decode, encode, header_text, read_layout
 from .safe_xml import read_bytes
 from .sto import count_rows
 
@@ -102,7 +102,7 @@ def repair_file(
     return report
 
 
-def _correct_counts(content: bytes, layout: Layout, counts: dict[str, int]) -> tuple[str, tuple[str, ...]]:
+def _correct_counts(content: bytes, layout: HeaderLayout, counts: dict[str, int]) -> tuple[str, tuple[str, ...]]:
     """Set right the counts in an otherwise healthy header; every other byte of it stays."""
     head = decode(content[: layout.body_offset])
     changes = []

@@ -29,7 +29,7 @@ import numpy as np
 from ..errors import LabelError, StorageError, did_you_mean
 from ..log import logger
 from .atomic import atomic_path
-from .header import BLANKS, Layout, encode, header_text, read_layout, read_number
+from .header import BLANKS, HeaderLayout, encode, header_text, read_layout, read_number
 from .safe_xml import read_bytes
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class TimeSeries:
     path: Path | None = None
     notes: tuple[str, ...] = ()
     #: Where the rows start in the file, for :func:`rewrite_columns`.
-    _layout: Layout | None = field(default=None, repr=False)
+    _layout: HeaderLayout | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         time = np.asarray(self.time, dtype=np.float64)
@@ -314,14 +314,14 @@ def read_storage(
     )
 
 
-def count_rows(content: bytes, layout: Layout, path: str | os.PathLike[str]) -> int:
+def count_rows(content: bytes, layout: HeaderLayout, path: str | os.PathLike[str]) -> int:
     """Check the rows of a file as :func:`read_storage` does, and count them.
 
     Parameters
     ----------
     content : bytes
         The file's content.
-    layout : Layout
+    layout : HeaderLayout
         Its header.
     path : str or os.PathLike
         Its name, for messages.
@@ -341,7 +341,7 @@ def count_rows(content: bytes, layout: Layout, path: str | os.PathLike[str]) -> 
     return len(matrix)
 
 
-def _count_notes(layout: Layout, n_rows: int) -> list[str]:
+def _count_notes(layout: HeaderLayout, n_rows: int) -> list[str]:
     """Compare the header's counts with what is there."""
     notes = []
     for key, found, what in (("nRows", n_rows, "rows"), ("nColumns", len(layout.labels) + 1, "columns")):
@@ -350,7 +350,9 @@ def _count_notes(layout: Layout, n_rows: int) -> list[str]:
     return notes
 
 
-def _read_rows(content: bytes, layout: Layout, path: str | os.PathLike[str]) -> tuple[np.ndarray, list[int] | None]:
+def _read_rows(
+    content: bytes, layout: HeaderLayout, path: str | os.PathLike[str]
+) -> tuple[np.ndarray, list[int] | None]:
     """Return the rows, ``(rows, columns)`` with time first, and their lines where they are known."""
     # Parsers take a lone carriage return for a line end, stop at a zero byte, and take some controls for blanks: such
     # files go the careful way.
@@ -363,7 +365,7 @@ def _read_rows(content: bytes, layout: Layout, path: str | os.PathLike[str]) -> 
     return _parse_carefully(content, layout, path)
 
 
-def _read_large(path: str | os.PathLike[str]) -> tuple[Layout, np.ndarray] | None:
+def _read_large(path: str | os.PathLike[str]) -> tuple[HeaderLayout, np.ndarray] | None:
     """Read a large and flawless file without holding its text; None when it needs a closer look.
 
     Given a file's name, pandas parses it in several threads and does not copy it.
@@ -385,13 +387,13 @@ def _read_large(path: str | os.PathLike[str]) -> tuple[Layout, np.ndarray] | Non
     return None if matrix is None else (layout, matrix)
 
 
-def _flawless(matrix: np.ndarray, layout: Layout) -> np.ndarray | None:
+def _flawless(matrix: np.ndarray, layout: HeaderLayout) -> np.ndarray | None:
     """Return the rows if none lacks a value; which kind of gap a NaN is, only the careful way can tell."""
     whole = len(matrix) and matrix.shape[1] == len(layout.labels) + 1 and np.isfinite(matrix).all()
     return matrix if whole else None
 
 
-def _parse_with_pandas(source: BytesIO | str, layout: Layout, skip_lines: int = 0) -> np.ndarray | None:
+def _parse_with_pandas(source: BytesIO | str, layout: HeaderLayout, skip_lines: int = 0) -> np.ndarray | None:
     import pandas as pd
 
     options: dict[str, Any] = {}
@@ -420,7 +422,7 @@ def _parse_with_pandas(source: BytesIO | str, layout: Layout, skip_lines: int = 
     return _flawless(frame.to_numpy(dtype=np.float64), layout)
 
 
-def _parse_with_numpy(source: BytesIO, layout: Layout) -> np.ndarray | None:
+def _parse_with_numpy(source: BytesIO, layout: HeaderLayout) -> np.ndarray | None:
     try:
         text = str(source.getbuffer(), "ascii")
         if not text or text.isspace():
@@ -431,7 +433,7 @@ def _parse_with_numpy(source: BytesIO, layout: Layout) -> np.ndarray | None:
     return _flawless(matrix, layout)
 
 
-def _lines(content: bytes, layout: Layout) -> list[tuple[int, bytes]]:
+def _lines(content: bytes, layout: HeaderLayout) -> list[tuple[int, bytes]]:
     """Return the rows that are not blank with their lines, counted from 1."""
     lines = content[layout.body_offset :].split(b"\n")
     return [(number, line) for number, line in enumerate(lines, start=layout.body_line) if line.strip()]
@@ -466,7 +468,9 @@ def split_row(line: bytes, n_columns: int, tabs: bool) -> list[bytes]:
     return parts
 
 
-def _parse_carefully(content: bytes, layout: Layout, path: str | os.PathLike[str]) -> tuple[np.ndarray, list[int]]:
+def _parse_carefully(
+    content: bytes, layout: HeaderLayout, path: str | os.PathLike[str]
+) -> tuple[np.ndarray, list[int]]:
     """Parse row by row: slower, but it knows the line of every fault."""
     n_columns = len(layout.labels) + 1
     rows = _lines(content, layout)
@@ -505,7 +509,7 @@ def _show(part: bytes) -> str:
 
 
 def _check_time(
-    time: np.ndarray, content: bytes | None, layout: Layout, lines: list[int] | None, path: str | os.PathLike[str]
+    time: np.ndarray, content: bytes | None, layout: HeaderLayout, lines: list[int] | None, path: str | os.PathLike[str]
 ) -> np.ndarray | None:
     """Refuse time that runs backwards; mark the rows to keep when times repeat, else return None."""
     steps = np.diff(time)

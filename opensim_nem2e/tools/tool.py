@@ -302,8 +302,12 @@ class Tool(Generic[Declared]):
                 raise SetupError(
                     f"{element.owner} takes {element.declaration.__name__}, but {type(options).__name__} was found."
                 )
+            preset = getattr(options, "preset", "") if options.presets else ""
+            if preset:
+                element.set("preset", preset)
+            unchanged = type(options).of_preset(preset)
             for prop in layout_of(element.declaration).own:
-                if getattr(options, prop.name) != prop.default:
+                if getattr(options, prop.name) != getattr(unchanged, prop.name):
                     element.set(prop.name, getattr(options, prop.name))
         for name, value in values.items():
             element.set(name, value)

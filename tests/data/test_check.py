@@ -12,7 +12,7 @@ import pytest
 
 from opensim_nem2e import TimeSeries
 from opensim_nem2e.data.check import timing_checks as timing
-from opensim_nem2e.data.check.apply import apply_offsets
+from opensim_nem2e.data.check.apply_offsets import apply_offsets
 from opensim_nem2e.data.check.findings import Findings
 from opensim_nem2e.data.check.quality_check import examine
 from opensim_nem2e.data.check.recording_checks import Files

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from opensim_nem2e.data.discovery import Layout, channel_muscle, discover, find_files
+from opensim_nem2e.data.discovery import FolderLayout, channel_muscle, discover, find_files
 from opensim_nem2e.data.manifest import read_channels, read_trials
 from opensim_nem2e.errors import ManifestError
 from opensim_nem2e.storage import MuscleNames, TimeSeries, write_storage
@@ -46,7 +46,7 @@ CONSTANTS = {"motion": "walk", "dataset": "lab"}
 
 
 def test_a_whole_laboratory(lab):
-    found = discover(lab, Layout(PATTERNS, CONSTANTS))
+    found = discover(lab, FolderLayout(PATTERNS, CONSTANTS))
     found.write(lab)
     trials = read_trials(lab / "trials.csv")
     assert [(t.subject, t.trial, t.stride) for t in trials[:4]] == [
@@ -75,7 +75,7 @@ def test_a_whole_laboratory(lab):
 def test_a_trial_that_lacks_a_file_is_left_out(lab, caplog):
     (lab / "anna" / "walk1" / "walk1_emg.sto").unlink()
     (lab / "anna" / "walk2" / "events.csv").write_text("time,event,side\n1.0,heel_strike,r\n")
-    found = discover(lab, Layout(PATTERNS, CONSTANTS))
+    found = discover(lab, FolderLayout(PATTERNS, CONSTANTS))
     assert {row["subject"] for row in found.trials} == {"ben 2"}
     assert "of emg_file must fit one file, but it fits 0" in caplog.text
     assert "there is no complete gait cycle in 0.000 to 4.990 s of a leg with EMG" in caplog.text
@@ -88,7 +88,7 @@ def test_one_reason_is_told_once(lab, caplog):
         emg = TimeSeries(TIME, ("EMG1", "EMG2"), np.full((TIME.size, 2), 0.1))
         write_storage(lab / "ben 2" / trial / f"{trial}_emg.sto", emg)
     with pytest.raises(ManifestError, match="None of the 4 files"):
-        discover(lab, Layout(PATTERNS, CONSTANTS))
+        discover(lab, FolderLayout(PATTERNS, CONSTANTS))
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 2
     assert "walk1_states.sto and 1 more: left out: the pattern" in warnings[0]
@@ -102,7 +102,7 @@ def test_events_or_ground_reactions_are_enough(lab, repository):
         shutil.copy(example / name, lab / "anna" / "walk1")
     (lab / "anna" / "walk1" / "events.csv").unlink()
     patterns = {**PATTERNS, "external_loads_file": "{subject}/{trial}/external_loads.xml"}
-    found = discover(lab, Layout(patterns, CONSTANTS))
+    found = discover(lab, FolderLayout(patterns, CONSTANTS))
     trials = {(row["subject"], row["trial"]) for row in found.trials}
     assert trials == {("anna", "walk1"), ("anna", "walk2"), ("ben 2", "walk1"), ("ben 2", "walk2")}
     found.write(lab)
@@ -121,7 +121,7 @@ def test_people_with_different_models_and_legs(lab):
         values = np.full((TIME.size, 3), 0.1)
         write_storage(folder / "results" / f"{trial}_states.sto", TimeSeries(TIME, tuple(names), values))
         write_storage(folder / f"{trial}_emg.sto", TimeSeries(TIME, ("tib_ant_r", "soleus_l"), values[:, :2]))
-    found = discover(lab, Layout(PATTERNS, CONSTANTS))
+    found = discover(lab, FolderLayout(PATTERNS, CONSTANTS))
     sides = {(row["subject"], row["side"]) for row in found.trials}
     # Anna's left leg has no EMG.
     assert sides == {("anna", "r"), ("ben 2", "r"), ("ben 2", "l")}
@@ -130,13 +130,15 @@ def test_people_with_different_models_and_legs(lab):
     # A person none of whose trials is usable brings no channels.
     for trial in ("walk1", "walk2"):
         (lab / "ben 2" / trial / "events.csv").write_text("time,event,side\n1.0,heel_strike,r\n")
-    found = discover(lab, Layout(PATTERNS, CONSTANTS))
+    found = discover(lab, FolderLayout(PATTERNS, CONSTANTS))
     assert [row["emg_column"] for row in found.channels] == ["R Soleus EMG", "tib_ant_r"]
 
 
 def test_whole_files(lab):
     patterns = {name: PATTERNS[name] for name in ("activation_file", "emg_file")}
-    found = discover(lab, Layout(patterns, {**CONSTANTS, "side": "r", "activation_source": "moco"}, whole_file=True))
+    found = discover(
+        lab, FolderLayout(patterns, {**CONSTANTS, "side": "r", "activation_source": "moco"}, whole_file=True)
+    )
     assert [(row["t_start"], row["t_end"], row["side"]) for row in found.trials] == [("0.0000", "4.9900", "r")] * 4
 
 
@@ -174,12 +176,12 @@ def test_patterns(tmp_path):
 )
 def test_a_layout_that_cannot_be_used(patterns, constants, message):
     with pytest.raises(ManifestError, match=message):
-        Layout(patterns, constants)
+        FolderLayout(patterns, constants)
 
 
 def test_nothing_fits(tmp_path):
     with pytest.raises(ManifestError, match=r"No file in .* fits the pattern"):
-        discover(tmp_path, Layout(PATTERNS, CONSTANTS))
+        discover(tmp_path, FolderLayout(PATTERNS, CONSTANTS))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +207,7 @@ def test_names_of_channels(label, muscle):
 
 def test_a_public_recording(shared_data, tmp_path):
     """The strides are those of the recording's own list."""
-    layout = Layout(
+    layout = FolderLayout(
         {
             "activation_file": "activations_so/{trial}_stride{stride}_StaticOptimization_activation.sto",
             "emg_file": "{trial}_emg.sto",
@@ -238,7 +240,7 @@ def test_people_whose_folders_differ_are_joined(lab):
     shutil.move(lab / "ben 2", lab / "other")
     for trial in ("walk1", "walk2"):
         shutil.move(lab / "other" / trial / f"{trial}_emg.sto", lab / "other" / f"emg_{trial}.sto")
-    discover(lab, Layout(PATTERNS, CONSTANTS)).write(lab)
+    discover(lab, FolderLayout(PATTERNS, CONSTANTS)).write(lab)
     before = read_trials(lab / "trials.csv")
     text = (lab / "trials.csv").read_text().replace(",", ";").replace(".5000", ",5000")
     (lab / "trials.csv").write_text(text)
@@ -247,7 +249,7 @@ def test_people_whose_folders_differ_are_joined(lab):
         "emg_file": "other/emg_{trial}.sto",
         "events_file": "other/{trial}/events.csv",
     }
-    found = discover(lab, Layout(others, {**CONSTANTS, "subject": "ben"}))
+    found = discover(lab, FolderLayout(others, {**CONSTANTS, "subject": "ben"}))
     found.write(lab, append=True)
     joined = read_trials(lab / "trials.csv")
     assert [replace(trial, line=0) for trial in joined[:6]] == [replace(trial, line=0) for trial in before]

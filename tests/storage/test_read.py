@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from opensim_nem2e.errors import LabelError, MissingFileError, NEM2EError, StorageError
 from opensim_nem2e.storage import TimeSeries, read_storage, sto
-from opensim_nem2e.storage.header import Layout
+from opensim_nem2e.storage.header import HeaderLayout
 
 HEADER = "trial\nversion=1\nnRows=2\nnColumns=3\ninDegrees=no\nendheader\n"
 LABELS = "time\ta\tb\n"
@@ -302,7 +302,7 @@ def test_small_files_do_not_import_pandas(tmp_path):
 
 
 def layout_of(columns, tabs=True):
-    return Layout("", {}, False, "", tuple(f"c{i}" for i in range(columns - 1)), 1, 2, 0, tabs)
+    return HeaderLayout("", {}, False, "", tuple(f"c{i}" for i in range(columns - 1)), 1, 2, 0, tabs)
 
 
 NUMBER = st.one_of(

@@ -29,13 +29,13 @@ class NetOptions(Options):
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {"hidden_units": 4, "rate": 0.5},
+        "small": {},
         "large": {"hidden_units": 700, "rate": 0.001},
     }
 
     preset: Literal["small", "large"] = option("small", "Where empty values come from.")
-    hidden_units: int | None = option(None, "Units.", bounds="[1, 1000]", formerly=("units",))
-    rate: float | None = option(None, "Step.", bounds="(0, 1]")
+    hidden_units: int = option(4, "Units.", bounds="[1, 1000]", formerly=("units",))
+    rate: float = option(0.5, "Step.", bounds="(0, 1]")
     start_file: FilePath = option("", "Weights to begin with.")
 
     def faults(self) -> list[str]:
@@ -113,7 +113,17 @@ def test_an_instance_checks_and_converts_its_values():
 
 
 def test_presets_fill_what_is_empty_and_stand_in_the_comment():
-    assert NetOptions(rate=0.1).filled("large") == NetOptions("small", 700, 0.1)
+    assert NetOptions.of_preset("large", rate=0.1) == NetOptions("large", 700, 0.1)
+    assert NetOptions.of_preset() == NetOptions("small", 4, 0.5)
+    with pytest.raises(SetupError, match=r"there is no preset 'lage'\. Did you mean 'large'\? There are small, large"):
+        NetOptions.of_preset("lage")
+    tool = GrowTool()
+    assert tool.get("Net.hidden_units") is None
+    assert tool.options().net == NetOptions("small", 4, 0.5)
+    tool.set_group("Net", preset="large", hidden_units=16)
+    assert tool.options().net == NetOptions("large", 16, 0.001)
+    assert "<hidden_units>16</hidden_units>" in tool.to_xml()
+    assert "<rate />" in tool.to_xml()
     by_name = {row.name: row for row in layout_of(NetOptions).own}
     assert by_name["rate"].full_comment == (
         "Step. Empty: from the preset (small 0.5, large 0.001). Allowed: a number in (0, 1], or empty."

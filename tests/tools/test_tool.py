@@ -452,7 +452,9 @@ def test_the_default_setup_reads_back_as_the_defaults(name, tmp_path):
     again = registry.load_tool(path)
     assert type(again) is tool
     assert again.name == ""
-    assert again.values() == tool().values() == {row.name: row.default for row in tool.properties}
+    flat = {name: value for name, value in again.values().items() if not isinstance(value, dict)}
+    assert again.values() == tool().values()
+    assert flat == {row.name: row.default for row in tool.properties}
     assert again.to_xml() == tool.default_xml()
 
 

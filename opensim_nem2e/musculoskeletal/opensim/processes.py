@@ -54,7 +54,7 @@ class RunStoppedError(OpenSimRunError):
 
 
 @dataclass(frozen=True)
-class ToolRun:
+class OpenSimRun:
     """What a successful run left behind.
 
     Parameters
@@ -91,7 +91,7 @@ def run_opensim_tool(
     timeout: float | None = None,
     cwd: str | os.PathLike[str] | None = None,
     stop: Callable[[], bool] | None = None,
-) -> ToolRun:
+) -> OpenSimRun:
     """Run an OpenSim tool from its setup file, in a process of its own.
 
     Parameters
@@ -110,7 +110,7 @@ def run_opensim_tool(
 
     Returns
     -------
-    ToolRun
+    OpenSimRun
         Times, log and files.
 
     Raises
@@ -136,7 +136,7 @@ def run_opensim_tool(
     logger.info("Running %s from '%s' in a process of its own.", tool, setup)
     seconds, tail = run_script(_tool_process.__file__, (tool, setup, folder), tool, setup, log_file, timeout, stop)
     logger.info("%s took %.1f s.", tool, seconds)
-    return ToolRun(tool, setup, 0, seconds, tail, results, changed(before, snapshot(watched)))
+    return OpenSimRun(tool, setup, 0, seconds, tail, results, changed(before, snapshot(watched)))
 
 
 def run_script(

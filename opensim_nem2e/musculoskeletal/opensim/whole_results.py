@@ -18,7 +18,7 @@ from ...errors import NEM2EError, OpenSimRunError
 from ...storage.atomic import atomic_path, temporary_beside
 from ...storage.opensim_setup import OpenSimSetup, find_tool, in_results_directory, output_elements, read_opensim_setup
 from ...storage.safe_xml import parse_xml, write_xml
-from .processes import TOOLS, ToolRun, run_opensim_tool
+from .processes import TOOLS, OpenSimRun, run_opensim_tool
 
 #: Tools without a results directory: every result has a name of its own.
 _WITHOUT_DIRECTORY = ("ScaleTool",)
@@ -30,13 +30,13 @@ class WholeRun:
 
     Parameters
     ----------
-    run : ToolRun
+    run : OpenSimRun
         Times and log.
     outputs : tuple of pathlib.Path
         Its results, in order; all of them, and nothing else.
     """
 
-    run: ToolRun
+    run: OpenSimRun
     outputs: tuple[Path, ...]
 
 
