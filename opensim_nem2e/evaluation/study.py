@@ -38,7 +38,8 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "losses": ("seed", "condition", "muscle", "held_out", "epoch", "loss", "validation_loss"),
     "statistics": (
         *("condition", "muscle", "method", "subjects", "cycles", "seeds", "E_opensim", "E", "Er", "Er_low", "Er_high"),
-        *("p", "d", "R2_opensim", "R2", "peak_ms_opensim", "peak_ms", "peak_percent_opensim", "peak_percent"),
+        *("p", "d", "r_squared_opensim", "r_squared", "peak_ms_opensim", "peak_ms", "peak_percent_opensim"),
+        "peak_percent",
         *("best_lag_r_opensim", "best_lag_r", "best_baseline", "Er_best_baseline", "versus_best", "versus_best_p"),
         "note",
     ),
@@ -435,6 +436,8 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pandas.DataFrame:
         table = pandas.read_csv(path, dtype=names, na_values=[""], keep_default_na=False)
     except ValueError as error:
         raise StorageError(f"A table was expected, but it cannot be read ({error}).", path) from error
+    # Version 0.1 called the squared correlation R2, which means something else elsewhere.
+    table = table.rename(columns={"R2": "r_squared", "R2_opensim": "r_squared_opensim"})
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise StorageError(
