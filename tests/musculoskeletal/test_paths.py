@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -315,7 +317,8 @@ def test_progress_is_told(walking, ranges, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("opensim_nem2e.musculoskeletal.opensim.processes._TELL", 0.0)
     caplog.set_level("INFO", logger="opensim_nem2e")
     fit_paths(walking / "walker.osim", ranges, cache_directory=tmp_path)
-    told = [float(record.args[1]) for record in caplog.records if record.msg == "%s: %.0f %%"]
+    shown = (re.search(r": (\d+) %$", record.getMessage()) for record in caplog.records)
+    told = [float(found[1]) for found in shown if found]
     assert told
     assert told == sorted(told)
     assert 0.0 < told[0] <= told[-1] <= 100.0

@@ -749,7 +749,7 @@ FAULTS = {
     "bundle for other muscles": (other_bundle, BundleError, "The bundle is for other muscles"),
     "bundle that needs more": (needy_bundle, BundleError, r"also needs glmax1 \(left\)"),
     "truncated bundle": (truncated_bundle, BundleError, "short.safetensors.*truncated"),
-    "unknown bundle": (change(bundle_file="gaait"), BundleError, "no network bundle 'gaait'"),
+    "unknown bundle": (change(bundle_file="gaait"), BundleError, "no bundle 'gaait'"),
     "wrong model": (wrong_model, ModelError, "Is it the model of this simulation"),
     "setup file would be lost": (own_setup_file, SetupError, "would replace an input file"),
     "one row": (one_row, CycleError, "at least two rows"),

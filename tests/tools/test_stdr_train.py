@@ -419,8 +419,8 @@ def test_calibration_of_the_shipped_bundle(tmp_path, lab):
             SetupError,
             "<early_stopping_patience> has no meaning with <initial_bundle_file>",
         ),
-        ({"initial_bundle_file": "gate"}, BundleError, "There is no network bundle 'gate'.*Did you mean 'gait'"),
-        ({"initial_bundle_file": "none.safetensors"}, BundleError, "there is no such network bundle"),
+        ({"initial_bundle_file": "gate"}, BundleError, "There is no bundle 'gate'.*Did you mean 'gait'"),
+        ({"initial_bundle_file": "none.safetensors"}, BundleError, "there is no such bundle"),
     ],
 )
 def test_faults_of_a_calibration(tmp_path, lab, bundle_of_two, changes, error, message):

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from ...data.cycle_view import CycleView
 from ...errors import TrainingError
 from ..base import Common, Method, Plan, RunSettings, muscle_cycles
-from .forward import variant_of, weight_shapes
+from .forward import Score, Variant, variant_of, weight_shapes
 from .hyperparameters import STDROptions
 from .network import Network, load_network
 
 if TYPE_CHECKING:
     from ...data.gait_cycles import MuscleCycles
     from ...data.samples import Samples
-    from ...training.task import Task, Trained, TrainingSettings
+    from ...training.task import ModuleSpec, Task, Trained, TrainingSettings
     from .fit_linear import LinearFit
 
 Array = NDArray[np.float64]
@@ -139,6 +139,37 @@ def training_settings(options: STDROptions, run: RunSettings) -> TrainingSetting
     )
 
 
+def module_of(
+    variant: Variant, inputs: int, samples: int, hidden: int, score: Score = "general", teacher_forcing: float = 1.0
+) -> ModuleSpec:
+    """Say how a process builds the network, for a task.
+
+    Parameters
+    ----------
+    variant : {'temporal', 'spatial'}
+        Over what the network attends.
+    inputs : int
+        Number of input muscles.
+    samples : int
+        Samples of a window, in and out.
+    hidden : int
+        Units of the encoder and of the decoder.
+    score : {'dot', 'general'}
+        Luong's score function.
+    teacher_forcing : float
+        Share of the training steps in which the decoder is fed the measured EMG.
+
+    Returns
+    -------
+    ModuleSpec
+        Of :class:`opensim_nem2e.methods.stdr.net.STDRNet`.
+    """
+    from ...training.task import ModuleSpec
+
+    arguments = {"variant": variant, "inputs": inputs, "samples": samples, "hidden": hidden, "score": score}
+    return ModuleSpec("opensim_nem2e.methods.stdr.net:STDRNet", {**arguments, "teacher_forcing": teacher_forcing})
+
+
 def network_task(
     view: CycleView,
     options: STDROptions,
@@ -166,18 +197,16 @@ def network_task(
     Task
         The training.
     """
-    from ...training.task import ModuleSpec, Task
+    from ...training.task import Task
 
-    module = ModuleSpec(
-        "opensim_nem2e.methods.stdr.net:STDRNet",
-        {
-            "variant": variant_of(view.condition),
-            "inputs": windows["x"].shape[2],
-            "samples": windows["x"].shape[1],
-            "hidden": options.hidden_units,
-            "score": options.score_function,
-            "teacher_forcing": options.teacher_forcing,
-        },
+    _, samples, inputs = windows["x"].shape
+    module = module_of(
+        variant_of(view.condition),
+        inputs,
+        samples,
+        options.hidden_units,
+        options.score_function,
+        options.teacher_forcing,
     )
     return Task(module, training_settings(options, run), windows, **parts)
 
