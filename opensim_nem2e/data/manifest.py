@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from ..errors import ManifestError, MissingFileError, did_you_mean
+from ..storage.file_names import name_fault, shown
+from ..storage.muscles import standard_name_fault
 
 TRIAL_COLUMNS = (
     "dataset",
@@ -261,6 +263,17 @@ class _Row:
         value = self.cells.get(column, "")
         if not value:
             self.fault(f"'{column}' must not be empty.")
+        elif fault := name_fault(value, f"'{column}'"):
+            self.fault(fault)
+        return value
+
+    def label(self, column: str) -> str:
+        """Return what a file's column is called, which is no part of a file's name."""
+        value = self.cells.get(column, "")
+        if not value:
+            self.fault(f"'{column}' must not be empty.")
+        elif not value.isprintable() and not value.replace("\xa0", " ").isprintable():
+            self.fault(f"'{column}' must not hold control characters, but {shown(value)} was found.")
         return value
 
     def choice(self, column: str, allowed: Sequence[str]) -> str:
@@ -293,9 +306,14 @@ class _Row:
                 self.fault(f"'{column}' must name a file; found nothing.")
             return None
         path = self.folder / value
-        if not path.is_file():
+        try:
+            if path.is_file():
+                return path
             self.fault(f"'{column}': the file '{path}' does not exist.")
-        return path
+        except (OSError, ValueError):
+            # Such as a name that is too long, or holds a zero byte.
+            self.fault(f"'{column}' must name a file, but {shown(value)} can be none's name.")
+        return None
 
 
 def _trial(row: _Row) -> Trial | None:
@@ -347,15 +365,21 @@ def _trial_key(trial: Trial) -> tuple[str, ...]:
 
 
 def _channel(row: _Row) -> Channel | None:
-    dataset, column, listed = row.text("dataset"), row.text("emg_column"), row.text("muscles")
+    dataset, column, listed = row.text("dataset"), row.label("emg_column"), row.label("muscles")
+    standard = row.cells.get("standard_name", "")
     muscles = tuple(name.strip() for name in listed.split(";"))
     if listed and not all(muscles):
         row.fault(f"'muscles' must be model muscle names separated by ';'; found '{listed}'.")
     for name in sorted({name for name in muscles if name and muscles.count(name) > 1}):
         row.fault(f"'muscles' names '{name}' twice.")
+    for fault in (name_fault(name, "'muscles'") for name in muscles if name):
+        if fault:
+            row.fault(fault)
+    if standard and (fault := standard_name_fault(standard)):
+        row.fault(fault)
     if row.faults:
         return None
-    return Channel(dataset, column, muscles, row.cells.get("standard_name", ""), row.line)
+    return Channel(dataset, column, muscles, standard, row.line)
 
 
 def _read(

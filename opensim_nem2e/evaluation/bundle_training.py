@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +18,7 @@ from ..methods.stdr.method import (
     plan_target,
     subject_errors,
 )
+from ..storage.file_names import file_name
 from ..training.jobs import Job
 from ..training.task import Task, Trained
 
@@ -58,7 +57,7 @@ class Study:
             self.jobs.append(Job(target, partial(self._task, data), partial(self._keep, target, data)))
             subjects = list(dict.fromkeys(data.subjects.tolist())) if self.leave_one_out else []
             for subject in subjects if len(subjects) > 1 else []:
-                name = f"{target}_without_{file_name(subject)}"
+                name = f"{file_name(target)}_without_{file_name(subject)}"
                 task, done = partial(self._task, data, subject), partial(self._judge, name, data, subject)
                 self.jobs.append(Job(name, task, done))
 
@@ -120,23 +119,3 @@ class Study:
         train, test = data.leave_out([left_out])
         network = self._plan(train, left_out).network(trained)
         self._left_out_errors[name] = subject_errors(train, test, network, self.recipe)
-
-
-def file_name(text: str) -> str:
-    """Make a text fit for a file's name, and keep texts that differ apart.
-
-    Parameters
-    ----------
-    text : str
-        Such as a subject's name.
-
-    Returns
-    -------
-    str
-        Letters, digits, points, hyphens and underscores.
-    """
-    plain = re.sub(r"[^A-Za-z0-9.-]", "_", text)[:60]
-    # Some file systems take 'Ann' and 'ann' for the same.
-    if plain == text == text.lower():
-        return plain
-    return f"{plain}_{hashlib.sha256(text.encode()).hexdigest()[:6]}"

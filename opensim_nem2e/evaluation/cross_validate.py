@@ -22,9 +22,9 @@ from ..methods.stdr.conditions import Condition, join_cycle, windows_per_cycle
 from ..methods.stdr.fit_linear import LinearFit
 from ..methods.stdr.method import Plan, Recipe, count_weights, estimate, fit_linear_parts, plan_target, watch_left_out
 from ..signals.compare import cycle_errors, warp_cycle
+from ..storage.file_names import file_name
 from ..training.jobs import Job
 from ..training.task import Task, Trained
-from .bundle_training import file_name
 from .splits import Fold, Splitting, check_blind, compare_blind, scramble, split_folds, training_rows
 
 Array = NDArray[np.float64]
@@ -205,7 +205,8 @@ class CrossValidation:
                 self._work += [(own, fold) for fold in folds[condition]]
         for recipe, fold in self._work:
             name = (
-                f"{recipe.condition}_{fold.data.target}_without_{file_name(fold.held_out)}_seed{recipe.settings.seed}"
+                f"{recipe.condition}_{file_name(fold.data.target)}_without_{file_name(fold.held_out)}"
+                f"_seed{recipe.settings.seed}"
             )
             task, done = partial(self._task, fold, recipe), partial(self._judge, name, fold, recipe)
             self.jobs.append(Job(name, task, done))

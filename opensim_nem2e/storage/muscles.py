@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from ..errors import StorageError, did_you_mean
+from .file_names import LONGEST_NAME, name_fault, shown
 from .safe_xml import read_bytes
 
 #: The muscles of the NEM2E paper.
@@ -41,6 +43,7 @@ PAPER_MUSCLES = (
 
 _COLUMNS = ("model_muscle", "standard_name", "models", "note")
 _NEEDED = _COLUMNS[:2]
+_STANDARD_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 #: How models mark the side, most common first.
 _SIDES = (
@@ -181,6 +184,27 @@ class MuscleNames:
         return tuple(sorted({name for name in self.table.values() if name}))
 
 
+def standard_name_fault(name: str) -> str:
+    """Say why a text cannot be a muscle's standard name.
+
+    Parameters
+    ----------
+    name : str
+        The text.
+
+    Returns
+    -------
+    str
+        Empty if it can: letters of ASCII, digits and underscores, as network bundles name their inputs and targets.
+    """
+    if _STANDARD_NAME.fullmatch(name) and len(name) <= LONGEST_NAME:
+        return ""
+    return (
+        "'standard_name' must have only letters from a to z, digits and underscores, as the names in network bundles, "
+        f"and at most {LONGEST_NAME} of them, but {shown(name)} was found."
+    )
+
+
 def _split_side(name: str) -> Iterable[tuple[str, str]]:
     """Give the ways in which a name can be read: side and name without it."""
     yield "", name
@@ -224,6 +248,12 @@ def _read_table(content: bytes, path: str) -> dict[str, str]:
             name = entry["model_muscle"].lower()
             if not name:
                 raise StorageError("The column 'model_muscle' is empty.", path, rows.line_num)
+            for fault in (
+                name_fault(name, "'model_muscle'"),
+                entry["standard_name"] and standard_name_fault(entry["standard_name"]),
+            ):
+                if fault:
+                    raise StorageError(fault, path, rows.line_num)
             if name in table:
                 raise StorageError(f"The muscle '{entry['model_muscle']}' appears twice.", path, rows.line_num)
             table[name] = entry["standard_name"]

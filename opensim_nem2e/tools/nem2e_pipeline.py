@@ -197,7 +197,7 @@ class NEM2EPipelineTool(Tool):
 def _refine_setup(template: STDRRefineTool, trial: Trial, folder: Path) -> Path:
     """Write the setup file of a trial's refinement."""
     from ..storage.opensim_setup import read_opensim_setup
-    from .pipeline.execute import file_name
+    from ..storage.file_names import file_name
     from .pipeline.plan import STEP_TOOLS
 
     found: dict[str, OpenSimSetup] = {}

@@ -363,7 +363,12 @@ class Tool:
         opensim_nem2e.errors.NEM2EError
             What went wrong, in words for the user.
         """
+        from ..storage.atomic import require_writable
+
         self.check()
+        # Hours may pass before the first result is written.
+        if "results_directory" in self._table:
+            require_writable(self.resolve("results_directory") or self.base_directory)
         with audible():
             logger.info("Running tool %s.", self._name or self.tool_name)
             self._run()
@@ -447,14 +452,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def _name_fault(name: object) -> str:
+    from ..storage.file_names import name_fault
+
     if not isinstance(name, str):
         return f"name must be a text, but {name!r} was found."
     # The name becomes the start of file names: it must not lead out of the results directory.
-    if any(sign in "/\\" or not sign.isprintable() for sign in name):
-        return f"name must not hold '/', '\\' or control characters, but {name!r} was found."
-    if name.strip().startswith("."):
-        return f"name must not begin with a dot (the results would be hidden files), but {name!r} was found."
-    return ""
+    return name_fault(name, "name")
 
 
 def _absolute(base: Path, value: str) -> Path:

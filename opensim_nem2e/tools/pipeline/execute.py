@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +15,7 @@ from tqdm import tqdm
 from ...errors import NEM2EError
 from ...log import logger
 from ...storage.atomic import atomic_path
+from ...storage.file_names import file_name
 from ...storage.tables import write_rows
 from ...workers import Event, Work, run
 from .plan import Step
@@ -168,7 +167,7 @@ class Study:
         step = self.steps[number]
         logger.debug("%s begins.", self._title(number))
         self._begun[number] = time.monotonic()
-        name = file_name(step.key)
+        name = file_name(step.key.removesuffix(".xml"))
         argument = {
             "setup_file": str(step.path),
             "record_file": str((self._results / "records" / f"{name}.json").absolute()),
@@ -311,20 +310,3 @@ def _shown(value: float | str, unit: str, name: str) -> str:
     if not isinstance(value, float):
         return ""
     return f"{value:.3g} {unit}" + (f" ({name})" if name else "")
-
-
-def file_name(key: str) -> str:
-    """Make a file name of a path.
-
-    Parameters
-    ----------
-    key : str
-        The path.
-
-    Returns
-    -------
-    str
-        Letters, digits, dots, dashes and underscores; another one for every path.
-    """
-    plain = re.sub(r"[^A-Za-z0-9.-]+", "_", key.removesuffix(".xml")).strip("_.")
-    return f"{plain[-80:]}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
