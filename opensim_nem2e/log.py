@@ -32,6 +32,25 @@ logger = logging.getLogger("opensim_nem2e")
 logger.addHandler(logging.NullHandler())
 
 
+#: The longest message that is shown whole (characters).
+_LONGEST = 8_000
+#: What would move a terminal's cursor, end a line of the log for some programs, or turn the direction of writing.
+_ESCAPES = {
+    number: repr(chr(number))[1:-1]
+    for numbers in (range(9), range(11, 32), range(127, 160), range(0x200E, 0x2010), range(0x2028, 0x202F))
+    for number in numbers
+} | {number: f"\\u{number:04x}" for number in range(0x2066, 0x206A)}
+
+
+def _shown(text: str) -> str:
+    """Return a message as terminals and logs can show it, whatever names of files and muscles it quotes."""
+    if len(text) > _LONGEST:
+        half = _LONGEST // 2
+        text = f"{text[:half]} ... ({len(text) - 2 * half} characters are left out) ... {text[-half:]}"
+    # A file's name may hold bytes that are no text.
+    return text.translate(_ESCAPES).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class OpenSimFormatter(logging.Formatter):
     """Format records as OpenSim does.
 
@@ -59,7 +78,7 @@ class OpenSimFormatter(logging.Formatter):
             The text, without a line end.
         """
         level = _NAMES.get(record.levelno, record.levelname.lower())
-        text = f"[{level}] {record.getMessage()}"
+        text = f"[{level}] {_shown(record.getMessage())}"
         if self.with_time:
             stamp = self.formatTime(record, self.datefmt)
             text = f"[{stamp}.{int(record.msecs):03d}] {text}"
@@ -163,7 +182,9 @@ def start_file(path: str | os.PathLike[str], level: str = "info", mode: str = "a
     logging.Handler
         The handler, for :func:`stop`.
     """
-    handler = logging.FileHandler(os.fspath(path), mode=mode, encoding="utf-8", delay=True)
+    handler = logging.FileHandler(
+        os.fspath(path), mode=mode, encoding="utf-8", delay=True, errors="backslashreplace"
+    )
     handler.setFormatter(OpenSimFormatter(with_time=True))
     handler.setLevel(LEVELS[level])
     return _start(handler)

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from ..errors import ManifestError, MissingFileError, did_you_mean
-from ..storage.file_names import name_fault, shown
+from ..storage.file_names import name_fault, shown, text_fault
 from ..storage.muscles import standard_name_fault
 
 TRIAL_COLUMNS = (
@@ -272,8 +272,8 @@ class _Row:
         value = self.cells.get(column, "")
         if not value:
             self.fault(f"'{column}' must not be empty.")
-        elif not value.isprintable() and not value.replace("\xa0", " ").isprintable():
-            self.fault(f"'{column}' must not hold control characters, but {shown(value)} was found.")
+        elif fault := text_fault(value, f"'{column}'"):
+            self.fault(fault)
         return value
 
     def choice(self, column: str, allowed: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import unicodedata
 LONGEST_NAME = 100
 
 _LONGEST = 60
+_LONGEST_TEXT = 4096
 _HASH = 6
 #: Control characters, invisible ones (among them those that turn the direction of writing), halves of characters.
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -62,6 +63,28 @@ def name_fault(name: str, what: str = "the name") -> str:
         return f"{what} must not hold '/', '\\' or control characters, but {found} was found."
     if name.strip().startswith("."):
         return f"{what} must not begin with a dot (files named after it would be hidden), but {found} was found."
+    return ""
+
+
+def text_fault(text: str, what: str) -> str:
+    """Say why a text that a file holds cannot be used: a path, a pattern, a column's label.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+    what : str
+        What it is, for the message.
+
+    Returns
+    -------
+    str
+        Empty if it can. Control characters and more than 4096 characters are refused.
+    """
+    if len(text) > _LONGEST_TEXT:
+        return f"{what} must have at most {_LONGEST_TEXT} characters, but {len(text)} were found ({shown(text)})."
+    if any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in text):
+        return f"{what} must not hold control characters, but {shown(text)} was found."
     return ""
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ..errors import MissingFileError, StorageError
 from .file_names import shown
@@ -14,7 +15,7 @@ from .file_names import shown
 _MOST_BYTES = 200_000_000
 
 
-def read_json(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
+def read_json(path: str | os.PathLike[str], what: str, *, nan_is_none: bool = False) -> dict[str, Any]:
     """Read a file that holds a JSON object.
 
     Parameters
@@ -23,6 +24,8 @@ def read_json(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
         The file.
     what : str
         What it should be, for messages: ``a skeleton``.
+    nan_is_none : bool
+        Take NaN for null, which other programs write for a number that is not known; otherwise it is refused.
 
     Returns
     -------
@@ -34,27 +37,29 @@ def read_json(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
     opensim_nem2e.errors.MissingFileError
         There is no such file, or it cannot be read.
     opensim_nem2e.errors.StorageError
-        It is no JSON, holds NaN or infinity, is nested too deeply, or is no object.
+        It is no JSON, holds infinite numbers, is nested too deeply, or is no object.
     """
     file = Path(path)
+
+    def constant(text: str) -> None:
+        if not nan_is_none or text != "NaN":
+            raise ValueError(f"numbers must be finite, but {text} was found")
+
     try:
         if file.exists() and not file.is_file():
             raise MissingFileError(f"{file}: {what} was expected, but this is no file.")
         if file.stat().st_size > _MOST_BYTES:
             raise StorageError(f"{_capital(what)} was expected, but the file is larger than any.", file)
-        content = json.loads(file.read_bytes().decode("utf-8-sig"), parse_constant=_refuse, parse_float=_finite)
+        content = json.loads(file.read_bytes().decode("utf-8-sig"), parse_constant=constant, parse_float=_finite)
     except OSError as error:
         raise MissingFileError(f"{file}: {what} cannot be read: {error.strerror or error}.") from error
     except RecursionError as error:
-        raise StorageError(f"{_capital(what)} was expected, but the file is nested too deeply.", file) from error
+        raise StorageError(f"{_capital(what)} was expected, but the JSON is nested too deeply.", file) from error
     except ValueError as error:
-        raise StorageError(
-            f"{_capital(what)} was expected, but the file is not valid JSON ({str(error)[:200]}).", file
-        ) from error
+        text = str(error)
+        raise StorageError(f"JSON was expected, but it cannot be read ({text[:200]}).", file) from error
     if not isinstance(content, dict):
-        raise StorageError(
-            f"{_capital(what)} (a JSON object) was expected, but {_kind(content)} was found.", file
-        )
+        raise StorageError(f"A JSON object was expected, but {_kind(content)} was found.", file)
     return content
 
 
@@ -67,12 +72,8 @@ def _kind(content: Any) -> str:
     return kinds.get(type(content), "null")
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"numbers must be finite, but {constant} was found")
-
-
 def _finite(text: str) -> float:
     number = float(text)
-    if number in (float("inf"), -float("inf")):
+    if not math.isfinite(number):
         raise ValueError(f"numbers must be finite, but {shown(text)} was found")
     return number

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import csv
 import graphlib
+import io
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...data.discovery import find_files, listed
+from ...data.discovery import find_files, listed, pattern_fault
 from ...errors import ManifestError, NEM2EError, SetupError, did_you_mean
 from ...musculoskeletal.opensim.processes import TOOLS
+from ...storage.file_names import name_fault
 from ...storage.opensim_setup import NamedFile, OpenSimSetup, read_opensim_setup
 from ...storage.safe_xml import read_bytes
 
@@ -110,6 +112,16 @@ def find_trials(
     opensim_nem2e.errors.NEM2EError
         A pattern fits no folder, or names a column that the manifest lacks.
     """
+    faults = [
+        f"<trial_folders>: {fault}" for text in folder_patterns if (fault := pattern_fault(text, absolute=True))
+    ]
+    for text in setup_patterns:
+        # A file that is named may lie anywhere; one that is looked for lies in each trial's folder.
+        fault = pattern_fault(text, absolute=not _is_pattern(text), names=False)
+        if fault:
+            faults.append(f"<setup_files>: {fault}")
+    if faults:
+        raise SetupError(faults)
     folders: dict[Path, str] = {}
     rows = [None] if trials_file is None else _named(trials_file, folder_patterns)
     for pattern in folder_patterns or ["."]:
@@ -129,14 +141,22 @@ def find_trials(
 
 def _holds_one_of(folder: Path, patterns: Sequence[str]) -> bool:
     """Tell a trial from folders of results, which the same pattern may fit."""
-    own = [pattern for pattern in patterns if not pattern.startswith("..")]
+    own = [pattern for pattern in patterns if not pattern.startswith("..") and not Path(pattern).is_absolute()]
     return not own or any(any(folder.glob(pattern)) for pattern in own)
+
+
+def _is_pattern(text: str) -> bool:
+    return "*" in text or "?" in text
 
 
 def _named(trials_file: Path, folder_patterns: Sequence[str]) -> list[Mapping[str, str] | None]:
     """Return the values of the patterns' names in a manifest, each combination once."""
     # Its activation files do not exist yet, so it is not read as a finished manifest.
-    table = list(csv.DictReader(read_bytes(trials_file, "trials manifest").decode("utf-8-sig").splitlines()))
+    try:
+        text = read_bytes(trials_file, "trials manifest").decode("utf-8-sig")
+        table = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    except (ValueError, csv.Error) as error:
+        raise ManifestError(f"{trials_file}: the trials manifest is no csv file in UTF-8 ({error}).") from error
     names = dict.fromkeys(_NAME.findall(" ".join(folder_patterns)))
     if not names:
         raise SetupError("With <trials_file>, <trial_folders> must hold names of its columns: '{subject}/{trial}'.")
@@ -147,6 +167,11 @@ def _named(trials_file: Path, folder_patterns: Sequence[str]) -> list[Mapping[st
                 f"{trials_file}: <trial_folders> names the column '{name}', but the columns are {', '.join(known)}."
                 f"{did_you_mean(name, known)}"
             )
+    for row in table:
+        for name in names:
+            fault = name_fault(row[name], f"'{name}'") if row[name] else f"'{name}' must not be empty."
+            if fault:
+                raise ManifestError(f"{trials_file}: {fault}")
     unique = {tuple(row[name] for name in names): {name: row[name] for name in names} for row in table}
     return list(unique.values())
 
@@ -154,7 +179,7 @@ def _named(trials_file: Path, folder_patterns: Sequence[str]) -> list[Mapping[st
 def _trial(name: str, folder: Path, patterns: Sequence[str]) -> Trial:
     setups, faults = [], []
     for pattern in patterns:
-        if "*" not in pattern and "?" not in pattern:
+        if not _is_pattern(pattern):
             setups.append(_tidy(folder / pattern))
             continue
         head, _, tail = pattern.rpartition("/")
@@ -240,7 +265,7 @@ def _missing(
     """Name the inputs that are not there and will not be."""
     results = {item.path.name: (item.path, keys[other.path]) for other in before for item in other.outputs}
     for item in setup.inputs:
-        if item.path.exists() or any(other.writes(item.path) for other in before):
+        if exists(item.path) or any(other.writes(item.path) for other in before):
             continue
         late = next((keys[other.path] for other in after if other.writes(item.path)), "")
         if late:
@@ -248,11 +273,37 @@ def _missing(
         elif item.path.name in results:
             hint = f" '{results[item.path.name][1]}' writes it to '{results[item.path.name][0].parent}'."
         else:
-            near = {path.name for path in item.path.parent.glob(f"*{item.path.suffix}")}
+            near = _names_in(item.path.parent, item.path.suffix)
             hint = did_you_mean(item.path.name, results) or did_you_mean(item.path.name, near)
             if any(f"'{name}'" in hint for name in results):
                 hint += " An earlier step writes that."
         yield f"{_place(item, setup)}the file '{item.path}' does not exist, and no step before writes it.{hint}"
+
+
+def exists(path: Path) -> bool:
+    """Tell whether there is a file or folder.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Its path.
+
+    Returns
+    -------
+    bool
+        False also for what can be no path, or is out of sight.
+    """
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _names_in(folder: Path, suffix: str) -> set[str]:
+    try:
+        return {name for name in os.listdir(folder) if name.endswith(suffix)}
+    except (OSError, ValueError):
+        return set()
 
 
 def _place(item: NamedFile, setup: OpenSimSetup) -> str:

@@ -33,7 +33,7 @@ from ...storage.json_files import read_json
 from ...storage.opensim_setup import OpenSimSetup, read_opensim_setup
 from ...workers import Report, Stop, WorkStopped
 from ..registry import load_tool
-from .plan import STEP_TOOLS
+from .plan import STEP_TOOLS, exists
 
 #: The function that does a step, as :class:`opensim_nem2e.workers.Work` names it.
 DO_STEP = f"{__name__}:do_step"
@@ -107,7 +107,7 @@ class Outcome:
 
 
 def _peak(name: str, value: float, unit: str) -> Peak:
-    return Peak(str(name), float(value), str(unit))
+    return Peak(float(value), str(unit), str(name))
 
 
 def do_step(argument: dict[str, Any], report: Report, stop: Stop) -> None:
@@ -155,7 +155,7 @@ def _do(setup: OpenSimSetup, argument: dict[str, Any], stop: Stop) -> dict[str, 
         folder = setup.path.parent
         if old["written"] == _digests(setup, (Path(os.path.normpath(folder / name)) for name in old["written"])):
             return {**old["outcome"], "reused": True}
-    absent = [item for item in setup.inputs if not item.path.exists()]
+    absent = [item for item in setup.inputs if not exists(item.path)]
     if absent:
         names = "; ".join(f"<{item.element}> '{item.path}'" for item in absent)
         raise MissingFileError(f"{setup.path}: a step before should have written a file, but did not: {names}.")
@@ -215,7 +215,7 @@ def _seen(setup: OpenSimSetup, path: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    if path.exists() and not path.is_file():
+    if exists(path) and not path.is_file():
         # A pipe would be waited for.
         return "no file"
     digest = hashlib.sha256()
