@@ -75,7 +75,9 @@ class Layout:
             if name not in FILES
         ]
         faults += [
-            f"the pattern of '{name}': {fault}" for name, text in self.patterns.items() if (fault := pattern_fault(text))
+            f"the pattern of '{name}': {fault}"
+            for name, text in self.patterns.items()
+            if (fault := pattern_fault(text))
         ]
         faults += [f"a pattern for '{name}' is needed." for name in _REQUIRED_FILES if name not in self.patterns]
         faults += [

@@ -14,8 +14,8 @@ _TEXT, _NUMBER, _FLAG = "a text", "a number", "true or false"
 _TYPES: Mapping[str, tuple[type, ...]] = {_TEXT: (str,), _NUMBER: (int, float), _FLAG: (bool,)}
 _VALUE = "a text, a number, true, false, null or a list of such"
 _PART = {
-    **dict.fromkeys(("datasets", "subjects", "motions", "activation_sources", "notes"), [_TEXT]),
-    **dict.fromkeys(("cycles", "subjects_per_muscle"), {ANY: _NUMBER}),
+    **{key: [_TEXT] for key in ("datasets", "subjects", "motions", "activation_sources", "notes")},
+    **{key: {ANY: _NUMBER} for key in ("cycles", "subjects_per_muscle")},
 }
 _CHECK = {
     **dict.fromkeys(("muscle", "condition"), _TEXT),
@@ -31,11 +31,9 @@ STUDY: Mapping[Any, Any] = {
     "settings": {
         ANY: _VALUE,
         **dict.fromkeys(("emg_normalization", "network_output"), (_TEXT, None)),
-        **dict.fromkeys(
-            ("learning_rate", "weight_decay", "correction_weight", "window_samples"), (_NUMBER, None)
-        ),
+        **dict.fromkeys(("learning_rate", "weight_decay", "correction_weight", "window_samples"), (_NUMBER, None)),
     },
-    **dict.fromkeys(("conditions", "muscles", "subjects"), [_TEXT]),
+    **{key: [_TEXT] for key in ("conditions", "muscles", "subjects")},
     "seeds": [_NUMBER],
     "splitting": {
         **dict.fromkeys(("name", "judged", "meaning"), _TEXT),
@@ -93,8 +91,10 @@ def form_fault(value: Any, form: Any, where: str = "") -> str:
         return next((fault for fault in faults if fault), "")
     if form == _VALUE:
         items = value if isinstance(value, list) else [value]
-        return "" if all(item is None or isinstance(item, str | int | float) for item in items) else _fault(
-            value, form, where
+        return (
+            ""
+            if all(item is None or isinstance(item, str | int | float) for item in items)
+            else _fault(value, form, where)
         )
     fits = isinstance(value, _TYPES[form]) and (form == _FLAG or not isinstance(value, bool))
     return "" if fits else _fault(value, form, where)

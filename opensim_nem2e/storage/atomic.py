@@ -86,9 +86,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), os.fspath(final))
     stem = final.stem if len(os.fsencode(final.stem)) <= _LONGEST_STEM else file_name(final.stem)
     suffix = final.suffix if len(os.fsencode(final.suffix)) <= _LONGEST_STEM else ""
-    remove_abandoned(final.parent, stem, _is_settled)
+    remove_abandoned(final.parent, f"{stem}.new")
     try:
-        claim = Claim(final.parent, stem)
+        claim = Claim(final.parent, f"{stem}.new")
     except OSError as error:
         raise _of(error, final) from None
     temporary = claim.path(suffix if suffix not in ("", ".lock") else ".new")
@@ -140,9 +140,7 @@ def require_writable(directory: str | os.PathLike[str]) -> None:
         finally:
             claim.release()
     except OSError as error:
-        raise NEM2EError(
-            f"The results directory '{folder}' cannot be written: {error.strerror or error}."
-        ) from error
+        raise NEM2EError(f"The results directory '{folder}' cannot be written: {error.strerror or error}.") from error
     finally:
         _unmake(made)
 
@@ -197,7 +195,7 @@ class ResultFiles:
         self._made = _make(self.directory)
         try:
             complete_switches(self.directory)
-            remove_abandoned(self.directory, _PURPOSE, _is_settled)
+            remove_abandoned(self.directory, _PURPOSE)
             self._claim = Claim(self.directory, _PURPOSE)
             self._claim.path().mkdir()
         except OSError as error:
@@ -308,9 +306,7 @@ def switch(folder: Path, moves: Mapping[Path, Path]) -> None:
         if final.is_dir():
             raise NEM2EError(f"The result '{final}' cannot be written: a directory has this name.")
     directories = sorted({final.parent for final in moves.values()})
-    note = [
-        [source.relative_to(folder).as_posix(), _seen(final, folder.parent)] for source, final in moves.items()
-    ]
+    note = [[source.relative_to(folder).as_posix(), _seen(final, folder.parent)] for source, final in moves.items()]
     with ExitStack() as gates:
         # In one order, so that two runs cannot wait for each other.
         for directory in directories:
@@ -387,7 +383,7 @@ def _interrupted(directory: Path) -> list[Path]:
     """Name the hidden folders with a switch that concerns a directory; pointers to none are left out."""
     found = []
     try:
-        entries = [entry for entry in os.listdir(directory) if entry.startswith(".")]
+        entries = [path.name for path in directory.iterdir() if path.name.startswith(".")]
     except OSError:
         return []
     for entry in sorted(entries):
@@ -416,9 +412,9 @@ def _complete(directory: Path) -> None:
         _finish(folder, directory)
         if _same(folder.parent, directory) and _is_settled(folder):
             (folder / _SWITCH).unlink(missing_ok=True)
-    for entry in os.listdir(directory):
-        if entry.endswith(_POINTER) and CLAIM.fullmatch(entry.removesuffix(_POINTER)):
-            (directory / entry).unlink(missing_ok=True)
+    for path in list(directory.iterdir()):
+        if path.suffix == _POINTER and CLAIM.fullmatch(path.stem):
+            path.unlink(missing_ok=True)
 
 
 def _finish(folder: Path, directory: Path) -> None:
@@ -464,4 +460,3 @@ def _flush_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-

@@ -181,7 +181,7 @@ def remove_abandoned(folder: Path, purpose: str, finish: Callable[[Path], bool] 
     """
     name = re.compile(rf"(\.{re.escape(purpose)}\.{_TOKEN}\.part)(\..*)?", re.DOTALL)
     try:
-        found = {match[1] for entry in os.listdir(folder) if (match := name.fullmatch(entry))}
+        found = {match[1] for path in folder.iterdir() if (match := name.fullmatch(path.name))}
     except OSError:
         return
     for stem in sorted(found):
@@ -205,10 +205,9 @@ def remove_abandoned(folder: Path, purpose: str, finish: Callable[[Path], bool] 
 def _remove(stem: Path, lock: Lock) -> None:
     """Remove what bears the name; the lock last, so that a process that is killed here leaves an abandoned claim."""
     with suppress(OSError):
-        for entry in os.listdir(stem.parent):
-            if not entry.startswith(stem.name) or entry == lock.path.name:
+        for path in list(stem.parent.iterdir()):
+            if not path.name.startswith(stem.name) or path == lock.path:
                 continue
-            path = stem.parent / entry
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -196,8 +196,8 @@ class NEM2EPipelineTool(Tool):
 
 def _refine_setup(template: STDRRefineTool, trial: Trial, folder: Path) -> Path:
     """Write the setup file of a trial's refinement."""
-    from ..storage.opensim_setup import read_opensim_setup
     from ..storage.file_names import file_name
+    from ..storage.opensim_setup import read_opensim_setup
     from .pipeline.plan import STEP_TOOLS
 
     found: dict[str, OpenSimSetup] = {}

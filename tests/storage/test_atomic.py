@@ -273,7 +273,12 @@ def test_a_note_that_somebody_made_moves_nothing_from_elsewhere(tmp_path):
     stem.mkdir()
     (stem / "evil").write_text("evil")
     (stem / "link").symlink_to(home)
-    note = [["../../home/letter", "taken"], ["link/letter", "taken too"], ["evil", "../home/evil"], [str(home / "letter"), "x"]]
+    note = [
+        ["../../home/letter", "taken"],
+        ["link/letter", "taken too"],
+        ["evil", "../home/evil"],
+        [str(home / "letter"), "x"],
+    ]
     (stem / "switch.json").write_text(json.dumps(note))
     complete_switches(study)
     assert sorted(path.name for path in home.iterdir()) == ["letter"]

@@ -69,7 +69,7 @@ def run_whole(
         As `run_opensim_tool`; or the folder cannot be written.
     """
     setup = read_opensim_setup(setup_file, TOOLS)
-    purpose = file_name(setup.path.stem)
+    purpose = f"{file_name(setup.path.stem)}.run"
     finals = {setup.results_directory, *(item.path.parent for item in setup.outputs)}
     # What killed runs of this setup file left; a living one's is its own.
     remove_abandoned(setup.path.parent, purpose, lambda left: complete_switch(left, finals))

@@ -112,9 +112,7 @@ def find_trials(
     opensim_nem2e.errors.NEM2EError
         A pattern fits no folder, or names a column that the manifest lacks.
     """
-    faults = [
-        f"<trial_folders>: {fault}" for text in folder_patterns if (fault := pattern_fault(text, absolute=True))
-    ]
+    faults = [f"<trial_folders>: {fault}" for text in folder_patterns if (fault := pattern_fault(text, absolute=True))]
     for text in setup_patterns:
         # A file that is named may lie anywhere; one that is looked for lies in each trial's folder.
         fault = pattern_fault(text, absolute=not _is_pattern(text), names=False)
@@ -301,7 +299,7 @@ def exists(path: Path) -> bool:
 
 def _names_in(folder: Path, suffix: str) -> set[str]:
     try:
-        return {name for name in os.listdir(folder) if name.endswith(suffix)}
+        return {path.name for path in folder.iterdir() if path.name.endswith(suffix)}
     except (OSError, ValueError):
         return set()
 
