@@ -118,7 +118,7 @@ def _longest_name(folder: Path) -> int:
 
 
 def require_writable(directory: str | os.PathLike[str]) -> None:
-    """Make sure, before anything is computed, that results can be written.
+    """Make sure, before anything is computed, that results can be written; remove what killed runs left there.
 
     Parameters
     ----------
@@ -133,6 +133,7 @@ def require_writable(directory: str | os.PathLike[str]) -> None:
     folder = Path(directory)
     made = _make(folder)
     try:
+        remove_leftovers(folder)
         claim = Claim(folder, _PURPOSE)
         try:
             # Some full disks still make empty files.
@@ -356,6 +357,18 @@ def complete_switches(directory: str | os.PathLike[str]) -> None:
         )
 
 
+def remove_leftovers(directory: str | os.PathLike[str]) -> None:
+    """Complete what killed runs have decided in a directory, and remove what else they left there.
+
+    Parameters
+    ----------
+    directory : str or os.PathLike
+        The directory; it need not exist. What living processes are at is not touched.
+    """
+    complete_switches(directory)
+    remove_abandoned(Path(directory), None, _is_settled)
+
+
 def complete_switch(folder: Path, directories: Iterable[Path]) -> bool:
     """Complete an abandoned switch of files that are to go to several directories.
 
@@ -425,6 +438,8 @@ def _finish(folder: Path, directory: Path) -> None:
 
 def _is_settled(folder: Path) -> bool:
     """Tell whether no file of a hidden folder is still to get its name."""
+    if not folder.is_dir():
+        return True
     return not any(source.is_file() for source, _ in _moves(folder))
 
 

@@ -167,19 +167,20 @@ class Claim:
         _remove(self._stem, self._lock)
 
 
-def remove_abandoned(folder: Path, purpose: str, finish: Callable[[Path], bool] = lambda stem: True) -> None:
+def remove_abandoned(folder: Path, purpose: str | None, finish: Callable[[Path], bool] = lambda stem: True) -> None:
     """Remove what processes that live no more have left.
 
     Parameters
     ----------
     folder : pathlib.Path
         The folder; what cannot be removed from it stays.
-    purpose : str
-        As given to :class:`Claim`.
+    purpose : str or None
+        As given to :class:`Claim`; None: any.
     finish : callable
         Given ``path("")`` of each claim whose process was ended before it let go; false: it is to stay.
     """
-    name = re.compile(rf"(\.{re.escape(purpose)}\.{_TOKEN}\.part)(\..*)?", re.DOTALL)
+    what = ".+" if purpose is None else re.escape(purpose)
+    name = re.compile(rf"(\.{what}\.{_TOKEN}\.part)(\..*)?", re.DOTALL)
     try:
         found = {match[1] for path in folder.iterdir() if (match := name.fullmatch(path.name))}
     except OSError:

@@ -125,6 +125,7 @@ class NEM2EPipelineTool(Tool):
         return []
 
     def _run(self) -> None:
+        from ..storage.atomic import remove_leftovers
         from .pipeline.execute import Study
         from .pipeline.plan import plan_steps
 
@@ -135,6 +136,7 @@ class NEM2EPipelineTool(Tool):
             try:
                 for folder in _FOLDERS:
                     (results / folder).mkdir(parents=True, exist_ok=True)
+                    remove_leftovers(results / folder)
             except OSError as error:
                 raise NEM2EError(f"The folder '{results}' cannot be made: {error.strerror or error}.") from error
             trials = self._find_trials(results)

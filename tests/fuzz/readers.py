@@ -444,7 +444,9 @@ READERS: tuple[Reader, ...] = (
     Reader("repair", _file("file.sto", _repair), lambda: [STO], ("endheader", "nRows=", "nColumns=")),
     Reader("emg", _file("file.csv", _emg), lambda: [EMG], ("Time (s)", ";", '"', *_NUMBERS)),
     Reader("setup", _file("file.xml", _setup), lambda: [SETUP], (*_XML, "STDRTrainTool", *_NUMBERS)),
-    Reader("opensim_setup", _file("file.xml", _opensim_setup), lambda: [OPENSIM_SETUP], (*_XML, "output_", "ScaleTool")),
+    Reader(
+        "opensim_setup", _file("file.xml", _opensim_setup), lambda: [OPENSIM_SETUP], (*_XML, "output_", "ScaleTool")
+    ),
     Reader("osim", _file("file.osim", _osim), lambda: [OSIM], (*_XML, *_NUMBERS)),
     Reader("controls_xml", _file("file.xml", _controls), lambda: [CONTROLS], (*_XML, *_NUMBERS)),
     Reader("external_loads", _file("file.xml", _external_loads), lambda: [LOADS], _XML),
@@ -462,6 +464,8 @@ READERS: tuple[Reader, ...] = (
     Reader("checkpoint", _file("file.safetensors", _checkpoint), _checkpoint_seeds, ("checksum", "numbers", "F32")),
     Reader("checkpoint_setup", _checkpoint_setup, _checkpoint_setup_seeds, ("null", "[[", "{}")),
     Reader("record", _file("file.json", _record), lambda: [RECORD], ("null", "[[", "{}", "\\u0000")),
-    Reader("pattern", _pattern, lambda: [b"{subject}/{trial}\n*_cmc.xml", b"s*/t1 s2/t1\na?cmc.xml"], ("**", "{1a}", "/")),
-    Reader("switch", _switch, lambda: [SWITCH, b"[[\"new\", \"new\"]]"], ("../", "outside/mine", "[[", "null")),
+    Reader(
+        "pattern", _pattern, lambda: [b"{subject}/{trial}\n*_cmc.xml", b"s*/t1 s2/t1\na?cmc.xml"], ("**", "{1a}", "/")
+    ),
+    Reader("switch", _switch, lambda: [SWITCH, b'[["new", "new"]]'], ("../", "outside/mine", "[[", "null")),
 )

@@ -26,7 +26,7 @@ from ...log import start_file
 from ...log import stop as stop_log
 from ...musculoskeletal.opensim.processes import TOOLS, RunStoppedError
 from ...musculoskeletal.opensim.whole_results import run_whole
-from ...storage.atomic import atomic_path, complete_switches, written_files
+from ...storage.atomic import atomic_path, complete_switches, remove_leftovers, written_files
 from ...storage.claims import locked
 from ...storage.file_names import file_name
 from ...storage.json_files import read_json
@@ -145,9 +145,11 @@ def do_step(argument: dict[str, Any], report: Report, stop: Stop) -> None:
 def _do(setup: OpenSimSetup, argument: dict[str, Any], stop: Stop) -> dict[str, Any]:
     """Do the step, unless it is done; return the outcome, as JSON."""
     record, log = Path(argument["record_file"]), Path(argument["log_file"])
-    for folder in {path.parent for path in (*_inputs(setup), *(item.path for item in setup.outputs))}:
+    for folder in {path.parent for path in _inputs(setup)}:
         complete_switches(folder)
-    complete_switches(setup.results_directory)
+    own = {setup.path.parent, setup.results_directory, record.parent, *(item.path.parent for item in setup.outputs)}
+    for folder in own:
+        remove_leftovers(folder)
     inputs = _digests(setup, _inputs(setup))
     program = f"opensim {version('opensim')}" if setup.tool in TOOLS else f"opensim_nem2e {__version__}"
     old = _read_record(record)
