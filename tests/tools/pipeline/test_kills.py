@@ -1,4 +1,4 @@
-"""Steps and runs that are killed anywhere, alone and side by side: nothing is lost, and nothing counts as done that is not."""
+"""Steps and runs killed anywhere, alone and side by side: nothing is lost, and nothing counts as done that is not."""
 
 from __future__ import annotations
 
