@@ -409,7 +409,7 @@ def _read_table(path: Path, table_name: str) -> pandas.DataFrame:
     if table_name not in _MAY_BE_EMPTY and table.empty:
         raise StorageError("The table has no rows.", path)
     samples = [str(column) for column in table.columns if str(column)[:1] == "y" and str(column)[1:].isdecimal()]
-    for column in (*columns, *(samples if table_name == "curves" else ())):
+    for column in (*columns, *(samples if table_name == "curves" else ())) if len(table) else ():
         fault = _column_fault(table[column], column)
         if fault:
             raise StorageError(fault, path)
@@ -431,6 +431,8 @@ def _column_fault(values: pandas.Series, column: str) -> str:
     """Say what is wrong with the cells of a column."""
     import pandas
 
+    if values.isna().all() and column not in (*_NAMES, *_COMPLETE):
+        return ""
     if column in _TEXTS:
         found = values.dropna().unique()
         if column in _NAMES:

@@ -114,8 +114,9 @@ class NEM2EPipelineTool(Tool):
             "string",
             "",
             "Address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers run the steps, or local: Dask "
-            "processes of this machine. All workers must see all files under the same names. Needs the extra "
-            "'cluster'. Empty: processes of this machine, without Dask.",
+            "processes of this machine. All workers must see all files under the same names. Whoever reaches a tcp:// "
+            "scheduler can run programs there, so its network must be trusted; tls:// needs the certificates that "
+            "Dask's configuration names. Needs the extra 'cluster'. Empty: processes of this machine, without Dask.",
         ),
     )
 

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -224,7 +225,7 @@ def _pattern(folder: Path) -> Read:
 
     def run(content: bytes) -> None:
         first, _, second = content.decode("utf-8", "surrogateescape").partition("\n")
-        for table in (None, folder / "trials.csv"):
+        for table in (None, folder / "trials.csv") if "{" in first else (None,):
             trials = find_trials(folder, first.split(), second.split(), table)
             plan_steps(trials, folder)
 
@@ -259,7 +260,8 @@ def _study_file(name: str) -> Callable[[Path], Read]:
     def prepare(folder: Path) -> Read:
         from opensim_nem2e.evaluation.study import read_study
 
-        make_small_study(folder)
+        for file, content in _small_study().items():
+            (folder / file).write_bytes(content)
 
         def run(content: bytes) -> None:
             (folder / f"walking_{name}").write_bytes(content)
@@ -368,6 +370,7 @@ SKELETON = json.dumps(
 ).encode()
 
 
+@cache
 def _checkpoint_setup_seeds() -> list[bytes]:
     from opensim_nem2e.training.task import TrainingSettings
 
@@ -378,6 +381,7 @@ def _checkpoint_setup_seeds() -> list[bytes]:
     return [json.dumps({**values, "data": "0" * 64}, default=str).encode()]
 
 
+@cache
 def _checkpoint_seeds() -> list[bytes]:
     from opensim_nem2e.training.checkpoint import write_checked
 
@@ -387,6 +391,7 @@ def _checkpoint_seeds() -> list[bytes]:
         return [path.read_bytes()]
 
 
+@cache
 def _bundle_seeds() -> list[bytes]:
     from refine_fixtures import random_network
 
@@ -407,19 +412,20 @@ def _bundle_seeds() -> list[bytes]:
         return [path.read_bytes()]
 
 
-def make_small_study(folder: Path) -> Path:
-    """Write a study that is read in milliseconds, with a skeleton."""
+@cache
+def _small_study() -> dict[str, bytes]:
+    """Return the files of a study that is read in milliseconds, with a skeleton."""
     from study_maker import make_study
 
-    make_study(folder, muscles=("soleus",), conditions=("One-Entire",), people=2, seeds=(0,))
-    (folder / "walking_skeleton.json").write_bytes(SKELETON)
-    return folder
+    with tempfile.TemporaryDirectory() as folder:
+        make_study(Path(folder), muscles=("soleus",), conditions=("One-Entire",), people=3, seeds=(0,))
+        files = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    return {**files, "walking_skeleton.json": SKELETON}
 
 
 def _study_seeds(name: str) -> Callable[[], list[bytes]]:
     def seeds() -> list[bytes]:
-        with tempfile.TemporaryDirectory() as folder:
-            content = (make_small_study(Path(folder)) / f"walking_{name}").read_bytes()
+        content = _small_study()[f"walking_{name}"]
         if name.endswith(".csv"):
             # Some rows are enough.
             content = b"\n".join(content.split(b"\n")[:13]) + b"\n"

@@ -169,12 +169,15 @@ def main() -> int:
                 try:
                     said = subprocess.run(
                         [*command, "--one", str(rest)],
-                        timeout=rest + 3 * _HANG,
+                        timeout=rest + 10 * _HANG,
                         capture_output=True,
                         env={**os.environ, "TMPDIR": scratch},
                     )
                 except subprocess.TimeoutExpired:
-                    (options.folder / "findings" / name / "hang.txt").write_text("The process did not come back.\n")
+                    place = options.folder / "findings" / name
+                    place.mkdir(parents=True, exist_ok=True)
+                    (place / "hang.txt").write_text("The process did not come back.\n")
+                    break
             before, done = done, _executions(options.folder, name)
             if done == before:
                 print(f"{name}: the process ended without reading anything:")

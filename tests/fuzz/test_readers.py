@@ -101,7 +101,7 @@ def test_good_files_are_read(reader: Reader, tmp_path: Path) -> None:
 def test_read_or_refused(reader: Reader) -> None:
     read = _prepared(reader.name)
 
-    @settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(_GRAMMARS[reader.name](reader))
     def check(content: bytes) -> None:
         error = try_input(read, content)
