@@ -422,7 +422,7 @@ _MOST_CONDITIONS, _MOST_MUSCLES = 20, 500
 _MAY_BE_EMPTY = ("conditions", "losses")
 #: Columns of texts; of those that become parts of files' names, or that rows are found by, no cell is empty.
 _NAMES = ("condition", "muscle", "method", "subject", "condition_a", "condition_b")
-_TEXTS = (*_NAMES, "held_out", "dataset", "trial", "stride", "motion", "side", "note", "best_baseline", "versus_best")
+_TEXTS = (*_NAMES, "held_out", "dataset", "trial", "stride", "motion", "side", "note", "best_baseline")
 #: Columns of numbers of which no cell is empty.
 _COMPLETE = ("seed", "subjects", "cycles", "seeds", "epoch", "E")
 
