@@ -621,7 +621,7 @@ def _security(scheduler: str) -> Any:
     """Read the certificates that Dask's configuration names."""
     from distributed import Security
 
-    security = Security(require_encryption=True)
+    security: Any = Security(require_encryption=True)
     needed = {
         "ca-file": security.tls_ca_file,
         "client.cert": security.tls_client_cert,

@@ -23,8 +23,8 @@ EVENTS = frozenset(
 needs_kills = pytest.mark.skipif(not hasattr(os, "fork") or not hasattr(signal, "SIGKILL"), reason="needs POSIX")
 
 
-def kill_before(number: int, folder: str | os.PathLike[str]) -> None:
-    """Kill this process before the n-th event (counted from 1) that concerns files in a folder."""
+def kill_before(number: int, folder: str | os.PathLike[str], interrupt: bool = False) -> None:
+    """Kill this process before the n-th event (counted from 1) that concerns files in a folder, or interrupt it."""
     root, seen = os.fspath(folder), 0
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
@@ -37,6 +37,8 @@ def kill_before(number: int, folder: str | os.PathLike[str]) -> None:
         if event == "open" and isinstance(where, int):
             return
         seen += 1
+        if seen == number and interrupt:
+            raise KeyboardInterrupt
         if seen == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -60,6 +62,23 @@ def run_killed(action: Callable[[], object], folder: Path, number: int) -> bool:
         return True
     assert os.WEXITSTATUS(status) == 0, f"the process failed at point {number}"
     return False
+
+
+def run_interrupted(action: Callable[[], object], folder: Path, number: int) -> bool:
+    """Do something in a process of its own that Ctrl-C reaches at a point; tell whether it did."""
+    child = os.fork()
+    if child == 0:
+        status = 0
+        try:
+            kill_before(number, folder, interrupt=True)
+            action()
+        except KeyboardInterrupt:
+            status = 3
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 3)
+    return status == 3
 
 
 def hidden(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -264,7 +264,7 @@ class ResultFiles:
 
     def _undo(self) -> None:
         if self._claim is not None:
-            self._claim.release()
+            release(self._claim)
         _unmake(self._made)
 
 
@@ -325,12 +325,33 @@ def switch(folder: Path, moves: Mapping[Path, Path]) -> None:
         ]
         for pointer in pointers:
             pointer.write_text(_seen(folder, pointer.parent), encoding="utf-8")
-        for source, final in moves.items():
-            source.replace(final)
+        try:
+            for source, final in moves.items():
+                source.replace(final)
+        except BaseException:
+            # Interrupted, or a file is held open by another program: the others get their names all the same.
+            for source, final in moves.items():
+                if source.exists():
+                    with suppress(OSError):
+                        source.replace(final)
+            raise
+        finally:
+            if _is_settled(folder):
+                for pointer in pointers:
+                    pointer.unlink(missing_ok=True)
+                decided.unlink()
         _note(moves.values())
-        for pointer in pointers:
-            pointer.unlink(missing_ok=True)
-        decided.unlink()
+
+
+def release(claim: Claim) -> None:
+    """Let a claim go: remove what is hidden, unless its switch was decided and is not yet complete.
+
+    Parameters
+    ----------
+    claim : opensim_nem2e.storage.claims.Claim
+        The claim of the hidden folder given to :func:`switch`.
+    """
+    claim.release(keep=not _is_settled(claim.path()))
 
 
 def complete_switches(directory: str | os.PathLike[str]) -> None:

@@ -162,9 +162,18 @@ class Claim:
         """
         return self._stem.with_name(self._stem.name + ending)
 
-    def release(self) -> None:
-        """Remove everything of these names."""
-        _remove(self._stem, self._lock)
+    def release(self, keep: bool = False) -> None:
+        """Let go, and remove everything of these names.
+
+        Parameters
+        ----------
+        keep : bool
+            Leave all for the next process that looks for what was abandoned.
+        """
+        if keep:
+            self._lock.release()
+        else:
+            _remove(self._stem, self._lock)
 
 
 def remove_abandoned(folder: Path, purpose: str | None, finish: Callable[[Path], bool] = lambda stem: True) -> None:

@@ -130,6 +130,9 @@ class GaitEventsTool(Tool):
         directory = self.resolve("results_directory") or self.base_directory
         return self.resolve("events_file") or directory / f"{self.name or 'gait'}_events.csv"
 
+    def _writes_to(self) -> list[Path]:
+        return [self._table_file().parent]
+
     def _run(self) -> None:
         from ..storage.events_table import write_gait_events
 

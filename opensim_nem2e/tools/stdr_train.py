@@ -187,6 +187,9 @@ class STDRTrainTool(Tool):
         logger.info("Wrote the network bundle '%s' (%d muscles).", bundle_file, len(networks))
         logger.info("Wrote the loss histories and the setup that was run to '%s'.", results_directory(self))
 
+    def _writes_to(self) -> list[Path]:
+        return [*super()._writes_to(), self._bundle_file.parent]
+
     @property
     def _bundle_file(self) -> Path:
         return self.resolve("output_bundle") or results_directory(self) / f"{self.name or 'network'}.safetensors"

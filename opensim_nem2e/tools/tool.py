@@ -367,8 +367,8 @@ class Tool:
 
         self.check()
         # Hours may pass before the first result is written.
-        if "results_directory" in self._table:
-            require_writable(self.resolve("results_directory") or self.base_directory)
+        for directory in self._writes_to():
+            require_writable(directory)
         with audible():
             logger.info("Running tool %s.", self._name or self.tool_name)
             self._run()
@@ -381,6 +381,12 @@ class Tool:
     def _check(self) -> list[str]:
         """Return the faults that concern several properties together. For subclasses."""
         return []
+
+    def _writes_to(self) -> list[Path]:
+        """Return the directories that a run writes to. For subclasses that write elsewhere, too."""
+        if "results_directory" not in self._table:
+            return []
+        return [self.resolve("results_directory") or self.base_directory]
 
     def _run(self) -> None:
         """Do the work. For subclasses."""

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from kill_points import hidden, needs_kills, run_killed
+from kill_points import hidden, needs_kills, run_interrupted, run_killed
 
 from opensim_nem2e.errors import NEM2EError
 from opensim_nem2e.storage.atomic import (
@@ -163,6 +163,26 @@ def test_a_set_is_all_new_or_all_old_at_every_point(tmp_path):
     assert set(outcomes) == {"old", "new"}
     assert read_set(folder) == ["new"] * 3
     assert not hidden(folder)
+
+
+@needs_kills
+def test_a_set_is_all_new_or_all_old_when_interrupted(tmp_path):
+    """Ctrl-C or SIGTERM between two renames: Python goes on and tidies up, which must not remove what was decided."""
+    outcomes = set()
+    for number in range(1, 500):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        write_set(folder, "old")
+        if not run_interrupted(lambda folder=folder: write_set(folder, "new"), folder, number):
+            break
+        complete_switches(folder)
+        content = set(read_set(folder))
+        assert len(content) == 1, f"point {number}: {content}"
+        outcomes |= content
+        write_set(folder, "next")
+        assert names(folder) == sorted(SET), f"point {number}"
+    assert number > 20
+    assert outcomes == {"old", "new"}
 
 
 @needs_kills

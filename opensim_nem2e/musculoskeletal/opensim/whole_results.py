@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import NEM2EError, OpenSimRunError
-from ...storage.atomic import ResultFiles, complete_switch, switch
+from ...storage.atomic import ResultFiles, complete_switch, release, switch
 from ...storage.claims import Claim, remove_abandoned
 from ...storage.file_names import file_name
 from ...storage.opensim_setup import OpenSimSetup, find_tool, in_results_directory, output_elements, read_opensim_setup
@@ -92,7 +92,7 @@ def run_whole(
             raise type(error)(text) from None
         return WholeRun(run, _settle(setup, folder, targets))
     finally:
-        claim.release()
+        release(claim)
 
 
 def _unwritable(setup: OpenSimSetup, error: OSError) -> NEM2EError:

@@ -130,7 +130,9 @@ def do_step(argument: dict[str, Any], report: Report, stop: Stop) -> None:
         It was to leave.
     """
     setup = read_opensim_setup(argument["setup_file"], STEP_TOOLS)
-    lock = setup.path.with_name(f".{file_name(setup.path.stem)}.step.lock")
+    # Setup files of this package's tools may lie where nothing can be written.
+    folder = setup.path.parent if os.access(setup.path.parent, os.W_OK) else Path(argument["record_file"]).parent
+    lock = folder / f".{file_name(setup.path.stem)}.step.lock"
     try:
         with locked(lock, stop) as held:
             if not held:
