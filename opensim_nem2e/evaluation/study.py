@@ -334,11 +334,7 @@ def read_study(folder: str | os.PathLike[str], name: str = "") -> StudyResults:
             f"{directory}: the study '{name}' is not complete, {len(missing)} of its files are missing: "
             f"{', '.join(missing)}. Run its setup file again; what is done is not done twice."
         )
-    study_file = directory / f"{name}_study.json"
-    study = read_json(study_file, "a study", nan_is_none=True)
-    fault = form_fault(study, STUDY)
-    if fault:
-        raise StorageError(fault, study_file)
+    study = _read_description(directory / f"{name}_study.json")
     skeleton = directory / f"{name}_skeleton.json"
     results = StudyResults(
         name=name,
@@ -350,6 +346,14 @@ def read_study(folder: str | os.PathLike[str], name: str = "") -> StudyResults:
     )
     _check_together(results)
     return results
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    study = read_json(path, "a study", nan_is_none=True)
+    fault = form_fault(study, STUDY)
+    if fault:
+        raise StorageError(fault, path)
+    return study
 
 
 def _check_together(results: StudyResults) -> None:

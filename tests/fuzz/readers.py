@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -257,15 +257,31 @@ def _switch(folder: Path) -> Read:
 
 
 def _study_file(name: str) -> Callable[[Path], Read]:
+    """Read one file of a study whose other files are good, and put into words what they say together."""
+
     def prepare(folder: Path) -> Read:
-        from opensim_nem2e.evaluation.study import read_study
+        from opensim_nem2e.evaluation import study as module
+        from opensim_nem2e.report.study_report import limits, methods_paragraph, summary
 
         for file, content in _small_study().items():
             (folder / file).write_bytes(content)
+        good = module.read_study(folder)
+        path = folder / f"walking_{name}"
+        part = Path(name).stem
 
         def run(content: bytes) -> None:
-            (folder / f"walking_{name}").write_bytes(content)
-            read_study(folder)
+            path.write_bytes(content)
+            if part == "study":
+                new: object = module._read_description(path)
+            elif part == "attention":
+                new = module._read_attention(path)
+            else:
+                new = module._read_table(path, part)
+            results = replace(good, **{part: new})
+            module._check_together(results)
+            assert summary(results)
+            assert limits(results)
+            assert methods_paragraph(results)
 
         return run
 
