@@ -232,17 +232,12 @@ class ResultFiles:
 
     @contextmanager
     def own_names(self) -> Iterator[None]:
-        """Let errors speak of the results' own names, not of the temporary ones they are written under."""
+        """Turn an error of the system into one of this package that names the results directory."""
         try:
             yield
         except OSError as error:
             what = f"The results in '{self.directory}' cannot be written: {error.strerror or error}."
             raise NEM2EError(what) from error
-        except NEM2EError as error:
-            hidden = "" if self._claim is None else f"{os.sep}{self._claim.path().name}"
-            if not hidden or hidden not in str(error):
-                raise
-            raise NEM2EError(str(error).replace(hidden, "")) from error
 
     @property
     def finals(self) -> list[Path]:
@@ -251,6 +246,8 @@ class ResultFiles:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         assert self._claim is not None
+        if error is not None:
+            self._use_final_names(error)
         done = False
         try:
             if kind is None:
@@ -261,6 +258,15 @@ class ResultFiles:
                 self._undo()
             else:
                 self._claim.release()
+
+    def _use_final_names(self, error: BaseException) -> None:
+        """Let an error speak of the results' own names, not of the hidden ones they are written under."""
+        assert self._claim is not None
+        hidden = f"{os.sep}{self._claim.path().name}"
+        if isinstance(error, OSError) and isinstance(error.filename, str):
+            error.filename = error.filename.replace(hidden, "")
+        elif isinstance(error, NEM2EError):
+            error.args = tuple(part.replace(hidden, "") if isinstance(part, str) else part for part in error.args)
 
     def _undo(self) -> None:
         if self._claim is not None:

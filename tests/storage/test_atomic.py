@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from kill_points import hidden, needs_kills, run_interrupted, run_killed
 
-from opensim_nem2e.errors import NEM2EError
+from opensim_nem2e.errors import NEM2EError, StorageError
 from opensim_nem2e.storage.atomic import (
     ResultFiles,
     atomic_path,
@@ -323,6 +323,13 @@ def test_errors_name_the_directory(tmp_path):
     with pytest.raises(NEM2EError, match="cannot be read") as caught, ResultFiles(tmp_path) as files, files.own_names():
         raise NEM2EError(f"{files.path('a.sto')}: cannot be read.")
     assert str(caught.value) == f"{tmp_path / 'a.sto'}: cannot be read."
+    with pytest.raises(StorageError, match="no sto") as typed, ResultFiles(tmp_path) as files:
+        raise StorageError("no sto", files.path("a.sto"))
+    assert str(typed.value) == f"{tmp_path / 'a.sto'}: no sto"
+    with pytest.raises(IsADirectoryError) as system, ResultFiles(tmp_path) as files:
+        files.path("a.sto").mkdir()
+        files.path("a.sto").write_text("a")
+    assert system.value.filename == str(tmp_path / "a.sto")
     with pytest.raises(OSError, match=r"No such file") as missing, atomic_path(tmp_path / "none" / "a.sto"):
         pass
     assert missing.value.filename == str(tmp_path / "none" / "a.sto")
