@@ -189,7 +189,12 @@ def find_files(
     # Two stars side by side would mean any depth.
     for path in sorted(root.glob(re.sub(r"\*+", "*", wildcard))):
         match = fits.fullmatch(path.relative_to(root).as_posix())
-        if match is not None and (path.is_dir() if folders else path.is_file()):
+        try:
+            fits_kind = path.is_dir() if folders else path.is_file()
+        except OSError:
+            # What may not be looked at is none of ours.
+            continue
+        if match is not None and fits_kind:
             found.append((path, match.groupdict()))
     return found
 

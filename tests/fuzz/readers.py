@@ -225,6 +225,9 @@ def _pattern(folder: Path) -> Read:
 
     def run(content: bytes) -> None:
         first, _, second = content.decode("utf-8", "surrogateescape").partition("\n")
+        if any(part.startswith("/") and "*" in part for part in first.split()):
+            # It would look through all disks.
+            return
         for table in (None, folder / "trials.csv") if "{" in first else (None,):
             trials = find_trials(folder, first.split(), second.split(), table)
             plan_steps(trials, folder)

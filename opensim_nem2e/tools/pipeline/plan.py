@@ -18,7 +18,7 @@ from pathlib import Path
 from ...data.discovery import find_files, listed, pattern_fault
 from ...errors import ManifestError, NEM2EError, SetupError, did_you_mean
 from ...musculoskeletal.opensim.processes import TOOLS
-from ...storage.file_names import name_fault
+from ...storage.file_names import name_fault, shown
 from ...storage.opensim_setup import NamedFile, OpenSimSetup, read_opensim_setup
 from ...storage.safe_xml import read_bytes
 
@@ -116,6 +116,8 @@ def find_trials(
     for text in setup_patterns:
         # A file that is named may lie anywhere; one that is looked for lies in each trial's folder.
         fault = pattern_fault(text, absolute=not _is_pattern(text), names=False)
+        if not fault and text.endswith("/"):
+            fault = f"a pattern must name a file, but {shown(text)} was found."
         if fault:
             faults.append(f"<setup_files>: {fault}")
     if faults:
@@ -127,7 +129,7 @@ def find_trials(
             found = [path] if (path := _tidy(base / pattern)).is_dir() else []
         else:
             root = Path(Path(pattern).anchor or base)
-            below = pattern[len(Path(pattern).anchor) :].removeprefix("./").removesuffix("/")
+            below = pattern[len(Path(pattern).anchor) :].lstrip("/").removeprefix("./").removesuffix("/")
             found = [path for row in rows for path, _ in find_files(root, below, row, folders=True)]
             if trials_file is None:
                 found = [path for path in found if path not in excluded and _holds_one_of(path, setup_patterns)]

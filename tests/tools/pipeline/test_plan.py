@@ -180,6 +180,8 @@ def test_the_shipped_example(repository):
         (["s*"], ["**cmc.xml"], r"<setup_files>: '\*' stands for"),
         (["s*"], ["/data/*_cmc.xml"], "a pattern must be relative, but '/data/"),
         (["s*"], ["x" * 5000], "at most 4096 characters"),
+        (["s*"], ["*cmc/"], "must name a file, but"),
+        (["///nowhere/*"], ["a.xml"], "no folder in"),
     ],
 )
 def test_patterns_that_are_refused(study, folders, setups, message):
