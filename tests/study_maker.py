@@ -20,7 +20,14 @@ from opensim_nem2e.evaluation.statistics import (
     subject_means,
 )
 from opensim_nem2e.methods.registry import find_method, method_style
-from opensim_nem2e.signals.compare import best_lags, correlations, cycle_errors, peak_errors, shift_cycles
+from opensim_nem2e.signals.compare import (
+    best_lags,
+    correlations,
+    cycle_errors,
+    determinations,
+    peak_errors,
+    shift_cycles,
+)
 
 MUSCLES = (
     *("soleus", "gasmed", "gaslat", "tib", "rect", "vaslat", "vasmed", "bi", "sem", "semit"),
@@ -90,7 +97,8 @@ def make_study(
                             duration_s=duration,
                             method=method,
                             E=cycle_errors(y, emg),
-                            R2=correlations(y, emg) ** 2,
+                            r_squared=correlations(y, emg) ** 2,
+                            determination=determinations(y, emg),
                             peak_error_percent=100 * peaks,
                             peak_error_ms=1e3 * peaks * duration,
                             best_lag_r=r,

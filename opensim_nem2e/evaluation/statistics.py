@@ -32,7 +32,7 @@ WHY_PAIRED = (
 )
 
 #: What a cycle is measured by; averaged over a subject's cycles.
-_FIGURES = ("E", "R2", "peak_error_percent", "peak_error_ms", "best_lag_r", "best_lag_percent")
+_FIGURES = ("E", "r_squared", "determination", "peak_error_percent", "peak_error_ms", "best_lag_r", "best_lag_percent")
 _TIMING = ("peak_error_percent", "peak_error_ms")
 
 
@@ -127,15 +127,16 @@ def subject_means(cycles: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     cycles : pandas.DataFrame
-        One row per seed, condition, muscle, cycle and method: ``seed, condition, muscle, subject, method, E, R2,
+        One row per seed, condition, muscle, cycle and method: ``seed, condition, muscle, subject, method, E,
+        r_squared, determination,
         peak_error_percent, peak_error_ms, best_lag_r, best_lag_percent``.
 
     Returns
     -------
     pandas.DataFrame
         One row per condition, muscle, subject and method: ``seeds``, ``cycles`` (of one seed), ``E``, ``E_opensim``,
-        ``Er`` (their ratio less 1; NaN where OpenSim makes no error), ``R2``, ``peak_error_percent`` and
-        ``peak_error_ms`` (means of absolute values), ``best_lag_r``, ``best_lag_percent``.
+        ``Er`` (their ratio less 1; NaN where OpenSim makes no error), ``r_squared``, ``determination``,
+        ``peak_error_percent`` and ``peak_error_ms`` (means of absolute values), ``best_lag_r``, ``best_lag_percent``.
     """
     keys = ["condition", "muscle", "subject", "method"]
     absolute = cycles.assign(**{name: cycles[name].abs() for name in _TIMING})
@@ -171,9 +172,9 @@ def muscle_statistics(subjects: pd.DataFrame, cycles: pd.DataFrame, judged: Sequ
     pandas.DataFrame
         One row per condition, muscle and method other than ``opensim``: ``subjects, cycles, seeds, E_opensim, E, Er,
         Er_low, Er_high, p, d`` (t-test of Er = 0), ``Er_seed_sd`` (standard deviation of Er over seeds), ``p_E``
-        (paired t-test of E against OpenSim's), ``R2_opensim, R2, peak_ms_opensim, peak_ms, peak_percent_opensim,
-        peak_percent, best_lag_r_opensim, best_lag_r``; in rows of judged methods also ``best_baseline`` (the one with
-        the lowest Er, OpenSim itself among them), ``Er_best_baseline, versus_best`` (Er less that of the best one),
+        (paired t-test of E against OpenSim's), ``r_squared, determination, peak_ms, peak_percent, best_lag_r`` and the
+        same with ``_opensim``; in rows of judged methods also ``best_baseline`` (the one with the lowest Er, OpenSim
+        itself among them), ``Er_best_baseline, versus_best`` (Er less that of the best one),
         ``versus_best_low, versus_best_high, versus_best_p, versus_best_d`` (paired over subjects); and ``note``.
     """
     import pandas as pd
@@ -222,7 +223,8 @@ def muscle_statistics(subjects: pd.DataFrame, cycles: pd.DataFrame, judged: Sequ
 
 
 _BESIDE = {
-    "R2": "R2",
+    "r_squared": "r_squared",
+    "determination": "determination",
     "peak_ms": "peak_error_ms",
     "peak_percent": "peak_error_percent",
     "best_lag_r": "best_lag_r",

@@ -41,7 +41,8 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "losses": ("seed", "condition", "muscle", "held_out", "epoch", "loss", "validation_loss"),
     "statistics": (
         *("condition", "muscle", "method", "subjects", "cycles", "seeds", "E_opensim", "E", "Er", "Er_low", "Er_high"),
-        *("p", "d", "R2_opensim", "R2", "peak_ms_opensim", "peak_ms", "peak_percent_opensim", "peak_percent"),
+        *("p", "d", "r_squared_opensim", "r_squared", "peak_ms_opensim", "peak_ms", "peak_percent_opensim"),
+        "peak_percent",
         *("best_lag_r_opensim", "best_lag_r", "best_baseline", "Er_best_baseline", "versus_best", "versus_best_p"),
         "note",
     ),
@@ -522,6 +523,9 @@ def _read_table(path: Path, table_name: str) -> pandas.DataFrame:
         raise MissingFileError(f"{path}: the table cannot be read: {error.strerror or error}.") from error
     except (ValueError, OverflowError, MemoryError) as error:
         raise StorageError(f"A table was expected, but it cannot be read ({str(error)[:200]}).", path) from error
+    # Version 0.1 called the squared correlation R2, which means something else elsewhere.
+    older = {"R2": "r_squared", "R2_opensim": "r_squared_opensim"}
+    table = table.rename(columns={old: new for old, new in older.items() if new not in table.columns})
     missing = [column for column in columns if column not in table.columns]
     if missing:
         found = ", ".join(map(str, table.columns))

@@ -301,7 +301,7 @@ def _cycle_rows(outcome: FoldOutcome) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    from ..signals.compare import best_lags, correlations, cycle_errors, peak_errors
+    from ..signals.compare import best_lags, correlations, cycle_errors, determinations, peak_errors
 
     records, emg = outcome.test.records, outcome.emg
     durations = np.array([record.end - record.start for record in records])
@@ -319,7 +319,8 @@ def _cycle_rows(outcome: FoldOutcome) -> pd.DataFrame:
             "duration_s": durations,
             "method": method,
             "E": cycle_errors(curves, emg),
-            "R2": correlations(curves, emg) ** 2,
+            "r_squared": correlations(curves, emg) ** 2,
+            "determination": determinations(curves, emg),
             "peak_error_percent": 100 * peaks,
             "peak_error_ms": 1e3 * peaks * durations,
             "best_lag_r": r,

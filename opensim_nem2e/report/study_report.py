@@ -358,7 +358,7 @@ def _statistics_table(results: StudyResults, condition: str) -> Table:
     table = results.statistics
     part = table[(table["condition"] == condition) & (table["method"] == results.judged[0])].set_index("muscle")
     rows = [_statistics_row(part.loc[muscle], muscle) for muscle in results.muscles_of(condition)]
-    mean = part[["E_opensim", "E", "Er", "R2_opensim", "R2", "best_lag_r_opensim", "best_lag_r"]].mean()
+    mean = part[["E_opensim", "E", "Er", "r_squared_opensim", "r_squared", "best_lag_r_opensim", "best_lag_r"]].mean()
     rows.append(
         TableRow(
             _cells(
@@ -367,7 +367,7 @@ def _statistics_table(results: StudyResults, condition: str) -> Table:
                 _change(mean["E_opensim"], mean["E"], 3),
                 _signed(mean["Er"], 3),
                 *("", "", ""),
-                _change(mean["R2_opensim"], mean["R2"], 2),
+                _change(mean["r_squared_opensim"], mean["r_squared"], 2),
                 *("", ""),
                 _change(mean["best_lag_r_opensim"], mean["best_lag_r"], 2),
                 "",
@@ -376,13 +376,14 @@ def _statistics_table(results: StudyResults, condition: str) -> Table:
         )
     )
     head = (
-        *("muscle", "people", "E", "Er", "95 % CI", "p", "Cohen's d", "R²"),
+        *("muscle", "people", "E", "Er", "95 % CI", "p", "Cohen's d", "r²"),
         *("peak error, ms", "peak error, % cycle", "r at best lag", "note"),
     )
     return _table(
         f"{condition}: {_focus(results)} {_splitting(results)['judged']}, against OpenSim (figures: OpenSim → "
-        "refined). Peak error: mean distance of the curve's peak from that of EMG; r at best lag: correlation with EMG "
-        "once the curve is moved to where it fits best. Bold: significantly nearer to EMG.",
+        "refined). r²: squared correlation with EMG. Peak error: mean distance of the curve's peak from that of EMG; r "
+        "at best lag: correlation with EMG once the curve is moved to where it fits best. Bold: significantly nearer "
+        "to EMG.",
         head,
         rows,
     )
@@ -406,7 +407,7 @@ def _statistics_row(row: pandas.Series, muscle: str) -> TableRow:
             Cell(_interval(row["Er_low"], row["Er_high"])),
             Cell(_p(row["p"])),
             Cell(_signed(row["d"], 2)),
-            Cell(_change(row["R2_opensim"], row["R2"], 2)),
+            Cell(_change(row["r_squared_opensim"], row["r_squared"], 2)),
             Cell(_change(row["peak_ms_opensim"], row["peak_ms"], 0)),
             Cell(_change(row["peak_percent_opensim"], row["peak_percent"], 1)),
             Cell(_change(row["best_lag_r_opensim"], row["best_lag_r"], 2)),

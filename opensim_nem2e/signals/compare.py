@@ -58,6 +58,25 @@ def correlations(estimate: Array, emg: Array) -> Array:
     return np.where(flat, 0.0, np.mean(a * b, axis=-1) / np.where(flat, 1.0, spread))
 
 
+def determinations(estimate: Array, emg: Array) -> Array:
+    """Take the coefficient of determination of every cycle.
+
+    Parameters
+    ----------
+    estimate, emg : ndarray, shape (cycles, samples)
+        What is compared.
+
+    Returns
+    -------
+    ndarray, shape (cycles,)
+        1 less the squared error over the squared deviation of the EMG from its mean: 1 at best, negative where the
+        EMG's own mean is nearer; NaN where the EMG is flat.
+    """
+    spread = np.mean((emg - emg.mean(axis=1, keepdims=True)) ** 2, axis=1)
+    flat = np.sqrt(spread) < _FLAT
+    return np.where(flat, np.nan, 1 - np.mean((estimate - emg) ** 2, axis=1) / np.where(flat, 1.0, spread))
+
+
 def peak_phases(curves: Array) -> Array:
     """Find where curves have their maximum, between the samples by a parabola through the three highest neighbours.
 

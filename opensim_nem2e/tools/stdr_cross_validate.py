@@ -247,7 +247,7 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
         from ..evaluation.study_tables import SPLITTING_MEANINGS
 
         where = SPLITTING_MEANINGS[self.splitting][1]
-        columns = ("muscle", "subjects", "E_opensim", "E", "Er", "Er_low", "Er_high", "p", "d", "R2")
+        columns = ("muscle", "subjects", "E_opensim", "E", "Er", "Er_low", "Er_high", "p", "d", "r_squared")
         judged = tables.statistics[tables.statistics["method"].isin(self.methods)]
         for (condition, method), part in judged.groupby(["condition", "method"], sort=False):
             logger.info("%s, %s %s (Er = E / E_opensim - 1):", condition, tables.labels[method], where)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from opensim_nem2e import STDRTrainTool
-from opensim_nem2e.data.gait_cycles import build_dataset
+from opensim_nem2e.data.gait_cycles import read_gait_cycles
 from opensim_nem2e.data.manifest import read_channels, read_trials
 from opensim_nem2e.storage import read_storage
 
@@ -174,8 +174,8 @@ def test_manifests_are_readable_and_true(example: SimpleNamespace, cohort: pd.Da
 
 def test_left_cycles_begin_with_the_left_heel_strike(cohort: pd.DataFrame, files: Path) -> None:
     trials, channels = read_trials(files / "none" / "trials.csv"), read_channels(files / "none" / "emg_channels.csv")
-    dataset = build_dataset(trials[:2], channels, targets=["soleus"], samples=21, emg_normalization="none")
-    data = dataset.targets["soleus"]
+    found = read_gait_cycles(trials[:2], channels, targets=["soleus"], samples=21, emg_normalization="none")
+    data = found.cycles("soleus")
     stride = cohort[:101]
     right, left = stride["soleus_r"].to_numpy()[::5], np.roll(stride["soleus_l"].to_numpy()[:100], 50)[::5]
     np.testing.assert_allclose(data.own[0], right, atol=1e-6)
@@ -201,7 +201,7 @@ def test_study_says_what_is_removed(example: SimpleNamespace, cohort: pd.DataFra
         read_trials(tmp_path / "delay" / "trials.csv"),
         read_channels(tmp_path / "delay/emg_channels.csv"),
     )
-    data = build_dataset(trials, channels, targets=["soleus"], emg_normalization="none").targets["soleus"]
+    data = read_gait_cycles(trials, channels, targets=["soleus"], emg_normalization="none").cycles("soleus")
     by_cycle = np.sqrt(np.mean((data.own - data.y) ** 2, axis=1))
     expected = np.mean([by_cycle[data.subjects == name].mean() for name in ("v01", "v02", "v03")])
     found = errors.loc[("One-Entire", "soleus")]

@@ -270,7 +270,7 @@ def test_what_could_not_be_computed_is_said(make_study, tmp_path):
     """One person: no p, no interval; nothing breaks, and the page says why."""
     folder = make_study(tmp_path / "one", muscles=("soleus",), conditions=("One-Entire",), people=2, seeds=(0,))
     table = pd.read_csv(folder / "walking_statistics.csv")
-    for column in ("p", "Er_low", "Er_high", "d", "versus_best_p", "R2", "peak_ms"):
+    for column in ("p", "Er_low", "Er_high", "d", "versus_best_p", "r_squared", "peak_ms"):
         table[column] = np.nan
     table["note"] = "one subject: no p, interval or d"
     table.to_csv(folder / "walking_statistics.csv", index=False)

@@ -12,6 +12,7 @@ from opensim_nem2e.signals.compare import (
     best_lags,
     correlations,
     cycle_errors,
+    determinations,
     peak_errors,
     peak_phases,
     shift_cycles,
@@ -92,3 +93,13 @@ def test_warping():
     fast = warp_cycle(signal, 2.0, 0.25)
     at = (0.25 + 2 * GRID) % 1
     np.testing.assert_allclose(fast, np.column_stack([np.interp(at, GRID, column) for column in signal.T]), atol=1e-12)
+
+
+def test_determinations_are_scikit_learns():
+    from sklearn.metrics import r2_score
+
+    rng = np.random.default_rng(4)
+    estimate, emg = rng.random((5, 20)), rng.random((5, 20))
+    expected = [r2_score(y, x) for x, y in zip(estimate, emg, strict=True)]
+    np.testing.assert_allclose(determinations(estimate, emg), expected)
+    assert np.isnan(determinations(estimate[:1], np.full((1, 20), 0.3))).all()

@@ -11,10 +11,11 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from opensim_nem2e.methods.stdr.presets import DEFAULT_PRESET, PRESETS
 from scipy import stats
+from sklearn.metrics import r2_score
 
 from opensim_nem2e.errors import CycleError, SetupError, TrainingError
+from opensim_nem2e.methods.stdr.hyperparameters import STDROptions
 from opensim_nem2e.tools.stdr_cross_validate import STDRCrossValidateTool
 
 SUBJECTS = ("anna", "ben", "carl", "dora")
@@ -132,7 +133,7 @@ def test_layout(study):
 
 
 def test_measures_are_those_of_the_curves(study):
-    """E and R2 once more from the curves that were written, by other means."""
+    """E, r squared and the coefficient of determination once more from the curves that were written, by other means."""
     key = ["seed", "condition", "muscle", "trial", "stride", "subject"]
     curves = table(study, "curves").set_index([*key, "method"])
     samples = [f"y{k:02d}" for k in range(20)]
@@ -140,7 +141,9 @@ def test_measures_are_those_of_the_curves(study):
         where = tuple(getattr(row, name) for name in key)
         y, emg = (curves.loc[(*where, method), samples].to_numpy(float) for method in (row.method, "emg"))
         assert pytest.approx(np.sqrt(np.mean((y - emg) ** 2)), rel=1e-6) == row.E
-        assert pytest.approx(stats.pearsonr(y, emg).statistic ** 2 if np.ptp(y) else 0.0, rel=1e-5, abs=1e-9) == row.R2
+        expected = stats.pearsonr(y, emg).statistic ** 2 if np.ptp(y) else 0.0
+        assert pytest.approx(expected, rel=1e-5, abs=1e-9) == row.r_squared
+        assert pytest.approx(r2_score(emg, y), rel=1e-4, abs=1e-6) == row.determination
         assert abs(row.peak_error_ms - 10 * row.peak_error_percent * row.duration_s) < 1e-5
 
 
@@ -196,7 +199,7 @@ def test_attention(study):
 def test_description(study, lab):
     about = json.loads((study / "walk_study.json").read_text())
     assert about["settings"]["hidden_units"] == 5
-    assert about["settings"]["network_output"] == PRESETS[DEFAULT_PRESET].settings["network_output"]
+    assert about["settings"]["network_output"] == STDROptions().network_output
     assert about["seeds"] == [0, 7]
     assert about["splitting"]["easier"] is False
     assert about["data"]["conditions"]["All-Entire"]["cycles"] == {"soleus": 16, "tib": 12}

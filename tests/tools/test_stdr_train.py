@@ -10,19 +10,20 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from opensim_nem2e.methods.stdr.presets import PRESETS
-from opensim_nem2e.tools.training_properties import recipe_of, select_trials, settings_in_use
 
 from opensim_nem2e.errors import BundleError, ManifestError, SetupError, TrainingError
+from opensim_nem2e.methods.base import RunSettings
 from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.methods.stdr.calibrate import FINE_TUNING
+from opensim_nem2e.methods.stdr.hyperparameters import STDROptions
+from opensim_nem2e.methods.stdr.method import training_settings
 from opensim_nem2e.options import layout_of
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
-from opensim_nem2e.tools.training_options import TrainingOptions
+from opensim_nem2e.tools.training_run import options_of, select_trials
 from opensim_nem2e.training.task import TrainingSettings
 
 SUBJECTS = ("anna", "ben", "carl")
@@ -157,7 +158,7 @@ def test_same_seed_same_file(tmp_path, lab):
             [sys.executable, "-m", "opensim_nem2e", "run", os.fspath(setup)], cwd=folder, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "Training 1 network (One-Entire, 6 hidden units, up to 3 epochs)." in done.stdout
+        assert "Training 1 network (One-Entire, up to 3 epochs)." in done.stdout
         contents.append((folder / "results" / "net.safetensors").read_bytes())
     assert contents[0] == contents[1]
 
@@ -192,15 +193,16 @@ def test_the_preset_decides_what_is_not_given(tmp_path, lab, caplog):
     given = {"epochs": 2, "hidden_units": 5, "batch_size": "", "learning_rate": ""}
     setup = write_setup(tmp_path, lab, muscles="soleus", **given, preset="fast", weight_decay=0)
     assert STDRTrainTool(setup).run()
-    fast = PRESETS["fast"].settings
+    fast = asdict(STDROptions())
     assert "Settings of the preset 'fast': hidden_units 5 (given)," in caplog.text
     assert f"batch_size {fast['batch_size']:g}, " in caplog.text
     assert "weight_decay 0 (given)" in caplog.text
     expected = {**fast, "epochs": 2, "hidden_units": 5, "weight_decay": 0.0}
+    assert expected.pop("preset") == "fast"
     again = STDRTrainTool(tmp_path / "results" / "net_effective_setup.xml")
     training = Bundle.load(tmp_path / "results" / "net.safetensors").metadata["training"]
     for name, value in expected.items():
-        assert again.get(name) == value
+        assert again.get(f"STDRNet.{name}") == value
         assert training[name] == value
     assert training["preset"] == again.preset == "fast"
     # What the effective setup states is given, so that a later version's preset does not change it.
@@ -209,36 +211,81 @@ def test_the_preset_decides_what_is_not_given(tmp_path, lab, caplog):
     first, second = (
         Bundle.load(path) for path in (tmp_path / "first.safetensors", again.resolve("output_bundle_file"))
     )
-    for name, value in first.network("soleus").tensors().items():
-        assert value.tobytes() == second.network("soleus").tensors()[name].tobytes()
+    for name, value in first.part("soleus").arrays().items():
+        assert value.tobytes() == second.part("soleus").arrays()[name].tobytes()
 
 
 def test_the_preset_of_the_paper():
     tool = STDRTrainTool()
     tool.preset = "paper"
-    recipe = recipe_of(tool, "One-Entire", 0)
-    settings = recipe.settings
-    assert (recipe.hidden, settings.epochs, settings.batch_size, recipe.samples) == (700, 700, 1, 20)
+    options = options_of(tool, "stdr_net")
+    settings = training_settings(options, RunSettings())
+    assert (options.hidden_units, settings.epochs, settings.batch_size, tool.window_samples) == (700, 700, 1, 20)
     assert (settings.learning_rate, settings.weight_decay, settings.gradient_clip, settings.patience) == (1e-3, 0, 0, 0)
-    assert (recipe.teacher_forcing, recipe.output) == (1.0, "emg")
+    assert (options.teacher_forcing, options.network_output) == (1.0, "emg")
     assert settings == TrainingSettings(epochs=700, batch_size=1)
     tool.weight_decay, tool.early_stopping_patience = 0.5, 3
-    assert recipe_of(tool, "One-Entire", 0).settings == replace(settings, weight_decay=0.5, patience=3)
+    changed = training_settings(options_of(tool, "stdr_net"), RunSettings())
+    assert changed == replace(settings, weight_decay=0.5, patience=3)
     tool.weight_decay = None
-    assert recipe_of(tool, "One-Entire", 0).settings.weight_decay == 0
+    assert options_of(tool, "stdr_net").weight_decay == 0
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", STDROptions.presets)
 def test_every_preset_is_complete(preset):
     """Each setting has a property that may be empty, whose comment states the preset's value, and its value fits it."""
-    table = {prop.name: prop for prop in layout_of(TrainingOptions).own}
-    settings = PRESETS[preset].settings
+    table = {prop.name: prop for prop in layout_of(STDROptions).own}
+    settings = asdict(STDROptions.of_preset(preset))
+    assert settings.pop("preset") == preset
     assert set(settings) == {name for name, prop in table.items() if prop.is_optional}
     for name, value in settings.items():
         assert table[name].convert(value) == value
         assert f"{preset} {value if isinstance(value, str) else f'{value:g}'}" in table[name].comment
     tool = STDRTrainTool()
-    assert PRESETS[tool.preset].settings == settings_in_use(tool)
+    tool.preset = preset
+    assert options_of(tool, "stdr_net") == STDROptions.of_preset(preset)
+
+
+def test_the_old_flat_names_are_understood(tmp_path, lab, caplog):
+    """A setup of version 0.1 has the same effect, and says once what is where now."""
+    caplog.set_level("INFO")
+    old = STDRTrainTool(write_setup(tmp_path, lab, hidden_units=9))
+    assert old.options().stdr_net.hidden_units == old.hidden_units == 9
+    new = STDRTrainTool()
+    new.set_group("STDRNet", hidden_units=9)
+    assert new.hidden_units == 9
+    assert "<STDRNet>" in old.to_xml()
+    assert "<hidden_units>9</hidden_units>" in old.to_xml()
+
+
+@pytest.mark.parametrize("method", ["mean", "shift", "ridge"])
+def test_a_method_without_a_network_is_learned_and_kept(tmp_path, lab, method):
+    setup = write_setup(tmp_path, lab, method=method, validate="leave_one_subject_out", hidden_units="", epochs="")
+    tool = STDRTrainTool(setup)
+    assert tool.run()
+    bundle = Bundle.load(tmp_path / "results" / "net.safetensors")
+    assert bundle.method.key == method
+    assert bundle.targets == ("soleus", "gasmed", "gaslat")
+    y, attention = bundle.refine("soleus", np.full((2, bundle.cycle_samples, 1), 0.3))
+    assert y.shape == (2, 20)
+    assert attention is None
+    table = bundle.metadata["validation"]["leave_one_subject_out"]
+    assert table["soleus"]["subjects"] == 3
+    if method in ("mean", "ridge"):
+        assert table["soleus"]["E_refined"] == pytest.approx(table["soleus"][f"E_{method}"])
+    assert not (tmp_path / "results" / "net_training_history.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("stdr_nett", r"<method> must name methods out of .*, but 'stdr_nett' was found\. Did you mean 'stdr_net'"),
+        ("opensim", "<method> must name methods out of"),
+    ],
+)
+def test_an_unknown_method_is_refused(tmp_path, lab, method, message):
+    with pytest.raises(SetupError, match=message):
+        STDRTrainTool(write_setup(tmp_path, lab, method=method)).run()
 
 
 def test_trials_and_strides_are_filtered(tmp_path, lab, caplog):
@@ -351,7 +398,7 @@ def test_calibration_of_the_shipped_bundle(tmp_path, lab):
     assert bundle.targets == ("soleus", "gasmed", "gaslat")
     again = STDRTrainTool(tmp_path / "results" / "net_effective_setup.xml")
     assert again.initial_bundle_file == "gait"
-    assert again.epochs == FINE_TUNING["epochs"]
+    assert again.epochs == FINE_TUNING.epochs
 
 
 @pytest.mark.parametrize(
