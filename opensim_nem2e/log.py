@@ -198,7 +198,7 @@ def start_file(path: str | os.PathLike[str], level: str = "info", mode: str = "a
     logging.Handler
         The handler, for :func:`stop`.
     """
-    handler = logging.FileHandler(os.fspath(path), mode=mode, encoding="utf-8", delay=True)
+    handler = logging.FileHandler(os.fspath(path), mode=mode, encoding="utf-8", delay=True, errors="backslashreplace")
     handler.setFormatter(OpenSimFormatter(with_time=True))
     handler.setLevel(LEVELS[level])
     return _start(handler)

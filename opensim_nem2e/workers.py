@@ -453,6 +453,9 @@ def serve(processors: Sequence[int]) -> None:
     # Ctrl-C reaches all processes of a terminal; what is to be done about it, the starting process says.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    if hasattr(signal, "SIGHUP"):
+        # So does a closed terminal; the starting process decides, as about Ctrl-C.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # What libraries print must not get among the reports.
     reports = os.dup(1)
     os.dup2(2, 1)
@@ -500,7 +503,10 @@ class ClusterWorkers:
     ----------
     scheduler : str
         Address of the scheduler, such as ``tcp://10.0.0.1:8786``; or ``local``: a cluster is started on this machine
-        (not on Windows), a process with one thread for each processor, and ended at the end.
+        (not on Windows), a process with one thread for each processor, and ended at the end. Whoever reaches the
+        scheduler or a worker over ``tcp`` can have any program run there, so its network must be trusted. With
+        ``tls://10.0.0.1:8786`` only holders of a certificate can: Dask's own configuration names the files
+        (``distributed.comm.tls``: ``ca-file``, ``client.cert``, ``client.key``).
     count : int
         Processes of a ``local`` cluster; 0: as many as there are processors.
 
@@ -525,7 +531,8 @@ class ClusterWorkers:
                 # Not LocalCluster, whose processes import the script of the caller (see above).
                 how: dict[str, Any] = {"threads_per_worker": 1, "dashboard_address": None}
                 self._cluster = SubprocessCluster(n_workers=count or len(available_processors()), **how)
-            self._client = distributed.Client(self._cluster or scheduler, timeout=_PATIENCE)
+            security = _security(scheduler) if scheduler.startswith("tls://") else None
+            self._client = distributed.Client(self._cluster or scheduler, timeout=_PATIENCE, security=security)
         except (OSError, ValueError, RuntimeError) as error:
             raise NEM2EError(f"The Dask scheduler '{scheduler}' cannot be reached: {error}.") from error
         self._topic = f"opensim_nem2e-{os.urandom(8).hex()}"
@@ -617,6 +624,29 @@ class ClusterWorkers:
             if self._cluster is not None:
                 self._cluster.close()
         yield from rest
+
+
+def _security(scheduler: str) -> Any:
+    """Read the certificates that Dask's configuration names."""
+    from distributed import Security
+
+    security: Any = Security(require_encryption=True)
+    needed = {
+        "ca-file": security.tls_ca_file,
+        "client.cert": security.tls_client_cert,
+        # The key may also stand in the certificate's file.
+        "client.key": security.tls_client_key or security.tls_client_cert,
+    }
+    for name, file in needed.items():
+        variable = f"DASK_DISTRIBUTED__COMM__TLS__{name.upper().replace('.', '__').replace('-', '_')}"
+        if not file:
+            raise NEM2EError(
+                f"The scheduler '{scheduler}' needs certificates, but Dask's configuration names none: "
+                f"distributed.comm.tls.{name} must be the name of a .pem file (or the environment variable {variable})."
+            )
+        if "\n" not in file and not Path(file).is_file():
+            raise NEM2EError(f"The file '{file}', which Dask's distributed.comm.tls.{name} names, does not exist.")
+    return security
 
 
 def _do_on_cluster(work: Work, topic: str) -> tuple[Kind, Any]:

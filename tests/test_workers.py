@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -147,3 +150,65 @@ def test_processors_that_a_scheduler_gave():
         assert module.available_processors() == [one]
     finally:
         os.sched_setaffinity(0, before)
+
+
+def make_certificate(folder):
+    """Make a certificate that vouches for itself, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    files = {"cert": folder / "cert.pem", "key": folder / "key.pem"}
+    subprocess.run([*command, "-keyout", files["key"], "-out", files["cert"]], check=True, stderr=subprocess.DEVNULL)
+    tls = "DASK_DISTRIBUTED__COMM__TLS__"
+    found = {f"{tls}CA_FILE": files["cert"]}
+    for who in ("CLIENT", "SCHEDULER", "WORKER"):
+        found |= {f"{tls}{who}__{what.upper()}": path for what, path in files.items()}
+    return {name: os.fspath(path) for name, path in found.items()}
+
+
+def test_a_scheduler_with_certificates(tmp_path, monkeypatch):
+    """A real scheduler and a worker that speak TLS, with the certificates that Dask's own configuration names."""
+    pytest.importorskip("distributed")
+    import dask
+
+    certificates = make_certificate(tmp_path)
+    for name, value in {**certificates, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}.items():
+        monkeypatch.setenv(name, value)
+    file = tmp_path / "scheduler.json"
+    processes = []
+    with (tmp_path / "dask.log").open("w") as log:
+        for words in (["scheduler", "--port", "0"], ["worker", "--no-nanny", "--nthreads", "1"]):
+            command = [sys.executable, "-m", "dask", *words, "--host", "127.0.0.1", "--no-dashboard"]
+            command += ["--protocol", "tls", "--scheduler-file", str(file)]
+            processes.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path))
+        try:
+            deadline = time.monotonic() + 60
+            while not file.exists() or not file.read_text():
+                assert time.monotonic() < deadline, (tmp_path / "dask.log").read_text()
+                time.sleep(0.05)
+            address = json.loads(file.read_text())["address"]
+            assert address.startswith("tls://")
+            with dask.config.set(dask.config.collect()):
+                dask.config.refresh()
+                work = Work("w", f"{HERE}:count_up", {"path": os.fspath(tmp_path / "n"), "to": 3})
+                assert run([work], ClusterWorkers(address), lambda event: None) == {}
+            assert (tmp_path / "n").read_text() == "3"
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+            for name in certificates:
+                monkeypatch.delenv(name)
+            dask.config.refresh()
+
+
+def test_certificates_that_are_not_there():
+    dask = pytest.importorskip("dask")
+    pytest.importorskip("distributed")
+    with pytest.raises(NEM2EError, match=r"needs certificates.*distributed.comm.tls.ca-file.*TLS__CA_FILE"):
+        ClusterWorkers("tls://127.0.0.1:9")
+    with (
+        dask.config.set({"distributed.comm.tls.ca-file": "/nowhere/ca.pem"}),
+        pytest.raises(NEM2EError, match=r"'/nowhere/ca.pem'.*does not exist"),
+    ):
+        ClusterWorkers("tls://127.0.0.1:9")

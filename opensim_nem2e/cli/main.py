@@ -24,7 +24,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType, ModuleType
 from typing import Any, NoReturn, TextIO
 
@@ -47,7 +47,8 @@ COMMANDS: tuple[ModuleType, ...] = (run, print_xml, info, manifest, check, repai
 LOG_FILE = "opensim_nem2e.log"
 
 _INTERRUPTED = 130
-_TERMINATED = 143
+#: How a run is told to stop: a cluster's time limit, a terminal or connection that is closed.
+_ENDS = ("SIGTERM", "SIGHUP")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,24 +73,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 on success, 1 on failure, 130 when interrupted.
+        The exit status: 0 on success, 1 on failure, 130 when interrupted, 128 and the signal's number when a signal
+        has ended it.
 
     Raises
     ------
     SystemExit
         After ``--help`` and ``--version`` (status 0) and after a usage error (status 2).
     """
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         # A console that lacks a character of a file's name must not stop a run.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return _main(arguments)
+        status = _main(arguments)
     except BrokenPipeError:
         # The reader ('| head') has seen enough.
-        return 0
-    finally:
+        status = 0
+    except BaseException:
         _flush()
+        raise
+    return _flush() or status
+
+
+def _open_streams() -> None:
+    """Open what the caller has closed (``>&-``): the first file of a run would take its place and be written over."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -189,30 +206,44 @@ def _console(stream: TextIO, level: str, errors: bool) -> logging.Handler:
 
 @contextmanager
 def _termination() -> Iterator[None]:
-    """Let a run that is told to stop (a cluster's time limit) remove its unfinished files first."""
+    """Let a run that is told to stop (a cluster's time limit, a closed terminal) remove its unfinished files first."""
 
     def leave(number: int, frame: FrameType | None) -> None:
-        logger.error("Terminated.")
-        raise SystemExit(_TERMINATED)
+        logger.error("Terminated." if number == signal.SIGTERM else "Terminated: the terminal was closed.")
+        raise SystemExit(128 + number)
 
+    before = {}
     try:
-        before = signal.signal(signal.SIGTERM, leave)
+        for name in _ENDS:
+            number = getattr(signal, name, None)
+            # What is ignored stays so: nohup.
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, leave)
     except ValueError:
         # Not the main thread of a host program: its own handling stays.
-        yield
-        return
+        pass
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _flush() -> None:
+def _flush() -> int:
+    """Write what is still held back; return the exit status that it makes, 0 if all was written."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python would complain at exit when it flushes once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except OSError as error:
+        with suppress(OSError):
+            print(f"[error] What was to be shown cannot be written: {error.strerror or error}.", file=sys.stderr)
+        status = 1
+    else:
+        return 0
+    # Python would complain at exit when it flushes once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import StorageError
+
 NAME = "report"
 ALIASES = ()
 WRITES_LOG = False
@@ -54,5 +56,15 @@ def execute(options: argparse.Namespace) -> int:
     from ..evaluation.study import read_study
     from ..report.study_report import write_report
 
-    write_report(read_study(options.directory, options.name))
+    results = read_study(options.directory, options.name)
+    try:
+        write_report(results)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # Each file is what it should be, but what they say together cannot be drawn.
+        raise StorageError(
+            f"The files of the study '{results.name}' do not fit together, so that no report can be made of them "
+            f"({type(error).__name__}: {str(error)[:200]}). If they are as STDRCrossValidateTool wrote them, this is a "
+            "fault of opensim_nem2e.",
+            options.directory,
+        ) from error
     return 0

@@ -17,7 +17,9 @@ def report(error: Exception) -> None:
         What was caught. Errors that a user can cause are shown as they are; anything else is named as a fault of
         the package.
     """
-    if isinstance(error, NEM2EError | OSError):
+    if isinstance(error, OSError) and error.filename is None:
+        message = f"The output cannot be written: {error.strerror or error}."
+    elif isinstance(error, NEM2EError | OSError):
         message = str(error)
     elif isinstance(error, MemoryError):
         message = f"There is not enough memory. {error}".rstrip()

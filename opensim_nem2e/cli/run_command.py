@@ -8,6 +8,7 @@ Examples:
   opensim-nem2e run subject*/setup_refine.xml
   opensim-nem2e run setup_pipeline.xml --jobs 4
   opensim-nem2e run setup_train.xml --scheduler tcp://10.0.0.1:8786
+  opensim-nem2e run setup_train.xml --scheduler tls://10.0.0.1:8786
   opensim-nem2e run-tool setup_refine.xml -o debug
 """
 
@@ -45,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scheduler",
         metavar="ADDRESS",
         help="have the work done by the workers of this Dask scheduler, or of a 'local' one; replaces the setup file's "
-        "<scheduler>",
+        "<scheduler>. Whoever reaches a tcp:// scheduler can run programs as you: its network must be trusted; tls:// "
+        "needs the certificates that Dask's configuration names (distributed.comm.tls)",
     )
 
 

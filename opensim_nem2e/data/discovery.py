@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from ..errors import ManifestError, NEM2EError, did_you_mean
 from ..log import logger
@@ -20,6 +20,7 @@ from ..signals.cycles import Cycle, cycles_from_strikes
 from ..signals.events import GaitEvents, events_from_external_loads
 from ..storage import MuscleNames, StandardMuscle, TimeSeries, read_model, read_storage
 from ..storage.atomic import ResultFiles
+from ..storage.file_names import shown, text_fault
 from ..storage.labels import find_activation_columns, find_so_activation_columns
 from ..storage.tables import Row, read_rows, write_table
 from .manifest import CHANNEL_COLUMNS, FILE_COLUMNS, NUMBER_COLUMNS, SOURCES, TRIAL_COLUMNS
@@ -73,6 +74,11 @@ class FolderLayout:
             for name in self.patterns
             if name not in FILES
         ]
+        faults += [
+            f"the pattern of '{name}': {fault}"
+            for name, text in self.patterns.items()
+            if (fault := pattern_fault(text))
+        ]
         faults += [f"a pattern for '{name}' is needed." for name in _REQUIRED_FILES if name not in self.patterns]
         faults += [
             f"only {', '.join(SETTABLE)} can be set; found '{name}'.{did_you_mean(name, SETTABLE)}"
@@ -95,6 +101,50 @@ class FolderLayout:
             )
         if faults:
             raise ManifestError("\n".join(["The layout cannot be used:", *(f"  - {fault}" for fault in faults)]))
+
+
+#: So many stars and names in one pattern are more than any layout needs, and fitting them could take for ever.
+_MOST_WILDCARDS = 12
+
+
+def pattern_fault(pattern: str, absolute: bool = False, names: bool = True) -> str:
+    """Say why a text cannot be a pattern of files or folders.
+
+    Parameters
+    ----------
+    pattern : str
+        The text.
+    absolute : bool
+        Whether it may start at the root of the file system.
+    names : bool
+        Whether braces hold names; otherwise they stand for themselves.
+
+    Returns
+    -------
+    str
+        What is allowed and what was found; empty if it can.
+    """
+    if not pattern.strip():
+        return "a pattern must not be empty."
+    fault = text_fault(pattern, "a pattern")
+    if fault:
+        return fault
+    if "**" in pattern:
+        return f"'*' stands for any text without a slash, and '**' is not known; {shown(pattern)} was found."
+    if not absolute and (Path(pattern).is_absolute() or PureWindowsPath(pattern).drive):
+        return f"a pattern must be relative, but {shown(pattern)} was found."
+    if not Path(pattern).name:
+        return f"a pattern must name a file or folder, but {shown(pattern)} was found."
+    if names:
+        wrong = [name for name in re.findall(r"\{([^{}]*)\}", pattern) if not name.isidentifier()]
+        if wrong or re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", pattern)):
+            return (
+                "braces must hold a name, which begins with a letter and goes on with letters, digits and "
+                f"underscores ({{subject}}), but {shown(pattern)} was found."
+            )
+    if len(re.findall(r"\{|\*", pattern)) > _MOST_WILDCARDS:
+        return f"at most {_MOST_WILDCARDS} stars and names are allowed, but {shown(pattern)} was found."
+    return ""
 
 
 def find_files(
@@ -139,7 +189,12 @@ def find_files(
     # Two stars side by side would mean any depth.
     for path in sorted(root.glob(re.sub(r"\*+", "*", wildcard))):
         match = fits.fullmatch(path.relative_to(root).as_posix())
-        if match is not None and (path.is_dir() if folders else path.is_file()):
+        try:
+            fits_kind = path.is_dir() if folders else path.is_file()
+        except OSError:
+            # What may not be looked at is none of ours.
+            continue
+        if match is not None and fits_kind:
             found.append((path, match.groupdict()))
     return found
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from ..errors import ManifestError, MissingFileError, StorageError, did_you_mean
+from ..storage.file_names import name_fault, shown, text_fault
 from ..storage.muscles import standard_name_fault
 from ..storage.tables import Row, examine_rows, listed_faults, path_in_table
 
@@ -303,6 +304,17 @@ class _Row:
         value = self.cells.get(column, "")
         if not value:
             self.fault(f"'{column}' must not be empty.")
+        elif fault := name_fault(value, f"'{column}'"):
+            self.fault(fault)
+        return value
+
+    def label(self, column: str) -> str:
+        """Return what a file's column is called, which is no part of a file's name."""
+        value = self.cells.get(column, "")
+        if not value:
+            self.fault(f"'{column}' must not be empty.")
+        elif fault := text_fault(value, f"'{column}'"):
+            self.fault(fault)
         return value
 
     def choice(self, column: str, allowed: Sequence[str]) -> str:
@@ -333,13 +345,13 @@ class _Row:
             return None
         path = path_in_table(self.folder, value)
         try:
-            there = path.is_file()
-        except OSError as error:
-            self.fault(f"'{column}': the file '{path}' cannot be opened: {error.strerror}.")
-            return path
-        if not there:
+            if path.is_file():
+                return path
             self.fault(f"'{column}': the file '{path}' does not exist.")
-        return path
+        except (OSError, ValueError):
+            # Such as a name that is too long, or holds a zero byte.
+            self.fault(f"'{column}' must name a file, but {shown(value)} can be none's name.")
+        return None
 
 
 def _trial(row: _Row) -> CycleRecord | None:
@@ -396,13 +408,16 @@ def _trial_key(trial: CycleRecord) -> tuple[str, ...]:
 
 
 def _channel(row: _Row) -> Channel | None:
-    dataset, column, listed = row.text("dataset"), row.text("emg_column"), row.text("muscles")
+    dataset, column, listed = row.text("dataset"), row.label("emg_column"), row.label("muscles")
+    standard = row.cells.get("standard_name", "")
     muscles = tuple(name.strip() for name in listed.split(";"))
     if listed and not all(muscles):
         row.fault(f"'muscles' must be model muscle names separated by ';'; found '{listed}'.")
     for name in sorted({name for name in muscles if name and muscles.count(name) > 1}):
         row.fault(f"'muscles' names '{name}' twice.")
-    standard = row.cells.get("standard_name", "")
+    for fault in (name_fault(name, "'muscles'") for name in muscles if name):
+        if fault:
+            row.fault(fault)
     fault = standard_name_fault(standard) if standard else ""
     if fault:
         row.fault(f"'standard_name' {fault}")

@@ -16,9 +16,9 @@ from ..errors import TrainingError
 from ..methods.base import Common, Fitted, Method, Plan, RunSettings
 from ..methods.registry import find_method
 from ..signals.compare import cycle_errors
+from ..storage.file_names import file_name
 from ..training.jobs import Job
 from ..training.task import Task, Trained
-from .file_names import file_name
 
 #: Baselines whose errors stand in a bundle beside those of its own method.
 COMPARED = ("mean", "ridge")

@@ -22,10 +22,10 @@ from ..errors import TrainingError
 from ..methods.base import Common, Fitted, Plan, RunSettings
 from ..methods.registry import BASELINES, REFERENCE, find_method
 from ..signals.compare import cycle_errors, warp_cycle
+from ..storage.file_names import file_name
 from ..training.jobs import Job
 from ..training.task import Task, Trained
 from .bundle_training import check_network
-from .file_names import file_name
 from .splits import Fold, Splitting, check_blind, compare_blind, scramble, split_folds, training_rows
 
 Array = NDArray[np.float64]

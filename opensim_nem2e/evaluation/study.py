@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 
 from ..errors import MissingFileError, StorageError, did_you_mean
 from ..methods.registry import REFERENCE, find_method, method_keys, method_style
-from ..storage.atomic import atomic_path
+from ..storage.array_files import read_arrays
+from ..storage.atomic import atomic_path, complete_switches
+from ..storage.file_names import name_fault, shown
 from ..storage.json_files import read_json
+from .study_forms import STUDY, form_fault
 
 if TYPE_CHECKING:
     import pandas
@@ -116,9 +119,9 @@ class Skeleton:
         opensim_nem2e.errors.StorageError
             The file holds something else.
         """
+        content = read_json(path, "skeleton")
         try:
-            content = read_json(path, "skeleton")
-            return cls(
+            skeleton = cls(
                 tuple(content["phases"]),
                 np.array(content["bones"], dtype=float),
                 tuple(content["sides"]),
@@ -128,8 +131,28 @@ class Skeleton:
                 },
                 content["source"],
             )
+            fault = skeleton._fault()
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise StorageError(f"A skeleton was expected, but it cannot be read ({error}).", path) from error
+            fault = f"it cannot be read ({str(error)[:200]})"
+        if fault:
+            raise StorageError(f"A skeleton was expected, but {fault}.", path)
+        return skeleton
+
+    def _fault(self) -> str:
+        """Say what keeps it from being drawn."""
+        phases = len(self.phases)
+        if not phases or not all(type(phase) in (int, float) for phase in self.phases):
+            return "its phases are no numbers"
+        if self.bones.shape != (phases, len(self.sides), 2, 3) or not len(self.sides):
+            return f"its bones have the shape {self.bones.shape}, which does not fit its phases and sides"
+        if not set(self.sides) <= {"ipsi", "contra", ""}:
+            return "its sides must be 'ipsi', 'contra' or empty"
+        for name, paths in self.muscles.items():
+            if any(len(path) != phases for path in paths):
+                return f"the muscle {shown(name)} has not a path for every phase"
+            if any(points.ndim != 2 or len(points) < 2 or points.shape[1] != 3 for path in paths for points in path):
+                return f"a path of the muscle {shown(name)} is no list of points"
+        return "" if isinstance(self.source, str) else "its source is no text"
 
 
 @dataclass(frozen=True)
@@ -358,6 +381,7 @@ def find_study(folder: str | os.PathLike[str], name: str = "") -> str:
     directory = Path(folder)
     if not directory.is_dir():
         raise MissingFileError(f"{directory}: there is no such directory.")
+    complete_switches(directory)
     found = sorted(path.name.removesuffix("_study.json") for path in directory.glob("*_study.json"))
     if name and name in found:
         return name
@@ -405,19 +429,77 @@ def read_study(folder: str | os.PathLike[str], name: str = "") -> StudyResults:
             f"{directory}: the study '{name}' is not complete, {len(missing)} of its files are missing: "
             f"{', '.join(missing)}. Run its setup file again; what is done is not done twice."
         )
-    study_file = directory / f"{name}_study.json"
-    study = read_json(study_file, "study")
-    if not isinstance(study, dict):
-        raise StorageError(f"A JSON object was expected, but a {type(study).__name__} was found.", study_file)
+    study = _read_description(directory / f"{name}_study.json")
     skeleton = directory / f"{name}_skeleton.json"
-    return StudyResults(
+    results = StudyResults(
         name=name,
         folder=directory,
         study=study,
-        **{table: _read_table(paths[table], columns) for table, columns in TABLES.items()},
+        **{table: _read_table(paths[table], table) for table in TABLES},
         attention=_read_attention(paths["attention"]),
         skeleton=Skeleton.read(skeleton) if skeleton.is_file() else None,
     )
+    _check_together(results)
+    return results
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    study = read_json(path, "study", nan_is_none=True)
+    fault = form_fault(study, STUDY)
+    if fault:
+        raise StorageError(fault, path)
+    return study
+
+
+def _check_together(results: StudyResults) -> None:
+    """Make sure that the tables speak of the same conditions, muscles and methods."""
+    directory, name = results.folder, results.name
+    conditions, muscles = results.condition_names, results.muscles
+    judged = list(dict.fromkeys((*results.study.get("judged", ()), *results.judged)))
+    if not results.judged:
+        raise StorageError(
+            "No method is judged: 'best_baseline' is empty in all rows.", directory / f"{name}_statistics.csv"
+        )
+    if len(conditions) > _MOST_CONDITIONS or len(muscles) > _MOST_MUSCLES:
+        raise StorageError(
+            f"At most {_MOST_CONDITIONS} conditions and {_MOST_MUSCLES} muscles are allowed, but {len(conditions)} and "
+            f"{len(muscles)} were found.",
+            directory / f"{name}_statistics.csv",
+        )
+    for condition in conditions:
+        rows = results.statistics[results.statistics["condition"] == condition]
+        without = [method for method in judged if method not in set(rows["method"])]
+        if without:
+            raise StorageError(
+                f"'{condition}' has no row of the method {shown(without[0])}.", directory / f"{name}_statistics.csv"
+            )
+        there = set(results.subjects.loc[results.subjects["condition"] == condition, "method"])
+        absent = [method for method in results.methods if method not in there]
+        if absent:
+            raise StorageError(
+                f"'{condition}' has no rows of {', '.join(absent)}, which '{name}_cycles.csv' has.",
+                directory / f"{name}_subjects.csv",
+            )
+    for method, style in results.study.get("styles", {}).items():
+        fault = _style_fault(style)
+        if fault:
+            raise StorageError(f"'styles.{method[:60]}' {fault}", directory / f"{name}_study.json")
+    if len(results.sample_columns) < 2:
+        raise StorageError(
+            "At least two columns of samples (y00, y01, ...) are needed.", directory / f"{name}_curves.csv"
+        )
+
+
+def _style_fault(style: Mapping[str, str]) -> str:
+    """Say why a method cannot be drawn in a style."""
+    from matplotlib.colors import is_color_like
+    from matplotlib.markers import MarkerStyle
+
+    if not is_color_like(style.get("colour", "k")):
+        return f"must have a colour that Matplotlib knows, but {shown(style['colour'])} was found."
+    if style.get("marker", ".") not in MarkerStyle.filled_markers + tuple(map(str, MarkerStyle.markers)):
+        return f"must have a marker that Matplotlib knows, but {shown(style['marker'])} was found."
+    return ""
 
 
 def _ordered(wanted: Any, found: pandas.Series) -> list[str]:
@@ -427,44 +509,105 @@ def _ordered(wanted: Any, found: pandas.Series) -> list[str]:
     return first + [name for name in there if name not in first]
 
 
-def _read_table(path: Path, columns: tuple[str, ...]) -> pandas.DataFrame:
+def _read_table(path: Path, table_name: str) -> pandas.DataFrame:
+    """Read a table; every column has one kind of content."""
     import pandas
 
-    names = dict.fromkeys(("subject", "held_out", "trial", "stride", "dataset", "note", "best_baseline"), str)
+    columns = TABLES[table_name]
     try:
+        header = pandas.read_csv(path, nrows=0, dtype=str).columns
+        texts = dict.fromkeys((column for column in header if column in _TEXTS), str)
         # Only an empty cell is missing: a person may be called NA.
-        table = pandas.read_csv(path, dtype=names, na_values=[""], keep_default_na=False)
-    except ValueError as error:
-        raise StorageError(f"A table was expected, but it cannot be read ({error}).", path) from error
+        table = pandas.read_csv(path, dtype=texts, na_values=[""], keep_default_na=False, low_memory=False)
+    except OSError as error:
+        raise MissingFileError(f"{path}: the table cannot be read: {error.strerror or error}.") from error
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise StorageError(f"A table was expected, but it cannot be read ({str(error)[:200]}).", path) from error
     # Version 0.1 called the squared correlation R2, which means something else elsewhere.
-    table = table.rename(columns={"R2": "r_squared", "R2_opensim": "r_squared_opensim"})
+    older = {"R2": "r_squared", "R2_opensim": "r_squared_opensim"}
+    table = table.rename(columns={old: new for old, new in older.items() if new not in table.columns})
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise StorageError(
-            f"The columns {', '.join(missing)} are missing; found {', '.join(map(str, table.columns))}.", path
-        )
+        found = ", ".join(map(str, table.columns))
+        raise StorageError(f"The columns {', '.join(missing)} are missing; found {found[:500]}.", path)
+    if table_name not in _MAY_BE_EMPTY and table.empty:
+        raise StorageError("The table has no rows.", path)
+    samples = [str(column) for column in table.columns if str(column)[:1] == "y" and str(column)[1:].isdecimal()]
+    for column in (*columns, *(samples if table_name == "curves" else ())) if len(table) else ():
+        fault = _column_fault(table[column], column)
+        if fault:
+            raise StorageError(fault, path)
     return table
 
 
-def _read_attention(path: Path) -> dict[tuple[str, str], Attention]:
+#: A study of more could not be drawn.
+_MOST_CONDITIONS, _MOST_MUSCLES = 20, 500
+#: Without rows where there was one condition, or where baselines alone were judged.
+_MAY_BE_EMPTY = ("conditions", "losses")
+#: Columns of texts; of those that become parts of files' names, or that rows are found by, no cell is empty.
+_NAMES = ("condition", "muscle", "method", "subject", "condition_a", "condition_b")
+_TEXTS = (*_NAMES, "held_out", "dataset", "trial", "stride", "motion", "side", "note", "best_baseline")
+#: Columns of numbers of which no cell is empty.
+_COMPLETE = ("seed", "subjects", "cycles", "seeds", "epoch", "E")
+
+
+def _column_fault(values: pandas.Series, column: str) -> str:
+    """Say what is wrong with the cells of a column."""
+    import pandas
+
+    if values.isna().all() and column not in (*_NAMES, *_COMPLETE):
+        return ""
+    if column in _TEXTS:
+        found = values.dropna().unique()
+        if column in _NAMES:
+            if values.isna().any():
+                return f"'{column}' is empty in row {int(np.flatnonzero(values.isna())[0]) + 2}."
+            return next((fault for name in found if (fault := name_fault(str(name), f"'{column}'"))), "")
+        return ""
+    if not pandas.api.types.is_numeric_dtype(values) or pandas.api.types.is_bool_dtype(values):
+        texts = [text for text in values.dropna() if not _is_number(text)]
+        return f"'{column}' must hold numbers, but {shown(str(texts[0] if texts else values.iloc[0]))} was found."
+    numbers = values.to_numpy(dtype=float)
+    if np.isinf(numbers).any():
+        return f"'{column}' must hold finite numbers, but an infinite one was found."
+    if (column in _COMPLETE or column[:1] == "y") and np.isnan(numbers).any():
+        return f"'{column}' is empty in row {int(np.flatnonzero(np.isnan(numbers))[0]) + 2}."
+    return ""
+
+
+def _is_number(text: object) -> bool:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            content = {key: arrays[key] for key in arrays.files}
-    except (ValueError, OSError) as error:
-        raise StorageError(
-            f"Arrays of attention weights were expected, but they cannot be read ({error}).", path
-        ) from error
+        return bool(np.isfinite(float(str(text))))
+    except ValueError:
+        return False
+
+
+def _read_attention(path: Path) -> dict[tuple[str, str], Attention]:
+    content = read_arrays(path, "arrays of attention weights")
     found = {}
     for key, weights in content.items():
-        condition, muscle, *rest = key.split("/")
-        if rest:
+        condition, _, muscle = key.partition("/")
+        if "/" in muscle:
             continue
+        fault = name_fault(condition, "a condition") or name_fault(muscle, "a muscle")
+        if fault or not muscle:
+            raise StorageError(fault or f"{shown(key)} must be a condition and a muscle, as 'One-Entire/soleus'.", path)
         inputs = content.get(f"{key}/inputs")
-        if weights.ndim != 2 or inputs is None:
+        if weights.ndim != 2 or inputs is None or inputs.ndim != 1 or inputs.dtype.kind != "U":
             raise StorageError(
                 f"'{key}' must be a table of samples by steps with its names in '{key}/inputs', but its shape is "
-                f"{weights.shape} and the file has {', '.join(content)}.",
+                f"{weights.shape} and the file has {', '.join(content)[:500]}.",
                 path,
             )
+        samples, steps = weights.shape
+        # Temporal weights are of samples of the one input, spatial ones of the inputs.
+        if samples < 2 or not steps or weights.dtype.kind != "f" or not weights.min() >= 0 or not weights.max() > 0:
+            raise StorageError(f"'{key}' must hold weights that are not negative, for two samples or more.", path)
+        if len(inputs) != 1 and len(inputs) != steps:
+            raise StorageError(f"'{key}' has {steps} columns, but '{key}/inputs' has {len(inputs)} names.", path)
+        for name in inputs.tolist():
+            fault = name_fault(name, f"a name in '{key}/inputs'")
+            if fault:
+                raise StorageError(fault, path)
         found[condition, muscle] = Attention(weights.astype(float), tuple(map(str, inputs)))
     return found

@@ -47,6 +47,8 @@ _STYLE: dict[Any, Any] = {
     "ytick.major.width": 0.7,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
+    # Names are no formulas.
+    "text.parse_math": False,
     # Text stays text: it can be searched, and the file is small.
     "svg.fonttype": "none",
     "svg.hashsalt": "opensim_nem2e",

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from ..errors import did_you_mean
 from ..log import logger
+from .file_names import name_fault
 from .tables import Fault, examine_rows, refuse
 
 #: The muscles of the NEM2E paper.
@@ -240,13 +241,15 @@ def _read_table(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str,
     sides: dict[str, str] = {}
     for row in rows:
         name, standard, side = (row.cells.get(column, "") for column in _COLUMNS[:3])
-        fault = standard_name_fault(standard) if standard else ""
+        fault = f"'standard_name' {wrong}" if standard and (wrong := standard_name_fault(standard)) else ""
         if not name:
             faults.append(Fault(row.line, "the column 'model_muscle' is empty."))
+        elif wrong := name_fault(name, "'model_muscle'"):
+            faults.append(Fault(row.line, wrong))
         elif name.lower() in table:
             faults.append(Fault(row.line, f"the muscle '{name}' appears twice."))
         elif fault:
-            faults.append(Fault(row.line, f"'standard_name' {fault}"))
+            faults.append(Fault(row.line, fault))
         elif side not in ("", "r", "l"):
             faults.append(Fault(row.line, f"'side' must be r, l or empty; found '{side}'."))
         else:

@@ -159,6 +159,9 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
     def _table_file(self) -> Path:
         return self.resolve("events_file") or self.results_folder / f"{self.name or self.results_name}_events.csv"
 
+    def _writes_to(self) -> list[Path]:
+        return [*super()._writes_to(), self._table_file().parent]
+
     def _run(self, run: ToolRun) -> None:
         from ..storage.events_table import write_gait_events
 
@@ -178,7 +181,7 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
         except OSError as error:
             raise MissingFileError(f"The folder '{path.parent}' cannot be made: {error.strerror or error}.") from error
         with run.files.own_names():
-            write_gait_events(run.files.path(str(path)), events.table())
+            write_gait_events(run.path(path), events.table())
         logger.info("Wrote the table of gait events '%s'.", path)
 
     def _find(self) -> GaitEvents:

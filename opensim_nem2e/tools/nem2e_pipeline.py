@@ -19,7 +19,7 @@ from .tool import Tool, ToolRun, write_text
 if TYPE_CHECKING:
     from ..storage.opensim_setup import OpenSimSetup
     from ..workers import ClusterWorkers, LocalWorkers
-    from .pipeline.plan import Trial
+    from .pipeline.plan import PipelineTrial
     from .stdr_refine import STDRRefineTool
 
 #: What a process with an OpenSim tool needs (bytes; CMC of an 80-muscle model: 400 MB).
@@ -81,8 +81,9 @@ class PipelineOptions(Options):
     scheduler: str = option(
         "",
         "Address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers run the steps, or local: Dask "
-        "processes of this machine. All workers must see all files under the same names. Needs the extra "
-        "'cluster'. Empty: processes of this machine, without Dask.",
+        "processes of this machine. All workers must see all files under the same names. Whoever reaches a tcp:// "
+        "scheduler can run programs there, so its network must be trusted; tls:// needs the certificates that "
+        "Dask's configuration names. Needs the extra 'cluster'. Empty: processes of this machine, without Dask.",
     )
 
 
@@ -114,6 +115,7 @@ class NEM2EPipelineTool(NEM2EPipelineToolAccessors, Tool[PipelineOptions]):
         return []
 
     def _run(self, run: ToolRun) -> None:
+        from ..storage.atomic import remove_leftovers
         from .pipeline.execute import Study
         from .pipeline.plan import plan_steps
 
@@ -121,6 +123,7 @@ class NEM2EPipelineTool(NEM2EPipelineToolAccessors, Tool[PipelineOptions]):
         try:
             for folder in _FOLDERS:
                 (results / folder).mkdir(parents=True, exist_ok=True)
+                remove_leftovers(results / folder)
         except OSError as error:
             raise NEM2EError(f"The folder '{results}' cannot be made: {error.strerror or error}.") from error
         trials = self._find_trials(results)
@@ -150,7 +153,7 @@ class NEM2EPipelineTool(NEM2EPipelineToolAccessors, Tool[PipelineOptions]):
         logger.info("Steps that are run at once: %d.", count)
         return LocalWorkers(count)
 
-    def _find_trials(self, results: Path) -> list[Trial]:
+    def _find_trials(self, results: Path) -> list[PipelineTrial]:
         from dataclasses import replace
 
         from .pipeline.plan import find_trials
@@ -178,10 +181,10 @@ class NEM2EPipelineTool(NEM2EPipelineToolAccessors, Tool[PipelineOptions]):
         return completed
 
 
-def _refine_setup(template: STDRRefineTool, trial: Trial, folder: Path) -> Path:
+def _refine_setup(template: STDRRefineTool, trial: PipelineTrial, folder: Path) -> Path:
     """Write the setup file of a trial's refinement."""
+    from ..storage.file_names import file_name
     from ..storage.opensim_setup import read_opensim_setup
-    from .pipeline.execute import file_name
     from .pipeline.plan import STEP_TOOLS
 
     found: dict[str, OpenSimSetup] = {}
@@ -219,7 +222,7 @@ def _refine_setup(template: STDRRefineTool, trial: Trial, folder: Path) -> Path:
     return path
 
 
-def _warn_without_cycle(refinement: Path, source: OpenSimSetup, trial: Trial) -> None:
+def _warn_without_cycle(refinement: Path, source: OpenSimSetup, trial: PipelineTrial) -> None:
     """Say beforehand, as CMC takes minutes, that what it simulates holds no gait cycle to be refined."""
     import numpy as np
 

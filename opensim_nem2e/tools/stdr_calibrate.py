@@ -95,7 +95,9 @@ def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: ToolRun) -> No
     run.resolved = {"output_bundle_file": bundle_file, "muscles": tuple(found), "STDRNet": numbers}
     metadata = _metadata(tool, initial, sets, found, {**numbers, "seed": tool.seed}, bundle_file)
     try:
-        Bundle(initial.method, initial.view, {t: item.network for t, item in found.items()}, metadata).save(bundle_file)
+        Bundle(initial.method, initial.view, {t: item.network for t, item in found.items()}, metadata).save(
+            run.path(bundle_file)
+        )
     except OSError as error:
         raise NEM2EError(f"The bundle '{bundle_file}' cannot be written: {error.strerror or error}.") from error
     logger.info("Wrote the calibrated bundle '%s' (%d muscles). It is for %s.", bundle_file, len(found), people[0])

@@ -197,8 +197,11 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
         run.resolved = {"output_bundle_file": bundle_file, "muscles": tuple(training.parts)}
         if method.element:
             run.resolved[method.element] = asdict(options)
-        self._save(training, data, validation, bundle_file)
+        self._save(training, data, validation, run)
         logger.info("Wrote the bundle '%s' (%s; %d muscles).", bundle_file, method.label, len(training.parts))
+
+    def _writes_to(self) -> list[Path]:
+        return [*super()._writes_to(), self._bundle_file.parent]
 
     @property
     def _bundle_file(self) -> Path:
@@ -228,7 +231,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
             )
         return left
 
-    def _save(self, training: BundleTraining, data: CycleData, validation: Mapping[str, Any], path: Path) -> None:
+    def _save(self, training: BundleTraining, data: CycleData, validation: Mapping[str, Any], run: ToolRun) -> None:
         from ..data.gait_cycles import describe_cycles
         from ..methods.bundle import Bundle
 
@@ -238,7 +241,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
         options = asdict(training.options)
         settings = {name: value for name, value in self.values().items() if not isinstance(value, dict)}
         metadata = {
-            "name": path.stem,
+            "name": self._bundle_file.stem,
             "cycle": {
                 "definition": "heel strike to the next heel strike of the same side; the muscles of that side are "
                 "'ipsi', those of the other side 'contra'",
@@ -266,8 +269,9 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
             "validation": validation,
         }
         bundle = Bundle(training.method, data.view, training.parts, metadata)
+        path = self._bundle_file
         try:
-            bundle.save(path)
+            bundle.save(run.path(path))
         except OSError as error:
             raise NEM2EError(f"The bundle '{path}' cannot be written: {error.strerror or error}.") from error
 

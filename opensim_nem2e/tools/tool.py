@@ -75,6 +75,21 @@ class ToolRun:
         """The results directory."""
         return self.files.directory
 
+    def path(self, final: Path) -> Path:
+        """Name the file to write for a result that may have been asked for in another directory.
+
+        Parameters
+        ----------
+        final : pathlib.Path
+            Its final name.
+
+        Returns
+        -------
+        pathlib.Path
+            In the results directory a temporary name, and the file appears with all others; elsewhere ``final``.
+        """
+        return self.files.path(final.name) if final.parent == self.directory else final
+
     def afterwards(self, action: Callable[[], object]) -> None:
         """Do something once all results are there.
 
@@ -552,9 +567,12 @@ class Tool(Generic[Declared]):
         opensim_nem2e.errors.NEM2EError
             What went wrong, in words for the user.
         """
-        from ..storage.atomic import ResultFiles
+        from ..storage.atomic import ResultFiles, require_writable
 
         self.check()
+        # Hours may pass before the first result is written.
+        for directory in self._writes_to():
+            require_writable(directory)
         run = ToolRun(ResultFiles(self.results_folder), self._name or self.results_name or self.tool_name, self)
         recorder = Recorder()
         with audible():
@@ -587,6 +605,10 @@ class Tool(Generic[Declared]):
     def _check(self) -> list[str]:
         """Return the faults that concern several properties together. For subclasses."""
         return []
+
+    def _writes_to(self) -> list[Path]:
+        """Return the directories that a run writes to. For subclasses that write elsewhere, too."""
+        return [self.results_folder]
 
     def _run(self, run: ToolRun) -> None:
         """Do the work, and write what it comes to into the run's files. For subclasses."""
@@ -701,14 +723,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def _name_fault(name: object) -> str:
+    from ..storage.file_names import name_fault
+
     if not isinstance(name, str):
         return f"name must be a text, but {name!r} was found."
     # The name becomes the start of file names: it must not lead out of the results directory.
-    if any(sign in "/\\" or not sign.isprintable() for sign in name):
-        return f"name must not hold '/', '\\' or control characters, but {name!r} was found."
-    if name.strip().startswith("."):
-        return f"name must not begin with a dot (the results would be hidden files), but {name!r} was found."
-    return ""
+    return name_fault(name, "name")
 
 
 def _absolute(base: Path, value: str) -> Path:

@@ -97,8 +97,9 @@ class ComputingOptions(Options):
     scheduler: str = option(
         "",
         "Address of a Dask scheduler, such as tcp://10.0.0.1:8786, whose workers train the networks, or local: Dask "
-        "processes of this machine. All workers must see checkpoint_directory under the same name. Needs the extra "
-        "'cluster'. Empty: processes of this machine, without Dask.",
+        "processes of this machine. All workers must see checkpoint_directory under the same name. Whoever reaches a "
+        "tcp:// scheduler can run programs there, so its network must be trusted; tls:// needs the certificates that "
+        "Dask's configuration names. Needs the extra 'cluster'. Empty: processes of this machine, without Dask.",
     )
     checkpoint_interval: float = option(
         60.0,

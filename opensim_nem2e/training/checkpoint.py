@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from ..errors import TrainingError
+from ..errors import NEM2EError, TrainingError
 from ..storage.atomic import atomic_path
+from ..storage.json_files import read_json
 from .task import State, Task, Trained, epochs_of, losses_of
 
 #: The one key of the safetensors metadata that holds our JSON text.
@@ -92,7 +93,7 @@ def read_checked(path: Path) -> tuple[dict[str, NDArray], dict[str, Any]]:
         if header["checksum"] != _checksum(dict(sorted(arrays.items())), text):
             raise DamagedFileError(f"The file '{path}' is damaged: its content does not fit its checksum.")
         return arrays, json.loads(text)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DamagedFileError(f"The file '{path}' cannot be read: {error}.") from error
 
 
@@ -179,10 +180,10 @@ class NetworkFolder:
         """
         arrays, _ = read_checked(self.path / "data.safetensors")
         try:
-            module, settings = Task.described(json.loads(self._setup.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            module, settings = Task.described(_description(self._setup))
+            return Task.of(module, settings, arrays)
+        except (ValueError, KeyError, TypeError, AttributeError, TrainingError) as error:
             raise DamagedFileError(f"The file '{self._setup}' cannot be read: {error}.") from error
-        return Task.of(module, settings, arrays)
 
     def differences(self) -> list[str]:
         """Say how checkpoints of the same network that other data or settings made differ from this folder's.
@@ -194,7 +195,7 @@ class NetworkFolder:
         """
         try:
             own = _flat(self._setup)
-        except (OSError, ValueError):
+        except DamagedFileError:
             return []
         found = []
         for setup in sorted(self.path.parent.glob("*/setup.json")):
@@ -202,7 +203,7 @@ class NetworkFolder:
                 continue
             try:
                 other = _flat(setup)
-            except (OSError, ValueError):
+            except DamagedFileError:
                 continue
             parts = [
                 "other data" if name == "data" else f"{name} {other.get(name)}, now {value}"
@@ -461,5 +462,13 @@ def _try_lock(descriptor: int) -> bool | None:
 
 def _flat(setup: Path) -> dict[str, Any]:
     """Read a description, the module's arguments beside the settings."""
-    description = json.loads(setup.read_text(encoding="utf-8"))
-    return description | description.pop("arguments", {})
+    description = _description(setup)
+    arguments = description.pop("arguments", {})
+    return description | (arguments if isinstance(arguments, dict) else {})
+
+
+def _description(setup: Path) -> dict[str, Any]:
+    try:
+        return read_json(setup, "description of a training")
+    except NEM2EError as error:
+        raise DamagedFileError(f"The file '{setup}' cannot be read: {error}") from error

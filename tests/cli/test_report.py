@@ -6,6 +6,8 @@ import shutil
 
 import lxml.html
 
+from opensim_nem2e.cli.main import main
+
 
 def test_report(command, study_folder):
     """The report appears, the results stay as they were, and neither OpenSim nor PyTorch is needed."""
@@ -45,3 +47,19 @@ def test_no_study(command):
     assert done.stderr.startswith("[error] results: a results directory of STDRCrossValidateTool was expected")
     done = command("report", "resluts")
     assert done.stderr == "[error] resluts: there is no such directory.\n"
+
+
+def test_files_that_do_not_fit_together(study_folder, tmp_path, capsys):
+    """Each table is right by itself; the curves are those of other muscles. One error of ours, or a report."""
+    folder = shutil.copytree(study_folder, tmp_path / "study")
+    for number, table in enumerate(("curves", "losses", "subjects", "conditions", "cycles")):
+        path = folder / f"walking_{table}.csv"
+        before = path.read_text()
+        path.write_text(before.replace("soleus", "$\\frac{other$"))
+        status = main(["report", str(folder)])
+        said = capsys.readouterr().err
+        assert "Unexpected" not in said
+        assert "Traceback" not in said
+        assert status == (1 if "[error]" in said else 0), number
+        path.write_text(before)
+    assert main(["report", str(folder)]) == 0

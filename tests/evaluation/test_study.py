@@ -163,3 +163,121 @@ def test_skeleton_comes_back(tmp_path):
     for there, here in zip(back.muscles["ipsi:soleus"][0], paths, strict=True):
         np.testing.assert_allclose(there, here, atol=5e-6)
     assert json.loads((tmp_path / "skeleton.json").read_text())["source"] == "x"
+
+
+def edit_json(key, value):
+    def edit(folder):
+        path = folder / "walking_study.json"
+        study = json.loads(path.read_text())
+        place = study
+        *way, last = key.split(".")
+        for part in way:
+            place = place[part]
+        place[last] = value
+        path.write_text(json.dumps(study))
+
+    return edit
+
+
+def edit_table(table, column, value, row=0):
+    def edit(folder):
+        path = folder / f"walking_{table}.csv"
+        content = pd.read_csv(path, dtype=str, keep_default_na=False)
+        content.loc[slice(None) if row is None else row, column] = value
+        content.to_csv(path, index=False)
+
+    return edit
+
+
+def keep_rows(table, count):
+    def edit(folder):
+        path = folder / f"walking_{table}.csv"
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[: count + 1]))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (edit_json("settings", []), "study.json: 'settings' must be an object"),
+        (
+            edit_json("settings.learning_rate", "fast"),
+            "'settings.learning_rate' must be a number, but 'fast' was found",
+        ),
+        (edit_json("settings.emg_normalization", ["x"]), "'settings.emg_normalization' must be a text"),
+        (edit_json("packages", "none"), "'packages' must be an object"),
+        (edit_json("data", None), "'data' must be an object"),
+        (edit_json("data.conditions", ["One-Entire"]), "'data.conditions' must be an object"),
+        (edit_json("seconds", "long"), "'seconds' must be a number"),
+        (edit_json("seconds", True), "'seconds' must be a number"),
+        (edit_json("seeds", 3), "'seeds' must be a list"),
+        (edit_json("muscles", [["soleus"]]), r"'muscles\[0\]' must be a text"),
+        (edit_json("splitting.name", 3), "'splitting.name' must be a text"),
+        (edit_json("shortcut_check.muscles", [{}]), r"'shortcut_check.muscles\[0\]' lacks 'muscle'"),
+        (edit_json("shortcut_check", "passed"), "'shortcut_check' must be an object"),
+        (edit_json("judged", ["../.."]), "has no row of the method '../..'"),
+        (edit_json("styles", {"mean": {"label": 1}}), "'styles.mean.label' must be a text"),
+        (edit_json("styles", {"mean": {"colour": "wavy"}}), "must have a colour that Matplotlib knows, but 'wavy'"),
+        (edit_json("styles", {"mean": {"marker": "$a$"}}), "must have a marker that Matplotlib knows"),
+        (edit_json("methods", {"mean": 3}), "'methods.mean' must be a text"),
+        (edit_table("curves", "y03", "abc"), r"curves.csv: 'y03' must hold numbers, but 'abc' was found"),
+        (edit_table("curves", "y03", "inf"), "'y03' must hold finite numbers"),
+        (edit_table("curves", "y03", ""), "'y03' is empty in row 2"),
+        (edit_table("cycles", "E", "nan"), "'E' must hold numbers, but 'nan' was found"),
+        (edit_table("subjects", "E", "1e999"), "'E' must hold finite numbers"),
+        (edit_table("statistics", "muscle", "../../evil"), "statistics.csv: 'muscle' must not hold '/'"),
+        (edit_table("statistics", "condition", "", row=None), "'condition' is empty in row 2"),
+        (edit_table("statistics", "subjects", "many"), "'subjects' must hold numbers, but 'many' was found"),
+        (edit_table("statistics", "method", "mean", row=None), "has no row of the method 'stdr_net'"),
+        (edit_table("subjects", "method", "opensim", row=None), "subjects.csv: 'One-Quarter' has no rows of"),
+        (edit_table("losses", "epoch", "first"), "'epoch' must hold numbers"),
+        (keep_rows("statistics", 0), "statistics.csv: The table has no rows"),
+        (keep_rows("cycles", 0), "cycles.csv: The table has no rows"),
+    ],
+)
+def test_an_edited_study_is_refused(copy, edit, message):
+    edit(copy)
+    with pytest.raises(StorageError, match=message) as caught:
+        read_study(copy)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"soleus": np.ones((20, 1)), "soleus/inputs": np.array(["ipsi:soleus"])}, "must be a condition and a muscle"),
+        ({"a/b": np.ones((20, 3)), "a/b/inputs": np.array(["x", "y"])}, "has 3 columns, but 'a/b/inputs' has 2 names"),
+        ({"a/b": -np.ones((20, 1)), "a/b/inputs": np.array(["x"])}, "weights that are not negative"),
+        ({"a/b": np.zeros((20, 0)), "a/b/inputs": np.array(["x"])}, "weights that are not negative"),
+        ({"a/b": np.ones((20, 1)), "a/b/inputs": np.array([1])}, "with its names in"),
+        ({"a/..": np.ones((20, 1)), "a/../inputs": np.array(["x"])}, "a muscle must not begin with a dot"),
+        ({"a/b": np.full((20, 1), np.nan), "a/b/inputs": np.array(["x"])}, "not finite"),
+    ],
+)
+def test_weights_that_cannot_be_drawn(copy, arrays, message):
+    np.savez(copy / "walking_attention.npz", **arrays)
+    with pytest.raises(StorageError, match=message):
+        read_study(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("phases", ["start"], "its phases are no numbers"),
+        ("bones", [[[[0, 0, 0]]]], "which does not fit its phases and sides"),
+        ("sides", ["left"], "its sides must be"),
+        ("muscles", {"ipsi:soleus": [[[[0, 0, 0], [0, 1, 0]]] * 3]}, "has not a path for every phase"),
+        ("muscles", {"ipsi:soleus": [[[[0, 0], [0, 1]]]]}, "is no list of points"),
+        ("muscles", [], "it cannot be read"),
+        ("source", None, "its source is no text"),
+    ],
+)
+def test_a_skeleton_that_cannot_be_drawn(tmp_path, name, value, message):
+    good = {"source": "x", "phases": [0], "sides": ["ipsi"], "bones": [[[[0, 0, 0], [0, 1, 0]]]], "muscles": {}}
+    path = tmp_path / "skeleton.json"
+    path.write_text(json.dumps(good))
+    assert Skeleton.read(path).source == "x"
+    path.write_text(json.dumps({**good, name: value}))
+    with pytest.raises(StorageError, match=message):
+        Skeleton.read(path)

@@ -8,14 +8,16 @@ results are renamed to where the setup file wants them.
 from __future__ import annotations
 
 import os
-import re
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import NEM2EError, OpenSimRunError
-from ...storage.atomic import atomic_path, temporary_beside
+from ...storage.atomic import ResultFiles, complete_switch, release, switch
+from ...storage.claims import Claim, remove_abandoned
+from ...storage.file_names import file_name
 from ...storage.opensim_setup import OpenSimSetup, find_tool, in_results_directory, output_elements, read_opensim_setup
 from ...storage.safe_xml import parse_xml, write_xml
 from .processes import TOOLS, OpenSimRun, run_opensim_tool
@@ -67,39 +69,37 @@ def run_whole(
         As `run_opensim_tool`; or the folder cannot be written.
     """
     setup = read_opensim_setup(setup_file, TOOLS)
-    _tidy(setup)
-    copy = temporary_beside(setup.path)
-    folder = copy.with_suffix("")
+    purpose = f"{file_name(setup.path.stem)}.run"
+    finals = {setup.results_directory, *(item.path.parent for item in setup.outputs)}
+    # What killed runs of this setup file left; a living one's is its own.
+    remove_abandoned(setup.path.parent, purpose, lambda left: complete_switch(left, finals))
+    try:
+        claim = Claim(setup.path.parent, purpose)
+    except OSError as error:
+        raise _unwritable(setup, error) from error
+    copy, folder = claim.path(".xml"), claim.path()
     try:
         try:
             folder.mkdir()
             targets = _divert(setup, copy, folder)
         except OSError as error:
-            raise NEM2EError(
-                f"The folder '{setup.path.parent}' cannot be written: {error.strerror or error}. The tool works there "
-                "until its results are complete."
-            ) from error
+            raise _unwritable(setup, error) from error
         try:
             run = run_opensim_tool(copy, log_file=log_file, timeout=timeout, stop=stop)
         except OpenSimRunError as error:
             # Users know their own file, not our copy of it.
-            raise type(error)(str(error).replace(str(copy), str(setup.path))) from None
+            text = str(error).replace(str(copy), str(setup.path)).replace(folder.name, setup.results_directory.name)
+            raise type(error)(text) from None
         return WholeRun(run, _settle(setup, folder, targets))
     finally:
-        copy.unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        release(claim)
 
 
-def _tidy(setup: OpenSimSetup) -> None:
-    """Remove what killed runs of this setup file left."""
-    name = re.compile(rf"\.{re.escape(setup.path.stem)}\.\d+-[0-9a-f]+\.part(\.xml)?")
-    for left in setup.path.parent.glob(".*.part*"):
-        if not name.fullmatch(left.name):
-            continue
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+def _unwritable(setup: OpenSimSetup, error: OSError) -> NEM2EError:
+    return NEM2EError(
+        f"The folder '{setup.path.parent}' cannot be written: {error.strerror or error}. The tool works there until "
+        "its results are complete."
+    )
 
 
 def _divert(setup: OpenSimSetup, copy: Path, folder: Path) -> dict[Path, Path]:
@@ -133,15 +133,22 @@ def _settle(setup: OpenSimSetup, folder: Path, targets: dict[Path, Path]) -> tup
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             finals[path] = targets.get(path, setup.results_directory / path.relative_to(folder))
+    if not finals:
+        raise OpenSimRunError(f"{setup.path}: {setup.tool} ended without an error, but wrote no results.")
     try:
         for final in finals.values():
             final.parent.mkdir(parents=True, exist_ok=True)
+        device = folder.stat().st_dev
+        far: dict[Path, dict[Path, Path]] = defaultdict(dict)
         for path, final in finals.items():
-            if path.stat().st_dev == final.parent.stat().st_dev:
-                path.replace(final)
-            else:
-                with atomic_path(final) as temporary:
-                    shutil.copyfile(path, temporary)
+            if final.parent.stat().st_dev != device:
+                far[final.parent][path] = final
+        for directory, moves in far.items():
+            # Another file system: a set of its own.
+            with ResultFiles(directory) as files:
+                for path, final in moves.items():
+                    shutil.copyfile(path, files.path(final.name))
+        switch(folder, {path: final for path, final in finals.items() if final.parent not in far})
     except OSError as error:
         raise NEM2EError(
             f"The results of '{setup.path}' cannot be written: {error.strerror or error} ({error.filename})."

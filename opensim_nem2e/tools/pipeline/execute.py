@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +15,11 @@ from tqdm import tqdm
 from ...errors import NEM2EError
 from ...log import logger
 from ...storage.atomic import atomic_path
+from ...storage.file_names import file_name
 from ...storage.tables import write_rows
 from ...workers import Event, Work, run
-from .plan import Step
-from .step import DO_STEP, Outcome
+from .plan import PipelineStep
+from .step import DO_STEP, StepOutcome
 
 if TYPE_CHECKING:
     from ...workers import ClusterWorkers, LocalWorkers
@@ -92,7 +91,7 @@ class Study:
 
     Parameters
     ----------
-    steps : sequence of Step
+    steps : sequence of PipelineStep
         The plan.
     results : pathlib.Path
         Where logs and records are.
@@ -100,7 +99,7 @@ class Study:
         Of each OpenSim tool (s); infinite: none.
     """
 
-    def __init__(self, steps: Sequence[Step], results: Path, time_limit: float):
+    def __init__(self, steps: Sequence[PipelineStep], results: Path, time_limit: float):
         self.steps = steps
         self.rows = [StepRow(step.trial, step.tool or "unknown", step.key) for step in steps]
         self._faults: list[StepRow] = []
@@ -168,7 +167,7 @@ class Study:
         step = self.steps[number]
         logger.debug("%s begins.", self._title(number))
         self._begun[number] = time.monotonic()
-        name = file_name(step.key)
+        name = file_name(step.key.removesuffix(".xml"))
         argument = {
             "setup_file": str(step.path),
             "record_file": str((self._results / "records" / f"{name}.json").absolute()),
@@ -180,7 +179,7 @@ class Study:
     def _heard(self, event: Event) -> None:
         number = self._number[event.key]
         if event.kind == "report":
-            self._done(number, Outcome.from_json(event.content))
+            self._done(number, StepOutcome.from_json(event.content))
         elif event.kind in ("failed", "broken"):
             self._fail(number, event.content)
 
@@ -199,7 +198,7 @@ class Study:
         else:
             self._bar.set_postfix_str(", ".join(what))
 
-    def _done(self, number: int, outcome: Outcome) -> None:
+    def _done(self, number: int, outcome: StepOutcome) -> None:
         row, quality = self.rows[number], outcome.quality
         if row.status != "waiting":
             return
@@ -311,20 +310,3 @@ def _shown(value: float | str, unit: str, name: str) -> str:
     if not isinstance(value, float):
         return ""
     return f"{value:.3g} {unit}" + (f" ({name})" if name else "")
-
-
-def file_name(key: str) -> str:
-    """Make a file name of a path.
-
-    Parameters
-    ----------
-    key : str
-        The path.
-
-    Returns
-    -------
-    str
-        Letters, digits, dots, dashes and underscores; another one for every path.
-    """
-    plain = re.sub(r"[^A-Za-z0-9.-]+", "_", key.removesuffix(".xml")).strip("_.")
-    return f"{plain[-80:]}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"

@@ -13,10 +13,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...data.discovery import find_files, listed
+from ...data.discovery import find_files, listed, pattern_fault
 from ...data.manifest import TRIAL_COLUMNS
 from ...errors import ManifestError, NEM2EError, SetupError, did_you_mean
 from ...musculoskeletal.opensim.processes import TOOLS
+from ...storage.file_names import name_fault, shown
 from ...storage.opensim_setup import NamedFile, OpenSimSetup, read_opensim_setup
 from ...storage.tables import examine_rows, refuse
 
@@ -31,7 +32,7 @@ _LISTED = 4
 
 
 @dataclass(frozen=True)
-class Trial:
+class PipelineTrial:
     """A trial: a folder, and setup files in the order in which they are to be run.
 
     Parameters
@@ -50,7 +51,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Step:
+class PipelineStep:
     """One run of a tool.
 
     Parameters
@@ -83,7 +84,7 @@ def find_trials(
     setup_patterns: Sequence[str],
     trials_file: Path | None = None,
     excluded: Collection[Path] = (),
-) -> list[Trial]:
+) -> list[PipelineTrial]:
     """Find the trials and their setup files.
 
     Parameters
@@ -102,7 +103,7 @@ def find_trials(
 
     Returns
     -------
-    list of Trial
+    list of PipelineTrial
         In the order of the patterns, then by name.
 
     Raises
@@ -110,14 +111,25 @@ def find_trials(
     opensim_nem2e.errors.NEM2EError
         A pattern fits no folder, or names a column that the manifest lacks.
     """
+    faults = [f"<trial_folders>: {fault}" for text in folder_patterns if (fault := pattern_fault(text, absolute=True))]
+    for text in setup_patterns:
+        # A file that is named may lie anywhere; one that is looked for lies in each trial's folder.
+        fault = pattern_fault(text, absolute=not _is_pattern(text), names=False)
+        if not fault and text.endswith("/"):
+            fault = f"a pattern must name a file, but {shown(text)} was found."
+        if fault:
+            faults.append(f"<setup_files>: {fault}")
+    if faults:
+        raise SetupError(faults)
     folders: dict[Path, str] = {}
     rows = [None] if trials_file is None else _named(trials_file, folder_patterns)
     for pattern in folder_patterns or ["."]:
         if not re.search(r"[*{]", pattern):
-            found = [path] if (path := _tidy(base / pattern)).is_dir() else []
+            named = _tidy(base / pattern)
+            found = [named] if named.is_dir() else []
         else:
             root = Path(Path(pattern).anchor or base)
-            below = pattern[len(Path(pattern).anchor) :].removeprefix("./").removesuffix("/")
+            below = pattern[len(Path(pattern).anchor) :].lstrip("/").removeprefix("./").removesuffix("/")
             found = [path for row in rows for path, _ in find_files(root, below, row, folders=True)]
             if trials_file is None:
                 found = [path for path in found if path not in excluded and _holds_one_of(path, setup_patterns)]
@@ -129,8 +141,12 @@ def find_trials(
 
 def _holds_one_of(folder: Path, patterns: Sequence[str]) -> bool:
     """Tell a trial from folders of results, which the same pattern may fit."""
-    own = [pattern for pattern in patterns if not pattern.startswith("..")]
+    own = [pattern for pattern in patterns if not pattern.startswith("..") and not Path(pattern).is_absolute()]
     return not own or any(any(folder.glob(pattern)) for pattern in own)
+
+
+def _is_pattern(text: str) -> bool:
+    return "*" in text or "?" in text
 
 
 def _named(trials_file: Path, folder_patterns: Sequence[str]) -> list[Mapping[str, str] | None]:
@@ -149,14 +165,19 @@ def _named(trials_file: Path, folder_patterns: Sequence[str]) -> list[Mapping[st
                 f"{trials_file}: <trial_folders> names the column '{name}', but the columns are {', '.join(known)}."
                 f"{did_you_mean(name, known)}"
             )
+    for row in table:
+        for name in names:
+            fault = name_fault(row[name], f"'{name}'") if row[name] else f"'{name}' must not be empty."
+            if fault:
+                raise ManifestError(f"{trials_file}: {fault}")
     unique = {tuple(row[name] for name in names): {name: row[name] for name in names} for row in table}
     return list(unique.values())
 
 
-def _trial(name: str, folder: Path, patterns: Sequence[str]) -> Trial:
+def _trial(name: str, folder: Path, patterns: Sequence[str]) -> PipelineTrial:
     setups, faults = [], []
     for pattern in patterns:
-        if "*" not in pattern and "?" not in pattern:
+        if not _is_pattern(pattern):
             setups.append(_tidy(folder / pattern))
             continue
         head, _, tail = pattern.rpartition("/")
@@ -170,22 +191,22 @@ def _trial(name: str, folder: Path, patterns: Sequence[str]) -> Trial:
                 else "no file fits"
             )
             faults.append(f"one setup file must fit '{pattern}' in '{folder}', but {what}.")
-    return Trial(name, tuple(setups), tuple(faults))
+    return PipelineTrial(name, tuple(setups), tuple(faults))
 
 
-def plan_steps(trials: Sequence[Trial], base: Path) -> list[Step]:
+def plan_steps(trials: Sequence[PipelineTrial], base: Path) -> list[PipelineStep]:
     """Find out what is to be run, in which order, and what cannot be.
 
     Parameters
     ----------
-    trials : sequence of Trial
+    trials : sequence of PipelineTrial
         The trials.
     base : pathlib.Path
         The steps are named as seen from there.
 
     Returns
     -------
-    list of Step
+    list of PipelineStep
         Trial after trial; each setup file once.
 
     Raises
@@ -210,14 +231,16 @@ def plan_steps(trials: Sequence[Trial], base: Path) -> list[Step]:
     steps = []
     for path, setup in read.items():
         if isinstance(setup, str):
-            steps.append(Step(keys[path], path, "", owner[path], (), (setup,)))
+            steps.append(PipelineStep(keys[path], path, "", owner[path], (), (setup,)))
             continue
         before = [setups[other] for other in dict.fromkeys(earlier[path]) if other in setups]
         after = [setups[other] for other in dict.fromkeys(later[path]) if other in setups]
         needed = [other.path for other in before if any(other.writes(item.path) for item in setup.inputs)]
         faults = [*setup.traps, *_missing(setup, before, after, keys), *collisions.get(path, ())]
         steps.append(
-            Step(keys[path], path, setup.tool, owner[path], tuple(keys[other] for other in needed), tuple(faults))
+            PipelineStep(
+                keys[path], path, setup.tool, owner[path], tuple(keys[other] for other in needed), tuple(faults)
+            )
         )
     try:
         graphlib.TopologicalSorter({step.key: step.needs for step in steps}).prepare()
@@ -242,7 +265,7 @@ def _missing(
     """Name the inputs that are not there and will not be."""
     results = {item.path.name: (item.path, keys[other.path]) for other in before for item in other.outputs}
     for item in setup.inputs:
-        if item.path.exists() or any(other.writes(item.path) for other in before):
+        if exists(item.path) or any(other.writes(item.path) for other in before):
             continue
         late = next((keys[other.path] for other in after if other.writes(item.path)), "")
         if late:
@@ -250,11 +273,37 @@ def _missing(
         elif item.path.name in results:
             hint = f" '{results[item.path.name][1]}' writes it to '{results[item.path.name][0].parent}'."
         else:
-            near = {path.name for path in item.path.parent.glob(f"*{item.path.suffix}")}
+            near = _names_in(item.path.parent, item.path.suffix)
             hint = did_you_mean(item.path.name, results) or did_you_mean(item.path.name, near)
             if any(f"'{name}'" in hint for name in results):
                 hint += " An earlier step writes that."
         yield f"{_place(item, setup)}the file '{item.path}' does not exist, and no step before writes it.{hint}"
+
+
+def exists(path: Path) -> bool:
+    """Tell whether there is a file or folder.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Its path.
+
+    Returns
+    -------
+    bool
+        False also for what can be no path, or is out of sight.
+    """
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _names_in(folder: Path, suffix: str) -> set[str]:
+    try:
+        return {path.name for path in folder.iterdir() if path.name.endswith(suffix)}
+    except (OSError, ValueError):
+        return set()
 
 
 def _place(item: NamedFile, setup: OpenSimSetup) -> str:

@@ -1,7 +1,8 @@
 """One step of a pipeline, done by a process of :mod:`opensim_nem2e.workers`, and the record that says it is done.
 
 The record holds the content (SHA-256) of everything that the step read and wrote. As long as all of that is as it was,
-the step is not done again.
+the step is not done again. Of two runs that come to the same step at once, one does it and the other waits and finds it
+done: a lock beside the setup file is held for as long as its step is done.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ from typing import Any
 from ... import __version__
 from ...data.check.run_checks import Peak, RunQuality, judge_run
 from ...data.simulation import sibling_controls
-from ...errors import MissingFileError, NEM2EError
+from ...errors import MissingFileError, NEM2EError, OpenSimRunError
 from ...log import start_file
 from ...log import stop as stop_log
-from ...musculoskeletal.opensim.processes import TOOLS, RunStoppedError, changed, snapshot
+from ...musculoskeletal.opensim.processes import TOOLS, RunStoppedError
 from ...musculoskeletal.opensim.whole_results import run_whole
-from ...storage.atomic import atomic_path
+from ...storage.atomic import atomic_path, complete_switches, remove_leftovers, written_files
+from ...storage.claims import locked
+from ...storage.file_names import file_name
+from ...storage.json_files import read_json
 from ...storage.opensim_setup import OpenSimSetup, read_opensim_setup
 from ...workers import Report, Stop, WorkStopped
 from ..tool_registry import load_tool
-from .plan import STEP_TOOLS
+from .plan import STEP_TOOLS, exists
 
 #: The function that does a step, as :class:`opensim_nem2e.workers.Work` names it.
 DO_STEP = f"{__name__}:do_step"
@@ -37,11 +41,13 @@ DO_STEP = f"{__name__}:do_step"
 #: Of the records; those of another format are not read.
 _FORMAT = 1
 
+_DIGEST = re.compile("[0-9a-f]{64}")
+
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepOutcome:
     """What came of a step.
 
     Parameters
@@ -75,7 +81,7 @@ class Outcome:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Outcome:
+    def from_json(cls, content: dict[str, Any]) -> StepOutcome:
         """Make it of what :meth:`to_json` returned.
 
         Parameters
@@ -85,17 +91,23 @@ class Outcome:
 
         Returns
         -------
-        Outcome
+        StepOutcome
             The same.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError, AttributeError
+            It is something else.
         """
-        peaks = {name: None if peak is None else Peak(**peak) for name, peak in content["quality"].items()}
-        return cls(
-            content["seconds"],
-            RunQuality(**peaks),
-            tuple(content["outputs"]),
-            tuple(content["warnings"]),
-            content["reused"],
-        )
+        peaks = {name: None if peak is None else _peak(**peak) for name, peak in content["quality"].items()}
+        outputs, warnings = tuple(content["outputs"]), tuple(content["warnings"])
+        if not all(isinstance(text, str) for text in (*outputs, *warnings)):
+            raise TypeError("outputs and warnings must be texts")
+        return cls(float(content["seconds"]), RunQuality(**peaks), outputs, warnings, bool(content["reused"]))
+
+
+def _peak(name: str, value: float, unit: str) -> Peak:
+    return Peak(float(value), str(unit), str(name))
 
 
 def do_step(argument: dict[str, Any], report: Report, stop: Stop) -> None:
@@ -106,7 +118,7 @@ def do_step(argument: dict[str, Any], report: Report, stop: Stop) -> None:
     argument : dict
         ``setup_file``, ``record_file``, ``log_file``, and ``time_limit`` (s; None: none).
     report : callable
-        Given the :class:`Outcome`, as JSON.
+        Given the :class:`StepOutcome`, as JSON.
     stop : callable
         Whether to leave; OpenSim's tools are killed then.
 
@@ -118,16 +130,36 @@ def do_step(argument: dict[str, Any], report: Report, stop: Stop) -> None:
         It was to leave.
     """
     setup = read_opensim_setup(argument["setup_file"], STEP_TOOLS)
+    # Setup files of this package's tools may lie where nothing can be written.
+    folder = setup.path.parent if os.access(setup.path.parent, os.W_OK) else Path(argument["record_file"]).parent
+    lock = folder / f".{file_name(setup.path.stem)}.step.lock"
+    try:
+        with locked(lock, stop) as held:
+            if not held:
+                raise WorkStopped("Another run is at this step.")
+            report(_do(setup, argument, stop))
+    except OSError as error:
+        if error.filename is None or os.fspath(error.filename) != os.fspath(lock):
+            raise
+        raise NEM2EError(f"The folder '{lock.parent}' cannot be written: {error.strerror or error}.") from error
+
+
+def _do(setup: OpenSimSetup, argument: dict[str, Any], stop: Stop) -> dict[str, Any]:
+    """Do the step, unless it is done; return the outcome, as JSON."""
     record, log = Path(argument["record_file"]), Path(argument["log_file"])
+    for folder in {path.parent for path in _inputs(setup)}:
+        complete_switches(folder)
+    own = {setup.path.parent, setup.results_directory, record.parent, *(item.path.parent for item in setup.outputs)}
+    for folder in own:
+        remove_leftovers(folder)
     inputs = _digests(setup, _inputs(setup))
     program = f"opensim {version('opensim')}" if setup.tool in TOOLS else f"opensim_nem2e {__version__}"
     old = _read_record(record)
     if old is not None and (old["program"], old["inputs"]) == (program, inputs):
         folder = setup.path.parent
         if old["written"] == _digests(setup, (Path(os.path.normpath(folder / name)) for name in old["written"])):
-            report({**old["outcome"], "reused": True})
-            return
-    absent = [item for item in setup.inputs if not item.path.exists()]
+            return {**old["outcome"], "reused": True}
+    absent = [item for item in setup.inputs if not exists(item.path)]
     if absent:
         names = "; ".join(f"<{item.element}> '{item.path}'" for item in absent)
         raise MissingFileError(f"{setup.path}: a step before should have written a file, but did not: {names}.")
@@ -139,28 +171,31 @@ def do_step(argument: dict[str, Any], report: Report, stop: Stop) -> None:
     seconds = round(time.monotonic() - begun, 3)
     printed = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
     written = _digests(setup, outputs)
+    lost = sorted(name for name, digest in written.items() if not _DIGEST.fullmatch(digest))
+    if lost or not written:
+        what = f"its results are gone again: {', '.join(lost)}" if lost else "it wrote no results"
+        raise OpenSimRunError(f"{setup.path}: {setup.tool} ended without an error, but {what}.")
     # OpenSim warns of much that concerns nobody; it is in the log.
     warnings = () if setup.tool in TOOLS else tuple(re.findall(r"\[warn\] (.*)", printed))
-    outcome = Outcome(seconds, judge_run(setup.tool, outputs, printed), tuple(written), warnings, False).to_json()
+    outcome = StepOutcome(seconds, judge_run(setup.tool, outputs, printed), tuple(written), warnings, False).to_json()
     content = {"format": _FORMAT, "program": program, "inputs": inputs, "written": written, "outcome": outcome}
     with atomic_path(record) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    report(outcome)
+    return outcome
 
 
 def _run(setup: OpenSimSetup, log: Path, time_limit: float | None, stop: Stop) -> tuple[Path, ...]:
     """Run the tool; return the files that it wrote."""
     if setup.tool in TOOLS:
         return run_whole(setup.path, log_file=log, timeout=time_limit, stop=stop).outputs
-    folders = {setup.results_directory, *(item.path.parent for item in setup.outputs)}
-    before = snapshot(folders)
     handler = start_file(log, mode="w")
     try:
         # This package's tools run here: they write their results as a whole themselves.
-        load_tool(setup.path).run()
+        with written_files() as written:
+            load_tool(setup.path).run()
     finally:
         stop_log(handler)
-    return changed(before, snapshot(folders))
+    return tuple(sorted(set(written)))
 
 
 def _inputs(setup: OpenSimSetup) -> list[Path]:
@@ -184,8 +219,9 @@ def _seen(setup: OpenSimSetup, path: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    if path.is_dir():
-        return "a folder"
+    if exists(path) and not path.is_file():
+        # A pipe would be waited for.
+        return "no file"
     digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:
@@ -199,8 +235,19 @@ def _digest(path: Path) -> str:
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
+    """Read a record; None: there is none, or none that says that something was written."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(path, "record")
+        whole = (
+            content["format"] == _FORMAT
+            and isinstance(content["inputs"], dict)
+            and isinstance(content["written"], dict)
+            and bool(content["written"])
+            and all(isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in content["written"].values())
+            and all("\0" not in name for name in content["written"])
+        )
+        # Everything in it, the program included, is of the kind that is written.
+        outcome = StepOutcome.from_json(content["outcome"])
+        return {**content, "program": content["program"], "outcome": outcome.to_json()} if whole else None
+    except (NEM2EError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return content if isinstance(content, dict) and content.get("format") == _FORMAT else None

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 from arm_maker import build_arm, write_cmc, write_inverse_dynamics
+from kill_points import needs_kills, run_killed
 
 from opensim_nem2e.errors import NEM2EError, OpenSimRunError
-from opensim_nem2e.musculoskeletal.opensim.processes import RunStoppedError, run_opensim_tool
+from opensim_nem2e.musculoskeletal.opensim import whole_results
+from opensim_nem2e.musculoskeletal.opensim.processes import RunStoppedError, ToolRun, run_opensim_tool
 from opensim_nem2e.musculoskeletal.opensim.whole_results import run_whole
+from opensim_nem2e.storage.atomic import complete_switches
 
 
 @pytest.fixture
@@ -135,3 +138,39 @@ def test_a_folder_that_cannot_be_written(arm: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(NEM2EError, match=r"cannot be written: Permission denied\. The tool works there"):
         run_whole(setup)
+
+
+@needs_kills
+def test_killed_while_results_get_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At every point after OpenSim is done: the results directory has the results of one run, or of the other."""
+    names = ("walk_states.sto", "walk_controls.sto", "walk_pErr.sto")
+
+    def write(copy: Path, **keywords: object) -> ToolRun:
+        folder = Path(copy).with_suffix("")
+        for name in names:
+            (folder / name).write_text(content)
+        return ToolRun("CMCTool", copy, 0, 0.1, "", folder, ())
+
+    monkeypatch.setattr(whole_results, "run_opensim_tool", write)
+    seen = set()
+    for number in range(1, 500):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        setup = write_cmc(folder, "walk")
+        results = folder / "results"
+        content = "old"
+        run_whole(setup)
+        content = "new"
+        if not run_killed(lambda setup=setup: run_whole(setup), folder, number):  # type: ignore[misc]
+            break
+        # As its next reader finds it.
+        complete_switches(results)
+        found = {(results / name).read_text() for name in names}
+        assert len(found) == 1, f"point {number}"
+        seen |= found
+        content = "next"
+        assert run_whole(setup).outputs == tuple(sorted(results / name for name in names))
+        assert {(results / name).read_text() for name in names} == {"next"}
+        assert not hidden(folder), f"point {number}"
+    assert number > 20
+    assert seen == {"old", "new"}

@@ -166,3 +166,43 @@ def test_the_shipped_example(repository):
     cmc, refine = plan_steps(find_trials(example, tool.trial_folders, tool.setup_files), example)
     assert (cmc.tool, cmc.faults, cmc.needs) == ("CMCTool", (), ())
     assert (refine.tool, refine.faults, refine.needs) == ("STDRRefineTool", (), ("setup_cmc.xml",))
+
+
+@pytest.mark.parametrize(
+    ("folders", "setups", "message"),
+    [
+        (["s*/**"], ["a.xml"], r"<trial_folders>: '\*' stands for any text without a slash, and '\*\*' is not known"),
+        (["{1a}/x"], ["a.xml"], "braces must hold a name"),
+        (["{}"], ["a.xml"], "braces must hold a name"),
+        (["{subject"], ["a.xml"], "braces must hold a name"),
+        (["a\0b"], ["a.xml"], "must not hold control characters"),
+        (["*" + "a*" * 20], ["a.xml"], "at most 12 stars and names"),
+        (["s*"], ["**cmc.xml"], r"<setup_files>: '\*' stands for"),
+        (["s*"], ["/data/*_cmc.xml"], "a pattern must be relative, but '/data/"),
+        (["s*"], ["x" * 5000], "at most 4096 characters"),
+        (["s*"], ["*cmc/"], "must name a file, but"),
+        (["///nowhere/*"], ["a.xml"], "no folder in"),
+    ],
+)
+def test_patterns_that_are_refused(study, folders, setups, message):
+    with pytest.raises(SetupError, match=message) as caught:
+        find_trials(study, folders, setups)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("subject,trial\ns1\n", "must have 2 cells, as the header"),
+        ("subject,trial\ns1,\n", "'trial' must not be empty"),
+        ("subject,trial\n../..,a\n", "'subject' must not hold '/'"),
+        ('subject,trial\n"s1,a\n', "never closed"),
+        ("subject,trial\n" + "x" * 140_000 + ",a\n", "more than 131072 characters"),
+        ("subject,trial\n\x1b[31m,a\n", "control characters"),
+    ],
+)
+def test_a_manifest_that_is_refused(study, table, message):
+    (study / "trials.csv").write_text(table)
+    with pytest.raises(NEM2EError, match=message) as caught:
+        find_trials(study, ["{subject}/{trial}"], SETUPS, study / "trials.csv")
+    assert str(caught.value).isprintable()
