@@ -340,7 +340,7 @@ class Property:
         return _format_scalar(value)
 
     def show(self, value: Any) -> str:
-        """Write a value for people: numbers in their shortest exact form.
+        """Write a value for subjects: numbers in their shortest exact form.
 
         Parameters
         ----------

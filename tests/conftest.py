@@ -157,5 +157,5 @@ def make_study() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def study_folder(make_study: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the files of a small study, not to be changed: three muscles, three conditions, five people, two seeds."""
+    """Return the files of a small study, not to be changed: three muscles and conditions, five subjects, two seeds."""
     return make_study(tmp_path_factory.mktemp("study"), muscles=("soleus", "tib", "rect"), people=5)

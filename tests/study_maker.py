@@ -1,7 +1,7 @@
 """Makes the files of a cross-validation study without training: curves with known distortions, judged for real.
 
-EMG is a burst per muscle that differs between people and cycles. OpenSim's curve is the same burst, too late and too
-broad. The methods undo part of that; the mean profile is really the mean of the other people, so it is honest.
+EMG is a burst per muscle that differs between subjects and cycles. OpenSim's curve is the same burst, too late and too
+broad. The methods undo part of that; the mean profile is really the mean of the other subjects, so it is honest.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def make_study(
     """Write all files of a study; return its folder."""
     random = np.random.default_rng(7)
     folder.mkdir(parents=True, exist_ok=True)
-    names = [f"person {k + 1}" for k in range(people)]
+    names = [f"subject {k + 1}" for k in range(people)]
     rows = [(person, speed, k) for person in names for speed in SPEEDS for k in range(CYCLES)]
     cycles, curves, checks = [], [], []
     for place, muscle in enumerate(muscles):
@@ -230,7 +230,7 @@ def _description(name, muscles, conditions, names, seeds, shortcut):
         "splitting": {
             "name": "leave_one_subject_out",
             "meaning": "All cycles of one subject are left out at a time.",
-            "judged": "on people they have not seen",
+            "judged": "on subjects they have not seen",
             "easier": False,
             "emg_scale": "EMG is divided by the maximum of its channel over the subject's own cycles.",
         },

@@ -9,7 +9,7 @@ are welcome. What no name says is set for all rows.
 The gait cycles are cut at the heel strikes of the events table or the ground reactions, for each leg that has EMG;
 with --whole-file each file of activations is one cycle. EMG channels whose names are those of muscles are matched with
 the model's muscles; the others are listed, for you to add. Existing tables are left as they are unless --force is
-given, or --append, which adds the rows to them: people whose folders are laid out differently are joined so, one
+given, or --append, which adds the rows to them: subjects whose folders are laid out differently are joined so, one
 layout at a time. 'opensim-nem2e check' then says what is wrong with the result.
 
 Examples:
@@ -102,7 +102,7 @@ def execute(options: argparse.Namespace) -> int:
             )
     for path in found.write(folder, append=options.append):
         logger.info("Wrote '%s'.", path)
-    who = "1 person" if len(people) == 1 else f"{len(people)} people"
+    who = "1 subject" if len(people) == 1 else f"{len(people)} subjects"
     logger.info("%d gait cycles of %s, %d EMG channels.", len(found.trials), who, len(found.channels))
     return 0
 

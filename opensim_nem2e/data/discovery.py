@@ -468,7 +468,7 @@ class _Builder:
             standard = channel_muscle(label, self.names)
             stands_for = [name for name, found in muscles.items() if found == standard] if standard else []
             if label in rows:
-                # People of one dataset may have different models.
+                # Subjects of one dataset may have different models.
                 known = rows[label]["muscles"].split(";")
                 rows[label]["muscles"] = ";".join([*known, *(name for name in stands_for if name not in known)])
             elif standard is None or not stands_for:

@@ -493,7 +493,7 @@ class _Builder:
     def _channel(self, target: str, record: CycleRecord) -> Channel | None:
         """Find the channel that measures the target on the trial's side; its own channel before a shared one.
 
-        People of one dataset may have different channels: one that the trial's EMG file has comes before one that it
+        Subjects of one dataset may have different channels: one that the trial's EMG file has comes before one that it
         has not.
         """
         own: list[Channel] = []

@@ -7,7 +7,7 @@ side, model_file, activation_file, activation_source, emg_file, emg_time_offset_
 ``activation_file`` (with ``activation_source``) and ``emg_file`` may be empty: what a method cannot use, it names and
 counts. ``emg_time_offset_s`` = l says that EMG(t + l) fits activation(t). ``heel_strike_t`` is only given where the
 window does not start at heel strike: the cycle is rolled so that it comes first. A subject named the same in two
-datasets is one person.
+datasets is one subject.
 ``external_loads_file`` (ground reactions), ``coordinates_file`` (the motion) and ``events_file`` (a table of gait
 events) may be added: ``opensim-nem2e check`` looks at them, too.
 

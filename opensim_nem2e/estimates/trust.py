@@ -12,7 +12,7 @@ from .estimate import Estimate
 #: A method whose error on unseen subjects is not at least 2 % below that of the mean EMG profile has learned no more.
 WORTH_WHILE = 0.98
 
-_WAYS = {"leave_one_subject_out": "people left out of training", "held_out": "held-out people"}
+_WAYS = {"leave_one_subject_out": "subjects left out of training", "held_out": "held-out subjects"}
 
 
 def log_trust(estimate: Estimate) -> None:
@@ -31,16 +31,16 @@ def log_trust(estimate: Estimate) -> None:
     found = next(((words, provenance.validation[way]) for way, words in _WAYS.items() if _known(provenance, way)), None)
     if found is None:
         logger.warning(
-            "The bundle carries no validation figures: nothing is known of its error on people it has not seen."
+            "The bundle carries no validation figures: nothing is known of its error on subjects it has not seen."
         )
         return
     words, figures = found
     logger.info("How far the networks can be trusted: their RMS error against measured EMG on %s.", words)
-    logger.info("%-8s  subjects  OpenSim  refined  change   mean EMG profile of the other people", "network")
+    logger.info("%-8s  subjects  OpenSim  refined  change   mean EMG profile of the other subjects", "network")
     for target in targets:
         row = figures.get(target)
         if row is None:
-            logger.info("%-8s  never validated: too few people with this muscle's EMG", target)
+            logger.info("%-8s  never validated: too few subjects with this muscle's EMG", target)
             continue
         remark = ""
         if row["E_refined"] >= row["E_opensim"]:
@@ -60,8 +60,8 @@ def log_trust(estimate: Estimate) -> None:
     total = figures.get("ALL")
     if total and total["E_refined"] > WORTH_WHILE * total["E_mean"]:
         logger.warning(
-            "On people it has not seen the bundle is no nearer to measured EMG than the mean EMG profile of other "
-            "people: take the refined curves as average waveforms, not as this person's."
+            "On subjects it has not seen the bundle is no nearer to measured EMG than the mean EMG profile of other "
+            "subjects: take the refined curves as average waveforms, not as this subject's."
         )
 
 
@@ -72,7 +72,7 @@ def _known(provenance: Provenance, way: str) -> bool:
 def _log_calibration(calibration: Mapping[str, Any], targets: Iterable[str]) -> None:
     """Say for whom a calibrated bundle is, and its error on strides of this subject that were left out."""
     logger.warning(
-        "The networks were calibrated to %s (%s): they are for this person and nothing else.",
+        "The networks were calibrated to %s (%s): they are for this subject and nothing else.",
         ", ".join(calibration["subjects"]),
         ", ".join(calibration["motions"]),
     )
@@ -81,7 +81,7 @@ def _log_calibration(calibration: Mapping[str, Any], targets: Iterable[str]) -> 
         row = calibration["muscles"].get(target, {})
         if all(name in row for name in columns):
             logger.info(
-                "%-8s  RMS error on this person's strides left out of the calibration: OpenSim %.3f, refined %.3f, "
+                "%-8s  RMS error on this subject's strides left out of the calibration: OpenSim %.3f, refined %.3f, "
                 "mean of the other strides %.3f.",
                 target,
                 *(row[name] for name in columns),

@@ -1,1 +1,1 @@
-"""How good methods are on people they have not seen: splits, cross-validation, statistics, tables of a study."""
+"""How good methods are on subjects they have not seen: splits, cross-validation, statistics, tables of a study."""

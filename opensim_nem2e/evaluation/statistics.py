@@ -1,7 +1,7 @@
 """The statistics of a study: how far estimates are from EMG, muscle by muscle, and what of it is more than chance.
 
 The unit is the subject: E is averaged over a subject's cycles (and over the seeds of the networks) before anything is
-compared, because cycles of one person are no independent samples (NEM2E paper, section 3.2.2: equations 1 to 4). Where
+compared, because cycles of one subject are no independent samples (NEM2E paper, section 3.2.2: equations 1 to 4). Where
 a test cannot be made, the column ``note`` says why and the numbers are left out.
 """
 
@@ -392,7 +392,7 @@ def shortcut_verdicts(shortcut: pd.DataFrame, labels: Mapping[str, str]) -> list
         )
         if not worse.all():
             text += (
-                " Where it does not, little more than the average waveform was learned, or people are too few to tell."
+                " Where it does not, little more than the average waveform was learned, or there are too few subjects."
             )
         texts.append(text)
     return texts

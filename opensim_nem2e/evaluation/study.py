@@ -341,7 +341,7 @@ class StudyResults:
         return [muscle for muscle in self.muscles if muscle in found]
 
     def subject_curves(self, condition: str, muscle: str, method: str) -> pandas.DataFrame:
-        """Average curves over each person's cycles and over the seeds.
+        """Average curves over each subject's cycles and over the seeds.
 
         Parameters
         ----------
@@ -517,7 +517,7 @@ def _read_table(path: Path, table_name: str) -> pandas.DataFrame:
     try:
         header = pandas.read_csv(path, nrows=0, dtype=str).columns
         texts = dict.fromkeys((column for column in header if column in _TEXTS), str)
-        # Only an empty cell is missing: a person may be called NA.
+        # Only an empty cell is missing: a subject may be called NA.
         table = pandas.read_csv(path, dtype=texts, na_values=[""], keep_default_na=False, low_memory=False)
     except OSError as error:
         raise MissingFileError(f"{path}: the table cannot be read: {error.strerror or error}.") from error

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from ..storage.atomic import ResultFiles
     from .cross_validate import FoldOutcome
 
-#: Splittings: what they are, where networks are judged, and whether that is easier than on new people.
+#: Splittings: what they are, where networks are judged, and whether that is easier than on new subjects.
 SPLITTING_MEANINGS = {
     "leave_one_subject_out": (
         "All cycles of one subject are left out at a time.",
-        "on people they have not seen",
+        "on subjects they have not seen",
     ),
     "leave_one_laboratory_out": (
         "All cycles of one laboratory (dataset) are left out at a time. Harder than leaving subjects out: nobody "
@@ -35,28 +35,28 @@ SPLITTING_MEANINGS = {
         "on laboratories they have not seen",
     ),
     "leave_one_speed_out": (
-        "All cycles at one speed (rounded to 0.1 m/s) are left out at a time and judged for people who are also in the "
-        "training cycles. Easier than leaving subjects out: the person is seen in training.",
-        "on speeds they have not seen, of people they have (easier than new people)",
+        "All cycles at one speed (rounded to 0.1 m/s) are left out at a time and judged for subjects who are also in "
+        "the training cycles. Easier than leaving subjects out: the subject is seen in training.",
+        "on speeds they have not seen, of subjects they have (easier than new subjects)",
     ),
     "leave_one_trial_out": (
-        "All cycles of one trial are left out at a time and judged for people who are also in the training cycles. "
-        "Easier than leaving subjects out: the person is seen in training.",
-        "on trials they have not seen, of people they have (easier than new people)",
+        "All cycles of one trial are left out at a time and judged for subjects who are also in the training cycles. "
+        "Easier than leaving subjects out: the subject is seen in training.",
+        "on trials they have not seen, of subjects they have (easier than new subjects)",
     ),
 }
 
 _EMG_SCALES = {
-    "subject_max": "EMG is divided by the maximum of its channel over the subject's own cycles. The EMG of a person "
+    "subject_max": "EMG is divided by the maximum of its channel over the subject's own cycles. The EMG of a subject "
     "who is left out is thus scaled by itself: for judging only, and by a number that nobody has who has no EMG of "
-    "this person. It changes no cycle of anyone else.",
+    "this subject. It changes no cycle of anyone else.",
     "trial_max": "EMG is divided by the maximum of its channel over the cycles of the same trial: that of cycles that "
     "are left out by a number that nobody has who has no EMG of them. It changes no other trial.",
     "none": "EMG is taken as it is.",
 }
 _SHARED_SCALE = (
     " With this splitting the cycles that are left out share their maximum with the training cycles of the same "
-    "person: one number per channel and person is known across the split."
+    "subject: one number per channel and subject is known across the split."
 )
 
 

@@ -572,7 +572,7 @@ def _check_validation(section: Any) -> list[str]:
 
 
 def _check_calibration(section: Any) -> list[str]:
-    """Check what is shown of the person that a bundle was calibrated to, if it was."""
+    """Check what is shown of the subject that a bundle was calibrated to, if it was."""
     if section is None:
         return []
     if not isinstance(section, dict):

@@ -32,7 +32,7 @@ _UNLIKE = 0.5
 
 #: A residual force at the pelvis of this share of the body's weight is more than errors of measurement leave, and this
 #: share of rows with it more than chance. Median residuals of recordings: 0.02 to 0.10; with the loads of another walk
-#: of the same person 0.20, of a walk for a run 0.92.
+#: of the same subject 0.20, of a walk for a run 0.92.
 RESIDUAL, RESIDUAL_ROWS = 0.2, 0.15
 
 Unit = Literal["degrees", "radians", "columns", "said"]
@@ -209,7 +209,7 @@ def refuse_another_trials_loads(
             f"These loads do not belong to this motion: in {pulled:.0%} of its rows the ground pushes up by more than "
             f"{RESIDUAL:.0%} of the body's weight ({weight:.0f} N, by the model's mass) too much; by "
             f"{-residual[row] * weight:.0f} N at {time[row]:.3f} s. Are they of the same trial, in N, and is the model "
-            "of this person's mass?",
+            "of this subject's mass?",
             str(path),
         )
     if missing >= RESIDUAL_ROWS:

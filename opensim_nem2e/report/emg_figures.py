@@ -1,4 +1,4 @@
-"""Figures by which a person can judge what became of raw EMG, drawn without a display."""
+"""Figures by which a subject can judge what became of raw EMG, drawn without a display."""
 
 from __future__ import annotations
 

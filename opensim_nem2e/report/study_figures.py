@@ -158,7 +158,7 @@ def curve_figure(results: StudyResults, condition: str) -> StudyFigure:
     Returns
     -------
     StudyFigure
-        A panel per muscle: means over people of each person's mean cycle, and their standard deviation.
+        A panel per muscle: means over subjects of each subject's mean cycle, and their standard deviation.
     """
     muscles = results.muscles_of(condition)
     with _style():
@@ -173,9 +173,9 @@ def curve_figure(results: StudyResults, condition: str) -> StudyFigure:
         f"curves_{condition}",
         f"Activation before and after refinement, {condition}",
         f"OpenSim, {results.label(results.judged[0])} and measured EMG over the gait cycle, on cycles that were not "
-        "seen in training. Lines: mean over people (n) of each person's mean cycle; bands: one standard deviation.",
+        "seen in training. Lines: mean over subjects (n) of each subject's mean cycle; bands: one standard deviation.",
         f"Line plots of {len(muscles)} muscles ({', '.join(muscles)}) over the gait cycle: OpenSim's activation, the "
-        "refined activation and measured EMG, with the spread between people. The error table has the numbers.",
+        "refined activation and measured EMG, with the spread between subjects. The error table has the numbers.",
         figure,
     )
 
@@ -191,7 +191,7 @@ def error_change_figure(results: StudyResults) -> StudyFigure:
     Returns
     -------
     StudyFigure
-        Boxes and points of people; stars for Er = 0 rejected, brackets where Tukey's test separates conditions.
+        Boxes and points of subjects; stars for Er = 0 rejected, brackets where Tukey's test separates conditions.
     """
     muscles, conditions = results.muscles, results.condition_names
     rows = [muscles[k : k + 8] for k in range(0, len(muscles), 8)]
@@ -212,7 +212,7 @@ def error_change_figure(results: StudyResults) -> StudyFigure:
     return StudyFigure(
         "error_change",
         "Change of error against OpenSim, by muscle and condition",
-        "Er = E / E(OpenSim) - 1 of every person (points), with median, quartiles and whiskers to 1.5 interquartile "
+        "Er = E / E(OpenSim) - 1 of every subject (points), with median, quartiles and whiskers to 1.5 interquartile "
         "ranges. Below 0: nearer to EMG than OpenSim. Stars below the boxes: mean Er differs from 0 (t-test; * p < "
         "0.05, ** p < 0.01, *** p < 0.001). Brackets: conditions that Tukey's test separates.",
         f"Box plots of the change of error of {len(muscles)} muscles under {', '.join(conditions)}. The table of "
@@ -234,7 +234,7 @@ def error_figure(results: StudyResults, condition: str) -> StudyFigure:
     Returns
     -------
     StudyFigure
-        A row per muscle, a mark per method: mean E over people.
+        A row per muscle, a mark per method: mean E over subjects.
     """
     from matplotlib.lines import Line2D
 
@@ -261,8 +261,8 @@ def error_figure(results: StudyResults, condition: str) -> StudyFigure:
     return StudyFigure(
         f"errors_{condition}",
         f"Error of every method, {condition}",
-        "Mean over people of the RMS error E on cycles that were left out. All methods learned from the same training "
-        "cycles.",
+        "Mean over subjects of the RMS error E on cycles that were left out. All methods learned from the same "
+        "training cycles.",
         f"Dot plot of the error of {', '.join(map(results.label, methods))} for {len(muscles)} muscles. The "
         "table of errors has the numbers.",
         figure,
@@ -527,7 +527,7 @@ def _share_legend(figure: Figure, axes: Sequence[Axes]) -> None:
 
 
 def _draw_curves(axis: Axes, results: StudyResults, condition: str, muscle: str, spread: bool) -> int:
-    """Draw the mean curves of a muscle; return how many people they are from."""
+    """Draw the mean curves of a muscle; return how many subjects they are from."""
     people = 0
     for method, width in (("emg", 1.6), (REFERENCE, 1.3), (results.judged[0], 1.6)):
         curves = results.subject_curves(condition, muscle, method).to_numpy()
@@ -562,7 +562,7 @@ def _draw_boxes(axis: Axes, results: StudyResults, muscle: str, place: int) -> N
         bottoms.append(values.min())
         colour = _condition_colour(conditions, condition)
         _draw_box(axis, values, at[condition], 0.78 * step, colour)
-        # Side by side, so that equal values of several people are seen.
+        # Side by side, so that equal values of several subjects are seen.
         beside = np.linspace(-0.18, 0.18, len(values)) * step if len(values) > 1 else np.zeros(1)
         axis.plot(
             at[condition] + beside,

@@ -170,7 +170,7 @@ def _content(results: StudyResults, pictures: Sequence[Picture]) -> dict[str, An
         "summary": summary(results),
         "contents": [(key, text) for key, text in sections.items() if text],
         "reading": "E is the root mean square error against measured, normalised EMG over the samples of a gait cycle, "
-        "averaged over each person's cycles before anything is compared. Er = E / E(OpenSim) - 1: −0.30 means 30 % "
+        "averaged over each subject's cycles before anything is compared. Er = E / E(OpenSim) - 1: −0.30 means 30 % "
         "nearer to EMG than OpenSim. Negative is better; stars mark p < 0.05 (*), 0.01 (**), 0.001 (***). "
         + (f"Significance: {study['significance']}" if study.get("significance") else ""),
         "change": by_key["error_change"],
@@ -239,20 +239,20 @@ def limits(results: StudyResults) -> list[str]:
     motions = sorted(results.cycles["motion"].dropna().unique())
     sentences = [
         f"The statistics of each muscle rest on {people} {_plural(many, 'person', 'people')}"
-        + (": intervals are wide, and p values hang on single persons." if few < 10 else "."),
+        + (": intervals are wide, and p values hang on single subjects." if few < 10 else "."),
         f"The cycles come from {len(datasets)} {_plural(len(datasets), 'data set', 'data sets')} "
         f"({', '.join(datasets)}) and {_plural(len(motions), 'one motion', 'these motions')} ({', '.join(motions)}). "
-        "Other people, laboratories, models, electrode placements and motions were not tested.",
+        "Other subjects, laboratories, models, electrode placements and motions were not tested.",
     ]
     if len(datasets) > 1:
         sentences.append(
-            "People differ by laboratory as well as by body: what separates two data sets (model, simulation, EMG "
-            "processing) cannot be told from what separates people."
+            "Subjects differ by laboratory as well as by body: what separates two data sets (model, simulation, EMG "
+            "processing) cannot be told from what separates subjects."
         )
     splitting = _splitting(results)
     if splitting.get("easier"):
         sentences.append(
-            f"{splitting['meaning']} The figures say nothing about people that the networks have not seen."
+            f"{splitting['meaning']} The figures say nothing about subjects that the networks have not seen."
         )
     if splitting.get("emg_scale"):
         sentences.append(f"{splitting['emg_scale']} Errors are in units of that scale, not of maximal contraction.")
@@ -376,7 +376,7 @@ def _statistics_table(results: StudyResults, condition: str) -> Table:
         )
     )
     head = (
-        *("muscle", "people", "E", "Er", "95 % CI", "p", "Cohen's d", "r²"),
+        *("muscle", "subjects", "E", "Er", "95 % CI", "p", "Cohen's d", "r²"),
         *("peak error, ms", "peak error, % cycle", "r at best lag", "note"),
     )
     return _table(
@@ -461,7 +461,7 @@ def _condition_table(results: StudyResults) -> Table:
             )
         )
     head = (
-        *("muscle", "conditions", "difference of Er", "p, Tukey's HSD", "people with both", "paired difference"),
+        *("muscle", "conditions", "difference of Er", "p, Tukey's HSD", "subjects with both", "paired difference"),
         *("p, paired", "p, Holm", "note"),
     )
     return _table("Differences of Er between input conditions, muscle by muscle.", head, rows)
@@ -504,7 +504,7 @@ def _shortcut_text(study: Mapping[str, Any]) -> str:
 
 
 def _cycle_table(data: Mapping[str, Any]) -> Table | None:
-    """Count cycles and people by muscle, over the conditions (which may have lost different cycles)."""
+    """Count cycles and subjects by muscle, over the conditions (which may have lost different cycles)."""
     parts = data.get("conditions", {})
     muscles = list(dict.fromkeys(muscle for part in parts.values() for muscle in part.get("cycles", {})))
     rows = [
@@ -519,7 +519,7 @@ def _cycle_table(data: Mapping[str, Any]) -> Table | None:
         )
         for muscle in muscles
     ]
-    return Table("Gait cycles of people, by muscle and condition.", ("muscle", *parts), tuple(rows)) if rows else None
+    return Table("Gait cycles of subjects, by muscle and condition.", ("muscle", *parts), tuple(rows)) if rows else None
 
 
 # --- lists and words --------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ _LIMITS = (
     "EMG does not tell amplitudes: networks put out EMG relative to its maximum. Where that is more than the torque "
     "needs, the consistent activation is lower at the same timing; r tells the shape, E shape and amplitude.",
     "Many activations make the same torques. Those here are the nearest to the networks' output; that they are the "
-    "person's own is not shown by their being consistent.",
+    "subject's own is not shown by their being consistent.",
 )
 
 
@@ -206,7 +206,7 @@ def consistency_html(results: ConsistencyResults) -> str:
         "emg": _emg_table(results.emg) if results.emg else None,
         "emg_text": "E is the root mean square error over the samples of a gait cycle, r Pearson's correlation; each "
         "channel is divided by its maximum over these cycles. They judge the refinement only if the networks were not "
-        "trained on this person.",
+        "trained on this subject.",
         "tradeoff": _tradeoff_table(results.curve),
         "tradeoff_text": "The cheaper the reserves (the higher the reserve torque that costs as much as a refined "
         "activation moved by 1), the nearer the activations stay to the networks' output and the worse they meet the "

@@ -1,4 +1,4 @@
-"""The table of gait events: a small CSV file that tools write and people edit.
+"""The table of gait events: a small CSV file that tools write and subjects edit.
 
 One row per event: ``time`` (s), ``event`` (``heel_strike`` or ``toe_off``), ``side`` (``r`` or ``l``), and, if wanted,
 ``source`` (where it comes from: ``forces``, ``markers``, ``model``, ``manual``, ...) and ``note``. Rows may be in any

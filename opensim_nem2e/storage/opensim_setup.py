@@ -19,7 +19,7 @@ from ..errors import SetupError, did_you_mean
 from .header import read_number
 from .safe_xml import is_file, parse_xml
 
-#: What OpenSim and people write for a file that is not given.
+#: What OpenSim and subjects write for a file that is not given.
 _NO_FILE = ("", "unassigned", "n/a", "none")
 
 _FILE = re.compile(r"(_files?|datafile|data_source_name)$", re.IGNORECASE)

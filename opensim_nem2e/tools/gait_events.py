@@ -1,4 +1,4 @@
-"""GaitEventsTool: heel strikes and toe-offs of a trial, as a table that people can edit and the other tools read.
+"""GaitEventsTool: heel strikes and toe-offs of a trial, as a table that subjects can edit and the other tools read.
 
 From ground reactions where there are any (:mod:`opensim_nem2e.signals.events`), else from marker paths or from the
 motion of the model (:mod:`opensim_nem2e.signals.kinematic_events`).

@@ -1,4 +1,4 @@
-"""STDRTrainTool with an initial bundle: calibrate its networks to one person, and write them as a bundle of their own.
+"""STDRTrainTool with an initial bundle: calibrate its networks to one subject, and write them as a bundle of their own.
 
 The method is in :mod:`opensim_nem2e.methods.stdr.calibrate`.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: ToolRun) -> None:
-    """Calibrate the networks of the tool's initial bundle to the person whose strides the tool selects.
+    """Calibrate the networks of the tool's initial bundle to the subject whose strides the tool selects.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: ToolRun) -> No
     Raises
     ------
     opensim_nem2e.errors.SetupError
-        The setup does not fit the bundle, or selects strides of several people.
+        The setup does not fit the bundle, or selects strides of several subjects.
     opensim_nem2e.errors.TrainingError
         None of the bundle's muscles has data.
     opensim_nem2e.errors.BundleError
@@ -65,7 +65,7 @@ def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: ToolRun) -> No
     people = list(dict.fromkeys(trial.subject for trial in trials))
     if len(people) > 1:
         raise SetupError(
-            f"<initial_bundle_file> is calibrated to one person, but the strides used are of {', '.join(people)}. "
+            f"<initial_bundle_file> is calibrated to one subject, but the strides used are of {', '.join(people)}. "
             "Choose one by <subjects>.",
             tool.setup_file,
         )

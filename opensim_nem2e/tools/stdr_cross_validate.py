@@ -63,7 +63,7 @@ class CrossValidateOptions(Options):
         "What is left out of training and judged. leave_one_subject_out: all cycles of one subject at a time, as "
         "in the paper. leave_one_laboratory_out: all cycles of one dataset of the manifest at a time, which is harder. "
         "leave_one_speed_out, leave_one_trial_out: all cycles at one speed (rounded to 0.1 m/s), or "
-        "of one trial, which is easier, because the person is seen in training.",
+        "of one trial, which is easier, because the subject is seen in training.",
     )
     methods: tuple[str, ...] = option(
         ("stdr_net",),
@@ -105,7 +105,7 @@ class CrossValidateOptions(Options):
 
 
 class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOptions]):
-    """Find out by cross-validation whether networks refine the activations of people they have not seen.
+    """Find out by cross-validation whether networks refine the activations of subjects they have not seen.
 
     Parameters
     ----------

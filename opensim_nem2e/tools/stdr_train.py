@@ -62,8 +62,8 @@ class TrainOptions(Options):
     initial_bundle_file: FilePath = option(
         "",
         "Network bundle (.safetensors), or the name of a bundle that ships with the package, whose networks are "
-        "calibrated to one person instead of training new ones: the strides used (<subjects>, <motions>, <trials>, "
-        "<strides>) must be of one person. Three strides or more of the motion that will be refined are advised; "
+        "calibrated to one subject instead of training new ones: the strides used (<subjects>, <motions>, <trials>, "
+        "<strides>) must be of one subject. Three strides or more of the motion that will be refined are advised; "
         "one is enough. Condition, window_samples, input_muscles, hidden_units, score_function and network_output "
         "are the bundle's, and the preset has no meaning. Empty: new networks are trained.",
         may_be_name=True,
@@ -78,7 +78,7 @@ class TrainOptions(Options):
     )
     validate: Literal["none", "leave_one_subject_out"] = option(
         "none",
-        "How the error on unseen people is estimated for the bundle's validation figures. "
+        "How the error on unseen subjects is estimated for the bundle's validation figures. "
         "leave_one_subject_out: networks are trained without each subject in turn (as many times the work as there "
         "are subjects). none: not at all.",
     )
@@ -141,7 +141,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
                 faults.append(f"<method> must be stdr_net with <initial_bundle_file>, but '{self.method}' was found.")
             if self.validate != "none":
                 faults.append(
-                    "<validate> must be none with <initial_bundle_file>: strides of the person are left out instead."
+                    "<validate> must be none with <initial_bundle_file>: strides of the subject are left out instead."
                 )
         bundle = self.resolve("output_bundle_file")
         if bundle is not None:

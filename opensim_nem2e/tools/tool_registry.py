@@ -79,7 +79,7 @@ register(
 register(
     "STDRCrossValidateTool",
     "opensim_nem2e.tools.stdr_cross_validate",
-    "Find out by cross-validation whether STDR-Net beats OpenSim and cheap baselines on people it has not seen.",
+    "Find out by cross-validation whether STDR-Net beats OpenSim and cheap baselines on subjects it has not seen.",
 )
 register(
     "GaitEventsTool",

@@ -43,7 +43,7 @@ def train_task(
 ) -> Trained:
     """Train the module of a task; with early stopping, find the number of epochs first.
 
-    Early stopping keeps some of the rows, those of one subject, out of the training, to see when the error on people
+    Early stopping keeps some of the rows, those of one subject, out of the training, to see when the error on subjects
     that the module does not know stops falling. A module for use should not miss this subject: it is trained anew on
     all rows for the number of epochs that was best (Goodfellow et al. 2016, Deep Learning, algorithm 7.2).
 

@@ -29,7 +29,7 @@ def test_from_a_cmc_run_to_a_manifest(command):
     ]
     done = command(*words)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[info] 2 gait cycles of 1 person, 2 EMG channels."
+    assert done.stdout.splitlines()[-1] == "[info] 2 gait cycles of 1 subject, 2 EMG channels."
     rows = (command.folder / "lab" / "trials.csv").read_text().splitlines()
     assert rows[1].startswith(
         "lab,walker,walking,1,walk,r,walker/walker.osim,walker/cmc/walking_states.sto,cmc,walker/"
@@ -102,4 +102,4 @@ def test_the_recipes_for_the_papers_datasets(command, repository):
         shutil.copy(EXAMPLE / "walker.osim", walking / subject / f"{subject}_scaled.osim")
     done = command(*recipe(repository, "walking"))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[info] 8 gait cycles of 2 people, 2 EMG channels."
+    assert done.stdout.splitlines()[-1] == "[info] 8 gait cycles of 2 subjects, 2 EMG channels."

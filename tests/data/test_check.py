@@ -271,7 +271,7 @@ def test_headers_as_opensim_really_damaged_them(study, shared_fixtures):
 
 
 def test_the_ground_reactions_of_a_stock_example(study, shared_data):
-    """Hamner's file says 901 rows and has 601; and they are another person's."""
+    """Hamner's file says 901 rows and has 601; and they are another subject's."""
     loads = shared_data / "opensim_pipelines" / "Hamner" / "External_Loads.xml"
     study.edit("trials.csv", lambda row: row.update(external_loads_file=str(loads)))
     findings = [f for f in examine(study.trials).findings if f.code == "header"]
@@ -420,7 +420,7 @@ def test_saturated_muscles(study):
 
 @pytest.fixture
 def running(shared_data, tmp_path):
-    """Twelve strides of running, of one person."""
+    """Twelve strides of running, of one subject."""
     lines = (shared_data / "trials.csv").read_text().splitlines()
     head = lines[0].split(",")
     rows = [dict(zip(head, line.split(","), strict=True)) for line in lines[1:] if ",run81," in line]
@@ -480,12 +480,12 @@ def test_another_persons_generic_model(running, shared_data):
     assert "weighs 75.2 kg, the ground carries 58." in findings["mass"].what
 
 
-# --- several people ---------------------------------------------------------------------------------------------------
+# --- several subjects -------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def two_people(shared_data, tmp_path):
-    """Strides of two people with models and channels of other names, as one dataset, and of two trials of the first."""
+    """Strides of two subjects with models and channels of other names, as one dataset, and two trials of the first."""
     with (shared_data / "trials.csv").open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["activation_source"] == "so"]
     chosen = [row for row in rows if row["trial"] in ("walk45", "walk36")]
@@ -508,7 +508,7 @@ def two_people(shared_data, tmp_path):
 
 
 def test_a_dead_channel_that_was_normalised(study):
-    """Divided by its own maximum, noise is as large as any channel; so it is in all recordings of the person."""
+    """Divided by its own maximum, noise is as large as any channel; so it is in all recordings of the subject."""
     study.rewrite("walk_emg.sto", change(SOLEUS, lambda v: 0.4 + dead(0.2)(v)))
     findings = examine(study.trials).findings
     assert [(f.severity, f.code, f.where.rsplit(": ")[-1]) for f in findings if f.code == "flat"] == [
@@ -520,7 +520,7 @@ def test_a_dead_channel_that_was_normalised(study):
 def test_people_with_models_of_their_own_are_no_defect(two_people):
     found = examine(two_people / "trials.csv").findings
     assert not [f.line for f in found if f.code in ("muscle", "delay")]
-    # Each was measured on one leg: the channels of the other person's leg are not missing.
+    # Each was measured on one leg: the channels of the other subject's leg are not missing.
     assert not [f.line for f in found if f.code == "channel"]
     # A muscle of the own leg that only the other trial's file has is told, but needs nothing.
     series = read_storage(two_people / "walk45_emg.sto")
@@ -533,7 +533,7 @@ def test_people_with_models_of_their_own_are_no_defect(two_people):
 
 def test_a_muscle_that_the_own_model_lacks(two_people):
     text = (two_people / "emg_channels.csv").read_text()
-    # That the other person's model has it helps no-one whose EMG has the channel.
+    # That the other subject's model has it helps no-one whose EMG has the channel.
     (two_people / "emg_channels.csv").write_text(text.replace(",soleus_l,soleus\n", ",tib_ant_l,soleus\n"))
     errors = [f for f in examine(two_people / "trials.csv").findings if f.severity == "error"]
     assert [(f.code, f.where) for f in errors] == [("muscle", "lab: soleus_l_activation")]

@@ -21,7 +21,7 @@ LABELS = ("soleus_r", "tib_ant_r", "soleus_l", "reserve_knee_angle_r")
 
 @pytest.fixture
 def lab(tmp_path):
-    """Two people, two trials each; the right leg has EMG."""
+    """Two subjects, two trials each; the right leg has EMG."""
     for subject in ("anna", "ben 2"):
         for trial in ("walk1", "walk2"):
             folder = tmp_path / subject / trial
@@ -114,7 +114,7 @@ def test_events_or_ground_reactions_are_enough(lab, repository):
 
 
 def test_people_with_different_models_and_legs(lab):
-    """Rows and channels are each person's own, and one channel may stand for a muscle of two names."""
+    """Rows and channels are each subject's own, and one channel may stand for a muscle of two names."""
     for trial in ("walk1", "walk2"):
         folder = lab / "ben 2" / trial
         names = [f"/forceset/{label}/activation" for label in ("soleus_r", "tibant_r", "soleus_l")]
@@ -127,7 +127,7 @@ def test_people_with_different_models_and_legs(lab):
     assert sides == {("anna", "r"), ("ben 2", "r"), ("ben 2", "l")}
     muscles = {row["emg_column"]: row["muscles"] for row in found.channels}
     assert muscles == {"R Soleus EMG": "soleus_r", "tib_ant_r": "tib_ant_r;tibant_r", "soleus_l": "soleus_l"}
-    # A person none of whose trials is usable brings no channels.
+    # A subject none of whose trials is usable brings no channels.
     for trial in ("walk1", "walk2"):
         (lab / "ben 2" / trial / "events.csv").write_text("time,event,side\n1.0,heel_strike,r\n")
     found = discover(lab, FolderLayout(PATTERNS, CONSTANTS))

@@ -287,7 +287,7 @@ def test_trust_is_told_from_the_provenance(estimate, caplog):
     validated = replace(PROVENANCE, validation={"method": "x", "held_out": {"soleus": row, "ALL": row}})
     caplog.clear()
     log_trust(replace(estimate, provenance=validated))
-    assert "on held-out people" in caplog.text
+    assert "on held-out subjects" in caplog.text
     assert "take the refined curves as average waveforms" in caplog.text
 
 

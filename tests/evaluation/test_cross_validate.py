@@ -71,7 +71,7 @@ def test_one_subject_at_a_time():
 
 
 def test_one_speed_at_a_time():
-    """Somebody who walked at that speed only is in neither part: this is no unseen person's fold."""
+    """Somebody who walked at that speed only is in neither part: this is no unseen subject's fold."""
     data = made(speeds=(1.0, 1.02, 1.44))
     keep = np.array([t.subject != "b" or t.speed == 1.44 for t in data.records])
     folds = {fold.held_out: fold for fold in folds_of(data.select(keep), "leave_one_speed_out")}
@@ -229,7 +229,7 @@ def test_a_leak_into_a_choice_is_caught_even_if_the_choice_stays(whole, monkeypa
 
 
 def test_a_leak_into_early_stopping_is_caught(whole, monkeypatch):
-    """The cycles that decide when to stop are those of the person who is left out."""
+    """The cycles that decide when to stop are those of the subject who is left out."""
 
     def leaky(honest, samples):
         plan = honest(samples)
@@ -260,7 +260,7 @@ def test_a_leak_into_a_setting_is_caught(whole, monkeypatch):
 
 
 def test_a_leak_into_the_linear_part_is_caught(whole, monkeypatch):
-    """Muscles share a part of it: the left-out person's other muscles must not be seen either."""
+    """Muscles share a part of it: the left-out subject's other muscles must not be seen either."""
     honest = stdr.STDRNetMethod.common
 
     def leaky(self, samples, view, options):

@@ -266,15 +266,15 @@ def test_one_condition_has_nothing_to_compare():
 
 def test_verdicts_count():
     table = cycles(study(muscles=("soleus", "tib")))
-    said = verdicts(muscle_statistics(subject_means(table), table, JUDGED), "on people they have not seen", LABELS)
+    said = verdicts(muscle_statistics(subject_means(table), table, JUDGED), "on subjects they have not seen", LABELS)
     assert len(said) == 3
     assert said[0].startswith(
-        "One-Quarter: on people they have not seen, STDR-Net beats OpenSim on 0 of 2 muscles (0 significantly), and "
+        "One-Quarter: on subjects they have not seen, STDR-Net beats OpenSim on 0 of 2 muscles (0 significantly), and "
         "the best baseline (ridge) on 0 of 2 muscles (0 significantly) and is significantly worse on 2."
     )
     assert said[2].startswith(
-        "All-Entire: on people they have not seen, STDR-Net beats OpenSim on 2 of 2 muscles (2 significantly), and the "
-        "best baseline (ridge) on 2 of 2 muscles (2 significantly)."
+        "All-Entire: on subjects they have not seen, STDR-Net beats OpenSim on 2 of 2 muscles (2 significantly), and "
+        "the best baseline (ridge) on 2 of 2 muscles (2 significantly)."
     )
 
 

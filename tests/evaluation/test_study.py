@@ -33,10 +33,10 @@ def test_reads_everything(study_folder):
             np.testing.assert_array_equal(attention.weights, arrays[f"{condition}/{muscle}"])
             assert list(attention.inputs) == list(arrays[f"{condition}/{muscle}/inputs"])
     raw = pd.read_csv(study_folder / "walking_curves.csv")
-    chosen = raw.query("condition == 'One-Entire' and muscle == 'tib' and method == 'emg' and subject == 'person 2'")
+    chosen = raw.query("condition == 'One-Entire' and muscle == 'tib' and method == 'emg' and subject == 'subject 2'")
     assert len(chosen) == 12  # 2 seeds, 2 speeds, 3 strides
     np.testing.assert_allclose(
-        results.subject_curves("One-Entire", "tib", "emg").loc["person 2"],
+        results.subject_curves("One-Entire", "tib", "emg").loc["subject 2"],
         chosen[[f"y{k:02d}" for k in range(20)]].mean(),
         rtol=1e-12,
     )
@@ -89,7 +89,7 @@ def test_a_study_of_version_0_1(copy):
 def test_a_person_may_be_called_na(copy):
     for table in ("cycles", "curves", "subjects"):
         path = copy / f"walking_{table}.csv"
-        path.write_text(path.read_text().replace("person 1", "NA"))
+        path.write_text(path.read_text().replace("subject 1", "NA"))
     results = read_study(copy)
     assert "NA" in set(results.subjects["subject"])
     assert "NA" in results.subject_curves("One-Entire", "tib", "emg").index

@@ -199,7 +199,7 @@ def test_muscles_work_when_they_do_in_walking(
     ("mass", "height", "speed", "seed"), [(55, 1.6, 1.5, 1), (92, 1.9, 1.0, 2), (70, 1.75, 0.8, 3)]
 )
 def test_other_walkers(example: SimpleNamespace, mass: float, height: float, speed: float, seed: int) -> None:
-    """The same code makes other people walk at other speeds, with as little left over."""
+    """The same code makes other subjects walk at other speeds, with as little left over."""
     body = example.walking_body.Body(mass, height)
     motion = example.walking_motion
     variation = motion.Variation(seed=seed, angle_sd=2.0, force_sd=0.1, moment_sd=0.05, cadence_sd=0.03, trunk_sd=1.0)

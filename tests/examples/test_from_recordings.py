@@ -1,6 +1,6 @@
 """The walkthrough in docs/from_recordings.md, file by file and command by command, as a newcomer would do it.
 
-The people are those of the virtual cohort: their simulated activations, and raw EMG made from these by a known law, in
+The subjects are those of the virtual cohort: their simulated activations, and raw EMG made of these by a known law, in
 the folders and with the faults of a laboratory. Ground reactions and CMC results are the shipped example's.
 """
 
@@ -25,7 +25,7 @@ from opensim_nem2e.signals.events import events_from_external_loads
 PEOPLE, TRIALS = ("v01", "v05", "v09", "v13"), ("slow", "fast")
 MUSCLES = ("soleus_r", "gasmed_r", "tibant_r", "vaslat_r", "semimem_r")
 
-#: The EMG is so far ahead of OpenSim (s); the person and channel that are dead.
+#: The EMG is so far ahead of OpenSim (s); the subject and channel that are dead.
 AHEAD, DEAD = 0.075, ("v13", 4)
 
 
@@ -42,7 +42,7 @@ def laboratory(tmp_path_factory, repository, raw_emg) -> Path:
         folder = root / "study" / f"subject{number:02d}"
         for trial, pace in enumerate(TRIALS, start=1):
             cycle = cohort[(cohort["subject"] == person) & (cohort["pace"] == pace) & (cohort["stride"] == 1)]
-            # The forces of the example, at this person's cadence: the heel strikes are known.
+            # The forces of the example, at this subject's cadence: the heel strikes are known.
             slower = float(cycle["period_s"].iloc[0]) / (end - start)
             place = folder / f"walk{trial}"
             (place / "results").mkdir(parents=True)
@@ -137,7 +137,7 @@ def test_from_raw_emg_to_refined_activations(walkthrough, laboratory):
     assert "mains hum" not in said
     step(2)
     said = step(3)
-    assert "8 gait cycles of 4 people, 5 EMG channels." in said
+    assert "8 gait cycles of 4 subjects, 5 EMG channels." in said
     study = laboratory / "study"
     with (study / "trials.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -154,14 +154,14 @@ def test_from_raw_emg_to_refined_activations(walkthrough, laboratory):
     assert all(re.match(r"\[warning\] flat: .*subject04/emg/walk\d_emg\.sto: vaslat_r: ", line) for line in others)
     assert (laboratory / "check" / "check.html").stat().st_size > 100_000
 
-    # That person goes without it; the others keep theirs.
+    # That subject goes without it; the others keep theirs.
     channels = study / "subject04" / "channels.csv"
     channels.write_text(channels.read_text().replace("EMG 4,vaslat_r\n", ""))
     said = run("opensim-nem2e run study/subject04/setup_emg.xml && opensim-nem2e check study/trials.csv")
     assert "flat" not in said
     assert "missing in 1 of 1 EMG files: vaslat_r. (And 1 more like this.) Remedy: these cycles go without it." in said
 
-    # Training learns the lag: a good part of OpenSim's error is gone on people who were left out.
+    # Training learns the lag: a good part of OpenSim's error is gone on subjects who were left out.
     step(5)
     bundle = Bundle.load(laboratory / "training" / "mylab.safetensors")
     validation = bundle.metadata["validation"]["leave_one_subject_out"]

@@ -82,7 +82,7 @@ def test_cohort_is_whole_and_different(example: SimpleNamespace, cohort: pd.Data
     # The motion is periodic, and so are the activations.
     ends = cohort[cohort["percent"] == 100][muscles].to_numpy() - cohort[cohort["percent"] == 0][muscles].to_numpy()
     assert np.abs(ends).mean() < 0.005
-    # Speed raises the effort, and people differ in how they share it.
+    # Speed raises the effort, and subjects differ in how they share it.
     peaks = strides[muscles].max()
     effort = peaks["soleus_r"].groupby("pace", sort=False).mean()
     assert effort["slow"] < effort["comfortable"] < effort["fast"]
@@ -94,7 +94,7 @@ def test_seed_decides(example: SimpleNamespace) -> None:
     draw = example.virtual_subjects.draw_subject
     assert draw(1, 3, 2) == draw(1, 3, 2)
     assert draw(1, 3, 2) != draw(2, 3, 2)
-    # More strides or people change nobody.
+    # More strides or subjects change nobody.
     assert draw(1, 3, 4).body == draw(1, 3, 2).body
     assert draw(1, 3, 4).strides[0] == draw(1, 3, 2).strides[0]
 
@@ -107,7 +107,7 @@ def test_a_stride_departs_from_the_style_a_little(example: SimpleNamespace) -> N
     both = motion.Variation(5, **people.STYLE, stride=alone)
     np.testing.assert_allclose(both.draw(phase).angles, style.draw(phase).angles + alone.draw(phase).angles)
     assert both.draw(phase).lean == pytest.approx(style.draw(phase).lean + alone.draw(phase).lean)
-    # Over many people the departures have the standard deviations they are given.
+    # Over many subjects the departures have the standard deviations they are given.
     angles = np.array([motion.Variation(k, **people.STYLE).draw(phase).angles for k in range(400)])
     np.testing.assert_allclose(np.rad2deg(angles.std(axis=0)), people.STYLE["angle_sd"], rtol=0.25)
 
@@ -191,7 +191,7 @@ def test_left_cycles_begin_with_the_left_heel_strike(cohort: pd.DataFrame, files
 
 
 def test_study_says_what_is_removed(example: SimpleNamespace, cohort: pd.DataFrame, tmp_path: Path) -> None:
-    """The whole way from the cohort's table to the shares removed, on three people."""
+    """The whole way from the cohort's table to the shares removed, on three subjects."""
     study = example.run_study
     example.virtual_emg.write_cases(cohort[cohort["subject"].isin(["v01", "v02", "v03"])], tmp_path)
     errors = study.run_case(tmp_path, "delay", ["soleus"], ["One-Entire"])
@@ -206,7 +206,7 @@ def test_study_says_what_is_removed(example: SimpleNamespace, cohort: pd.DataFra
     expected = np.mean([by_cycle[data.subjects == name].mean() for name in ("v01", "v02", "v03")])
     found = errors.loc[("One-Entire", "soleus")]
     assert found["opensim"] == pytest.approx(expected, rel=1e-6)
-    # A pure delay is undone by moving the curve, up to what differs between people, and the noise.
+    # A pure delay is undone by moving the curve, up to what differs between subjects, and the noise.
     removed = study.removed(errors).loc[("One-Entire", "soleus")]
     assert removed["shift"] == pytest.approx(1 - found["shift"] / found["opensim"])
     assert removed["shift"] > 0.6
@@ -215,7 +215,7 @@ def test_study_says_what_is_removed(example: SimpleNamespace, cohort: pd.DataFra
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_networks_find_the_known_answers(example: SimpleNamespace, files: Path, tmp_path: Path) -> None:
-    """Every fourth person is left out of one training; with the settings of the README's table."""
+    """Every fourth subject is left out of one training; with the settings of the README's table."""
     muscles = ["gaslat", "glmax1"]
 
     def removed(case: str, condition: str) -> pd.DataFrame:
@@ -236,7 +236,7 @@ def test_networks_find_the_known_answers(example: SimpleNamespace, files: Path, 
     one, every = removed("redistribution", "One-Entire"), removed("redistribution", "All-Entire")
     # Nothing is wrong, so nothing can be gained: what the networks do not learn exactly is added error.
     assert (none["E_refined"] < 0).all()
-    # Most of a pure delay goes, and not because people are alike.
+    # Most of a pure delay goes, and not because subjects are alike.
     assert (delay["E_refined"] > 0.45).all()
     assert (delay["E_refined"] > delay["E_mean"] + 0.1).all()
     # Most of a redistribution goes with all muscles of the leg as input, and less with the muscle alone.

@@ -93,7 +93,7 @@ def test_a_shift_is_learned(lag, condition):
 
 
 def test_every_subject_counts_alike_for_the_shift():
-    """One person with many cycles does not outvote two with few."""
+    """One subject with many cycles does not outvote two with few."""
     few, many = made(subjects=2, cycles=1, lag=0.1, noise=0), made(subjects=1, cycles=40, lag=-0.1, noise=0, seed=3)
     curves = [np.concatenate(pair) for pair in zip(both(few), both(many), strict=True)]
     data = make_samples({"ipsi:soleus": curves[0]}, {"soleus": curves[1]}, ["a", "b", *["c"] * 40])

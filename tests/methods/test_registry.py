@@ -1,4 +1,4 @@
-"""Methods of this package, and those of other people's packages, which a user installs beside it."""
+"""Methods of this package, and those of other subjects' packages, which a user installs beside it."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_beats_opensim_but_not_the_baseline(results):
         ],
     )
     text = summary(made)
-    assert text.startswith("One-Entire: on people they have not seen, STDR-Net beats OpenSim on 2 of 3 muscles ")
+    assert text.startswith("One-Entire: on subjects they have not seen, STDR-Net beats OpenSim on 2 of 3 muscles ")
     assert "(1 significantly) and is significantly worse on 1, and the best baseline" in text
     assert "(mean EMG profile, OpenSim) on 0 of 3 muscles (0 significantly) and is significantly worse on 2." in text
     assert "Mean Er -0.133, best baseline -0.190." in text
@@ -106,7 +106,7 @@ def test_the_first_paragraph_is_the_summary(results, page):
 
 def test_limits_name_people_and_sources(results):
     said = " ".join(limits(results))
-    assert "rest on 5 people: intervals are wide" in said
+    assert "rest on 5 subjects: intervals are wide" in said
     assert "2 data sets (lab_a, lab_b) and one motion (walk)" in said
     assert "laboratory as well as by body" in said
     assert "one seed" not in said
@@ -116,7 +116,7 @@ def test_limits_name_people_and_sources(results):
     assert "1 data set (lab_a)" in said
     assert "laboratory as well as by body" not in said
     easier = {"name": "leave_one_trial_out", "judged": "on trials", "meaning": "Trials are left out.", "easier": True}
-    assert "nothing about people that the networks have not seen" in " ".join(
+    assert "nothing about subjects that the networks have not seen" in " ".join(
         limits(replace(results, study={**results.study, "splitting": easier}))
     )
 
@@ -267,7 +267,7 @@ def study_report_error_figure(found):
 
 
 def test_what_could_not_be_computed_is_said(make_study, tmp_path):
-    """One person: no p, no interval; nothing breaks, and the page says why."""
+    """One subject: no p, no interval; nothing breaks, and the page says why."""
     folder = make_study(tmp_path / "one", muscles=("soleus",), conditions=("One-Entire",), people=2, seeds=(0,))
     table = pd.read_csv(folder / "walking_statistics.csv")
     for column in ("p", "Er_low", "Er_high", "d", "versus_best_p", "r_squared", "peak_ms"):

@@ -1,4 +1,4 @@
-"""Names of people and muscles as parts of files' names."""
+"""Names of subjects and muscles as parts of files' names."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ TRIALS = [f"s{subject}/t{trial}" for subject in (1, 2) for trial in (1, 2, 3)]
 
 
 def make_study(root: Path, end: float = 0.2) -> Path:
-    """Write six trials of two people: the inverse dynamics of each person, and for each trial CMC and refinement."""
+    """Write six trials of two subjects: the inverse dynamics of each subject, and for each trial CMC and refinement."""
     for trial in TRIALS:
         subject, name = trial.split("/")
         folder = root / trial

@@ -45,7 +45,7 @@ def write_sto(path, time, columns):
 
 
 def make_lab(folder, backwards=False):
-    """Four people, two trials (slow, fast) of two strides each. EMG is late by 10 % of the cycle, and noisy.
+    """Four subjects, two trials (slow, fast) of two strides each. EMG is late by 10 % of the cycle, and noisy.
 
     ``backwards``: rows of the manifest and columns of all files in the opposite order.
     """
@@ -118,7 +118,7 @@ def table(results, what):
 def test_layout(study):
     assert {path.name for path in study.iterdir()} == set(FILES)
     cycles = table(study, "cycles")
-    # Two seeds, three conditions, five methods; soleus of four people and tib of three, four cycles each.
+    # Two seeds, three conditions, five methods; soleus of four subjects and tib of three, four cycles each.
     assert len(cycles) == 2 * 3 * 5 * (16 + 12)
     key = ["seed", "condition", "muscle", "held_out", "subject", "dataset", "trial", "stride"]
     assert not cycles.duplicated([*key, "method"]).any()
@@ -228,7 +228,7 @@ def test_the_log_ends_with_what_it_is_worth(study):
     for condition, text in zip(("One-Quarter", "One-Entire", "All-Entire"), said, strict=True):
         part = network[network["condition"] == condition]
         wins, sure = (part["Er"] < 0).sum(), ((part["Er"] < 0) & (part["p"] < 0.05)).sum()
-        assert f"{condition}: on people they have not seen" in text
+        assert f"{condition}: on subjects they have not seen" in text
         assert f"beats OpenSim on {wins} of 2 muscles ({sure} significantly" in text
 
 
@@ -325,7 +325,7 @@ def test_easier_splittings_say_so(lab, tmp_path, splitting):
     assert about["splitting"]["easier"] is True
     assert "Easier" in about["splitting"]["meaning"]
     assert "share their maximum" in about["splitting"]["emg_scale"]
-    assert "easier than new people" in about["verdicts"][0]
+    assert "easier than new subjects" in about["verdicts"][0]
     cycles = table(tmp_path, "cycles")
     speeds = {"0.9 m/s", "1.6 m/s"}
     trials = {f"lab/{subject}/{trial}" for subject in SUBJECTS for trial in ("slow", "fast")}
@@ -345,7 +345,7 @@ def test_early_stopping_keeps_to_training_subjects(lab, tmp_path):
 
 
 def test_two_people_and_one(lab, tmp_path, caplog):
-    """With two people a baseline has one training subject; tib, which only one of them has, is left out and named."""
+    """With two subjects a baseline has one training subject; tib, which only one of them has, is left out and named."""
     tool = make_tool(lab, tmp_path, conditions=["One-Entire"], subjects=["anna", "dora"])
     assert tool.run()
     assert "One-Entire: tib cannot be judged" in caplog.text
@@ -382,7 +382,7 @@ def test_faults_leave_nothing(lab, tmp_path, changes, error, message):
 
 @pytest.mark.slow
 def test_real_recordings(tmp_path, shared_data):
-    """All people that share channels; the cheap baselines are those of reference calculations on the same strides."""
+    """All subjects that share channels; the cheap baselines are those of reference calculations on the same strides."""
     tool = STDRCrossValidateTool()
     tool.setName("walk")
     tool.setResultsDir(tmp_path)
@@ -396,7 +396,7 @@ def test_real_recordings(tmp_path, shared_data):
     assert tool.run()
     found = table(tmp_path, "statistics").set_index(["condition", "muscle", "method"])
     assert set(found.index.get_level_values("muscle")) == {"soleus", "vaslat"}
-    # One person has gluteus maximus.
+    # One subject has gluteus maximus.
     assert "One-Entire: glmax1 cannot be judged" in (tmp_path / "walk.log").read_text()
     for condition in ("One-Quarter", "One-Entire", "All-Entire"):
         part = found.sort_index().loc[condition, "soleus"]

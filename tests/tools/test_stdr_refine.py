@@ -271,7 +271,7 @@ class TestResults:
         }
         tool.bundle_file = make_bundle(calibration=about)
         tool.run()
-        assert "calibrated to ann (walk): they are for this person and nothing else" in caplog.text
+        assert "calibrated to ann (walk): they are for this subject and nothing else" in caplog.text
         assert "OpenSim 0.300, refined 0.080, mean of the other strides 0.090" in caplog.text
         assert "tib       calibrated on a single stride: its error is not known" in caplog.text
         assert "carries no validation figures" not in caplog.text
@@ -320,7 +320,7 @@ class TestResults:
         )
         tool.run()
         text = results(tool)["refined.log"].read_text()
-        assert ("[warn] On people it has not seen the bundle is no nearer to measured EMG" in text) == warned
+        assert ("[warn] On subjects it has not seen the bundle is no nearer to measured EMG" in text) == warned
 
 
 class TestCycles:

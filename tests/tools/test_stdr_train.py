@@ -42,7 +42,7 @@ def write_sto(path, time_, columns):
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """Three people, two strides each, three muscles and two EMG channels; EMG is late by a tenth of a cycle."""
+    """Three subjects, two strides each, three muscles and two EMG channels; EMG is late by a tenth of a cycle."""
     folder = tmp_path_factory.mktemp("lab")
     t = np.linspace(0, 3, 601)
     rows = []
@@ -404,7 +404,7 @@ def test_calibration_of_the_shipped_bundle(tmp_path, lab):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"subjects": "anna carl"}, SetupError, r"calibrated to one person, but .* are of anna, carl\. Choose one"),
+        ({"subjects": "anna carl"}, SetupError, r"calibrated to one subject, but .* are of anna, carl\. Choose one"),
         ({"condition": "All-Entire"}, SetupError, r"<condition> must be the initial bundle's \(One-Entire\)"),
         ({"window_samples": 30}, SetupError, r"<window_samples> must be the initial bundle's \(20\)"),
         ({"hidden_units": 7}, SetupError, r"<hidden_units> must be the initial bundle's \(6\) .*, but 7 was found"),
@@ -574,7 +574,7 @@ def test_real_recordings(tmp_path, shared_data, condition, caplog):
 
 
 def test_calibration_on_real_recordings(tmp_path, shared_data, caplog):
-    """Three strides of a person tell more of the others than what was learned from other people."""
+    """Three strides of a subject tell more of the others than what was learned from other subjects."""
     caplog.set_level("INFO")
 
     def tool_of(name, **values):

@@ -1,4 +1,4 @@
-"""From recordings of some people to the refined CMC result of another, by setup files alone."""
+"""From recordings of some subjects to the refined CMC result of another, by setup files alone."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ TRAIN = """<?xml version="1.0" encoding="UTF-8" ?>
 		<epochs>10</epochs>
 		<batch_size>8</batch_size>
 		<learning_rate>0.003</learning_rate>
-		<data_description>two people walking</data_description>
+		<data_description>two subjects walking</data_description>
 		<data_licence>Apache-2.0</data_licence>
 		<data_attribution>see the data's README</data_attribution>
 	</STDRTrainTool>
 </OpenSimDocument>
 """
 
-#: The held-out person's real CMC run, the lag of his EMG clock and his left stride (from trials.csv).
+#: The held-out subject's real CMC run, the lag of his EMG clock and his left stride (from trials.csv).
 REFINE = """<?xml version="1.0" encoding="UTF-8" ?>
 <OpenSimDocument Version="40600">
 	<STDRRefineTool name="held_out">
@@ -94,7 +94,7 @@ def test_held_out_person(condition, shared_data, tmp_path):
         y, _ = bundle.refine(muscle, x[None])
         written = np.interp(at, after.time, after.column(f"{muscle}_l"))
         np.testing.assert_allclose(written[2:18], np.clip(y[0], 0.01, 1.0)[2:18], atol=5e-3)
-    # A loose bound on the error that the paper takes (section 3.2.2): far from nonsense on a person never seen.
+    # A loose bound on the error that the paper takes (section 3.2.2): far from nonsense on a subject never seen.
     for muscle in ("vaslat_l", "vasmed_l"):
         column = f"{muscle}_activation"
         reference = np.clip(np.interp(at - 0.02, emg.time, emg.column(column)), 0.0, None) / emg.column(column).max()

@@ -44,9 +44,9 @@ NEGATIVE, VERY_NEGATIVE = 0.01, 0.1
 #: A maximum that is held for so long (s) and rows, or reached again and again, is a limit. No healthy channel does.
 PLATEAU, PLATEAU_ROWS, VISITS = 0.01, 3, 3
 
-#: What to do with a channel that is not EMG. A row of emg_channels.csv is for all people of the dataset.
+#: What to do with a channel that is not EMG. A row of emg_channels.csv is for all subjects of the dataset.
 _LEAVE_OUT = (
-    "leave it out of this person's EMG (channels_file of EMGEnvelopeTool), or of the whole dataset (empty "
+    "leave it out of this subject's EMG (channels_file of EMGEnvelopeTool), or of the whole dataset (empty "
     "standard_name in emg_channels.csv)."
 )
 

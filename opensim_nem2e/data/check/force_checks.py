@@ -181,9 +181,9 @@ def _mass(loads: _Loads, events: GaitEvents, rows: Sequence[CycleRecord], files:
                 f"the model weighs {model.mass:.1f} kg, the ground carries {mass:.1f} kg on average over whole strides "
                 f"({loads.path.name})."
             )
-            remedy = "use the model scaled to this person, with its mass."
+            remedy = "use the model scaled to this subject, with its mass."
             if abs(weight / 100.0 - 1.0) < MASS or abs(weight - 1.0) < MASS:
-                remedy = "the forces seem to be in (percent of) body weight: multiply them by the person's weight in N."
+                remedy = "the forces seem to be in (percent of) body weight: multiply by the subject's weight in N."
             findings.add("warning", "mass", str(path), what, remedy)
     for path in dict.fromkeys(row.model_file for row in rows):
         model = files.model(path)

@@ -83,7 +83,7 @@ def _muscles(recording: Recording, others: set[str], files: Files, findings: Fin
         if model is None:
             continue
         for channel in recording.channels:
-            # What this person was not measured with may be another's channel.
+            # What this subject was not measured with may be another's channel.
             if channel.column not in measured and set(channel.muscles) & others:
                 continue
             absent = [name for name in channel.muscles if name not in model.muscles]

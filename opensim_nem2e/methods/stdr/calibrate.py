@@ -1,6 +1,6 @@
-"""Calibrate a network to one person on a few of this person's strides.
+"""Calibrate a network to one subject on a few of this subject's strides.
 
-What is unknown about a person is mostly a curve: how this person's mean EMG cycle differs from what the network,
+What is unknown about a subject is mostly a curve: how this subject's mean EMG cycle differs from what the network,
 trained on others, says. It is estimated in closed form (:func:`shrink_to_subject`). Fine-tuning the weights is tried
 beside it, and is kept only where strides that it has not seen say that it is better (:func:`calibrate`).
 """
@@ -25,9 +25,10 @@ from .network import Network
 
 Array = NDArray[np.float64]
 
-#: Strides that a network trained on other people counts for: the variance among one person's strides divided by the
-#: variance, among people, of the person's mean cycle about the network. Estimates with one person left out were 0.24 to
-#: 0.37 (``benchmarks/calibration.py`` prints them); between 0.1 and 0.3 the error on new strides changed by under 1 %.
+#: Strides that a network trained on other subjects counts for: the variance among one subject's strides divided by
+#: the variance, among subjects, of the subject's mean cycle about the network. Estimates with one subject left out were
+#: 0.24 to 0.37 (``benchmarks/calibration.py`` prints them); between 0.1 and 0.3 the error on new strides changed by
+#: under 1 %.
 PRIOR_STRIDES = 0.25
 
 #: Inner folds at most, and the smallest number of strides with which fine-tuning is tried: with fewer, a fold is a
@@ -67,9 +68,9 @@ class Calibrated:
 
 
 def shrink_to_subject(network: Network, data: MuscleCycles) -> Network:
-    """Calibrate in closed form: the mean of the person's EMG and the network's output, weighted by what each is worth.
+    """Calibrate in closed form: the mean of the subject's EMG and the network's output, weighted by what each is worth.
 
-    The person's mean cycle is taken as normally distributed about the network's output, and the strides about this mean
+    The subject's mean cycle is taken as normally distributed about the network's output, and the strides about it
     (Morris 1983, J Am Stat Assoc 78:47-55). With n strides the estimate is ``(n * mean + k * network) / (n + k)``, k
     being :data:`PRIOR_STRIDES`. A One-Quarter network does not know which quarter it sees and has no place for a mean
     cycle; there the mean of the residuals is added, with the same weight.
@@ -79,7 +80,7 @@ def shrink_to_subject(network: Network, data: MuscleCycles) -> Network:
     network : Network
         The network.
     data : MuscleCycles
-        The person's strides.
+        The subject's strides.
 
     Returns
     -------
@@ -105,10 +106,10 @@ def _add_residual(network: Network, data: MuscleCycles) -> Network:
 
 
 def calibrate(network: Network, data: MuscleCycles, options: STDROptions, run: RunSettings) -> Calibrated:
-    """Calibrate a network to a person.
+    """Calibrate a network to a subject.
 
     The closed form is computed. With six strides or more the weights are fine-tuned, too, from the network with the
-    person's mean residual added: without each of up to five groups of strides in turn, to see on the strides left out
+    subject's mean residual added: without each of up to five groups of strides in turn, to see on the strides left out
     which number of epochs is best, and whether it is better than the closed form by more than the standard error of the
     difference (the one-standard-error rule, Hastie, Tibshirani and Friedman 2009, section 7.10). If so, it is
     fine-tuned on all strides for this number of epochs.
@@ -118,7 +119,7 @@ def calibrate(network: Network, data: MuscleCycles, options: STDROptions, run: R
     network : Network
         The network to start from.
     data : MuscleCycles
-        The person's strides on the network's grid, with the network's inputs.
+        The subject's strides on the network's grid, with the network's inputs.
     options : STDROptions
         How weights are fine-tuned; ``epochs`` is the largest number. ``hidden_units`` and ``score_function`` are the
         network's.
@@ -133,12 +134,12 @@ def calibrate(network: Network, data: MuscleCycles, options: STDROptions, run: R
     Raises
     ------
     opensim_nem2e.errors.TrainingError
-        There are no strides, they are of several people, or fine-tuning diverged.
+        There are no strides, they are of several subjects, or fine-tuning diverged.
     """
     people = sorted(set(data.subjects.tolist()))
     if len(people) != 1:
         raise TrainingError(
-            f"A network is calibrated to one person, but the cycles of '{data.target}' are of "
+            f"A network is calibrated to one subject, but the cycles of '{data.target}' are of "
             f"{', '.join(people) or 'nobody'}."
         )
     strides = len(data.y)
@@ -179,7 +180,7 @@ def calibrate(network: Network, data: MuscleCycles, options: STDROptions, run: R
 
 @dataclass(frozen=True)
 class _FineTuning:
-    """Trains all weights of a network on, from the network with a person's mean residual added."""
+    """Trains all weights of a network on, from the network with a subject's mean residual added."""
 
     network: Network
     options: STDROptions

@@ -1,4 +1,4 @@
-"""Fit the linear part of the networks, from few people.
+"""Fit the linear part of the networks, from few subjects.
 
 What turns activation into EMG is partly the same for all muscles (delay and smoothing: electromechanical delay, the
 filter of the envelope), partly a muscle's own. So three regressions follow each other, each on what the ones before
@@ -10,7 +10,7 @@ left over:
 
 They are fitted twice, to the activation as it is and to its shape (divided by its largest value in the cycle, which
 takes the strength of the model out), and the two are averaged. All regressions are about the mean cycle, and every
-person weighs as the square root of the number of their cycles.
+subject weighs as the square root of the number of their cycles.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def _shared_filter(muscles: Mapping[str, _Windows], features: Mapping[str, Array
     for target, data in muscles.items():
         people = len(np.unique(data.subjects))
         if people < 2:
-            # Of one person only the noise about their mean cycle is known.
+            # Of one subject only the noise about their mean cycle is known.
             continue
         weights = data.weights
         z, y = (values - weights @ values for values in (features[target], data.y))

@@ -35,7 +35,7 @@ class STDROptions(Options):
     preset: str = option(
         "fast",
         "Where the settings below that are left empty come from. paper: as in the NEM2E paper; a network takes hours. "
-        "fast: small networks for few people; a network takes seconds.",
+        "fast: small networks for few subjects; a network takes seconds.",
         choices=("paper", "fast"),
     )
     hidden_units: int = option(16, "Units of the encoder and of the decoder.", bounds="[1, 10000]")
@@ -47,12 +47,12 @@ class STDROptions(Options):
         "What the network puts out. emg: the EMG itself (the paper). deviation: the deviation from the mean EMG "
         "cycle of the training data, scaled by its standard deviation. correction: the residual of a linear "
         "prediction from the same input, which is fitted first, with every subject left out in turn; the least error "
-        "on people who were not seen, where there are few to learn from.",
+        "on subjects who were not seen, where there are few to learn from.",
     )
     correction_weight: float = option(
         0.25,
         "For <network_output> correction: the share of the network's residual that is added to the linear "
-        "prediction. What is learned from few people holds for others only in part.",
+        "prediction. What is learned from few subjects holds for others only in part.",
         bounds="(0, 1]",
     )
     teacher_forcing: float = option(

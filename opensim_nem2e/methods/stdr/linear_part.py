@@ -1,7 +1,7 @@
 """The linear part of a network: what a weighted sum of the activations says about the EMG.
 
 A network may be the correction of a linear prediction instead of the whole estimate. The linear part then carries what
-few people can teach (delay, smoothing, shares of other muscles), in parallel with the recurrent network, as in LSTNet
+few subjects can teach (delay, smoothing, shares of other muscles), in parallel with the recurrent network, as in LSTNet
 (Lai et al. 2018, SIGIR, pp. 95-104). This module applies it; :mod:`opensim_nem2e.methods.stdr.fit_linear` fits it.
 """
 

@@ -1,4 +1,4 @@
-"""Calibration to a person: the closed form by hand, and fine-tuning where, and only where, it helps."""
+"""Calibration to a subject: the closed form by hand, and fine-tuning where, and only where, it helps."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def refine(network, x):
 
 @pytest.fixture(scope="module")
 def networks():
-    """Networks that learned something else from two other people."""
+    """Networks that learned something else from two other subjects."""
     found = {}
     options = STDROptions(hidden_units=8, epochs=20, batch_size=4, learning_rate=0.01, network_output="deviation")
     for condition in ("One-Quarter", "One-Entire", "All-Entire"):
@@ -140,7 +140,7 @@ def test_few_strides_are_not_fine_tuned(networks):
 
 def test_it_is_for_one_person(networks):
     people = strides_of("One-Entire", {"count": 2, "who": "b"}, count=2, who="a")
-    with pytest.raises(TrainingError, match="to one person, but the cycles of 'soleus' are of a, b"):
+    with pytest.raises(TrainingError, match="to one subject, but the cycles of 'soleus' are of a, b"):
         calibrate(networks["One-Entire"], people)
 
 
