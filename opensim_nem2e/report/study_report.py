@@ -238,7 +238,7 @@ def limits(results: StudyResults) -> list[str]:
     datasets = sorted(results.cycles["dataset"].dropna().unique())
     motions = sorted(results.cycles["motion"].dropna().unique())
     sentences = [
-        f"The statistics of each muscle rest on {people} {_plural(many, 'person', 'people')}"
+        f"The statistics of each muscle rest on {people} {_plural(many, 'subject', 'subjects')}"
         + (": intervals are wide, and p values hang on single subjects." if few < 10 else "."),
         f"The cycles come from {len(datasets)} {_plural(len(datasets), 'data set', 'data sets')} "
         f"({', '.join(datasets)}) and {_plural(len(motions), 'one motion', 'these motions')} ({', '.join(motions)}). "
@@ -530,7 +530,7 @@ def _by_line(results: StudyResults) -> str:
     people, muscles = own["subject"].nunique(), len(results.muscles)
     seconds = results.study.get("seconds")
     parts = [
-        f"{people} {_plural(people, 'person', 'people')}",
+        f"{people} {_plural(people, 'subject', 'subjects')}",
         f"{muscles} {_plural(muscles, 'muscle', 'muscles')}",
         _listed(results.condition_names),
         str(_splitting(results)["name"]).replace("_", " "),
