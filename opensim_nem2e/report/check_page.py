@@ -85,7 +85,7 @@ def _draw(alignment: Alignment) -> _Figure:
 
     panels = len(alignment.emg) + bool(alignment.correlation)
     rows = -(-panels // _COLUMNS)
-    with matplotlib.rc_context({"font.size": 8}):
+    with matplotlib.rc_context({"font.size": 8, "text.parse_math": False}):
         figure = Figure(figsize=(10.0, 0.5 + 1.75 * rows), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()

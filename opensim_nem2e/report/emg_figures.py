@@ -104,7 +104,7 @@ def draw_envelopes(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 8}):
+    with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 8, "text.parse_math": False}):
         figure = Figure(figsize=(10.0, 1.0 + 1.35 * len(channels)), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(len(channels), 2, squeeze=False, sharex="col", width_ratios=(3, 1))
@@ -142,6 +142,7 @@ def _draw_spectrum(axis, channel: ProcessedChannel, corners: Sequence[float]) ->
     rate = (channel.raw_time.size - 1) / (channel.raw_time[-1] - channel.raw_time[0])
     frequencies, power = welch(channel.raw, rate, nperseg=min(channel.raw.size, int(rate)))
     axis.semilogy(frequencies[1:], np.maximum(power[1:], 1e-12 * power.max()), color="0.35", linewidth=0.8)
+    axis.yaxis.set_major_formatter("{x:g}")
     for corner in corners:
         axis.axvline(corner, color=_CORNER, linewidth=0.8, linestyle=(0, (4, 3)))
     axis.set_xlim(0.0, min(0.5 * rate, 600.0))

@@ -248,11 +248,12 @@ def draw_tradeoff(curve: Sequence[TradeOff], path: Path, *, title: str, caption:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     panels = [("distance_refined", "distance of refined muscles from the networks' output (RMS)")]
     if np.isfinite(curve[0].E):
         panels.append(("E", "E against measured EMG, mean"))
-    with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 9}):
+    with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 9, "text.parse_math": False}):
         width, height = 4.8 * len(panels), 3.8
         figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
@@ -270,6 +271,9 @@ def draw_tradeoff(curve: Sequence[TradeOff], path: Path, *, title: str, caption:
                 axis.annotate(text, (x[place], y[place]), (4, 4), textcoords="offset points", fontsize=7.5)
             axis.set_xlabel(label)
             axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter(NullFormatter())
             axis.margins(x=0.12)
             axis.spines[["top", "right"]].set_visible(False)
         axes[0].set_ylabel("RMSE of torques (% of peaks)")
@@ -304,7 +308,7 @@ def _draw_panels(
     from matplotlib.figure import Figure
 
     columns = max(len(row) for row in rows)
-    with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 9}):
+    with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 9, "text.parse_math": False}):
         # One panel alone is wide enough for title and legend beside each other.
         width, height = max(6.4, 4.6 * columns), 1.1 + 2.1 * len(rows)
         figure = Figure(figsize=(width, height))
