@@ -554,7 +554,7 @@ class ClusterWorkers:
             Whether another piece of work would begin at once.
         """
         # With no worker yet, one piece waits for the first.
-        return len(self._futures) < max(1, sum(self._client.nthreads().values()))
+        return len(self._futures) < max(1, int(sum(self._client.nthreads().values())))
 
     def start(self, work: Work) -> None:
         """Submit work.

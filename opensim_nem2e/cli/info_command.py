@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import re
 import textwrap
+from typing import Any
 
 from .. import __version__
 from ..errors import SetupError, did_you_mean
@@ -83,7 +84,7 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def _table(tool: type[Tool]) -> dict[str, Property | Element]:
+def _table(tool: type[Tool[Any]]) -> dict[str, Property | Element]:
     """Return all rows of a tool by their names, those in elements with the element's name before them."""
     found: dict[str, Property | Element] = {}
 

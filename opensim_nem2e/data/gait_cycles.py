@@ -643,4 +643,4 @@ def holds_one_cycle(time: Array, start: float, end: float) -> bool:
     """
     row = float(np.median(np.diff(time))) if time.size > 1 else 0.0
     allowed = max(0.02 * (end - start), 1.5 * row)
-    return abs(time[0] - start) <= allowed and abs(time[-1] - end) <= allowed
+    return bool(abs(time[0] - start) <= allowed and abs(time[-1] - end) <= allowed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,7 +187,7 @@ def _group(record: CycleRecord, splitting: Splitting) -> str | None:
     return None if record.speed is None else f"{record.speed:.1f} m/s"
 
 
-def check_blind(learn: Callable[[Fold], Mapping[str, NDArray]], fold: Fold) -> None:
+def check_blind(learn: Callable[[Fold], Mapping[str, NDArray[Any]]], fold: Fold) -> None:
     """Learn a second time with other activations and EMG in every cycle that is not trained on: nothing may change.
 
     Parameters
@@ -240,7 +240,7 @@ def scramble(samples: Samples, rows: Rows) -> Samples:
     )
 
 
-def compare_blind(before: Mapping[str, NDArray], after: Mapping[str, NDArray], where: str) -> None:
+def compare_blind(before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]], where: str) -> None:
     """Refuse what was learned if it changed with the cycles that were left out.
 
     Parameters

@@ -454,4 +454,5 @@ def listed(statistics: pd.DataFrame, columns: Sequence[str]) -> list[str]:
         A header and one line per row.
     """
     text = statistics[list(columns)].to_string(index=False, na_rep="", float_format=lambda value: f"{value:.3f}")
-    return text.splitlines()
+    lines: list[str] = text.splitlines()
+    return lines

@@ -394,7 +394,8 @@ class _Part:
         """Return the grid points of every block's cells; (lead + length + 1, blocks), none beyond the grid's ends."""
         starts = self.first + self.length * np.arange(self.count)
         points = starts - self.lead + np.arange(self.lead + self.length + 1)[:, np.newaxis]
-        return np.clip(points, 0, cells)
+        clipped: np.ndarray = np.clip(points, 0, cells)
+        return clipped
 
 
 def _cut(cells: int, muscles: int, lead: float) -> Iterator[_Part]:

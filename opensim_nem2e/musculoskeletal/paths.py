@@ -339,7 +339,8 @@ def _require(
 def _some_rows(q: Array) -> Array:
     """Return evenly spread rows, all if they are few."""
     q = np.asarray(q, dtype=float)
-    return q[np.linspace(0, len(q) - 1, min(len(q), _MOTION_ROWS)).round().astype(int)]
+    chosen: Array = q[np.linspace(0, len(q) - 1, min(len(q), _MOTION_ROWS)).round().astype(int)]
+    return chosen
 
 
 def _measure(

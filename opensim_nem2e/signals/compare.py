@@ -35,7 +35,8 @@ def cycle_errors(estimate: Array, emg: Array) -> Array:
     ndarray, shape (cycles,)
         E (NEM2E paper, equation 1).
     """
-    return np.sqrt(np.mean((estimate - emg) ** 2, axis=1))
+    errors: Array = np.sqrt(np.mean((estimate - emg) ** 2, axis=1))
+    return errors
 
 
 def correlations(estimate: Array, emg: Array) -> Array:

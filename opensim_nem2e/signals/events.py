@@ -200,7 +200,7 @@ def _changes(time: ArrayLike, vertical_force: ArrayLike, threshold: float, relea
     rows = np.flatnonzero(on[1:] != on[:-1])
     levels = np.where(on[rows], low, threshold)
     part = (levels - force[rows]) / (force[rows + 1] - force[rows])
-    changes = (t[rows] + part * (t[rows + 1] - t[rows])).tolist()
+    changes: list[float] = (t[rows] + part * (t[rows + 1] - t[rows])).tolist()
     if on[0]:
         changes.insert(0, -np.inf)
     if on[-1]:

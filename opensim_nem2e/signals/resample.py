@@ -51,7 +51,8 @@ def interpolate(time: ArrayLike, values: ArrayLike, at: ArrayLike) -> Array:
     start, end = y[left], y[left + 1]
     rise = end - start
     # From the nearer row: exact at both ends, and a constant stays what it is.
-    return np.where(weight < 0.5, start + weight * rise, end - (1.0 - weight) * rise)
+    between: Array = np.where(weight < 0.5, start + weight * rise, end - (1.0 - weight) * rise)
+    return between
 
 
 def to_window(
@@ -231,7 +232,8 @@ def pchip(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> Array:
     # Monotone in exact arithmetic; rounding may leave the interval by one unit in the last place.
     low = np.minimum(columns[left], columns[left + 1])
     high = np.maximum(columns[left], columns[left + 1])
-    return np.clip(curve, low, high).reshape((points.size, *values.shape[1:]))
+    clipped: Array = np.clip(curve, low, high).reshape((points.size, *values.shape[1:]))
+    return clipped
 
 
 def _pchip_slopes(x: Array, y: Array) -> Array:

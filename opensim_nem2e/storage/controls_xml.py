@@ -147,7 +147,7 @@ def _sample(time: np.ndarray, nodes: np.ndarray, values: np.ndarray, steps: bool
         return np.full(len(time), values[0])
     if steps:
         return values[np.minimum(np.searchsorted(nodes, time, "left"), len(values) - 1)]
-    sampled = np.interp(time, nodes, values)
+    sampled: np.ndarray = np.interp(time, nodes, values)
     if extrapolate:
         for outside, first, second in ((time < nodes[0], 0, 1), (time > nodes[-1], -1, -2)):
             slope = (values[second] - values[first]) / (nodes[second] - nodes[first])
@@ -157,7 +157,8 @@ def _sample(time: np.ndarray, nodes: np.ndarray, values: np.ndarray, steps: bool
 
 def _elements(holder: etree._Element) -> Iterator[etree._Element]:
     """Give the child elements, comments left out."""
-    return holder.iterchildren(tag=etree.Element)
+    children: Iterator[etree._Element] = holder.iterchildren(tag=etree.Element)
+    return children
 
 
 def _objects(holder: etree._Element) -> Iterator[etree._Element]:

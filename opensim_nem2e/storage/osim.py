@@ -560,12 +560,14 @@ def _owner(element: etree._Element) -> str:
 
 
 def _class_of(element: etree._Element) -> str:
-    return _RENAMED.get(element.tag, element.tag)
+    tag: str = _RENAMED.get(element.tag, element.tag)
+    return tag
 
 
 def _elements(holder: etree._Element) -> Iterator[etree._Element]:
     """Give the child elements, comments left out."""
-    return holder.iterchildren(tag=etree.Element)
+    children: Iterator[etree._Element] = holder.iterchildren(tag=etree.Element)
+    return children
 
 
 def _members(model: etree._Element, name: str) -> Iterator[etree._Element]:

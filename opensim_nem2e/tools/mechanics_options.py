@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..options import FilePath, Options, option
 
@@ -97,7 +97,7 @@ class MechanicsOptions(Options):
     )
 
 
-def mechanics_faults(tool: Tool) -> list[str]:
+def mechanics_faults(tool: Tool[Any]) -> list[str]:
     """Check the properties.
 
     Parameters
@@ -122,7 +122,7 @@ def mechanics_faults(tool: Tool) -> list[str]:
     return faults
 
 
-def mechanics_settings(tool: Tool) -> MechanicsSettings:
+def mechanics_settings(tool: Tool[Any]) -> MechanicsSettings:
     """Take the properties' values.
 
     Parameters

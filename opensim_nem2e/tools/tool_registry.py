@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SetupError, did_you_mean
 from .properties import read_document
@@ -135,7 +135,7 @@ def unknown_tool(name: str) -> str:
     return f"The tool must be one of {known}, but '{name}' was found.{hint}"
 
 
-def tool_class(name: str) -> type[Tool]:
+def tool_class(name: str) -> type[Tool[Any]]:
     """Import a tool.
 
     Parameters
@@ -155,11 +155,11 @@ def tool_class(name: str) -> type[Tool]:
     """
     if name not in _TOOLS:
         raise SetupError(unknown_tool(name))
-    found: type[Tool] = getattr(importlib.import_module(_TOOLS[name].module), name)
+    found: type[Tool[Any]] = getattr(importlib.import_module(_TOOLS[name].module), name)
     return found
 
 
-def load_tool(setup_file: str | os.PathLike[str]) -> Tool:
+def load_tool(setup_file: str | os.PathLike[str]) -> Tool[Any]:
     """Make the tool that a setup file describes.
 
     Parameters

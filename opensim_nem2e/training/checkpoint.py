@@ -43,7 +43,7 @@ class DamagedFileError(TrainingError):
     """A file of a network under way is not what was written."""
 
 
-def write_checked(path: Path, arrays: Mapping[str, NDArray], numbers: Mapping[str, Any]) -> None:
+def write_checked(path: Path, arrays: Mapping[str, NDArray[Any]], numbers: Mapping[str, Any]) -> None:
     """Write arrays and numbers with their checksum; the file appears whole or not at all.
 
     Parameters
@@ -63,7 +63,7 @@ def write_checked(path: Path, arrays: Mapping[str, NDArray], numbers: Mapping[st
         temporary.write_bytes(save(ordered, metadata={METADATA_KEY: header}))
 
 
-def read_checked(path: Path) -> tuple[dict[str, NDArray], dict[str, Any]]:
+def read_checked(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Read what :func:`write_checked` wrote.
 
     Parameters
@@ -97,7 +97,7 @@ def read_checked(path: Path) -> tuple[dict[str, NDArray], dict[str, Any]]:
         raise DamagedFileError(f"The file '{path}' cannot be read: {error}.") from error
 
 
-def _checksum(arrays: Mapping[str, NDArray], text: str) -> str:
+def _checksum(arrays: Mapping[str, NDArray[Any]], text: str) -> str:
     digest = hashlib.sha256(text.encode())
     for name, array in arrays.items():
         digest.update(f"\n{name} {array.shape} {array.dtype}\n".encode())

@@ -88,7 +88,7 @@ class ModuleSpec:
             ) from error
         object.__setattr__(self, "arguments", arguments)
 
-    def build(self, constants: Mapping[str, NDArray] | None = None) -> Any:
+    def build(self, constants: Mapping[str, NDArray[Any]] | None = None) -> Any:
         """Call the builder.
 
         Parameters
@@ -177,11 +177,11 @@ class State:
         ``search_steps`` steps, and found ``epochs``.
     """
 
-    arrays: dict[str, NDArray] = field(repr=False)
+    arrays: dict[str, NDArray[Any]] = field(repr=False)
     numbers: dict[str, int | float]
 
 
-def losses_of(history: Sequence[Epoch]) -> dict[str, NDArray]:
+def losses_of(history: Sequence[Epoch]) -> dict[str, NDArray[Any]]:
     """Put a loss history into arrays.
 
     Parameters
@@ -204,7 +204,7 @@ def losses_of(history: Sequence[Epoch]) -> dict[str, NDArray]:
     }
 
 
-def with_history(arrays: Mapping[str, NDArray], history: Sequence[Epoch]) -> dict[str, NDArray]:
+def with_history(arrays: Mapping[str, NDArray[Any]], history: Sequence[Epoch]) -> dict[str, NDArray[Any]]:
     """Give arrays another loss history.
 
     Parameters
@@ -222,7 +222,7 @@ def with_history(arrays: Mapping[str, NDArray], history: Sequence[Epoch]) -> dic
     return {name: array for name, array in arrays.items() if not name.startswith("terms.")} | losses_of(history)
 
 
-def epochs_of(arrays: Mapping[str, NDArray]) -> list[Epoch]:
+def epochs_of(arrays: Mapping[str, NDArray[Any]]) -> list[Epoch]:
     """Undo :func:`losses_of`.
 
     Parameters
@@ -273,11 +273,11 @@ class Task:
 
     module: ModuleSpec
     settings: TrainingSettings
-    data: Mapping[str, NDArray] = field(repr=False)
-    held: Mapping[str, NDArray] | None = field(default=None, repr=False)
-    everything: Mapping[str, NDArray] | None = field(default=None, repr=False)
-    initial: Mapping[str, NDArray] | None = field(default=None, repr=False)
-    constants: Mapping[str, NDArray] | None = field(default=None, repr=False)
+    data: Mapping[str, NDArray[Any]] = field(repr=False)
+    held: Mapping[str, NDArray[Any]] | None = field(default=None, repr=False)
+    everything: Mapping[str, NDArray[Any]] | None = field(default=None, repr=False)
+    initial: Mapping[str, NDArray[Any]] | None = field(default=None, repr=False)
+    constants: Mapping[str, NDArray[Any]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for part in _PARTS:
@@ -286,7 +286,7 @@ class Task:
                 change = np.asarray if part == "constants" else _single
                 object.__setattr__(self, part, {name: change(array) for name, array in arrays.items()})
 
-    def arrays(self) -> dict[str, NDArray]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all arrays by name.
 
         Returns
@@ -297,7 +297,7 @@ class Task:
         return {f"{part}.{name}": array for part in _PARTS for name, array in (getattr(self, part) or {}).items()}
 
     @classmethod
-    def of(cls, module: ModuleSpec, settings: TrainingSettings, arrays: Mapping[str, NDArray]) -> Task:
+    def of(cls, module: ModuleSpec, settings: TrainingSettings, arrays: Mapping[str, NDArray[Any]]) -> Task:
         """Put a training together again; the inverse of :meth:`arrays`.
 
         Parameters
@@ -336,7 +336,7 @@ class Task:
             There are no rows, arrays do not have the same names or numbers of rows, or values are not finite.
         """
         for part, what in (("data", "training"), ("held", "validation"), ("everything", "final training")):
-            arrays: Mapping[str, NDArray] | None = getattr(self, part)
+            arrays: Mapping[str, NDArray[Any]] | None = getattr(self, part)
             if arrays is None:
                 continue
             shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
@@ -401,12 +401,12 @@ class Task:
         return ModuleSpec(description["module"], description["arguments"]), settings
 
 
-def _single(array: NDArray) -> NDArray:
+def _single(array: NDArray[Any]) -> NDArray[Any]:
     """Make floating point numbers float32."""
     array = np.asarray(array)
     return array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
 
 
-def _part(arrays: Mapping[str, NDArray], prefix: str) -> dict[str, NDArray]:
+def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
     start = f"{prefix}."
     return {name[len(start) :]: array for name, array in arrays.items() if name.startswith(start)}

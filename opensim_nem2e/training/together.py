@@ -92,7 +92,7 @@ def shape_of(task: Task) -> Hashable:
     return task.module.builder, arguments, digest.hexdigest(), settings, _row_shapes(task.data)
 
 
-def _row_shapes(arrays: Mapping[str, NDArray]) -> Hashable:
+def _row_shapes(arrays: Mapping[str, NDArray[Any]]) -> Hashable:
     return tuple(sorted((name, array.shape[1:], array.dtype.str) for name, array in arrays.items()))
 
 
@@ -119,7 +119,7 @@ class _Member:
     task: Task
     progress: Progress
     held: dict[str, Tensor] | None
-    best: dict[str, NDArray]
+    best: dict[str, NDArray[Any]]
 
 
 class Stack:
@@ -187,7 +187,8 @@ class Stack:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss of a network from its row."""
         tensors = {f"net.{name}": value for name, value in {**self._split(weights), **buffers}.items()}
-        return functional_call(self._terms, tensors, (batch, draw))
+        loss_and_terms: tuple[Tensor, dict[str, Tensor]] = functional_call(self._terms, tensors, (batch, draw))
+        return loss_and_terms
 
     def _split(self, row: Tensor) -> dict[str, Tensor]:
         """Take a row, or rows, apart into what it holds by name."""
@@ -365,7 +366,7 @@ class Stack:
         self._net.train()
         return losses
 
-    def _arrays(self, place: int) -> dict[str, NDArray]:
+    def _arrays(self, place: int) -> dict[str, NDArray[Any]]:
         """Copy the weights of a network, and its persistent buffers."""
         tensors = {
             **self._split(self._weights[place]),

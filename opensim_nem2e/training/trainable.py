@@ -129,7 +129,7 @@ def build(task: Task) -> nn.Module:
 
 
 @torch.no_grad()
-def _set_weights(module: nn.Module, initial: Mapping[str, NDArray]) -> None:
+def _set_weights(module: nn.Module, initial: Mapping[str, NDArray[Any]]) -> None:
     expected = {name: tuple(weight.shape) for name, weight in module.named_parameters()}
     found = {name: initial[name].shape for name in expected if name in initial}
     if found != expected:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -333,11 +333,11 @@ def _seed(device: torch.device, seed: int, step: int) -> None:
         torch.cuda.manual_seed(number)
 
 
-def _array(tensor: torch.Tensor) -> NDArray:
+def _array(tensor: torch.Tensor) -> NDArray[Any]:
     return tensor.detach().cpu().numpy().copy()
 
 
-def _tensors(arrays: Mapping[str, NDArray], device: torch.device) -> dict[str, torch.Tensor]:
+def _tensors(arrays: Mapping[str, NDArray[Any]], device: torch.device) -> dict[str, torch.Tensor]:
     # Clones: memory that PyTorch allocated is always aligned alike, and alignment decides last bits.
     return {name: torch.from_numpy(np.ascontiguousarray(array)).clone().to(device) for name, array in arrays.items()}
 

@@ -1,1 +1,1 @@
-"""The manifest's doctor: what is wrong with recordings and simulations, seen from their files."""
+"""The check of a table of trials: what is wrong with recordings and simulations, seen from their files."""

@@ -1,4 +1,4 @@
-"""Write the time offsets that the doctor proposes into a new table of trials."""
+"""Write the time offsets that the check proposes into a new table of trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor says: findings with a severity and a remedy."""
+"""What the check says: findings with a severity and a remedy."""
 
 from __future__ import annotations
 

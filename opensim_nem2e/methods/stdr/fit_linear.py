@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ class LinearFit:
     out_of_fold: Array
     factor: float
 
-    def evidence(self) -> dict[str, NDArray]:
+    def evidence(self) -> dict[str, NDArray[Any]]:
         """Give every number of the fit.
 
         Returns
@@ -130,7 +131,8 @@ class _Windows:
         """Weights of the windows; they sum to one."""
         _, person, counts = np.unique(self.subjects, return_inverse=True, return_counts=True)
         weights = counts[person] ** -0.5
-        return weights / weights.sum()
+        shares: Array = weights / weights.sum()
+        return shares
 
 
 def _fit_out_of_fold(

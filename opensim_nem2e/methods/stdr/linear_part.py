@@ -85,4 +85,5 @@ def shape_of(own: NDArray[np.floating]) -> NDArray[np.float64]:
         At most 1; a window that stays below :data:`SHAPE_FLOOR` is divided by that.
     """
     values = np.asarray(own, dtype=np.float64)
-    return values / np.maximum(values.max(axis=1, keepdims=True), SHAPE_FLOOR)
+    shapes: np.ndarray = values / np.maximum(values.max(axis=1, keepdims=True), SHAPE_FLOOR)
+    return shapes

@@ -158,7 +158,8 @@ class STDRNet(nn.Module):
         self, lstm: nn.LSTM, sequence: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         if not self.stacked:
-            return lstm(sequence, state)
+            outputs: tuple[Tensor, tuple[Tensor, Tensor]] = lstm(sequence, state)
+            return outputs
         if state is None:
             zeros = sequence.new_zeros(1, sequence.shape[0], self.hidden)
             state = zeros, zeros

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -173,10 +174,10 @@ def _coordinate_columns(motion: TimeSeries, known: set[str]) -> dict[str, int]:
     return found
 
 
-def _ask(model: Path, request: Mapping[str, object], timeout: float | None) -> dict:
+def _ask(model: Path, request: Mapping[str, object], timeout: float | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as folder:
         question, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         question.write_text(json.dumps(request), encoding="utf-8")
         run_script(_geometry_process.__file__, (question, answer), "Reading the geometry", model, timeout=timeout)
-        found: dict = json.loads(answer.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
         return found

@@ -280,7 +280,8 @@ def _wait(
             rest = None if deadline is None else max(0.0, deadline - time.monotonic())
             look = rest if stop is None else min(_LOOK, _LOOK if rest is None else rest)
             try:
-                return process.wait(look)
+                status: int | None = process.wait(look)
+                return status
             except subprocess.TimeoutExpired:
                 if stop is not None and stop():
                     raise RunStoppedError("The run was stopped.") from None
