@@ -111,7 +111,7 @@ class Interval:
             match = re.fullmatch(r"\s*([\[(])([^,]+),([^,]+)([\])])\s*", bounds)
             if match is None:
                 raise ValueError(f"Bounds look like '[0, 1]' or '(0, Inf)', but '{bounds}' was found.")
-            return cls(float(match[2]), float(match[3]), match[1] == "[", match[4] == "]")
+            return cls(_bound(match[2]), _bound(match[3]), match[1] == "[", match[4] == "]")
         low, high = bounds
         return cls(float("-inf") if low is None else float(low), float("inf") if high is None else float(high))
 
@@ -473,8 +473,12 @@ def short_number(value: float) -> str:
     """
     if abs(value) == float("inf"):
         return "Inf" if value > 0 else "-Inf"
-    text = repr(float(value))
-    return text.removesuffix(".0")
+    return str(value) if isinstance(value, int) else repr(float(value)).removesuffix(".0")
+
+
+def _bound(text: str) -> float:
+    # An integer stays one: the largest of 64 bits is no float.
+    return int(text) if _INTEGER.fullmatch(text.strip()) else float(text)
 
 
 def _format_scalar(value: Any) -> str:

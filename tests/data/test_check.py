@@ -661,7 +661,7 @@ def test_the_recordings_offsets_are_proposed_where_they_are_not_given(everything
 
 def test_the_page_holds_all_findings_and_needs_nothing_else(study, tmp_path):
     study.rewrite("walk_emg.sto", change(SOLEUS, lambda v: v + 0.5))
-    study.edit("trials.csv", lambda row: row.update(trial="<script>alert(1)</script>"))
+    study.edit("trials.csv", lambda row: row.update(trial="<script>alert(1)"))
     examination = examine(study.trials)
     text = write_page(examination, tmp_path / "report").read_text()
     assert [path.name for path in (tmp_path / "report").iterdir()] == ["check.html"]

@@ -15,7 +15,7 @@ from kill_points import needs_kills, run_killed
 
 from opensim_nem2e.errors import NEM2EError, OpenSimRunError
 from opensim_nem2e.musculoskeletal.opensim import whole_results
-from opensim_nem2e.musculoskeletal.opensim.processes import RunStoppedError, ToolRun, run_opensim_tool
+from opensim_nem2e.musculoskeletal.opensim.processes import OpenSimRun, RunStoppedError, run_opensim_tool
 from opensim_nem2e.musculoskeletal.opensim.whole_results import run_whole
 from opensim_nem2e.storage.atomic import complete_switches
 
@@ -145,11 +145,11 @@ def test_killed_while_results_get_their_names(tmp_path: Path, monkeypatch: pytes
     """At every point after OpenSim is done: the results directory has the results of one run, or of the other."""
     names = ("walk_states.sto", "walk_controls.sto", "walk_pErr.sto")
 
-    def write(copy: Path, **keywords: object) -> ToolRun:
+    def write(copy: Path, **keywords: object) -> OpenSimRun:
         folder = Path(copy).with_suffix("")
         for name in names:
             (folder / name).write_text(content)
-        return ToolRun("CMCTool", copy, 0, 0.1, "", folder, ())
+        return OpenSimRun("CMCTool", copy, 0, 0.1, "", folder, ())
 
     monkeypatch.setattr(whole_results, "run_opensim_tool", write)
     seen = set()
