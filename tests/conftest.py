@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,16 @@ from typing import Any
 import pytest
 
 pytest_plugins = ["refine_fixtures"]
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the processes that tests start.
+
+    A shell that starts the tests in the background has it ignored, and processes inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 # One thread each for the matrix libraries, also in the processes that tests start: on two cores that other work shares,
 # two threads that wait for each other make tiny networks many times slower. Set before numpy or torch is imported.

@@ -454,7 +454,11 @@ def test_interrupt_stops_cleanly(tmp_path, lab, number, status, to_all):
         assert time.monotonic() < deadline, shown
         shown += process.stderr.read(1)
     (os.killpg if to_all else os.kill)(process.pid, number)
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == status, out + err
     assert "Training was interrupted with 0 of 3 networks finished." in out + err
     assert "run the same setup again" in out + err
