@@ -62,7 +62,7 @@ def test_a_closed_terminal(command, ignored, number):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) if ignored else None,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL),
     )
     assert process.stdout is not None
     while "Sleeping" not in process.stdout.readline():
