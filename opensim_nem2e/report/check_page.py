@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,8 @@ from ..data.check.findings import SEVERITIES
 from ..data.check.quality_check import Examination
 from ..data.check.timing_checks import LAGS, Alignment
 from ..storage.atomic import ResultFiles
+from .drawing import figure_settings, new_figure
+from .page import data_url, render_page
 
 Array = NDArray[np.float64]
 
@@ -54,24 +54,19 @@ def write_page(examination: Examination, folder: Path) -> Path:
     pathlib.Path
         The page.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    template = environment.from_string(
-        files(__package__).joinpath("templates", "check.html").read_text(encoding="utf-8")
-    )
     counts = {
         severity: sum(finding.severity == severity for finding in examination.findings) for severity in SEVERITIES
     }
-    text = template.render(
-        version=__version__,
-        trials_file=examination.trials_file,
-        findings=examination.findings,
-        counts=counts,
-        recordings=len(examination.recordings),
-        cycles=sum(len(recording.trials) for recording in examination.recordings),
-        figures=[_draw(alignment) for alignment in examination.alignments if alignment.emg],
-    )
+    content = {
+        "version": __version__,
+        "trials_file": examination.trials_file,
+        "findings": examination.findings,
+        "counts": counts,
+        "recordings": len(examination.recordings),
+        "cycles": sum(len(recording.trials) for recording in examination.recordings),
+        "figures": [_draw(alignment) for alignment in examination.alignments if alignment.emg],
+    }
+    text = render_page("check.html", content)
     with ResultFiles(folder) as results, results.own_names():
         results.path(PAGE).write_text(text, encoding="utf-8")
     return folder / PAGE
@@ -79,15 +74,10 @@ def write_page(examination: Examination, folder: Path) -> Path:
 
 def _draw(alignment: Alignment) -> _Figure:
     """Draw one recording: each channel's strides with the activation, and the correlation against lag."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     panels = len(alignment.emg) + bool(alignment.correlation)
     rows = -(-panels // _COLUMNS)
-    with matplotlib.rc_context({"font.size": 8, "text.parse_math": False}):
-        figure = Figure(figsize=(10.0, 0.5 + 1.75 * rows), layout="constrained")
-        FigureCanvasAgg(figure)
+    with figure_settings({"font.size": 8}):
+        figure = new_figure(10.0, 0.5 + 1.75 * rows)
         axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
         for axis, column in zip(axes, alignment.emg, strict=False):
             _draw_channel(axis, alignment, column)
@@ -102,7 +92,7 @@ def _draw(alignment: Alignment) -> _Figure:
         width, height = (round(size * 120) for size in figure.get_size_inches())
     return _Figure(
         alignment.recording.name,
-        "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii"),
+        data_url(stream.getvalue(), "png"),
         width,
         height,
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .drawing import figure_settings, new_figure, save_figure
 
 if TYPE_CHECKING:
     from ..storage import TimeSeries
@@ -100,13 +102,8 @@ def draw_envelopes(
     corners : sequence of float
         Frequencies of the filters (Hz).
     """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 8, "text.parse_math": False}):
-        figure = Figure(figsize=(10.0, 1.0 + 1.35 * len(channels)), layout="constrained")
-        FigureCanvasAgg(figure)
+    with figure_settings({"font.size": 8}):
+        figure = new_figure(10.0, 1.0 + 1.35 * len(channels))
         axes = figure.subplots(len(channels), 2, squeeze=False, sharex="col", width_ratios=(3, 1))
         for (left, right), channel in zip(axes, channels, strict=True):
             _draw_signal(left, channel)
@@ -118,8 +115,7 @@ def draw_envelopes(
         figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
         figure.supxlabel(caption, fontsize=7.5, color="0.35")
-        metadata: Mapping[str, None] = {"Date": None} if path.suffix == ".svg" else {}
-        figure.savefig(path, dpi=130, metadata=dict(metadata))
+        save_figure(figure, path, 130)
 
 
 def _draw_signal(axis, channel: ProcessedChannel) -> None:  # type: ignore[no-untyped-def]

@@ -16,12 +16,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .drawing import figure_settings, log_scale, new_figure, save_figure
+
 if TYPE_CHECKING:
     from ..data.simulation import SimulatedTrial
     from ..estimates.consistency import TradeOff
     from ..estimates.estimate import Estimate, MuscleEstimate
     from ..estimates.torques import TorqueCheck
     from ..storage.atomic import ResultFiles
+
+#: Many figures are written: compressing them well would take most of the time.
+_LIGHTLY = {"compress_level": 1}
 
 #: Standard muscle names by functional group, in the order in which they are drawn.
 MUSCLE_GROUPS = {
@@ -245,18 +250,12 @@ def draw_tradeoff(curve: Sequence[TradeOff], path: Path, *, title: str, caption:
     caption : str
         A line or two under the panels.
     """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     panels = [("distance_refined", "distance of refined muscles from the networks' output (RMS)")]
     if np.isfinite(curve[0].E):
         panels.append(("E", "E against measured EMG, mean"))
-    with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 9, "text.parse_math": False}):
+    with figure_settings({"font.size": 9}):
         width, height = 4.8 * len(panels), 3.8
-        figure = Figure(figsize=(width, height))
-        FigureCanvasAgg(figure)
+        figure = new_figure(width, height, layout=None)
         figure.subplots_adjust(
             left=0.75 / width, right=1.0 - 0.15 / width, bottom=0.95 / height, top=1.0 - 0.45 / height, wspace=0.1
         )
@@ -270,10 +269,7 @@ def draw_tradeoff(curve: Sequence[TradeOff], path: Path, *, title: str, caption:
                 text = "refined" if np.isinf(point.reserve) else f"{point.reserve:g}"
                 axis.annotate(text, (x[place], y[place]), (4, 4), textcoords="offset points", fontsize=7.5)
             axis.set_xlabel(label)
-            axis.set_yscale("log")
-            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.yaxis.set_major_formatter("{x:g}")
-            axis.yaxis.set_minor_formatter(NullFormatter())
+            log_scale(axis)
             axis.margins(x=0.12)
             axis.spines[["top", "right"]].set_visible(False)
         axes[0].set_ylabel("RMSE of torques (% of peaks)")
@@ -281,15 +277,7 @@ def draw_tradeoff(curve: Sequence[TradeOff], path: Path, *, title: str, caption:
         if caption:
             # One panel is narrower than the caption is long.
             figure.supxlabel(textwrap.fill(caption, 70 * len(panels)), fontsize=7.5, color="0.35")
-        _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> None:
-    """Write a figure: with fixed metadata, so that the same results give the same bytes, and lightly compressed."""
-    if path.suffix == ".svg":
-        figure.savefig(path, metadata={"Date": None})
-    else:
-        figure.savefig(path, dpi=150, pil_kwargs={"compress_level": 1})
+        save_figure(figure, path, 150, pil_kwargs=_LIGHTLY)
 
 
 def _draw_panels(
@@ -303,16 +291,11 @@ def _draw_panels(
     sharey: bool,
 ) -> None:
     """Draw panels over time, row by row, and write the figure."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = max(len(row) for row in rows)
-    with matplotlib.rc_context({"svg.hashsalt": "opensim_nem2e", "font.size": 9, "text.parse_math": False}):
+    with figure_settings({"font.size": 9}):
         # One panel alone is wide enough for title and legend beside each other.
         width, height = max(6.4, 4.6 * columns), 1.1 + 2.1 * len(rows)
-        figure = Figure(figsize=(width, height))
-        FigureCanvasAgg(figure)
+        figure = new_figure(width, height, layout=None)
         # Margins and gaps in inches: a layout that is computed draws everything twice.
         figure.subplots_adjust(
             left=0.65 / width,
@@ -342,7 +325,7 @@ def _draw_panels(
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
         if caption:
             figure.supxlabel(caption, fontsize=7.5, color="0.35")
-        _save(figure, path)
+        save_figure(figure, path, 150, pil_kwargs=_LIGHTLY)
 
 
 def _rows_of(stems: Sequence[str], panels: Sequence[T]) -> list[list[T]]:

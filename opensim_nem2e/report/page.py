@@ -112,7 +112,7 @@ def data_url(image: bytes, suffix: str) -> str:
 
 
 def render_page(template: str, content: Mapping[str, Any]) -> str:
-    """Fill a template of the folder ``report`` in.
+    """Fill in a template of the folder ``templates``.
 
     Parameters
     ----------

@@ -5,18 +5,17 @@ Drawn from the study's files alone, without a display: matplotlib's object-orien
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..evaluation.study import Attention, Skeleton, StudyResults
 from ..methods.registry import REFERENCE
+from .drawing import figure_settings, log_scale, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +31,7 @@ _BONES = {"ipsi": "0.35", "contra": "0.75", "": "0.55"}
 #: How many muscles figure 7 names beside the skeleton, as in the paper.
 TOP = 10
 
-_STYLE: dict[Any, Any] = {
+_STYLE = {
     "font.family": "sans-serif",
     "font.size": 8.5,
     "axes.titlesize": 9,
@@ -47,15 +46,9 @@ _STYLE: dict[Any, Any] = {
     "ytick.major.width": 0.7,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
-    # Names are no formulas.
-    "text.parse_math": False,
     # Text stays text: it can be searched, and the file is small.
     "svg.fonttype": "none",
-    "svg.hashsalt": "opensim_nem2e",
 }
-
-# matplotlib's settings belong to the whole process: no two threads of ours change them at once.
-_settings = threading.RLock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,13 +83,12 @@ class StudyFigure:
         path : pathlib.Path
             The file; its suffix (``.svg``, ``.png``) chooses the format.
         """
-        metadata: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
-        with _style():
+        with figure_settings(_STYLE):
             if self.figure.get_layout_engine() is not None:
                 # Laid out once: that takes longer than drawing.
                 self.figure.draw_without_rendering()
                 self.figure.set_layout_engine("none")
-            self.figure.savefig(path, dpi=150, metadata=metadata)
+            save_figure(self.figure, path, 150)
 
 
 def study_figures(results: StudyResults) -> Iterator[StudyFigure]:
@@ -161,7 +153,7 @@ def curve_figure(results: StudyResults, condition: str) -> StudyFigure:
         A panel per muscle: means over subjects of each subject's mean cycle, and their standard deviation.
     """
     muscles = results.muscles_of(condition)
-    with _style():
+    with figure_settings(_STYLE):
         figure, axes = _panels(len(muscles), height=1.75)
         for axis, muscle in zip(axes, muscles, strict=True):
             people = _draw_curves(axis, results, condition, muscle, spread=True)
@@ -195,8 +187,8 @@ def error_change_figure(results: StudyResults) -> StudyFigure:
     """
     muscles, conditions = results.muscles, results.condition_names
     rows = [muscles[k : k + 8] for k in range(0, len(muscles), 8)]
-    with _style():
-        figure = _new_figure(max(3.6, 1.2 + 0.42 * (len(conditions) + 0.6) * len(rows[0])), 0.6 + 2.7 * len(rows))
+    with figure_settings(_STYLE):
+        figure = new_figure(max(3.6, 1.2 + 0.42 * (len(conditions) + 0.6) * len(rows[0])), 0.6 + 2.7 * len(rows))
         axes = figure.subplots(len(rows), 1, squeeze=False, sharey=True)[:, 0]
         for axis, members in zip(axes, rows, strict=True):
             axis.axhline(0, color="0.3", linewidth=0.8)
@@ -241,8 +233,8 @@ def error_figure(results: StudyResults, condition: str) -> StudyFigure:
     muscles, methods = results.muscles_of(condition), results.methods
     table = results.subjects[results.subjects["condition"] == condition]
     means = table.groupby(["method", "muscle"])["E"].mean()
-    with _style():
-        figure = _new_figure(6.4, 1.1 + 0.28 * len(muscles))
+    with figure_settings(_STYLE):
+        figure = new_figure(6.4, 1.1 + 0.28 * len(muscles))
         axis = figure.subplots()
         for method in sorted(methods, key=lambda name: name in results.judged):
             values = means[method].reindex(muscles)
@@ -284,11 +276,11 @@ def loss_figure(results: StudyResults, condition: str) -> StudyFigure:
     StudyFigure
         A panel per muscle: median over folds and seeds, and their range.
     """
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import MaxNLocator
 
     table = results.losses_of(condition)
     muscles = [muscle for muscle in results.muscles_of(condition) if (table["muscle"] == muscle).any()]
-    with _style():
+    with figure_settings(_STYLE):
         figure, axes = _panels(len(muscles), height=1.6)
         for axis, muscle in zip(axes, muscles, strict=True):
             part = table[table["muscle"] == muscle]
@@ -304,10 +296,7 @@ def loss_figure(results: StudyResults, condition: str) -> StudyFigure:
                 axis.fill_between(low.index, low, high, color=colour, alpha=0.18, linewidth=0)
                 axis.plot(middle.index, middle, color=colour, linewidth=1.2, label=label, gid=column)
             axis.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-            axis.set_yscale("log")
-            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axis.yaxis.set_minor_formatter(NullFormatter())
+            log_scale(axis)
             axis.set_title(f"{muscle} ({networks} networks)")
         _label_outer(axes, "epoch", "loss")
         _share_legend(figure, axes)
@@ -343,8 +332,8 @@ def temporal_attention_figure(results: StudyResults, condition: str) -> StudyFig
     rows = -(-len(muscles) // columns)
     largest = max(float(results.attention[condition, muscle].weights.max()) for muscle in muscles)
     even = 1.0 / results.attention[condition, muscles[0]].weights.shape[1]
-    with _style():
-        figure = _new_figure(1.0 + 2.15 * columns, 0.5 + 3.6 * rows)
+    with figure_settings(_STYLE):
+        figure = new_figure(1.0 + 2.15 * columns, 0.5 + 3.6 * rows)
         grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[1.6, 1.0] * rows)
         for place in range(rows * columns):
             row, column = divmod(place, columns)
@@ -413,8 +402,8 @@ def spatial_attention_figure(results: StudyResults, condition: str, muscle: str)
     def box(x: float, y: float, across: float, up: float) -> tuple[float, float, float, float]:
         return x / width, y / height, across / width, up / height
 
-    with _style():
-        figure = _new_figure(width, height, layout=None)
+    with figure_settings(_STYLE):
+        figure = new_figure(width, height, layout=None)
         heat = figure.add_axes(box(left, low, width - left - right, rows))
         if skeleton is not None:
             part = width / len(skeleton.phases)
@@ -479,28 +468,11 @@ def top_inputs(attention: Attention, sample: int, count: int = TOP) -> list[str]
 # --- parts of figures -------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    import matplotlib
-
-    with _settings, matplotlib.rc_context(_STYLE):
-        yield
-
-
-def _new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout=layout)
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
     """Return a figure with one panel per muscle, at most four in a row, all on the same scales."""
     columns = min(4, count)
     rows = -(-count // columns)
-    figure = _new_figure(0.6 + 2.3 * max(columns, 2), 0.6 + height * rows)
+    figure = new_figure(0.6 + 2.3 * max(columns, 2), 0.6 + height * rows)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel().tolist()
     for axis in axes[count:]:
         axis.set_visible(False)

@@ -170,7 +170,8 @@ def test_spatial_attention_without_a_skeleton(results):
 @pytest.mark.parametrize("count", [3, pytest.param(16, marks=pytest.mark.slow)])
 def test_legible(make_study, tmp_path, count):
     """No two tick labels of an axis touch, no letter is smaller than 6 points, and nothing hangs over the edge."""
-    from opensim_nem2e.report.study_figures import _style
+    from opensim_nem2e.report.drawing import figure_settings
+    from opensim_nem2e.report.study_figures import _STYLE
 
     muscles = PAPER_MUSCLES[:count]
     results = read_study(
@@ -189,7 +190,7 @@ def test_legible(make_study, tmp_path, count):
     for one in drawn:
         one.save(tmp_path / "figure.png")
         canvas = one.figure.bbox
-        with _style():
+        with figure_settings(_STYLE):
             one.figure.canvas.draw()
             for axis in one.figure.axes:
                 for ticks in (axis.get_xticklabels(), axis.get_yticklabels()):

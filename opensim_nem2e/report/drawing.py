@@ -1,0 +1,98 @@
+"""What all figures share: settings, an empty figure, plain logarithmic ticks, files with the same bytes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SETTINGS = {
+    "svg.hashsalt": "opensim_nem2e",
+    # Names are no formulas.
+    "text.parse_math": False,
+}
+
+# matplotlib's settings belong to the whole process: no two threads of ours change them at once.
+_settings = threading.RLock()
+
+
+@contextmanager
+def figure_settings(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Draw with settings of Matplotlib's that end with the block.
+
+    Parameters
+    ----------
+    settings : mapping of str to object
+        Beside those of every figure: names are drawn as they are written, and the same drawing gives the same SVG.
+    """
+    import matplotlib
+
+    # Matplotlib's own annotation of the keys lists every one.
+    chosen: dict[Any, Any] = {**_SETTINGS, **settings}
+    with _settings, matplotlib.rc_context(chosen):
+        yield
+
+
+def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    """Make an empty figure that no window belongs to.
+
+    Parameters
+    ----------
+    width, height : float
+        Size (inches).
+    layout : {'constrained', None}
+        None: the caller places the axes.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure, on a canvas of its own.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout=layout)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def log_scale(axis: Axes) -> None:
+    """Make a logarithmic ordinate with plain numbers at 1, 2 and 5.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+        The axes.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def save_figure(figure: Figure, path: Path, dpi: int, **png_options: Any) -> None:
+    """Write a figure; the same drawing gives the same bytes.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The drawing.
+    path : pathlib.Path
+        The file; its suffix (``.svg``, ``.png``) chooses the format.
+    dpi : int
+        Dots per inch of what is no vector.
+    **png_options
+        Of :meth:`matplotlib.figure.Figure.savefig`, for ``.png`` alone.
+    """
+    if path.suffix == ".svg":
+        figure.savefig(path, dpi=dpi, metadata={"Date": None})
+    else:
+        figure.savefig(path, dpi=dpi, **png_options)
