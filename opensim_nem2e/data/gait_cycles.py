@@ -7,7 +7,7 @@ Names are side-neutral. The muscles of the side whose heel strikes bound a cycle
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from ..signals.resample import to_window
 from ..storage import TimeSeries, read_storage
 from ..storage.labels import find_activation_columns, find_so_activation_columns, require_activations
 from ..storage.muscles import PAPER_MUSCLES, MuscleNames
+from .by_subject import SplitBySubject
 from .cycle_view import Condition, CycleView
 from .manifest import Channel, CycleRecord
 from .samples import Samples
@@ -31,7 +32,7 @@ EmgNormalization = Literal["subject_max", "trial_max", "none"]
 
 
 @dataclass(frozen=True)
-class MuscleCycles:
+class MuscleCycles(SplitBySubject):
     """The cycles of one muscle, as an estimator of this muscle alone sees them.
 
     Cycles of one subject follow each other.
@@ -116,39 +117,6 @@ class MuscleCycles:
         records = tuple(record for record, keep in zip(self.records, rows, strict=True) if keep)
         arrays = {name: getattr(self, name)[rows] for name in ("x", "own", "y", "subjects")}
         return replace(self, records=records, **arrays)
-
-    def leave_out(self, subjects: Iterable[str]) -> tuple[MuscleCycles, MuscleCycles]:
-        """Split by subject.
-
-        Parameters
-        ----------
-        subjects : iterable of str
-            Who is left out.
-
-        Returns
-        -------
-        rest : MuscleCycles
-            The cycles of everyone else.
-        left_out : MuscleCycles
-            The cycles of these subjects.
-        """
-        out = np.isin(self.subjects, list(subjects))
-        return self.select(~out), self.select(out)
-
-    def folds(self) -> Iterator[tuple[str, MuscleCycles, MuscleCycles]]:
-        """Leave one subject out at a time.
-
-        Yields
-        ------
-        subject : str
-            Who is left out.
-        rest : MuscleCycles
-            Everyone else.
-        left_out : MuscleCycles
-            This subject.
-        """
-        for subject in dict.fromkeys(self.subjects.tolist()):
-            yield subject, *self.leave_out([subject])
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TrainingError, did_you_mean
+from .by_subject import SplitBySubject
 from .manifest import CycleRecord
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Samples:
+class Samples(SplitBySubject):
     """Stretches of recordings (gait cycles, sliding windows), all of the same number of rows.
 
     What is missing is NaN: EMG of a muscle that was not measured, the activation of a muscle that a model lacks. A
@@ -182,36 +183,3 @@ class Samples:
         return Samples(
             sort(found.inputs), channels, found.time, found.records, sort(found.targets), sort(found.context)
         )
-
-    def leave_out(self, subjects: Iterable[str]) -> tuple[Samples, Samples]:
-        """Split by subject.
-
-        Parameters
-        ----------
-        subjects : iterable of str
-            Who is left out.
-
-        Returns
-        -------
-        rest : Samples
-            The samples of everyone else.
-        left_out : Samples
-            The samples of these subjects.
-        """
-        out = np.isin(self.subjects, list(subjects))
-        return self.select(~out), self.select(out)
-
-    def folds(self) -> Iterator[tuple[str, Samples, Samples]]:
-        """Leave one subject out at a time.
-
-        Yields
-        ------
-        subject : str
-            Who is left out.
-        rest : Samples
-            Everyone else.
-        left_out : Samples
-            This subject.
-        """
-        for subject in dict.fromkeys(self.subjects.tolist()):
-            yield subject, *self.leave_out([subject])
