@@ -20,6 +20,7 @@ from ..signals.cycles import Cycle, cycles_from_strikes
 from ..signals.events import GaitEvents, events_from_external_loads
 from ..storage import MuscleNames, StandardMuscle, TimeSeries, read_model, read_storage
 from ..storage.atomic import ResultFiles
+from ..storage.emg_files import read_envelopes
 from ..storage.file_names import shown, text_fault
 from ..storage.labels import find_activation_columns, find_so_activation_columns
 from ..storage.tables import Row, read_rows, write_table
@@ -455,7 +456,7 @@ class _Builder:
         """Name the EMG channels of a file, for each model that the dataset has."""
         path = Path(row["emg_file"])
         if path not in self.emg:
-            self.emg[path] = read_storage(path)
+            self.emg[path] = read_envelopes(path)
         dataset, model = row["dataset"], row.get("model_file") or " ".join(activations.labels)
         unknown = self.found.unknown.setdefault(dataset, [])
         fresh = [label for label in self.emg[path].labels if (dataset, model, label) not in self.seen]

@@ -20,6 +20,7 @@ from ..log import logger
 from ..signals.emg import refuse_raw
 from ..signals.resample import to_window
 from ..storage import TimeSeries, read_storage
+from ..storage.emg_files import read_envelopes
 from ..storage.labels import find_activation_columns, find_so_activation_columns, require_activations
 from ..storage.muscles import PAPER_MUSCLES, MuscleNames
 from .by_subject import SplitBySubject
@@ -518,7 +519,7 @@ class _Builder:
 
     def _emg_series(self, path: Path) -> TimeSeries:
         if path not in self.emg_files:
-            series = read_storage(path)
+            series = read_envelopes(path)
             used = {channel.column for channel in self.channels if channel.standard_name}
             labels = [label for label in dict.fromkeys(series.labels) if label in used]
             columns = [series.labels.index(label) for label in labels]

@@ -14,7 +14,8 @@ from ..log import logger
 from ..signals.compare import correlations, cycle_errors
 from ..signals.emg import refuse_raw
 from ..signals.resample import to_window
-from ..storage import TimeSeries, read_storage
+from ..storage import TimeSeries
+from ..storage.emg_files import read_envelopes
 from .consistency import EmgError
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
     Parameters
     ----------
     path : pathlib.Path
-        Envelopes (``.sto``, ``.mot``).
+        Envelopes, as :func:`opensim_nem2e.storage.emg_files.read_envelopes` reads them.
     channels_file : pathlib.Path or None
         The table of EMG channels (``emg_channels.csv``); rows whose channel is not in the recording are of no
         interest. None: the channels have the muscles' names.
@@ -146,7 +147,7 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
     """
     from ..data.manifest import read_channels
 
-    series = read_storage(path)
+    series = read_envelopes(path)
     known = set(muscles)
     found: dict[str, str] = {}
     if channels_file is None:

@@ -77,3 +77,26 @@ def read_emg(
         logger.info("%s: left out (not among the channels asked for): %s.", file, ", ".join(left_out)[:1000])
     wanted = [channel for channel in channels if series.has(channel)]
     return replace(series, labels=tuple(wanted), data=series.select(wanted))
+
+
+def read_envelopes(path: str | os.PathLike[str]) -> TimeSeries:
+    """Read EMG envelopes: a storage file, or a table with a column of time.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file; what is no table (:data:`TABLE_SUFFIXES`) is read as a storage file.
+
+    Returns
+    -------
+    TimeSeries
+        All channels.
+
+    Raises
+    ------
+    opensim_nem2e.errors.MissingFileError
+        The file is missing.
+    opensim_nem2e.errors.StorageError
+        The file cannot be read.
+    """
+    return read_emg(path) if Path(path).suffix.lower() in TABLE_SUFFIXES else read_storage(path)

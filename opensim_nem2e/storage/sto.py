@@ -292,11 +292,12 @@ def read_storage(
         matrix, lines = _read_rows(content, layout, path)
     notes = [*layout.notes, *_count_notes(layout, len(matrix))]
     time = matrix[:, 0]
-    keep = _check_time(time, content, layout, lines, path)
+    keep = _check_time(matrix, content, layout, lines, path)
     if keep is not None:
         dropped = len(time) - int(keep.sum())
         rows = "row has" if dropped == 1 else "rows have"
-        notes.append(f"{dropped} {rows} the same time as the row before; the first of them is kept")
+        where = "the row before" if (np.diff(time) >= 0.0).all() else "an earlier row"
+        notes.append(f"{dropped} {rows} the same time as {where}; the first of them is kept")
         matrix = matrix[keep]
     for note in notes:
         logger.warning("%s: %s.", os.fspath(path), note)
@@ -337,7 +338,7 @@ def count_rows(content: bytes, layout: HeaderLayout, path: str | os.PathLike[str
         A row is damaged: with its line.
     """
     matrix, lines = _read_rows(content, layout, path)
-    _check_time(matrix[:, 0], content, layout, lines, path)
+    _check_time(matrix, content, layout, lines, path)
     return len(matrix)
 
 
@@ -509,15 +510,34 @@ def _show(part: bytes) -> str:
 
 
 def _check_time(
-    time: np.ndarray, content: bytes | None, layout: HeaderLayout, lines: list[int] | None, path: str | os.PathLike[str]
+    matrix: np.ndarray,
+    content: bytes | None,
+    layout: HeaderLayout,
+    lines: list[int] | None,
+    path: str | os.PathLike[str],
 ) -> np.ndarray | None:
-    """Refuse time that runs backwards; mark the rows to keep when times repeat, else return None."""
+    """Refuse time that runs backwards; mark the rows to keep when times repeat, else return None.
+
+    A file to which the same rows were appended again, from the first on, holds them twice: those are repeated, too.
+    """
+    time = matrix[:, 0]
     steps = np.diff(time)
     if (steps > 0).all():
         return None
     backwards = np.flatnonzero(steps < 0)
+    keep = np.concatenate([[True], steps > 0])
     if len(backwards):
-        row = int(backwards[0]) + 1
+        latest = np.maximum.accumulate(time)
+        keep = np.concatenate([[True], time[1:] > latest[:-1]])
+        kept, late = np.flatnonzero(keep), np.flatnonzero(time < latest)
+        first = kept[np.minimum(np.searchsorted(time[kept], time[late]), kept.size - 1)]
+        differ = late[
+            ~((matrix[late] == matrix[first]) | (np.isnan(matrix[late]) & np.isnan(matrix[first]))).all(axis=1)
+        ]
+        again = time[backwards + 1] == time[0]
+        if not differ.size and again.all():
+            return keep
+        row = int(backwards[backwards < differ[0]][-1] if again.all() else backwards[~again][0]) + 1
         if lines is None:
             lines = [number for number, _ in _lines(content or read_bytes(path, "storage file"), layout)]
         raise StorageError(
@@ -525,7 +545,7 @@ def _check_time(
             path,
             lines[row],
         )
-    return np.concatenate([[True], steps > 0])
+    return keep
 
 
 def write_storage(path: str | os.PathLike[str], series: TimeSeries, *, precision: int = 8) -> None:

@@ -84,8 +84,8 @@ class MechanicsOptions(Options):
     )
     emg_file: FilePath = option(
         "",
-        "Measured EMG envelopes of this trial (.sto or .mot), to compare OpenSim's, the refined and the consistent "
-        "activations with. They are not used for the refinement.",
+        "Measured EMG envelopes of this trial (.sto, .mot or a table such as .csv), to compare OpenSim's, the refined "
+        "and the consistent activations with. They are not used for the refinement.",
     )
     emg_channels_file: FilePath = option(
         "",

@@ -326,6 +326,20 @@ def test_people_of_one_dataset_with_channels_of_their_own(lab, tmp_path):
         np.testing.assert_allclose(data.y[0], data.y[1], atol=1e-8)
 
 
+def test_envelopes_in_a_table(lab, tmp_path):
+    from opensim_nem2e.storage import read_storage
+
+    series = read_storage(trial(lab).emg_file)
+    rows = zip(series.time, series.data, strict=True)
+    table = tmp_path / "emg.csv"
+    lines = [",".join(["time (ms)", *series.labels])]
+    lines += [",".join(f"{number:.9g}" for number in (1000.0 * time, *values)) for time, values in rows]
+    table.write_text("\n".join(lines) + "\n")
+    one, two = (read_gait_cycles([row], CHANNELS) for row in (trial(lab), trial(lab, emg_file=table)))
+    for muscle in ("soleus", "gasmed"):
+        np.testing.assert_allclose(two.cycles(muscle).y, one.cycles(muscle).y, atol=1e-6)
+
+
 # --- cycles that lack something ---------------------------------------------------------------------------------------
 
 

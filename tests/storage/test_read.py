@@ -157,6 +157,19 @@ def test_faults_name_file_and_line(route, tmp_path, content, line, message):
     assert str(error.value).startswith(f"{path}:{line}: " if line else f"{path}: ")
 
 
+def test_rows_that_were_appended_again(route, tmp_path):
+    rows = ["0.0\t1.0\t-nan(ind)\n", "0.1\t3.0\t4.0\n", "0.2\t5.0\t6.0\n"]
+    path = write(tmp_path, HEADER + LABELS + "".join([*rows, *rows[:2], "0.3\t7.0\t8.0\n"]))
+    series = read_storage(path)
+    assert series.time.tolist() == [0.0, 0.1, 0.2, 0.3]
+    np.testing.assert_array_equal(series.data, [[1.0, np.nan], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]])
+    assert any("2 rows have the same time as an earlier row" in note for note in series.notes)
+    path = write(tmp_path, HEADER + LABELS + "".join([*rows, rows[0], "0.1\t3.0\t4.5\n"]))
+    with pytest.raises(StorageError, match=r"0\.0 s follows 0\.2 s") as error:
+        read_storage(path)
+    assert error.value.line == 11
+
+
 def test_missing_files(route, tmp_path):
     with pytest.raises(MissingFileError, match="no such storage file"):
         read_storage(tmp_path / "none.sto")

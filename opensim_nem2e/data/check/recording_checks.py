@@ -15,6 +15,7 @@ from ...errors import NEM2EError, StorageError
 from ...log import logger
 from ...signals.resample import interpolate
 from ...storage import OsimModel, TimeSeries, read_model, read_storage
+from ...storage.emg_files import TABLE_SUFFIXES, read_envelopes
 from ...storage.labels import find_activation_columns, find_so_activation_columns
 from ..gait_cycles import holds_one_cycle
 from ..manifest import Channel, CycleRecord
@@ -44,7 +45,7 @@ class Files:
     _models: dict[Path, OsimModel | None] = field(default_factory=dict)
 
     def series(self, path: Path, model: Path | None = None) -> TimeSeries | None:
-        """Read a storage file.
+        """Read a storage file, or a table of EMG.
 
         Parameters
         ----------
@@ -64,7 +65,8 @@ class Files:
 
     def _read(self, path: Path, model: Path | None) -> TimeSeries | None:
         try:
-            series = read_storage(path, model=model)
+            table = path.suffix.lower() in TABLE_SUFFIXES
+            series = read_envelopes(path) if table else read_storage(path, model=model)
         except StorageError as error:
             code = "time" if "Time must increase" in str(error) else "file"
             remedy = "put the rows in order of time" if code == "time" else "write the file again from its source"
