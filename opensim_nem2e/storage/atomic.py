@@ -141,7 +141,7 @@ def require_writable(directory: str | os.PathLike[str]) -> None:
         finally:
             claim.release()
     except OSError as error:
-        raise NEM2EError(f"The results directory '{folder}' cannot be written: {error.strerror or error}.") from error
+        raise NEM2EError(f"The directory '{folder}' cannot be written: {error.strerror or error}.") from error
     finally:
         _unmake(made)
 
@@ -156,7 +156,7 @@ def _make(folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _unmake(path for path in made if path.is_dir())
-        raise NEM2EError(f"The results directory '{folder}' cannot be made: {error.strerror or error}.") from error
+        raise NEM2EError(f"The directory '{folder}' cannot be made: {error.strerror or error}.") from error
     return made
 
 
@@ -202,7 +202,7 @@ class ResultFiles:
         except OSError as error:
             self._undo()
             raise NEM2EError(
-                f"The results directory '{self.directory}' cannot be written: {error.strerror or error}."
+                f"The directory '{self.directory}' cannot be written: {error.strerror or error}."
             ) from error
         return self
 

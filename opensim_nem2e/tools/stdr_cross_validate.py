@@ -33,9 +33,12 @@ from .training_run import (
     results_directory,
     select_trials,
     train_networks,
+    training_directories,
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..data.cycle_view import Condition
     from ..data.gait_cycles import CycleData
     from ..evaluation.cross_validate import CrossValidation
@@ -150,6 +153,9 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
             found = " ".join(f"{value:g}" for value in cycle)
             faults.append(f"<skeleton_time_range> must be a start and a later end, but '{found}' was found.")
         return faults
+
+    def _writes_to(self) -> list[Path]:
+        return [*super()._writes_to(), *training_directories(self)]
 
     def _run(self, run: ToolRun) -> None:
         from ..evaluation.cross_validate import CrossValidation

@@ -30,6 +30,7 @@ from .training_run import (
     results_directory,
     select_trials,
     train_networks,
+    training_directories,
 )
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
         logger.info("Wrote the bundle '%s' (%s; %d muscles).", bundle_file, method.label, len(training.parts))
 
     def _writes_to(self) -> list[Path]:
-        return [*super()._writes_to(), self._bundle_file.parent]
+        return [*super()._writes_to(), self._bundle_file.parent, *training_directories(self)]
 
     @property
     def _bundle_file(self) -> Path:

@@ -71,6 +71,23 @@ def check_data(tool: TrainingTool, conditions: Sequence[str]) -> list[str]:
     return faults
 
 
+def training_directories(tool: TrainingTool) -> list[Path]:
+    """Find the directories, beside that of the results, that a training writes to.
+
+    Parameters
+    ----------
+    tool : STDRTrainTool or STDRCrossValidateTool
+        Has ``checkpoint_directory`` and ``tensorboard_directory``.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Those that are named; they need not exist.
+    """
+    named = (tool.resolve("checkpoint_directory"), tool.resolve("tensorboard_directory"))
+    return [directory for directory in named if directory is not None]
+
+
 def results_directory(tool: TrainingTool) -> Path:
     """Find the folder for the results.
 

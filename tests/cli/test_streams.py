@@ -88,5 +88,5 @@ def test_a_results_directory_that_cannot_be_written(command):
     done = command("run", "setup.xml")
     assert done.returncode == 1
     assert time.monotonic() - begun < 50
-    assert f"The results directory '{command.folder / 'out'}' cannot be made" in done.stderr
+    assert f"The directory '{command.folder / 'out'}' cannot be made" in done.stderr
     assert ".part" not in done.stderr

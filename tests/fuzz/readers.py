@@ -357,6 +357,41 @@ CHANNELS = b"dataset,emg_column,muscles,standard_name\nd,SOL,soleus_r;med_gas_r,
 EVENTS = b"time,side,event\n0.1,r,heel_strike\n0.7,r,toe_off\n1.2,r,heel_strike\n"
 NAMES = b"model_muscle,standard_name,note\nsol_lat,soleus,lateral part\nta,tib,\n"
 EMG = b"time,EMG soleus,EMG tib\n0.0,0.1,0.2\n0.001,0.2,0.1\n0.002,0.3,0.2\n"
+#: Exports of laboratories' software, as :mod:`opensim_nem2e.storage.emg_tables` knows them.
+EXPORTS = tuple(
+    "\n".join(lines).encode()
+    for lines in (
+        ["X[s],EMG 1,X[s],Acc 1.X", *(f"{k / 2000},{k % 3},{k / 150},1" for k in range(12))],
+        [
+            *("Devices", "1000", ",,Trigno - Voltage,", "Frame,Sub Frame,EMG1,EMG2", ",,V,V"),
+            *(f"{11 + k // 10},{k % 10},{k % 3},{k % 5}" for k in range(12)),
+            *(
+                "",
+                "Trajectories",
+                "100",
+                ",,S:HEEL,,",
+                "Frame,Sub Frame,X,Y,Z",
+                ",,mm,mm,mm",
+                "11,0,1,2,3",
+                "12,0,1,2,3",
+            ),
+        ],
+        [
+            *("Name,walk1", "Frequency,1000", "", '"Time,s","RT SOLEUS,uV","RT TIB.ANT.,uV"'),
+            *(f"{k / 1000},{k % 3},{k % 5}" for k in range(12)),
+        ],
+        [
+            *("NO_OF_SAMPLES\t12", "TOT_NO_OF_CHAN\t2", "FREQUENCY\t1000", "TIME_STAMP\t2026-01-01, 10:00:00"),
+            *("CHANNEL_NAMES\tSOL\tTA", *(f"{k % 3}\t{k % 5}" for k in range(12))),
+        ],
+        [
+            *("BTS ASCII format", "Type:\tEmg tracks", "Measure unit:\tV", "Tracks:\t1", "Frequency:\t1000 Hz"),
+            *("Frames:\t12", "Start time:\t0.000", "", "Frame\tTime\tR SOL"),
+            *(f"{k + 1}\t{k / 1000}\t{k % 3}" for k in range(12)),
+        ],
+        ["# amplifier 3", "Zeit;SOL;TA", "ms;mV;mV", *(f"{k};0,{k % 3};0,{k % 5}" for k in range(12))],
+    )
+)
 RECORD = json.dumps(
     {
         "format": 1,
@@ -462,13 +497,24 @@ def _npz_seeds() -> list[bytes]:
     return [plain.getvalue(), packed.getvalue()]
 
 
+def _c3d_seeds() -> list[bytes]:
+    from c3d_maker import write_c3d
+
+    wave = np.sin(0.4 * np.arange(100))
+    channels = {"sol": ("V", 1e-3 * wave), "ta": ("V", 2e-3 * wave)}
+    with tempfile.TemporaryDirectory() as folder:
+        return [write_c3d(Path(folder) / "a.c3d", channels).read_bytes()]
+
+
+_EMG = ("Time (s)", "X[s]", "Devices", "Sub Frame", "Frequency", "CHANNEL_NAMES", "mV", ";", '"')
 _XML = ("<?xml", "<!DOCTYPE", "<!ENTITY", "&lt;", "<![CDATA[", "]]>", "<!--", "-->", "xmlns:", 'file="')
 _NUMBERS = ("nan", "inf", "-inf", "1e999", "1_000", "1,5", "\u0661\u0662", "0x10", "1e-400", "-0")
 
 READERS: tuple[Reader, ...] = (
     Reader("storage", _file("file.sto", _storage), lambda: [STO], ("endheader", "nRows=", "version=", *_NUMBERS)),
     Reader("repair", _file("file.sto", _repair), lambda: [STO], ("endheader", "nRows=", "nColumns=")),
-    Reader("emg", _file("file.csv", _emg), lambda: [EMG], ("Time (s)", ";", '"', *_NUMBERS)),
+    Reader("emg", _file("file.csv", _emg), lambda: [EMG, *EXPORTS], (*_EMG, *_NUMBERS)),
+    Reader("c3d", _file("file.c3d", _emg), _c3d_seeds, ("POINT", "ANALOG", "OFFSET", "SCALE", "FRAMES", "UNITS")),
     Reader("setup", _file("file.xml", _setup), lambda: [SETUP], (*_XML, "STDRTrainTool", *_NUMBERS)),
     Reader(
         "opensim_setup", _file("file.xml", _opensim_setup), lambda: [OPENSIM_SETUP], (*_XML, "output_", "ScaleTool")

@@ -49,7 +49,10 @@ def _study_table(reader: Reader) -> st.SearchStrategy[bytes]:
 _GRAMMARS: dict[str, Callable[[Reader], st.SearchStrategy[bytes]]] = {
     "storage": lambda reader: grammars.storage(),
     "repair": lambda reader: grammars.storage(),
-    "emg": lambda reader: grammars.tables(("time", "sol", "tib"), (_n, _n, _n)),
+    "emg": lambda reader: st.one_of(
+        grammars.tables(("time", "sol", "tib"), (_n, _n, _n)), st.sampled_from(reader.seeds()).flatmap(grammars.damaged)
+    ),
+    "c3d": lambda reader: grammars.damaged(reader.seeds()[0]),
     "trials": lambda reader: grammars.tables(_TRIALS, _trial_cells()),
     "channels": lambda reader: grammars.tables(("dataset", "emg_column", "muscles", "standard_name"), (_w,) * 4),
     "events": lambda reader: grammars.tables(
@@ -88,6 +91,8 @@ def test_every_reader_has_a_grammar() -> None:
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_good_files_are_read(reader: Reader, tmp_path: Path) -> None:
+    if reader.name == "c3d":
+        pytest.importorskip("ezc3d")
     read = reader.prepare(tmp_path)
     for content in reader.seeds():
         if reader.name in ("setup", "checkpoint_setup"):
@@ -99,9 +104,19 @@ def test_good_files_are_read(reader: Reader, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_read_or_refused(reader: Reader) -> None:
+    if reader.name == "c3d":
+        pytest.importorskip("ezc3d")
     read = _prepared(reader.name)
+    # Each C3D file is read by a process of its own.
+    examples = 4 if reader.name == "c3d" else 25
 
-    @settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(_GRAMMARS[reader.name](reader))
     def check(content: bytes) -> None:
         error = try_input(read, content)
