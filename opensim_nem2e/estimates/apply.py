@@ -163,7 +163,7 @@ def estimate_trial(
     cycles : mapping of {'r', 'l'} to sequence of Cycle
         The gait cycles of each limb. Targets of a limb without cycles are left out of the result.
     crossfade : float
-        Duration over which neighbouring cycles are blended (s).
+        Duration over which neighbouring cycles are led into each other (s), in what activations are made of.
     requested : sequence of str
         As for :func:`plan_targets`: a model muscle that is asked for by name must have a cycle.
     interpolation : {'pchip', 'linear'}
@@ -222,7 +222,9 @@ def estimate_trial(
         members = [target for target in targets if target.side == side]
         before = np.column_stack([trial.activations[target.muscle] for target in members])
 
-        def on_rows(bound: str, members: list[Target] = members, before: Array = before, own: Any = own) -> Any:
+        def on_rows(
+            bound: str, blend: float = 0.0, members: list[Target] = members, before: Array = before, own: Any = own
+        ) -> Any:
             """Bring the curves of all muscles of the limb onto the trial's rows together."""
             curves = []
             for target in members:
@@ -230,9 +232,11 @@ def estimate_trial(
                 values = getattr(prediction, bound)
                 curves.append((prediction.values if values is None else values)[part])
             table = np.stack(curves, axis=-1)
-            return stitch(trial.time, before, own, list(table), crossfade=crossfade, method=interpolation)
+            return stitch(trial.time, before, own, list(table), crossfade=blend, method=interpolation)
 
         values, covered = on_rows("values")
+        # A single cycle that is not rolled meets no other curve.
+        joined = on_rows("values", crossfade)[0] if len(own) > 1 or own[0].roll else None
         banded = any(predictions[target.muscle][0].low is not None for target in members)
         lows, highs = (on_rows(bound)[0] for bound in ("low", "high")) if banded else (values, values)
         for column, target in enumerate(members):
@@ -240,7 +244,7 @@ def estimate_trial(
             estimate = np.ascontiguousarray(values[:, column])
             low = high = None
             if prediction.low is not None and prediction.high is not None:
-                # Seams are blended curve by curve, which must not bring a band's edge across the estimate.
+                # The curves are interpolated one by one, which must not bring a band's edge across the estimate.
                 low, high = np.minimum(lows[:, column], estimate), np.maximum(highs[:, column], estimate)
             name = target.standard_name
             muscle_of = dict(zip(predictor.inputs(name), target.inputs, strict=True))
@@ -259,6 +263,7 @@ def estimate_trial(
                     None if prediction.attention is None else prediction.attention[part],
                     tuple(muscle_of.get(step, step) for step in predictor.attention_steps(name)),
                 ),
+                joined=None if joined is None else np.ascontiguousarray(joined[:, column]),
             )
     in_order = {target.muscle: found[target.muscle] for target in targets}
     return Estimate(trial.time, predictor.quantity, in_order, predictor.provenance)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..methods.base import Provenance, Quantity
 from ..musculoskeletal.activation import activation_from_excitation
-from ..signals.cycles import Cycle, inside_cycles
+from ..signals.cycles import Cycle, fade_outside, inside_cycles
 from ..signals.resample import interpolate
 
 if TYPE_CHECKING:
@@ -66,6 +66,11 @@ class MuscleEstimate:
         Band of the estimate, in the rows that are covered.
     curves : CycleCurves or None
         The same cycle by cycle.
+    joined : numpy.ndarray, shape (rows,), or None
+        The estimate with neighbouring cycles led into each other at their heel strike, which is what activations are
+        made of; None: ``values`` need no such thing.
+    faded : numpy.ndarray of bool, shape (rows,), or None
+        Rows beside those that are covered in which activations fade to the simulation's; None: none.
 
     Raises
     ------
@@ -82,10 +87,13 @@ class MuscleEstimate:
     low: Array | None = None
     high: Array | None = None
     curves: CycleCurves | None = None
+    joined: Array | None = None
+    faded: Mask | None = None
 
     def __post_init__(self) -> None:
         """Check what was given."""
-        shapes = {np.shape(array) for array in (self.values, self.covered, self.low, self.high) if array is not None}
+        arrays = (self.values, self.covered, self.low, self.high, self.joined, self.faded)
+        shapes = {np.shape(array) for array in arrays if array is not None}
         if shapes != {(len(self.values),)} or (self.low is None) != (self.high is None):
             raise ModelError(
                 f"The estimate of '{self.muscle}' must have values, covered rows and both or neither of its bands, all "
@@ -94,8 +102,13 @@ class MuscleEstimate:
 
     @property
     def masked(self) -> Masked:
-        """The values; rows that are not covered are masked, with the simulation's value below the mask."""
-        return np.ma.array(self.values, mask=~self.covered)
+        """The values; rows that keep the simulation's value are masked, with that value below the mask."""
+        return np.ma.array(self.values, mask=~self.replaced)
+
+    @property
+    def replaced(self) -> Mask:
+        """Rows that are covered or fade: those that do not keep the simulation's value."""
+        return self.covered if self.faded is None else self.covered | self.faded
 
     def covers(self, time: Array, own_time: Array) -> Mask:
         """Tell which times the method covers.
@@ -115,6 +128,23 @@ class MuscleEstimate:
         if self.cycles:
             return inside_cycles(time, self.cycles)
         return interpolate(own_time, self.covered.astype(float), time) >= 1.0
+
+    def replaces(self, time: Array, own_time: Array) -> Mask:
+        """Tell at which times the simulation's value is replaced.
+
+        Parameters
+        ----------
+        time : numpy.ndarray, shape (times,)
+            Any times (s).
+        own_time : numpy.ndarray, shape (rows,)
+            The estimate's (s).
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (times,)
+            True where the method covers, and in the fades beside.
+        """
+        return self.covers(time, own_time) | (interpolate(own_time, self.replaced.astype(float), time) >= 1.0)
 
     def heel_strikes(self) -> tuple[float, ...]:
         """Return the heel strikes of the cycles.
@@ -148,7 +178,31 @@ class MuscleEstimate:
 
         values = inside(self.values)
         assert values is not None
-        return replace(self, values=values, low=inside(self.low), high=inside(self.high))
+        return replace(self, values=values, low=inside(self.low), high=inside(self.high), joined=inside(self.joined))
+
+    def blended(self, time: Array, crossfade: float) -> MuscleEstimate:
+        """Lead cycles into each other, and into the simulation's values outside.
+
+        Parameters
+        ----------
+        time : numpy.ndarray, shape (rows,)
+            The estimate's times (s).
+        crossfade : float
+            Length of a fade outside the rows that are covered (s).
+
+        Returns
+        -------
+        MuscleEstimate
+            Without jumps.
+        """
+        values = self.values if self.joined is None else self.joined
+        values, faded = fade_outside(time, values, self.values, self.covered, crossfade)
+        low, high = self.low, self.high
+        if low is not None and high is not None:
+            # What leads cycles into each other must not bring the estimate out of its band.
+            low = np.where(self.covered, np.minimum(low, values), low)
+            high = np.where(self.covered, np.maximum(high, values), high)
+        return replace(self, values=values, low=low, high=high, joined=None, faded=faded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,30 +271,34 @@ class Estimate:
         """
         return {item.muscle: item.cycles for item in self}
 
-    def as_activations(self, muscles: Mapping[str, Muscle]) -> Estimate:
+    def as_activations(self, muscles: Mapping[str, Muscle], crossfade: float = 0.0) -> Estimate:
         """Return the activations that the muscles can hold.
 
         EMG relative to its maximum is taken for the activation. Excitations go through the activation dynamics, each
         stretch of covered rows from the simulation's activation before it (from the first excitation where there is
-        none). Values and bands are then clipped to the muscle's bounds.
+        none). Values and bands are then clipped to the muscle's bounds, and led into the simulation's activations in
+        the rows outside.
 
         Parameters
         ----------
         muscles : mapping of str to Muscle
             Bounds and dynamics.
+        crossfade : float
+            Length of the fade into the simulation's activations, outside the rows that are covered (s).
 
         Returns
         -------
         Estimate
-            Of the quantity ``'activation'``. Rows that are not covered keep their value, even where it is out of
-            bounds.
+            Of the quantity ``'activation'``. Rows that are neither covered nor fade keep their value, even where it
+            is out of bounds.
         """
         found = {}
         for item in self:
             muscle = muscles[item.muscle]
             if self.quantity == "excitation":
                 item = self._integrated(item, muscle)
-            found[item.muscle] = item.changed(partial(np.clip, a_min=muscle.low, a_max=muscle.high))
+            item = item.changed(partial(np.clip, a_min=muscle.low, a_max=muscle.high))
+            found[item.muscle] = item.blended(self.time, crossfade)
         return replace(self, quantity="activation", muscles=found)
 
     def _integrated(self, item: MuscleEstimate, muscle: Muscle) -> MuscleEstimate:

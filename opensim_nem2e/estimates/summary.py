@@ -76,7 +76,9 @@ def summarise(estimate: Estimate, activations: Estimate, simulated: Mapping[str,
     for item in estimate:
         written = activations.muscles[item.muscle]
         # Excitations are clipped where the activations that they lead to are: what is clipped cannot be seen here.
-        excess = np.abs(item.values - written.values) if estimate.quantity != "excitation" else np.zeros(1)
+        excess = np.zeros(1)
+        if estimate.quantity != "excitation":
+            excess = np.abs((item.values if item.joined is None else item.joined) - written.values)[item.covered]
         rows.append(
             MuscleChange(
                 muscle=item.muscle,

@@ -6,7 +6,7 @@ trial, which are denser and uneven, get the monotone curve through them.
 
 Muscles and coordinates that share a torque belong together: a gastrocnemius that turns the ankle turns the knee, too,
 and the knee's torque needs the hamstrings. Such a part (a leg) is solved as a whole, in the gait cycles of its refined
-muscles; all other rows and muscles keep the simulation's values, from which the curves fade within the cycle.
+muscles and in the fades beside them; all other rows and muscles keep the simulation's values.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..errors import ModelError
 from ..log import logger
 from ..musculoskeletal.activation import CONTROL_STEP, activation_from_excitation
 from ..musculoskeletal.redistribution import redistribute_each
+from ..signals.cycles import fade_outside
 from ..signals.emg import butterworth
 from ..signals.resample import interpolate, pchip
 from .consistency import TradeOff
@@ -57,7 +58,7 @@ class RedistributionSettings:
     lowpass : float
         Cut-off of the filter for the activations that were not refined (Hz); negative: none.
     crossfade : float
-        Time over which consistent and the simulation's activations are blended (s).
+        Time over which consistent activations fade into the simulation's, outside the cycles (s).
     """
 
     others_weight: float
@@ -77,6 +78,8 @@ class _Part:
         Columns.
     rows : numpy.ndarray of bool, shape (rows,)
         The motion's rows within the cycles of the part's refined muscles.
+    solved : numpy.ndarray of bool, shape (rows,)
+        These, and those of the fades beside the cycles.
     refined : numpy.ndarray of bool, shape (muscles,)
         Which of its muscles were refined.
     """
@@ -84,6 +87,7 @@ class _Part:
     muscles: NDArray[np.int64]
     coordinates: NDArray[np.int64]
     rows: Mask
+    solved: Mask
     refined: Mask
 
 
@@ -174,7 +178,7 @@ def make_consistent(
         No row of the motion lies within a refined cycle.
     """
     given = ActivationRows.of(trial, refined, terms)
-    parts = _parts(given, terms)
+    parts = _parts(given, terms, settings.crossfade)
     if not parts:
         raise ModelError("The motion has no row within a refined gait cycle: nothing can be redistributed.")
     solver = _Solver(muscles, terms, given, parts, _aims(given, terms, settings.lowpass), settings)
@@ -182,19 +186,19 @@ def make_consistent(
     chosen = reserves.index(settings.reserve)
     tries = solver.solve([(reserve, settings.bound if k == chosen else np.inf) for k, reserve in enumerate(reserves)])
     activations, exceeded = tries[chosen]
-    new, share = _on_the_trial(trial, refined, terms, activations, parts, settings.crossfade)
+    new = _on_the_trial(trial, refined, terms, activations, parts, settings.crossfade)
 
     columns = np.sort(np.concatenate([part.coordinates for part in parts]))
-    solved = np.zeros((len(terms.time), len(terms.coordinates)), dtype=bool)
+    compared = np.zeros((len(terms.time), len(terms.coordinates)), dtype=bool)
     for part in parts:
-        solved[np.ix_(part.rows & (share[:, part.muscles[0]] >= 1.0), part.coordinates)] = True
+        compared[np.ix_(part.rows, part.coordinates)] = True
     values = new.values(trial.activations)
     written = np.column_stack([values[name] for name in terms.muscles])
     check = TorqueCheck(
         terms=terms.of([terms.coordinates[k] for k in columns]),
         opensim=terms.torques(given.opensim)[:, columns],
         refined=terms.torques(given.refined)[:, columns],
-        compared=solved[:, columns],
+        compared=compared[:, columns],
         consistent=terms.torques(interpolate(trial.time, written, terms.time))[:, columns],
         exceeded=exceeded[:, columns],
     )
@@ -226,7 +230,7 @@ class _Solver:
         results = [(self.given.refined.copy(), np.zeros(needed.shape, dtype=bool)) for _ in prices]
         for part in self.parts:
             own = [muscles[terms.muscles[k]] for k in part.muscles]
-            for run in _runs(part.rows):
+            for run in _runs(part.solved):
                 where = np.ix_(run, part.muscles)
                 found = redistribute_each(
                     gain[np.ix_(run, part.coordinates, part.muscles)],
@@ -292,8 +296,7 @@ class _Solver:
                 settings.bound,
             )
         logger.info(
-            "Rows outside the refined cycles keep OpenSim's values. Consistent activations fade from and to them over "
-            "%g s inside the cycle; rows within a fade are not compared.",
+            "Rows outside the refined cycles keep OpenSim's values, into which consistent activations fade over %g s.",
             settings.crossfade,
         )
         for k in np.flatnonzero(exceeded.any(axis=0)):
@@ -371,8 +374,9 @@ def _rms(values: Array) -> float:
     return float(np.sqrt(np.mean(values**2))) if values.size else 0.0
 
 
-def _parts(given: ActivationRows, terms: TorqueTerms) -> list[_Part]:
+def _parts(given: ActivationRows, terms: TorqueTerms, crossfade: float) -> list[_Part]:
     """Find what belongs together, and where it is to be made consistent."""
+    known = given.known & ~terms.outside
     spans = terms.actuates
     of_muscle, of_coordinate = _connected(spans)
     found = []
@@ -382,7 +386,8 @@ def _parts(given: ActivationRows, terms: TorqueTerms) -> list[_Part]:
         rows = within.any(axis=1) & ~terms.outside
         if rows.any():
             refined: Mask = np.any(within, axis=0)
-            found.append(_Part(muscles, coordinates, rows, refined))
+            _, beside = fade_outside(terms.time, rows, 0.0 * terms.time, rows, crossfade)
+            found.append(_Part(muscles, coordinates, rows, rows | (beside & known), refined))
     return found
 
 
@@ -408,53 +413,31 @@ def _on_the_trial(
     activations: Array,
     parts: Sequence[_Part],
     crossfade: float,
-) -> tuple[Estimate, Array]:
-    """Bring activations on the motion's rows to the trial's rows.
-
-    Returns them and the share that they have in the blend with the simulation's, at the motion's rows (rows, muscles).
-    """
+) -> Estimate:
+    """Bring activations on the motion's rows to the trial's rows, and let them fade into the simulation's."""
     cycles_of = refined.cycles()
+    step = 1.5 * float(np.median(np.diff(terms.time)))
+    known = (trial.time >= terms.time[0] - step) & (trial.time <= terms.time[-1] + step)
+    known &= interpolate(terms.time, terms.outside.astype(float), trial.time) <= 0.0
     found = {}
-    share = np.zeros(activations.shape)
     for part in parts:
-        weight = np.zeros(len(trial.time))
-        curves = np.zeros((len(trial.time), part.muscles.size))
-        for run in _runs(part.rows):
-            time = terms.time[run]
-            part_share = _share(trial.time, time, crossfade)
-            rows = part_share > 0.0
-            weight[rows] = part_share[rows]
-            curves[rows] = pchip(time, activations[np.ix_(run, part.muscles)], trial.time[rows])
-            share[np.ix_(run, part.muscles)] = _share(time, time, crossfade, trial.time)[:, np.newaxis]
-        own = dict.fromkeys(cycle for k in part.muscles[part.refined] for cycle in cycles_of.get(terms.muscles[k], ()))
-        for column, k in enumerate(part.muscles):
-            name = terms.muscles[k]
+        names = [terms.muscles[k] for k in part.muscles]
+        inside = known & np.any([item.covered for name in names if (item := refined.muscles.get(name))], axis=0)
+        time = terms.time[part.solved]
+        at = np.clip(trial.time, time[0], time[-1])
+        curves = pchip(time, activations[np.ix_(part.solved, part.muscles)], at)
+        weight, faded = fade_outside(trial.time, inside, 0.0 * trial.time, inside, crossfade)
+        own = tuple(dict.fromkeys(cycle for name in names for cycle in cycles_of.get(name, ())))
+        for column, name in enumerate(names):
             before = trial.activations[name]
             blended = np.where(weight > 0.0, before + weight * (curves[:, column] - before), before)
-            known = refined.muscles.get(name)
-            standard_name, side = (known.standard_name, known.side) if known is not None else ("", "")
-            found[name] = MuscleEstimate(name, blended, weight != 0.0, standard_name, side, tuple(own))
-    return Estimate(trial.time, "activation", found, refined.provenance, "consistent"), share
+            item = refined.muscles.get(name)
+            standard_name, side = (item.standard_name, item.side) if item is not None else ("", "")
+            found[name] = MuscleEstimate(name, blended, inside, standard_name, side, own, faded=faded)
+    return Estimate(trial.time, "activation", found, refined.provenance, "consistent")
 
 
 def _runs(rows: Mask) -> list[NDArray[np.int64]]:
     """Return the indices of each stretch of rows that follow one another."""
     numbers = np.flatnonzero(rows)
     return [run for run in np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1) if run.size > 1]
-
-
-def _share(at: Array, run: Array, crossfade: float, file: Array | None = None) -> Array:
-    """Return the share of the consistent activations in the blend: 0 outside a run, rising smoothly to 1 inside.
-
-    Where the file ends no more than a row beyond the run there is nothing to fade from: the share is 1 to the end.
-    """
-    file = at if file is None else file
-    step = 1.5 * float(np.median(np.diff(run)))
-    length = min(crossfade, 0.25 * float(run[-1] - run[0]))
-    share = np.ones(at.shape)
-    for edge, way, end in ((run[0], 1.0, file[0]), (run[-1], -1.0, file[-1])):
-        depth = way * (at - edge)
-        if abs(end - edge) > step:
-            reach = np.clip(depth / length, 0.0, 1.0) if length > 0.0 else (depth >= 0.0).astype(float)
-            share *= reach * reach * (3.0 - 2.0 * reach)
-    return share

@@ -122,11 +122,14 @@ class ActivationRows:
         OpenSim's activations, and with the refined ones in their place.
     within : numpy.ndarray of bool, shape (rows, muscles)
         Rows in which a muscle was refined.
+    known : numpy.ndarray of bool, shape (rows,)
+        Rows within the trial: a motion may begin before it and end after it.
     """
 
     opensim: Array
     refined: Array
     within: NDArray[np.bool_]
+    known: NDArray[np.bool_]
 
     @classmethod
     def of(cls, trial: SimulatedTrial, activations: Estimate, terms: TorqueTerms) -> ActivationRows:
@@ -154,10 +157,13 @@ class ActivationRows:
         before = np.column_stack([trial.activations[name] for name in muscles])
         after = np.column_stack([new[name] for name in muscles])
         inside = np.column_stack([covered.get(name, nowhere) for name in muscles])
+        within = interpolate(trial.time, inside.astype(float), terms.time) >= 1.0
+        known = (terms.time >= trial.time[0]) & (terms.time <= trial.time[-1])
         return cls(
             interpolate(trial.time, before, terms.time),
             interpolate(trial.time, after, terms.time),
-            interpolate(trial.time, inside.astype(float), terms.time) >= 1.0,
+            within & known[:, np.newaxis],
+            known,
         )
 
 

@@ -116,8 +116,8 @@ class EstimateWriter:
     def _write_controls(self, files: ResultFiles, new: Estimate, ending: str) -> tuple[Mapping[str, Array], TimeSeries]:
         """Write excitations that reproduce the new activations, beside all other actuators' controls.
 
-        Returns what was replaced, by label (only the rows inside the cycles are not masked), and the activations that
-        the controls lead to.
+        Returns what was replaced, by label (all but the rows of the cycles and of the fades beside them are masked), and
+        the activations that the controls lead to.
         """
         trial = self.trial
         # Without a file to carry other columns over from, every muscle gets its excitation here.
@@ -153,7 +153,7 @@ class EstimateWriter:
         replacements = {
             trial.control_labels[muscle]: np.ma.array(
                 interpolate(trial.time, excitation[:, k], controls.time),
-                mask=~new.muscles[muscle].covers(controls.time, trial.time),
+                mask=~new.muscles[muscle].replaces(controls.time, trial.time),
             )
             for k, muscle in enumerate(wanted)
         }
@@ -238,7 +238,7 @@ class EstimateWriter:
 
 
 def _merged(controls: TimeSeries, label: str, replacements: Mapping[str, Array]) -> Array:
-    """Return a control as it is written: new inside the cycles, as it was outside."""
+    """Return a control as it is written: as it was where the replacement is masked, new elsewhere."""
     values = controls.data[:, controls.index(label)]
     new = replacements.get(label)
     return values if new is None else np.where(np.ma.getmaskarray(new), values, np.ma.getdata(new))

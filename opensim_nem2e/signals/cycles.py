@@ -271,15 +271,15 @@ def stitch(
     crossfade: float = CROSSFADE,
     method: str = "pchip",
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Bring refined windows back into the file, without a jump anywhere.
+    """Bring refined windows back into the file, without a jump between the cycles.
 
-    - Rows outside all cycles keep the original, bit for bit.
+    - Rows outside all cycles keep the original, bit for bit (:func:`fade_outside` leads over to them).
     - Where two cycles share a heel strike the curves usually disagree by a little. The difference is spread over the
       blend around the heel strike: each curve is shifted by a share that grows smoothly to one half at the heel strike
       (a cross-fade in which each curve goes on in parallel to its neighbour). Curves that agree are not changed.
       The same happens at the heel strike inside a rolled cycle, where the window's end meets its start.
-    - Where rows outside are kept, the curve fades smoothly from or to the original, inside the cycle.
-    - Everywhere else the result is exactly the refined curve. No blend leaves the range of what it blends.
+    - Everywhere else the result is exactly the refined curve: hamstrings and vasti burst at heel strike, and a blend
+      with the original there would take the burst away. No blend leaves the range of what it blends.
 
     Parameters
     ----------
@@ -338,14 +338,52 @@ def stitch(
     high = np.max([curve.max(axis=0) for curve in curves], axis=0)
     for where, jump, length in _seams(cycles, curves, joined, crossfade, method):
         _spread(t, values, refined, where, jump, length, low, high)
-
-    for number, cycle in enumerate(cycles):
-        length = min(crossfade, cycle.duration / 4.0)
-        if length > 0.0 and (number == 0 or not joined[number - 1]) and t[0] < cycle.start:
-            _fade(t, values, source, refined, cycle.start, length)
-        if length > 0.0 and (number == len(cycles) - 1 or not joined[number]) and t[-1] > cycle.end:
-            _fade(t, values, source, refined, cycle.end, -length)
     return values.reshape(table.shape), refined
+
+
+def fade_outside(
+    time: ArrayLike, values: ArrayLike, original: ArrayLike, inside: NDArray[np.bool_], length: float
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Lead refined rows over to those that keep the original, in the rows outside.
+
+    The last refined value before a gap and the first one after it are held and fade into the original. Where there are
+    no rows outside (at the file's ends) nothing fades.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time of the rows, increasing (s).
+    values, original : array_like, shape (rows,)
+        The signal with its refined rows, and without.
+    inside : numpy.ndarray of bool, shape (rows,)
+        The refined rows: they are not changed.
+    length : float
+        Length of a fade (s); in a gap between two cycles at most half of the gap. 0: none.
+
+    Returns
+    -------
+    values : numpy.ndarray, shape (rows,)
+        The signal with its fades.
+    faded : numpy.ndarray of bool, shape (rows,)
+        The rows in which it fades.
+    """
+    t, new, old = (np.asarray(array, dtype=float) for array in (time, values, original))
+    if not (length > 0.0 and inside.any()):
+        return new.copy(), np.zeros(inside.shape, dtype=bool)
+    numbers = np.arange(t.size)
+    before = np.maximum.accumulate(np.where(inside, numbers, -1))
+    after = np.minimum.accumulate(np.where(inside, numbers, t.size)[::-1])[::-1]
+    gap = np.where((before >= 0) & (after < t.size), t[np.minimum(after, t.size - 1)] - t[before], np.inf)
+    reach = np.minimum(length, 0.5 * gap)
+    change = np.zeros(t.size)
+    faded = np.zeros(t.size, dtype=bool)
+    for edge, there in ((before, before >= 0), (after, after < t.size)):
+        rows = np.flatnonzero(there & ~inside)
+        at = edge[rows]
+        share = _smooth_step(np.maximum(1.0 - np.abs(t[rows] - t[at]) / reach[rows], 0.0))
+        change[rows] += share * (new[at] - old[rows])
+        faded[rows] |= share > 0.0
+    return np.where(inside, new, old + change), faded
 
 
 def _seams(
@@ -384,19 +422,6 @@ def _spread(
     share = np.where(time[rows] < where, share, share - 1.0)
     # Clipping to the range of all refined samples keeps continuity: at the blend's ends the shift is zero.
     values[rows] = np.clip(values[rows] + share[:, np.newaxis] * jump, low, high)
-
-
-def _fade(time: Array, values: Array, source: Array, refined: NDArray[np.bool_], edge: float, length: float) -> None:
-    """Fade from the original at ``edge`` to the refined curve at ``edge + length`` (negative: backwards)."""
-    first, last = (
-        np.searchsorted(time, min(edge, edge + length)),
-        np.searchsorted(time, max(edge, edge + length), "right"),
-    )
-    reach = (time[first:last] - edge) / length
-    inside = (reach >= 0.0) & (reach < 1.0) & refined[first:last]
-    rows = first + np.flatnonzero(inside)
-    weight = _smooth_step(reach[inside])[:, np.newaxis]
-    values[rows] = weight * values[rows] + (1.0 - weight) * source[rows]
 
 
 def _smooth_step(x: Array) -> Array:

@@ -88,10 +88,12 @@ class RefineOptions(Options):
         "package's own table of muscle names.",
     )
     initial_time: float = option(
-        float("-inf"), "Initial time of the refinement. Earlier samples keep OpenSim's values.", unit="s"
+        float("-inf"),
+        "Initial time of the refinement. Cycles that begin earlier keep OpenSim's values.",
+        unit="s",
     )
     final_time: float = option(
-        float("inf"), "Final time of the refinement. Later samples keep OpenSim's values.", unit="s"
+        float("inf"), "Final time of the refinement. Cycles that end later keep OpenSim's values.", unit="s"
     )
     cycle_source: Literal["auto", "external_loads", "events", "times", "whole_file"] = option(
         "auto",
@@ -153,7 +155,8 @@ class RefineOptions(Options):
     )
     crossfade_duration: float = option(
         0.05,
-        "Time over which neighbouring cycles, and refined and unrefined samples, are blended.",
+        "Time over which neighbouring cycles are blended at their heel strike, and over which the activations lead "
+        "over to OpenSim's, outside the cycles. name_emg.sto holds the networks' output without any blend.",
         bounds="[0, Inf)",
         unit="s",
     )
@@ -342,7 +345,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
         estimate, writer, model = self._estimate()
         run.name = writer.name
-        activations = estimate.as_activations(writer.muscles)
+        activations = estimate.as_activations(writer.muscles, self.crossfade_duration)
         settings = mechanics_settings(self)
         mechanics = examine_mechanics(writer.trial, writer.muscles, activations, model, settings)
         self._write(estimate, writer, mechanics, run)

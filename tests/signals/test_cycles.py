@@ -11,6 +11,7 @@ from opensim_nem2e.errors import CycleError, StorageError
 from opensim_nem2e.signals.cycles import (
     Cycle,
     cycles_from_strikes,
+    fade_outside,
     stitch,
     whole_file_cycles,
 )
@@ -180,22 +181,31 @@ def test_stitching_keeps_its_promises(scene):
     # 2. Away from blends the result is exactly the refined curve.
     for cycle, window in zip(cycles, windows, strict=True):
         # Every neighbour's blend is at most this long, because no blend is longer than a quarter of its shorter cycle.
-        reach = min(crossfade, cycle.duration / 4.0) * (1.0 + 1e-9)
+        reach = 0.5 * min(crossfade, cycle.duration / 4.0) * (1.0 + 1e-9)
         rows = (time > cycle.start + reach) & (time < cycle.end - reach)
         if cycle.roll:
-            rows &= np.abs(time - cycle.heel_strike) > 0.5 * reach
+            rows &= np.abs(time - cycle.heel_strike) > reach
         curve = from_window(window, cycle.start, cycle.end, time[rows], roll_to=cycle.roll_to)
         assert np.array_equal(values[rows], curve)
 
-    # 3. Nothing leaves the range of what is blended.
+    # 3. Beside the cycles the refined curve fades into the original; nothing else changes.
+    ends = [fade_outside(time, values[:, k], original[:, k], refined, crossfade) for k in range(values.shape[1])]
+    faded = np.stack([rows for _, rows in ends], axis=1)
+    near = np.min([np.maximum(c.start - time, time - c.end) for c in cycles], axis=0) < crossfade + 1e-3
+    assert np.array_equal(values[refined], np.stack([curve for curve, _ in ends], axis=1)[refined])
+    values = np.stack([curve for curve, _ in ends], axis=1)
+    assert not faded[refined | ~near].any()
+    assert np.array_equal(values[~near], original[~near])
+
+    # 4. Nothing leaves the range of what is blended.
     low = np.minimum(original.min(axis=0), np.min([w.min(axis=0) for w in windows], axis=0))
     high = np.maximum(original.max(axis=0), np.max([w.max(axis=0) for w in windows], axis=0))
     assert np.all(values >= low - 1e-12)
     assert np.all(values <= high + 1e-12)
 
-    # 4. No jump anywhere: between rows at most 0.4 ms apart the curve cannot move faster than its steepest parts
+    # 5. No jump anywhere: between rows at most 0.4 ms apart the curve cannot move faster than its steepest parts
     # (refined curves, original, and blends: 1.5 / length times what they bridge; their sum where they meet).
-    shortest = min(min(crossfade, cycle.duration / 4.0) for cycle in cycles)
+    shortest = min(min(crossfade, cycle.duration / 4.0, 0.5 * 0.15) for cycle in cycles)
     slope = max(steepest(w, c.duration) for c, w in zip(cycles, windows, strict=True))
     slope += 3.0 * 2 * np.pi * 0.45 + 3 * 1.5 * (high - low).max() / shortest
     assert np.all(np.abs(np.diff(values, axis=0)) <= slope * np.diff(time)[:, np.newaxis] + 1e-9)
@@ -220,6 +230,22 @@ def test_no_fade_where_nothing_outside_is_kept():
     values, refined = stitch(time, original, [Cycle("l", 0.3, 1.5)], [window])
     assert refined.all()
     assert np.array_equal(values, from_window(window, 0.3, 1.5, time))
+
+
+def test_the_fade_lies_outside_the_cycle():
+    time = np.linspace(0.0, 1.0, 1001)
+    inside = (time >= 0.2) & (time <= 0.5) | (time >= 0.56) & (time <= 0.9)
+    values, faded = fade_outside(time, np.where(inside, 0.7, 0.1), np.full(1001, 0.1), inside, 0.05)
+    assert np.array_equal(values[inside], np.full(inside.sum(), 0.7))
+    # Held and faded by a cubic: half of the way after half of the time; in the gap of 0.06 s over 0.03 s each.
+    for at, share in ((0.2 - 0.025, 0.5), (0.9 + 0.025, 0.5), (0.5 + 0.015, 0.5), (0.53, 0.0), (0.149, 0.0)):
+        assert values[np.searchsorted(time, at - 1e-9)] == pytest.approx(0.1 + 0.6 * share, abs=1e-12)
+    assert np.array_equal(faded, (values != 0.1) & ~inside)
+    # At the file's ends and without a fade nothing happens.
+    for rows, length in ((np.ones(1001, dtype=bool), 0.05), (inside, 0.0), (~inside & False, 0.05)):
+        same, none = fade_outside(time, values, np.zeros(1001), rows, length)
+        assert np.array_equal(same, values)
+        assert not none.any()
 
 
 def test_a_disagreement_of_neighbours_is_split_in_the_middle():
