@@ -104,6 +104,25 @@ class JointMotion:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class LegMotion(JointMotion):
+    """How a planar leg moves below a pelvis that moves as well.
+
+    Parameters
+    ----------
+    time : numpy.ndarray, shape (rows,)
+        s.
+    coordinates : tuple of str
+        The leg's joints, and the pelvis's tilt.
+    q, qdot, qddot : numpy.ndarray or torch.Tensor, shape (..., rows, coordinates)
+        Angles, velocities and accelerations (rad, rad/s, rad/s^2).
+    hip_acceleration : numpy.ndarray or torch.Tensor, shape (..., rows, 2)
+        Forward and upward (m/s^2).
+    """
+
+    hip_acceleration: AnyArray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Motion(JointMotion):
     """A motion of an OpenSim model and the generalised forces that it needs.
 
@@ -312,6 +331,19 @@ class GroundReaction:
 
 
 @dataclass(frozen=True, eq=False)
+class JointLoads:
+    """What external forces do at the joints of a planar leg, where it is known better than from its lengths.
+
+    Parameters
+    ----------
+    torque : numpy.ndarray or torch.Tensor, shape (..., rows, joints)
+        As inverse dynamics would subtract it, in the coordinates' own directions (Nm).
+    """
+
+    torque: AnyArray
+
+
+@dataclass(frozen=True, eq=False)
 class PlanarDynamics:
     """Inverse dynamics of a planar leg.
 
@@ -324,21 +356,26 @@ class PlanarDynamics:
     directions : tuple of float
         1 where the coordinate rises counter-clockwise, seen with the leg's front to the right, -1 where clockwise: a
         knee angle that rises with flexion.
+    tilt : str
+        The motion's coordinate that tells how the pelvis tilts (counter-clockwise); empty: it stays upright.
     """
 
     leg: PlanarLeg
     coordinates: tuple[str, ...]
     directions: tuple[float, ...]
+    tilt: str = ""
 
-    def required(self, motion: JointMotion, loads: GroundReaction | None, coordinates: Sequence[str]) -> AnyArray:
+    def required(
+        self, motion: JointMotion, loads: GroundReaction | JointLoads | None, coordinates: Sequence[str]
+    ) -> AnyArray:
         """Return the torques that a motion needs.
 
         Parameters
         ----------
         motion : JointMotion
-            With accelerations.
-        loads : GroundReaction or None
-            The ground's force; None: the foot swings.
+            With accelerations; a :class:`LegMotion` tells how the hip moves.
+        loads : GroundReaction, JointLoads or None
+            The ground's force, or what it does at the joints; None: the foot swings.
         coordinates : sequence of str
             The coordinates wanted.
 
@@ -354,15 +391,28 @@ class PlanarDynamics:
         """
         if motion.qddot is None:
             raise ModelError("The inverse dynamics of a planar leg need the motion's accelerations, but it has none.")
-        columns = motion.columns(self.coordinates)
+        columns, tilt = motion.columns(self.coordinates), motion.columns([self.tilt] if self.tilt else [])
         given = [motion.q, motion.qdot, motion.qddot]
-        given += [] if loads is None else [loads.force, loads.point]
-        q, qdot, qddot, *ground = alike(*given)
-        (signs, _) = alike(np.array(self.directions), q)
-        q, qdot, qddot = (signs * values[..., columns] for values in (q, qdot, qddot))
-        external = self.leg.external_torque(q, *ground) if ground else 0.0
+        if isinstance(motion, LegMotion):
+            given.append(motion.hip_acceleration)
+        if isinstance(loads, GroundReaction):
+            given += [loads.force, loads.point]
+        elif loads is not None:
+            given.append(loads.torque)
+        q, qdot, qddot, *others = alike(*given)
+        hip_acceleration = others.pop(0) if isinstance(motion, LegMotion) else None
+        # The pelvis turns the thigh as the hip does; all that lies beyond turns with it.
+        signs, first, _ = alike(np.array(self.directions), np.eye(len(self.coordinates))[:1], q)
+        q, qdot, qddot = (
+            signs * values[..., columns] + (values[..., tilt] * first if tilt else 0.0) for values in (q, qdot, qddot)
+        )
+        external: Any = 0.0
+        if isinstance(loads, GroundReaction):
+            external = self.leg.external_torque(q, *others)
+        elif loads is not None:
+            external = signs * others[0]
         wanted = [_place(name, self.coordinates) for name in coordinates]
-        return (signs * self.leg.inverse_dynamics(q, qdot, qddot, external))[..., wanted]
+        return (signs * self.leg.inverse_dynamics(q, qdot, qddot, external, hip_acceleration))[..., wanted]
 
 
 def _place(name: str, names: Sequence[str]) -> int:

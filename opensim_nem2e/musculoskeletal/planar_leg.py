@@ -4,6 +4,12 @@ The hip is the origin of the world frame (x forward, y upward); the three coordi
 counter-clockwise positive. With all of them 0 each segment hangs along -y. A segment's centre of mass is given in the
 frame of its proximal joint; the next joint lies ``length`` below the proximal one, on the segment's -y axis.
 
+The paper holds the hip still and takes the hip's flexion for the thigh's angle. Neither is so when somebody walks: the
+pelvis tilts, which is added to the first angle (:class:`.dynamics.PlanarDynamics` does so), and the hip is accelerated,
+which acts on the segments as if gravity had changed (``hip_acceleration``). Nor do joints lie where the lengths put
+them, with axes that look sideways: what the ground's force does at each of them can be taken from their true centres
+and axes in the spatial model (:class:`.model_leg.ModelLeg`).
+
 All matrices follow from the Lagrangian (equations 25 to 30 of the paper): M from the kinetic energy, C from the
 Christoffel symbols of M, G from the potential energy. For a chain of planar segments, with the absolute angle
 ``theta_k`` of segment k (the sum of the joint angles up to it), the position of each centre of mass is a sum of vectors
@@ -107,13 +113,16 @@ class PlanarLeg:
         omega = namespace(qdot).cumsum(qdot, -1)
         return _to_joints(turned * omega[..., None, :])
 
-    def gravity_torque(self, q: AnyArray) -> AnyArray:
+    def gravity_torque(self, q: AnyArray, hip_acceleration: AnyArray | None = None) -> AnyArray:
         """Return G, the gradient of the potential energy.
 
         Parameters
         ----------
         q : numpy.ndarray or torch.Tensor, shape (..., joints)
             Joint angles, rad.
+        hip_acceleration : numpy.ndarray or torch.Tensor, shape (..., 2), optional
+            That of the world frame's origin, m/s^2: the segments are as heavy as if gravity pulled the other way by as
+            much. None: the hip moves evenly.
 
         Returns
         -------
@@ -123,12 +132,23 @@ class PlanarLeg:
         xp = namespace(q)
         theta = xp.cumsum(q, -1)
         moments = like(np.einsum("s,ska->ka", np.asarray(self.masses, dtype=float), self._arms()), q)
-        # The height of R(theta) (x, y) is x sin + y cos.
-        slope = self.gravity * (moments[:, 0] * xp.cos(theta) - moments[:, 1] * xp.sin(theta))
-        return _sum_of_distal(slope)
+        cos, sin = xp.cos(theta), xp.sin(theta)
+        # R(theta) (x, y) is (x cos - y sin, x sin + y cos); its slopes along theta are those of place and height.
+        raised = moments[:, 0] * cos - moments[:, 1] * sin
+        if hip_acceleration is None:
+            return _sum_of_distal(self.gravity * raised)
+        moved = -moments[:, 0] * sin - moments[:, 1] * cos
+        return _sum_of_distal(
+            (self.gravity + hip_acceleration[..., None, 1]) * raised + hip_acceleration[..., None, 0] * moved
+        )
 
     def inverse_dynamics(
-        self, q: AnyArray, qdot: AnyArray, qddot: AnyArray, external: AnyArray | float = 0.0
+        self,
+        q: AnyArray,
+        qdot: AnyArray,
+        qddot: AnyArray,
+        external: AnyArray | float = 0.0,
+        hip_acceleration: AnyArray | None = None,
     ) -> AnyArray:
         """Return the joint torques that muscles must produce (equations 23 and 24).
 
@@ -138,6 +158,8 @@ class PlanarLeg:
             Angles, velocities and accelerations, rad, rad/s, rad/s^2.
         external : array, shape (..., joints), optional
             Torques of external forces (:meth:`external_torque`), Nm.
+        hip_acceleration : numpy.ndarray or torch.Tensor, shape (..., 2), optional
+            As for :meth:`gravity_torque`.
 
         Returns
         -------
@@ -146,7 +168,7 @@ class PlanarLeg:
         """
         inertial = (self.mass_matrix(q) @ qddot[..., None])[..., 0]
         centrifugal = (self.coriolis_matrix(q, qdot) @ qdot[..., None])[..., 0]
-        return inertial + centrifugal + self.gravity_torque(q) - external
+        return inertial + centrifugal + self.gravity_torque(q, hip_acceleration) - external
 
     def external_torque(self, q: AnyArray, force: AnyArray, point: AnyArray) -> AnyArray:
         """Return the joint torques of a force on the last segment, such as the ground reaction (equation 32).

@@ -23,10 +23,10 @@ LEG = PlanarLeg(
 )
 
 
-def opensim_leg():
+def opensim_leg(gravity=(0.0, -LEG.gravity)):
     """Build the same leg in OpenSim: three pins about z."""
     model = opensim.Model()
-    model.setGravity(opensim.Vec3(0, -LEG.gravity, 0))
+    model.setGravity(opensim.Vec3(*gravity, 0))
     parent, where = model.getGround(), opensim.Vec3(0)
     for i, name in enumerate(("hip", "knee", "ankle")):
         x, y = LEG.centers[i]
@@ -47,12 +47,16 @@ def motions(rows=50, seed=0):
     return rng.uniform(-2, 2, (rows, 3)), rng.uniform(-8, 8, (rows, 3)), rng.uniform(-90, 90, (rows, 3))
 
 
-def test_inverse_dynamics_is_opensims():
-    model = opensim_leg()
+# A hip that is accelerated, seen from the hip: gravity pulls the other way by as much.
+@pytest.mark.parametrize("acceleration", [None, (2.5, -4.0)])
+def test_inverse_dynamics_is_opensims(acceleration):
+    x, y = acceleration or (0.0, 0.0)
+    model = opensim_leg((-x, -LEG.gravity - y))
     state = model.initSystem()
     solver = opensim.InverseDynamicsSolver(model)
     q, qdot, qddot = motions()
-    ours = LEG.inverse_dynamics(q, qdot, qddot)
+    moving = None if acceleration is None else np.tile(acceleration, (len(q), 1))
+    ours = LEG.inverse_dynamics(q, qdot, qddot, hip_acceleration=moving)
     for row in range(len(q)):
         for i in range(3):
             coordinate = model.getCoordinateSet().get(i)
@@ -128,6 +132,8 @@ def test_gradients_and_batches():
     q, qdot, qddot = (torch.as_tensor(array[:6]) for array in motions(seed=4))
     inputs = [tensor.clone().requires_grad_() for tensor in (q, qdot, qddot)]
     assert torch.autograd.gradcheck(LEG.inverse_dynamics, inputs)
+    moving = torch.as_tensor([[2.0, -3.0]], dtype=torch.float64).expand(6, 2).clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda angles, a: LEG.gravity_torque(angles, a), [inputs[0], moving])
     batched = LEG.inverse_dynamics(*(tensor.reshape(2, 3, 3) for tensor in (q, qdot, qddot)))
     torch.testing.assert_close(batched.reshape(6, 3), LEG.inverse_dynamics(q, qdot, qddot))
     np.testing.assert_allclose(batched.reshape(6, 3), LEG.inverse_dynamics(q.numpy(), qdot.numpy(), qddot.numpy()))

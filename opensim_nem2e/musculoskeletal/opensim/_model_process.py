@@ -187,6 +187,91 @@ def evaluate_paths(request: dict[str, Any]) -> dict[str, np.ndarray]:
     return {"muscles": np.array(poser.muscle_names), "lengths": lengths, "moment_arms": moment_arms}
 
 
+def measure_leg(request: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Measure where the joints and mass centres of one leg are in the postures of a motion.
+
+    Parameters
+    ----------
+    request : dict
+        ``model_file``, ``joints`` (the coordinates of hip, knee and ankle), ``coordinates`` (names) and ``q`` ``(rows,
+        coordinates)`` (rad, m).
+
+    Returns
+    -------
+    dict
+        ``origins`` of the frames that the joints carry ``(rows, 3, 3)`` (m, in the ground frame), how fast these turn
+        and move while their coordinate alone moves at unit speed (``spins``, ``slides``), ``forward`` ``(rows, 3)``
+        (the first axis of the frame that carries the thigh), and of the ``bodies`` beyond the hip the
+        ``segments`` that they belong to (0 to 2), ``body_masses`` (kg), ``body_inertias`` (about the third axis, kg
+        m^2) and ``body_centers`` (of mass; ``(rows, bodies, 3)``, m).
+    """
+    import opensim
+
+    model = opensim.Model(request["model_file"])
+    for coordinate in _coordinates(model):
+        coordinate.set_locked(False)
+    state = model.initSystem()
+    coordinates = {c.getName(): c for c in _coordinates(model)}
+    joints = [coordinates[name].getJoint() for name in request["joints"]]
+    bodies = _segments(model, [joint.getName() for joint in joints])
+    parts = [model.getBodySet().get(name) for name in bodies]
+    frames = [joint.getChildFrame() for joint in joints]
+    carrier, first = joints[0].getParentFrame(), opensim.Vec3(1, 0, 0)
+
+    q = np.array(request["q"], dtype=float)
+    order = [coordinates[name] for name in request["coordinates"]]
+    origins, spins, slides = np.empty((3, len(q), len(frames), 3))
+    body_centers, forward = np.empty((len(q), len(parts), 3)), np.empty((len(q), 3))
+    for row, values in enumerate(q.tolist()):
+        for coordinate, value in zip(order, values, strict=True):
+            coordinate.setValue(state, value, False)
+        model.realizePosition(state)
+        origins[row] = [_vector(frame.getPositionInGround(state)) for frame in frames]
+        body_centers[row] = [_vector(part.findStationLocationInGround(state, part.getMassCenter())) for part in parts]
+        forward[row] = _vector(carrier.expressVectorInGround(state, first))
+        for place, (name, frame) in enumerate(zip(request["joints"], frames, strict=True)):
+            coordinates[name].setSpeedValue(state, 1.0)
+            model.realizeVelocity(state)
+            velocity = frame.getVelocityInGround(state)
+            spins[row, place], slides[row, place] = _vector(velocity.get(0)), _vector(velocity.get(1))
+            coordinates[name].setSpeedValue(state, 0.0)
+    return {
+        "origins": origins,
+        "spins": spins,
+        "slides": slides,
+        "forward": forward,
+        "bodies": np.array(list(bodies)),
+        "segments": np.array(list(bodies.values())),
+        "body_masses": np.array([part.getMass() for part in parts]),
+        "body_inertias": np.array([part.getInertia().getMoments().get(2) for part in parts]),
+        "body_centers": body_centers,
+    }
+
+
+def _segments(model: Any, joints: list[str]) -> dict[str, int]:
+    """Return the bodies that some joints carry, with the last of these joints on the way to each of them."""
+    found = model.getJointSet()
+    carried = {}
+    for i in range(found.getSize()):
+        joint = found.get(i)
+        child, parent = (f.findBaseFrame().getName() for f in (joint.getChildFrame(), joint.getParentFrame()))
+        carried[child] = (parent, joint.getName())
+    segments = {}
+    for body in carried:
+        at = body
+        while at in carried:
+            parent, joint = carried[at]
+            if joint in joints:
+                segments[body] = joints.index(joint)
+                break
+            at = parent
+    return segments
+
+
+def _vector(values: Any) -> list[float]:
+    return [values.get(i) for i in range(3)]
+
+
 class _Poser:
     """A model that is put into postures and measured.
 
@@ -373,7 +458,7 @@ def _coordinates(model: Any) -> list[Any]:
     return [found.get(i) for i in range(found.getSize())]
 
 
-JOBS = {job.__name__: job for job in (analyse_motion, sample_paths, evaluate_paths)}
+JOBS = {job.__name__: job for job in (analyse_motion, sample_paths, evaluate_paths, measure_leg)}
 
 
 if __name__ == "__main__":

@@ -209,7 +209,7 @@ def run_model_job(
     Parameters
     ----------
     job : str
-        One of the child's jobs: ``analyse_motion``, ``sample_paths`` or ``evaluate_paths``.
+        One of the child's jobs: ``analyse_motion``, ``sample_paths``, ``evaluate_paths`` or ``measure_leg``.
     model_file : str or os.PathLike
         The model.
     request : mapping
