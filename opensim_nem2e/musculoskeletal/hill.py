@@ -1,10 +1,12 @@
-"""Hill-type muscles: OpenSim's ``DeGrooteFregly2016Muscle``, for many muscles and frames at once.
+"""Hill-type muscles for many muscles and frames at once: OpenSim's ``DeGrooteFregly2016Muscle``, or its own classes'.
 
-The variant is that of OpenSim 4.6 (``OpenSim/Actuators/DeGrooteFregly2016Muscle.h``), which departs from the paper
-(De Groote et al. 2016) in that the active force-length curve passes through (1, 1), the force-velocity curve through
-(-1, 0) and (0, 1), the passive curve is 0 at a normalised fiber length of 0.2 and the tendon is described by its strain
-at one norm force. With the normalised fiber length l, the normalised fiber velocity v (1 is the maximum velocity), the
-normalised tendon length t, and the strains e0 (passive fiber) and s (tendon) at one norm force::
+With a rigid tendon a muscle may have the curves of its own class (:mod:`.force_curves`); everything else here is
+``DeGrooteFregly2016Muscle``. The variant is that of OpenSim 4.6 (``OpenSim/Actuators/DeGrooteFregly2016Muscle.h``),
+which departs from the paper (De Groote et al. 2016) in that the active force-length curve passes through (1, 1), the
+force-velocity curve through (-1, 0) and (0, 1), the passive curve is 0 at a normalised fiber length of 0.2 and the
+tendon is described by its strain at one norm force. With the normalised fiber length l, the normalised fiber velocity v
+(1 is the maximum velocity), the normalised tendon length t, and the strains e0 (passive fiber) and s (tendon) at one
+norm force::
 
     active   fa(l) = sum over i of b1i exp(-1/2 ((l - b2i) / (b3i + b4i l))^2)
              b1 = 0.8150671134243542, 0.433004984392647, 0.1      b2 = 1.055033428970575, 0.716775413397760, 1.0
@@ -32,19 +34,23 @@ formulations for solving the muscle redundancy problem. Ann. Biomed. Eng. 44, 29
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from ..errors import ModelError, did_you_mean
 from .arrays import AnyArray, like, namespace
+from .force_curves import CURVES_OF_CLASS, ForceCurves, shortest_lengths
 
 if TYPE_CHECKING:
     import torch
 
-    from ..storage.osim import OsimModel
+    from ..storage.osim import MuscleInfo, OsimModel
+
+#: Whose force curves a rigid tendon's fiber has.
+CurveChoice = Literal["degroote_fregly", "own", "static_optimization"]
 
 _B1 = (0.8150671134243542, 0.433004984392647, 0.1)
 _B2 = (1.055033428970575, 0.716775413397760, 1.0)
@@ -182,6 +188,44 @@ def _tendon_stiffness(strain: Any) -> Any:
     return float(np.log((1.0 + _C3) / _C1)) / (1.0 + strain - _C2)
 
 
+def _own_curves(muscles: Sequence[MuscleInfo], slips: bool) -> ForceCurves | None:
+    """Return the curves of muscles' own classes; None where all are DeGrooteFregly2016Muscle."""
+    classes = [muscle.class_name for muscle in muscles]
+    if not set(classes) & CURVES_OF_CLASS.keys():
+        return None
+    parts = []
+    for name in dict.fromkeys(classes):
+        columns = np.flatnonzero([other == name for other in classes])
+        make = CURVES_OF_CLASS.get(name, _DeGrooteFregly.of)
+        parts.append((columns, make([muscles[column] for column in columns.tolist()])))
+    millard = np.array([name == "Millard2012EquilibriumMuscle" for name in classes])
+    return ForceCurves(tuple(parts), shortest_lengths(muscles), millard if slips else None)
+
+
+@dataclass(frozen=True, eq=False)
+class _DeGrooteFregly:
+    """The curves of DeGrooteFregly2016Muscle among those of other classes."""
+
+    passive_strain: Any
+    active_width_scale: Any
+
+    @classmethod
+    def of(cls, muscles: Sequence[MuscleInfo]) -> _DeGrooteFregly:
+        return cls(
+            np.array([muscle.passive_fiber_strain_at_one_norm_force for muscle in muscles]),
+            np.array([muscle.active_force_width_scale for muscle in muscles]),
+        )
+
+    def active_force_length(self, norm_length: AnyArray) -> AnyArray:
+        return active_force_length(norm_length, like(self.active_width_scale, norm_length))
+
+    def force_velocity(self, norm_velocity: AnyArray, activation: AnyArray) -> AnyArray:
+        return force_velocity(norm_velocity)
+
+    def passive_force_length(self, norm_length: AnyArray) -> AnyArray:
+        return passive_force_length(norm_length, like(self.passive_strain, norm_length))
+
+
 def _constant(array: Any) -> Any:
     """Cut a tensor off from its gradient."""
     return array.detach() if hasattr(array, "detach") else array
@@ -209,7 +253,16 @@ class HillMuscles:
         Strains at one norm force.
     active_width_scale : array
         ``active_force_width_scale``.
+    curves : ForceCurves, optional
+        The curves of the muscles' own classes, for what concerns the rigid tendon; None: those above. Then strains and
+        width have no part in the rigid tendon's force.
     """
+
+    #: The fields that are arrays.
+    PARAMETERS: ClassVar[tuple[str, ...]] = (
+        *("max_isometric_force", "optimal_fiber_length", "tendon_slack_length", "pennation_angle_at_optimal"),
+        *("max_contraction_velocity", "fiber_damping", "tendon_strain", "passive_strain", "active_width_scale"),
+    )
 
     names: tuple[str, ...]
     max_isometric_force: Any
@@ -221,9 +274,12 @@ class HillMuscles:
     tendon_strain: Any
     passive_strain: Any
     active_width_scale: Any
+    curves: ForceCurves | None = None
 
     @classmethod
-    def from_model(cls, model: OsimModel, names: Iterable[str] | None = None) -> HillMuscles:
+    def from_model(
+        cls, model: OsimModel, names: Iterable[str] | None = None, curves: CurveChoice = "degroote_fregly"
+    ) -> HillMuscles:
         """Take the parameters from a model, whatever its muscles' class.
 
         They are mapped as OpenSim's ``DeGrooteFregly2016Muscle.replaceMuscles`` maps them. What the classes have in
@@ -244,6 +300,10 @@ class HillMuscles:
         names : iterable of str, optional
             The muscles wanted; by default all that the model lets act (``appliesForce``), in its order. One that is
             switched off gets a maximum isometric force of 0.
+        curves : {'degroote_fregly', 'own', 'static_optimization'}, optional
+            Whose force curves a rigid tendon's fiber has: those of DeGrooteFregly2016Muscle for all muscles, those of
+            each muscle's own class, or these with the active force exactly as OpenSim's StaticOptimization computes it
+            (:meth:`.ForceCurves.active_cosine`).
 
         Returns
         -------
@@ -285,6 +345,7 @@ class HillMuscles:
             tendon_strain=of("tendon_strain_at_one_norm_force"),
             passive_strain=of("passive_fiber_strain_at_one_norm_force"),
             active_width_scale=of("active_force_width_scale"),
+            curves=None if curves == "degroote_fregly" else _own_curves(found, curves == "static_optimization"),
         )
 
     def to_torch(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> HillMuscles:
@@ -305,9 +366,8 @@ class HillMuscles:
         import torch
 
         arrays: dict[str, Any] = {
-            field.name: torch.as_tensor(getattr(self, field.name), dtype=dtype or torch.float64, device=device)
-            for field in fields(self)
-            if field.name != "names"
+            name: torch.as_tensor(getattr(self, name), dtype=dtype or torch.float64, device=device)
+            for name in self.PARAMETERS
         }
         return replace(self, **arrays)
 
@@ -334,14 +394,11 @@ class HillMuscles:
         active, passive : numpy.ndarray or torch.Tensor, shape (..., muscles)
             Force per unit of activation, and passive force with the fiber's damping (N). Where the muscle is shorter
             than its tendon (``length < tendon_slack_length``) the model does not hold: OpenSim's own muscle then
-            pushes, and so does this one.
+            pushes, and so does this one; with the curves of their own classes muscles are slack there, as in OpenSim.
+            The force of Thelen2003Muscle is not linear in the activation: its ``active`` is that of full activation,
+            which is what StaticOptimization multiplies.
         """
-        norm_length, cosine = self._fiber(length - self.tendon_slack_length)
-        norm_velocity = self._norm_velocity(velocity, cosine)
-        along = self.max_isometric_force * cosine
-        active = along * active_force_length(norm_length, self.active_width_scale) * force_velocity(norm_velocity)
-        passive = along * (passive_force_length(norm_length, self.passive_strain) + self.fiber_damping * norm_velocity)
-        return active, passive
+        return self._rigid(length, velocity, 1.0)
 
     def rigid_force(self, activation: AnyArray, length: AnyArray, velocity: AnyArray) -> AnyArray:
         """Return the force along a rigid tendon.
@@ -358,8 +415,25 @@ class HillMuscles:
         numpy.ndarray or torch.Tensor, shape (..., muscles)
             N.
         """
-        active, passive = self.rigid_terms(length, velocity)
+        active, passive = self._rigid(length, velocity, activation)
         return active * activation + passive
+
+    def _rigid(self, length: Any, velocity: Any, activation: Any) -> tuple[Any, Any]:
+        """Return force per unit of activation, at this activation, and passive force."""
+        along = length - self.tendon_slack_length
+        norm_length, cosine = self._fiber(along)
+        norm_velocity = self._norm_velocity(velocity, cosine)
+        force = self.max_isometric_force * cosine
+        curves = self.curves
+        if curves is None:
+            active = active_force_length(norm_length, self.active_width_scale) * force_velocity(norm_velocity)
+            passive = passive_force_length(norm_length, self.passive_strain) + self.fiber_damping * norm_velocity
+            return force * active, force * passive
+        active = curves.active_force_length(norm_length) * curves.force_velocity(norm_velocity, activation)
+        active = self.max_isometric_force * curves.active_cosine(norm_length, cosine, self.fiber_width) * active
+        passive = force * (curves.passive_force_length(norm_length) + self.fiber_damping * norm_velocity)
+        xp = namespace(along)
+        return xp.where(along > 0.0, active, 0.0 * active), xp.where(along > 0.0, passive, 0.0 * passive)
 
     # --- compliant tendon --------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -28,7 +28,7 @@ from ..errors import ModelError, did_you_mean
 from ..storage.osim import read_model
 from .arrays import AnyArray, alike, namespace
 from .dynamics import Dynamics, JointMotion, Motion, OpenSimDynamics, PlanarDynamics
-from .hill import HillMuscles
+from .hill import CurveChoice, HillMuscles
 from .paths import MOMENT_ARM_THRESHOLD, coordinate_ranges, fit_paths
 from .planar_leg import PlanarLeg
 
@@ -260,6 +260,7 @@ class TorqueModel:
         muscles: Iterable[str] | None = None,
         coordinates: Sequence[str] = (),
         cache_directory: str | os.PathLike[str] | None = None,
+        curves: CurveChoice = "degroote_fregly",
     ) -> TorqueModel:
         """Take muscles and fitted paths from an OpenSim model.
 
@@ -276,6 +277,8 @@ class TorqueModel:
             locked.
         cache_directory : str or os.PathLike, optional
             Where the fitted paths are kept (:func:`opensim_nem2e.musculoskeletal.paths.fit_paths`).
+        curves : {'degroote_fregly', 'own', 'static_optimization'}, optional
+            Whose force curves the muscles have (:meth:`.HillMuscles.from_model`).
 
         Returns
         -------
@@ -289,7 +292,7 @@ class TorqueModel:
         opensim_nem2e.errors.OpenSimRunError
             OpenSim could not fit the paths.
         """
-        hill = HillMuscles.from_model(read_model(model_file), muscles)
+        hill = HillMuscles.from_model(read_model(model_file), muscles, curves)
         ranges = coordinate_ranges(motion.coordinates, motion.q, motion.rotational, motion.limits)
         about = (motion.coordinates, motion.q)
         paths = fit_paths(model_file, ranges, motion=about, cache_directory=cache_directory).of(hill.names)
@@ -374,9 +377,9 @@ class TorqueModel:
             The motion lacks a coordinate.
         """
         columns = motion.columns(self.paths.coordinates)
-        parameters = [getattr(self.hill, field.name) for field in fields(self.hill) if field.name != "names"]
+        parameters = [getattr(self.hill, name) for name in HillMuscles.PARAMETERS]
         q, qdot, *values = alike(motion.q[..., columns], motion.qdot[..., columns], *parameters)
-        hill = HillMuscles(self.hill.names, *values)
+        hill = replace(self.hill, **dict(zip(HillMuscles.PARAMETERS, values, strict=True)))
         lengths, arms = self.paths.evaluate(q)
         active, passive = hill.rigid_terms(lengths, self.paths.velocities(arms, qdot))
         return MuscleTorques(

@@ -35,19 +35,56 @@ class _MuscleClass:
     tendon_strain: tuple[str, float] | None = None
     passive_strain: tuple[str, float] | None = None
     activation_dynamics_smoothing: float | None = None
+    #: Parameters of the force curves and their defaults, a curve's own ones as "curve/property". What OpenSim finds for
+    #: itself where nothing is written is nan.
+    curves: Mapping[str, float] = field(default_factory=dict, hash=False)
 
+
+_THELEN_CURVES = {
+    "KshapeActive": 0.45,
+    "KshapePassive": 5.0,
+    "FmaxMuscleStrain": 0.6,
+    "Af": 0.25,
+    "Flen": 1.4,
+    "fv_linear_extrap_threshold": 0.95,
+    "maximum_pennation_angle": math.acos(0.1),
+}
+
+_MILLARD_CURVES = {
+    "ActiveForceLengthCurve/min_norm_active_fiber_length": 0.4441,
+    "ActiveForceLengthCurve/transition_norm_fiber_length": 0.73,
+    "ActiveForceLengthCurve/max_norm_active_fiber_length": 1.8123,
+    "ActiveForceLengthCurve/shallow_ascending_slope": 0.8616,
+    "ActiveForceLengthCurve/minimum_value": 0.1,
+    "ForceVelocityCurve/concentric_slope_at_vmax": 0.0,
+    "ForceVelocityCurve/concentric_slope_near_vmax": 0.25,
+    "ForceVelocityCurve/isometric_slope": 5.0,
+    "ForceVelocityCurve/eccentric_slope_at_vmax": 0.0,
+    "ForceVelocityCurve/eccentric_slope_near_vmax": 0.15,
+    "ForceVelocityCurve/max_eccentric_velocity_force_multiplier": 1.4,
+    "ForceVelocityCurve/concentric_curviness": 0.6,
+    "ForceVelocityCurve/eccentric_curviness": 0.9,
+    "FiberForceLengthCurve/strain_at_zero_force": 0.0,
+    "FiberForceLengthCurve/strain_at_one_norm_force": 0.7,
+    "FiberForceLengthCurve/stiffness_at_low_force": math.nan,
+    "FiberForceLengthCurve/stiffness_at_one_norm_force": math.nan,
+    "FiberForceLengthCurve/curviness": math.nan,
+    "maximum_pennation_angle": math.acos(0.1),
+}
 
 _MUSCLE_CLASSES = {
     "Thelen2003Muscle": _MuscleClass(
         *(0.01, 0.01, 0.015, 0.050),
         tendon_strain=("FmaxTendonStrain", 0.04),
         passive_strain=("FmaxMuscleStrain", 0.6),
+        curves=_THELEN_CURVES,
     ),
     "Millard2012EquilibriumMuscle": _MuscleClass(
         *(0.01, 0.01, 0.010, 0.040),
         fiber_damping=0.1,
         tendon_strain=("TendonForceLengthCurve/strain_at_one_norm_force", 0.049),
         passive_strain=("FiberForceLengthCurve/strain_at_one_norm_force", 0.7),
+        curves=_MILLARD_CURVES,
     ),
     "Millard2012AccelerationMuscle": _MuscleClass(
         0.0, 0.01, 0.010, 0.040, ("activation", "fiber_length", "fiber_velocity")
@@ -206,6 +243,9 @@ class MuscleInfo(ActuatorInfo):
         Width of the active force-length curve, of DeGrooteFregly2016Muscle only.
     activation_dynamics_smoothing : float or None
         How sharply activation and deactivation are told apart, of DeGrooteFregly2016Muscle only.
+    curve_parameters : mapping of str to float
+        Parameters of the force curves of Thelen2003Muscle and Millard2012EquilibriumMuscle, by OpenSim's names
+        ("Flen", "ForceVelocityCurve/isometric_slope"); nan where OpenSim finds a value for itself.
     applies_force : bool
         As in :class:`ActuatorInfo`.
     """
@@ -224,6 +264,7 @@ class MuscleInfo(ActuatorInfo):
     passive_fiber_strain_at_one_norm_force: float | None
     active_force_width_scale: float = 1.0
     activation_dynamics_smoothing: float | None = None
+    curve_parameters: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -474,6 +515,7 @@ class _Reader:
             activation_dynamics_smoothing=self.optional(
                 element, "activation_dynamics_smoothing", default.activation_dynamics_smoothing, _POSITIVE
             ),
+            curve_parameters={key: self.nested(element, key, value) for key, value in default.curves.items()},
         )
         return muscle, states
 
@@ -518,17 +560,18 @@ class _Reader:
         return None if default is None else self.number(element, key, default, rule)
 
     def strain(self, element: etree._Element, source: tuple[str, float] | None) -> float | None:
-        """Read the strain of a curve: a property of the muscle, or of an object "curve/property" inside it."""
-        if source is None:
-            return None
-        key, default = source
+        """Read the strain of a curve at one norm force, which only some classes have."""
+        return None if source is None else self.nested(element, *source, _POSITIVE)
+
+    def nested(self, element: etree._Element, key: str, default: float, rule: _Rule = _NUMBER_AT_ALL) -> float:
+        """Read a property of the muscle, or of an object "curve/property" inside it."""
         curve, _, inner = key.rpartition("/")
         if not curve:
-            return self.number(element, inner, default, _POSITIVE)
+            return self.number(element, inner, default, rule)
         for holder in (element, self.defaults.get(_class_of(element))):
             nested = None if holder is None else holder.find(curve)
             if nested is not None:
-                return self.number(nested, inner, default, _POSITIVE)
+                return self.number(nested, inner, default, rule)
         return default
 
     def applies_force(self, element: etree._Element) -> bool:
