@@ -116,8 +116,8 @@ class EstimateWriter:
     def _write_controls(self, files: ResultFiles, new: Estimate, ending: str) -> tuple[Mapping[str, Array], TimeSeries]:
         """Write excitations that reproduce the new activations, beside all other actuators' controls.
 
-        Returns what was replaced, by label (all but the rows of the cycles and of the fades beside them are masked), and
-        the activations that the controls lead to.
+        Returns what was replaced, by label (all but the rows of the cycles and of the fades beside them are masked),
+        and the activations that the controls lead to.
         """
         trial = self.trial
         # Without a file to carry other columns over from, every muscle gets its excitation here.

@@ -11,6 +11,7 @@ import torch
 
 from opensim_nem2e.errors import ModelError
 from opensim_nem2e.musculoskeletal.dynamics import GroundReaction, JointMotion
+from opensim_nem2e.musculoskeletal.hill import HillMuscles
 from opensim_nem2e.musculoskeletal.planar_leg import PlanarLeg
 from opensim_nem2e.musculoskeletal.torque_model import TorqueModel
 from opensim_nem2e.signals.resample import interpolate
@@ -145,7 +146,7 @@ def planar(model):
     names = [name for name in model.muscles if name.endswith("_r")]
     hill = replace(model.hill, names=tuple(names))
     chosen = [model.muscles.index(name) for name in names]
-    arrays = {key: value[chosen] for key, value in vars(hill).items() if key != "names"}
+    arrays = {key: getattr(hill, key)[chosen] for key in HillMuscles.PARAMETERS}
     return TorqueModel.of_planar_leg(LEG, replace(hill, **arrays), HeldPaths(model.paths.of(names)), JOINTS)
 
 
