@@ -22,9 +22,11 @@ from opensim_nem2e.evaluation.statistics import (
 from opensim_nem2e.methods.registry import find_method, method_style
 from opensim_nem2e.signals.compare import (
     best_lags,
+    burst_errors,
     correlations,
     cycle_errors,
     determinations,
+    gain_errors,
     peak_errors,
     shift_cycles,
 )
@@ -89,6 +91,7 @@ def make_study(
                         continue
                     r, lag = best_lags(y, emg)
                     peaks = peak_errors(y, emg)
+                    onsets, offsets = burst_errors(y, emg)
                     cycles.append(
                         head.assign(
                             motion="walk",
@@ -97,10 +100,14 @@ def make_study(
                             duration_s=duration,
                             method=method,
                             E=cycle_errors(y, emg),
+                            E_gain=gain_errors(y, emg, who),
+                            r=correlations(y, emg),
                             r_squared=correlations(y, emg) ** 2,
                             determination=determinations(y, emg),
                             peak_error_percent=100 * peaks,
                             peak_error_ms=1e3 * peaks * duration,
+                            onset_error_ms=1e3 * onsets * duration,
+                            offset_error_ms=1e3 * offsets * duration,
                             best_lag_r=r,
                             best_lag_percent=100 * lag,
                         )

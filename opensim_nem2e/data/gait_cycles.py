@@ -313,7 +313,7 @@ class _Builder:
         pairs = {target: self._pairs(target, records, activations) for target in self.targets}
         self._report_negative(records)
         scale = self._scales(pair for found in pairs.values() for pair in found)
-        with_emg = [pair.record for found in pairs.values() for pair in found]
+        with_emg = [pair.record for found in pairs.values() for pair in found if activations[pair.record.line]]
         simulated = [record for record in records if activations[record.line]]
         common = self._inputs(inputs, with_emg or simulated, activations)
         view = replace(self.view, input_muscles=common)
@@ -403,10 +403,10 @@ class _Builder:
         if record.activation_file is None:
             return {}
         series = read_storage(record.activation_file)
-        if record.activation_source == "so":
+        # A Moco solution that was resampled or exported may call its activations by the muscles' bare names.
+        columns = {} if record.activation_source == "so" else find_activation_columns(series)
+        if not columns and record.activation_source != "cmc":
             columns = find_so_activation_columns(series, names=self.names)
-        else:
-            columns = find_activation_columns(series)
         found: dict[str, str] = {}
         for muscle, label in columns.items():
             standard = self.names.standard(muscle)
@@ -447,7 +447,8 @@ class _Builder:
             channel = self._channel(target, record)
             if channel is None or record.emg_file is None:
                 continue
-            if f"ipsi:{target}" not in activations[record.line]:
+            # EMG of whom nobody simulated still says what the muscle does.
+            if f"ipsi:{target}" not in activations[record.line] and record.activation_file is not None:
                 skipped[f"{record.dataset}: no activation of '{target}'"] += 1
                 continue
             emg = self._emg(record, channel)

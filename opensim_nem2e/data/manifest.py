@@ -9,7 +9,8 @@ counts. ``emg_time_offset_s`` = l says that EMG(t + l) fits activation(t). ``hee
 window does not start at heel strike: the cycle is rolled so that it comes first. A subject named the same in two
 datasets is one subject.
 ``external_loads_file`` (ground reactions), ``coordinates_file`` (the motion) and ``events_file`` (a table of gait
-events) may be added: ``opensim-nem2e check`` looks at them, too.
+events) may be added: ``opensim-nem2e check`` looks at them, too. ``age_group`` (``child``, ``adult``, ...) may be added
+for EMG profiles by age. A dataset is a laboratory, unless the tools' ``data_groups`` says otherwise.
 
 ``emg_channels.csv``: ``dataset, emg_column, muscles, standard_name``. ``muscles`` are model muscle names separated by
 ``;``. An empty ``standard_name`` says that the channel must not be used (dead, copied, or without a counterpart).
@@ -49,6 +50,7 @@ TRIAL_COLUMNS = (
     "external_loads_file",
     "coordinates_file",
     "events_file",
+    "age_group",
 )
 #: Columns of ``trials.csv`` that name files.
 FILE_COLUMNS = (
@@ -77,6 +79,7 @@ OPTIONAL_TRIAL_COLUMNS = (
     "external_loads_file",
     "coordinates_file",
     "events_file",
+    "age_group",
 )
 
 SOURCES = ("cmc", "so", "moco")
@@ -122,6 +125,10 @@ class CycleRecord:
         The row's line in the file.
     external_loads_file, coordinates_file, events_file : pathlib.Path or None
         The trial's ground reactions (``.xml``), its motion (``.mot``, ``.sto``) and its gait events (``.csv``).
+    age_group : str
+        Such as ``child`` or ``adult``; empty where it is not stated.
+    group : str
+        The laboratory, where several datasets are of one; empty: the dataset is the laboratory.
     """
 
     dataset: str
@@ -143,6 +150,13 @@ class CycleRecord:
     external_loads_file: Path | None = None
     coordinates_file: Path | None = None
     events_file: Path | None = None
+    age_group: str = ""
+    group: str = ""
+
+    @property
+    def laboratory(self) -> str:
+        """Where the cycle was recorded: nobody of a laboratory that is left out is seen in training."""
+        return self.group or self.dataset
 
     @property
     def name(self) -> str:
@@ -370,12 +384,14 @@ def _trial(row: _Row) -> CycleRecord | None:
         row.fault(f"'speed_m_s' must be 0 to {_FASTEST:g} m/s; found {speed:g}.")
     side = row.choice("side", ("r", "l"))
     model = row.file("model_file", required=False)
-    loads, motion, events = (row.file(name, required=False) for name in TRIAL_COLUMNS[-3:])
+    loads, motion, events = (row.file(name, required=False) for name in FILE_COLUMNS[-3:])
     activations, emg = row.file("activation_file", required=False), row.file("emg_file", required=False)
     source = row.choice("activation_source", SOURCES) if row.cells.get("activation_file") else ""
     if not any(row.cells.get(name) for name in ("activation_file", "emg_file", "coordinates_file")):
         row.fault("one of 'activation_file', 'emg_file' and 'coordinates_file' must name a file; found none.")
     words = {name: row.text(name) for name in ("dataset", "subject", "trial", "stride", "motion")}
+    if row.cells.get("age_group"):
+        words["age_group"] = row.text("age_group")
     if row.faults:
         return None
     # A missing one is a fault; this is for the type checker.

@@ -78,8 +78,8 @@ class Samples(SplitBySubject):
 
     @property
     def laboratories(self) -> NDArray[np.str_]:
-        """The laboratory (the manifest's dataset) of each sample."""
-        return np.array([record.dataset for record in self.records], dtype=np.str_)
+        """The laboratory of each sample."""
+        return np.array([record.laboratory for record in self.records], dtype=np.str_)
 
     @property
     def trials(self) -> NDArray[np.str_]:

@@ -1,8 +1,9 @@
 """Which cycles a network is trained on and which it is judged by, and the guards that keep the two apart.
 
 Leaving a subject out is the study of the NEM2E paper (section 3.2.2). Leaving out a laboratory (a dataset of the
-manifest) is harder: nobody measured with the same equipment and filters is seen in training. Leaving out a speed or a
-trial is easier, because the subject is seen in training; it tells how far results carry over within a subject.
+manifest, or several) is harder: nobody measured with the same equipment and filters is seen in training. Leaving out a
+speed or a trial is easier, because the subject is seen in training; it tells how far results carry over within a
+subject.
 """
 
 from __future__ import annotations
@@ -181,7 +182,7 @@ def _group(record: CycleRecord, splitting: Splitting) -> str | None:
     if splitting == "leave_one_subject_out":
         return record.subject
     if splitting == "leave_one_laboratory_out":
-        return record.dataset
+        return record.laboratory
     if splitting == "leave_one_trial_out":
         return f"{record.dataset}/{record.subject}/{record.trial}"
     return None if record.speed is None else f"{record.speed:.1f} m/s"

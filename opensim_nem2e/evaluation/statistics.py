@@ -32,8 +32,8 @@ WHY_PAIRED = (
 )
 
 #: What a cycle is measured by; averaged over a subject's cycles.
-_FIGURES = ("E", "r_squared", "determination", "peak_error_percent", "peak_error_ms", "best_lag_r", "best_lag_percent")
-_TIMING = ("peak_error_percent", "peak_error_ms")
+_TIMING = ("peak_error_percent", "peak_error_ms", "onset_error_ms", "offset_error_ms")
+_FIGURES = ("E", "E_gain", "r", "r_squared", "determination", *_TIMING, "best_lag_r", "best_lag_percent")
 
 
 @dataclass(frozen=True)
@@ -127,16 +127,17 @@ def subject_means(cycles: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     cycles : pandas.DataFrame
-        One row per seed, condition, muscle, cycle and method: ``seed, condition, muscle, subject, method, E,
-        r_squared, determination,
-        peak_error_percent, peak_error_ms, best_lag_r, best_lag_percent``.
+        One row per seed, condition, muscle, cycle and method: ``seed, condition, muscle, subject, method, E, E_gain, r,
+        r_squared, determination, peak_error_percent, peak_error_ms, onset_error_ms, offset_error_ms, best_lag_r,
+        best_lag_percent``.
 
     Returns
     -------
     pandas.DataFrame
         One row per condition, muscle, subject and method: ``seeds``, ``cycles`` (of one seed), ``E``, ``E_opensim``,
-        ``Er`` (their ratio less 1; NaN where OpenSim makes no error), ``r_squared``, ``determination``,
-        ``peak_error_percent`` and ``peak_error_ms`` (means of absolute values), ``best_lag_r``, ``best_lag_percent``.
+        ``Er`` (their ratio less 1; NaN where OpenSim makes no error), ``E_gain`` (E after the subject's best gain: the
+        error of the shape), ``r``, ``r_squared``, ``determination``, ``peak_error_percent``, ``peak_error_ms``,
+        ``onset_error_ms`` and ``offset_error_ms`` (means of absolute values), ``best_lag_r``, ``best_lag_percent``.
     """
     keys = ["condition", "muscle", "subject", "method"]
     absolute = cycles.assign(**{name: cycles[name].abs() for name in _TIMING})
@@ -172,10 +173,10 @@ def muscle_statistics(subjects: pd.DataFrame, cycles: pd.DataFrame, judged: Sequ
     pandas.DataFrame
         One row per condition, muscle and method other than ``opensim``: ``subjects, cycles, seeds, E_opensim, E, Er,
         Er_low, Er_high, p, d`` (t-test of Er = 0), ``Er_seed_sd`` (standard deviation of Er over seeds), ``p_E``
-        (paired t-test of E against OpenSim's), ``r_squared, determination, peak_ms, peak_percent, best_lag_r`` and the
-        same with ``_opensim``; in rows of judged methods also ``best_baseline`` (the one with the lowest Er, OpenSim
-        itself among them), ``Er_best_baseline, versus_best`` (Er less that of the best one),
-        ``versus_best_low, versus_best_high, versus_best_p, versus_best_d`` (paired over subjects); and ``note``.
+        (paired t-test of E against OpenSim's), ``E_gain, r, r_squared, determination, peak_ms, peak_percent, onset_ms,
+        offset_ms, best_lag_r`` and the same with ``_opensim``; in rows of judged methods also ``best_baseline`` (the
+        one with the lowest Er, OpenSim itself among them), ``Er_best_baseline, versus_best`` (Er less that of the best
+        one), ``versus_best_low, versus_best_high, versus_best_p, versus_best_d`` (paired over subjects); and ``note``.
     """
     import pandas as pd
 
@@ -223,10 +224,14 @@ def muscle_statistics(subjects: pd.DataFrame, cycles: pd.DataFrame, judged: Sequ
 
 
 _BESIDE = {
+    "E_gain": "E_gain",
+    "r": "r",
     "r_squared": "r_squared",
     "determination": "determination",
     "peak_ms": "peak_error_ms",
     "peak_percent": "peak_error_percent",
+    "onset_ms": "onset_error_ms",
+    "offset_ms": "offset_error_ms",
     "best_lag_r": "best_lag_r",
 }
 

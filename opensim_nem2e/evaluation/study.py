@@ -53,6 +53,9 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "subjects": ("condition", "muscle", "subject", "method", "E", "Er"),
 }
 
+#: Columns of the statistics that tell the shape; studies of version 0.1 lack them.
+SHAPE_FIGURES = ("E_gain", "E_gain_opensim", "r", "r_opensim", "onset_ms", "offset_ms")
+
 
 @dataclass(frozen=True)
 class Skeleton:
@@ -533,7 +536,8 @@ def _read_table(path: Path, table_name: str) -> pandas.DataFrame:
     if table_name not in _MAY_BE_EMPTY and table.empty:
         raise StorageError("The table has no rows.", path)
     samples = [str(column) for column in table.columns if str(column)[:1] == "y" and str(column)[1:].isdecimal()]
-    for column in (*columns, *(samples if table_name == "curves" else ())) if len(table) else ():
+    beside = SHAPE_FIGURES if table_name == "statistics" and set(SHAPE_FIGURES) <= set(table.columns) else ()
+    for column in (*columns, *beside, *(samples if table_name == "curves" else ())) if len(table) else ():
         fault = _column_fault(table[column], column)
         if fault:
             raise StorageError(fault, path)

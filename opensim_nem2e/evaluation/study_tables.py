@@ -301,14 +301,24 @@ def _cycle_rows(outcome: FoldOutcome) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    from ..signals.compare import best_lags, correlations, cycle_errors, determinations, peak_errors
+    from ..signals.compare import (
+        best_lags,
+        burst_errors,
+        correlations,
+        cycle_errors,
+        determinations,
+        gain_errors,
+        peak_errors,
+    )
 
     records, emg = outcome.test.records, outcome.emg
     durations = np.array([record.end - record.start for record in records])
     tables = []
     for method, curves in outcome.curves.items():
         peaks = peak_errors(curves, emg)
+        onsets, offsets = burst_errors(curves, emg)
         r, lags = best_lags(curves, emg)
+        correlated = correlations(curves, emg)
         columns = {
             **_network_columns(outcome),
             **_record_columns(records),
@@ -319,10 +329,14 @@ def _cycle_rows(outcome: FoldOutcome) -> pd.DataFrame:
             "duration_s": durations,
             "method": method,
             "E": cycle_errors(curves, emg),
-            "r_squared": correlations(curves, emg) ** 2,
+            "E_gain": gain_errors(curves, emg, outcome.test.subjects),
+            "r": correlated,
+            "r_squared": correlated**2,
             "determination": determinations(curves, emg),
             "peak_error_percent": 100 * peaks,
             "peak_error_ms": 1e3 * peaks * durations,
+            "onset_error_ms": 1e3 * onsets * durations,
+            "offset_error_ms": 1e3 * offsets * durations,
             "best_lag_r": r,
             "best_lag_percent": 100 * lags,
         }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..evaluation.statistics import WHY_PAIRED, verdicts
-from ..evaluation.study import StudyResults
+from ..evaluation.study import SHAPE_FIGURES, StudyResults
 from ..log import logger
 from ..methods.registry import REFERENCE
 from ..storage.atomic import ResultFiles
@@ -357,8 +357,9 @@ _TRAINING = {
 def _statistics_table(results: StudyResults, condition: str) -> Table:
     table = results.statistics
     part = table[(table["condition"] == condition) & (table["method"] == results.judged[0])].set_index("muscle")
-    rows = [_statistics_row(part.loc[muscle], muscle) for muscle in results.muscles_of(condition)]
-    mean = part[["E_opensim", "E", "Er", "r_squared_opensim", "r_squared", "best_lag_r_opensim", "best_lag_r"]].mean()
+    shape = set(SHAPE_FIGURES) <= set(part.columns)
+    rows = [_statistics_row(part.loc[muscle], muscle, shape) for muscle in results.muscles_of(condition)]
+    mean = part.select_dtypes("number").mean()
     rows.append(
         TableRow(
             _cells(
@@ -370,6 +371,7 @@ def _statistics_table(results: StudyResults, condition: str) -> Table:
                 _change(mean["r_squared_opensim"], mean["r_squared"], 2),
                 *("", ""),
                 _change(mean["best_lag_r_opensim"], mean["best_lag_r"], 2),
+                *_shape_texts(mean, shape),
                 "",
             ),
             total=True,
@@ -377,13 +379,15 @@ def _statistics_table(results: StudyResults, condition: str) -> Table:
     )
     head = (
         *("muscle", "subjects", "E", "Er", "95 % CI", "p", "Cohen's d", "r²"),
-        *("peak error, ms", "peak error, % cycle", "r at best lag", "note"),
+        *("peak error, ms", "peak error, % cycle", "r at best lag"),
+        *(("E of the shape", "r", "burst on, off, ms") if shape else ()),
+        "note",
     )
     return _table(
         f"{condition}: {_focus(results)} {_splitting(results)['judged']}, against OpenSim (figures: OpenSim → "
         "refined). r²: squared correlation with EMG. Peak error: mean distance of the curve's peak from that of EMG; r "
-        "at best lag: correlation with EMG once the curve is moved to where it fits best. Bold: significantly nearer "
-        "to EMG.",
+        f"at best lag: correlation with EMG once the curve is moved to where it fits best. {_SHAPE if shape else ''}"
+        "Bold: significantly nearer to EMG.",
         head,
         rows,
     )
@@ -396,7 +400,22 @@ def _table(caption: str, head: Sequence[str], rows: Sequence[TableRow]) -> Table
     return Table(caption, tuple(head[:-1]), tuple(replace(row, cells=row.cells[:-1]) for row in rows))
 
 
-def _statistics_row(row: pandas.Series, muscle: str) -> TableRow:
+#: What a table says of shapes; studies of version 0.1 have none.
+_SHAPE = (
+    "E of the shape: E after the best gain of each subject, which no convention of amplitude can change. Burst on, "
+    "off: mean distance of the main burst's begin and end (half way from the curve's lowest to its highest value) from "
+    "EMG's. "
+)
+
+
+def _shape_texts(row: pandas.Series, shape: bool) -> list[str]:
+    if not shape:
+        return []
+    timing = ", ".join(f"{row[name]:.0f}" if _finite(float(row[name])) else "–" for name in ("onset_ms", "offset_ms"))
+    return [_change(row["E_gain_opensim"], row["E_gain"], 3), _change(row["r_opensim"], row["r"], 2), timing]
+
+
+def _statistics_row(row: pandas.Series, muscle: str, shape: bool) -> TableRow:
     better = bool(row["Er"] < 0 and row["p"] < 0.05)
     return TableRow(
         (
@@ -411,6 +430,7 @@ def _statistics_row(row: pandas.Series, muscle: str) -> TableRow:
             Cell(_change(row["peak_ms_opensim"], row["peak_ms"], 0)),
             Cell(_change(row["peak_percent_opensim"], row["peak_percent"], 1)),
             Cell(_change(row["best_lag_r_opensim"], row["best_lag_r"], 2)),
+            *map(Cell, _shape_texts(row, shape)),
             Cell(_text(row["note"]), words=True),
         )
     )

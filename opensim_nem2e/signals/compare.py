@@ -1,4 +1,4 @@
-"""How far an estimated curve over a gait cycle is from the measured one: error, shape, peak timing and lag.
+"""How far an estimated curve over a gait cycle is from the measured one: error, shape, timing of burst and peak, lag.
 
 Curves lie on ``linspace(0, 1, samples)`` of the cycle, both ends included. Where a curve is moved or a position is
 compared, the cycle is taken as periodic: its end is the next heel strike, phase 0 again.
@@ -76,6 +76,85 @@ def determinations(estimate: Array, emg: Array) -> Array:
     spread = np.mean((emg - emg.mean(axis=1, keepdims=True)) ** 2, axis=1)
     flat = np.sqrt(spread) < _FLAT
     return np.where(flat, np.nan, 1 - np.mean((estimate - emg) ** 2, axis=1) / np.where(flat, 1.0, spread))
+
+
+def gain_errors(estimate: Array, emg: Array, groups: NDArray[np.str_]) -> Array:
+    """Take E after the best gain of each group of cycles, usually a subject's: what is wrong with the shape alone.
+
+    Parameters
+    ----------
+    estimate, emg : ndarray, shape (cycles, samples)
+        What is compared.
+    groups : ndarray of str, shape (cycles,)
+        Cycles that share a gain.
+
+    Returns
+    -------
+    ndarray, shape (cycles,)
+        E of the estimate times the gain, at least 0, with the least squared error over the group.
+    """
+    scaled = np.zeros_like(estimate)
+    for group in dict.fromkeys(groups.tolist()):
+        rows = groups == group
+        power = float(np.sum(estimate[rows] ** 2))
+        if power > 0:
+            scaled[rows] = max(0.0, float(np.sum(estimate[rows] * emg[rows])) / power) * estimate[rows]
+    return cycle_errors(scaled, emg)
+
+
+def burst_phases(curves: Array) -> tuple[Array, Array]:
+    """Find when the burst that holds a curve's maximum begins and ends: where it crosses the middle of its range.
+
+    Parameters
+    ----------
+    curves : ndarray, shape (cycles, samples)
+        The curves.
+
+    Returns
+    -------
+    onset, offset : ndarray, shape (cycles,)
+        Fractions of the cycle, interpolated between samples (0..1, an offset of the next cycle being more than 1);
+        NaN for a flat curve.
+    """
+    # The last sample is the next heel strike: phase 0 again.
+    last = curves.shape[1] - 1
+    onsets, offsets = np.full(len(curves), np.nan), np.full(len(curves), np.nan)
+    for row, curve in enumerate(curves):
+        if curve.std() < _FLAT:
+            continue
+        around = curve[:-1]
+        level = 0.5 * (float(around.min()) + float(around.max()))
+        peak = int(np.argmax(around))
+        rolled = np.roll(around, -peak) - level
+        below = np.flatnonzero(rolled <= 0)
+        if not below.size:
+            continue
+        after, before = below[0], below[-1]
+        into = rolled[(before + 1) % last]
+        offsets[row] = (peak + after - 1 + rolled[after - 1] / (rolled[after - 1] - rolled[after])) / last
+        onsets[row] = (peak + before - last + rolled[before] / (rolled[before] - into)) / last
+    turns = np.floor(onsets)
+    return onsets - turns, offsets - turns
+
+
+def burst_errors(estimate: Array, emg: Array) -> tuple[Array, Array]:
+    """Tell by how much the estimate's main burst begins and ends too late, the shorter way round the cycle.
+
+    Parameters
+    ----------
+    estimate, emg : ndarray, shape (cycles, samples)
+        What is compared.
+
+    Returns
+    -------
+    onset, offset : ndarray, shape (cycles,)
+        Fractions of the cycle (-0.5..0.5), negative if the estimate is early; NaN where one of the curves is flat.
+    """
+    found = []
+    for ours, theirs in zip(burst_phases(estimate), burst_phases(emg), strict=True):
+        away = ours - theirs
+        found.append(away - np.round(away))
+    return found[0], found[1]
 
 
 def peak_phases(curves: Array) -> Array:

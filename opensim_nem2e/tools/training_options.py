@@ -34,6 +34,11 @@ class TrialsOptions(Options):
     motions: tuple[str, ...] = option((), "Motions to use, such as walk and run. Empty: all.")
     trials: tuple[str, ...] = option((), "Trials to use. Empty: all.")
     strides: tuple[str, ...] = option((), "Strides to use of every trial, by their names in the manifest. Empty: all.")
+    data_groups: tuple[str, ...] = option(
+        (),
+        "Datasets that are of one laboratory, joined by '+': lab_a_2019+lab_a_2022. They are left out together when "
+        "a laboratory is left out. Datasets that are not named are a laboratory each.",
+    )
     activation_sources: tuple[Literal["cmc", "so", "moco"], ...] = option(
         (), "Sources of simulated activations to use. Empty: all."
     )

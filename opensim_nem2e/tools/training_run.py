@@ -7,7 +7,7 @@ into cycles, options of methods, and a pool of processes. A function takes the t
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -132,8 +132,9 @@ def select_trials(tool: TrainingTool, also: Mapping[str, str] | None = None) -> 
     trials_file = tool.resolve("trials_file")
     assert trials_file is not None
     trials = read_trials(trials_file)
+    laboratories, faults = _laboratories(tool.data_groups, {trial.dataset for trial in trials})
+    trials = [replace(trial, group=laboratories.get(trial.dataset, "")) for trial in trials]
     kept = trials
-    faults = []
     for name, field in {**_FILTERS, **(also or {})}.items():
         wanted = tool.get(name)
         known = list(dict.fromkeys(getattr(trial, field) for trial in trials))
@@ -155,6 +156,23 @@ def select_trials(tool: TrainingTool, also: Mapping[str, str] | None = None) -> 
         if idle:
             logger.warning("<%s>: no trial that fits the other filters is of %s.", name, ", ".join(idle))
     return kept
+
+
+def _laboratories(groups: Sequence[str], known: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the laboratory of each dataset that shares one, and what is wrong with the groups."""
+    found: dict[str, str] = {}
+    faults = []
+    for group in groups:
+        for name in group.split("+"):
+            if name not in known:
+                faults.append(
+                    f"<data_groups>: '{group}' names '{name}', which is no dataset of the trials file."
+                    f"{did_you_mean(name, known)} Found there: {', '.join(sorted(known))}."
+                )
+            elif name in found:
+                faults.append(f"<data_groups> names the dataset '{name}' twice.")
+            found[name] = group
+    return found, faults
 
 
 def read_cycles(

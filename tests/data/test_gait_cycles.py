@@ -115,6 +115,26 @@ def test_cmc_states_give_the_same_windows(lab):
     np.testing.assert_allclose(data.x[0], data.x[1], atol=1e-8)
 
 
+def test_a_moco_solution_may_call_its_activations_by_bare_names(lab):
+    trials = [trial(lab), trial(lab, 3, activation_source="moco"), trial(lab, 4, activation_source="moco")]
+    trials[2] = replace(trials[2], activation_file=lab["cmc"])
+    data = read_gait_cycles(trials, CHANNELS, targets=["soleus"])
+    np.testing.assert_allclose(data.cycles("soleus").x, np.stack([data.cycles("soleus").x[0]] * 3), atol=1e-8)
+    with pytest.raises(ManifestError, match="No cycle has both measured EMG and activations"):
+        read_gait_cycles([replace(trials[0], activation_source="cmc")], CHANNELS, targets=["soleus"])
+
+
+def test_emg_without_a_simulation_is_kept_but_trains_no_network(lab):
+    """It is in the samples, for methods that learn what a muscle does from EMG alone, and takes no input away."""
+    trials = [trial(lab), trial(lab, 3, activation_file=None, activation_source="", subject="s2")]
+    data = read_gait_cycles(trials, CHANNELS, targets=["soleus"], inputs="all")
+    np.testing.assert_allclose(
+        data.samples.channel("emg", "soleus"), np.tile(wave(PHASE) / wave(PHASE).max(), (2, 1)), atol=1e-3
+    )
+    assert [record.subject for record in data.cycles("soleus").records] == ["s1"]
+    assert len(data.view.input_muscles) == 5
+
+
 def test_all_inputs_are_those_every_trial_has(lab):
     trials = [trial(lab), trial(lab, 3, activation_file=lab["cmc"], activation_source="cmc")]
     data = read_gait_cycles(trials[:1], CHANNELS, targets=["soleus"], inputs="all").cycles("soleus")

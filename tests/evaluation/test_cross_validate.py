@@ -118,6 +118,15 @@ def test_one_laboratory_at_a_time():
         overlapping.check_apart("leave_one_laboratory_out")
 
 
+def test_datasets_of_one_laboratory_are_left_out_together():
+    data = made(laboratories={"a": "here", "b": "there_2019", "c": "there_2022"})
+    grouped = replace(data, records=tuple(replace(r, group="there" * (r.subject != "a")) for r in data.records))
+    folds = {fold.held_out: fold for fold in folds_of(grouped, "leave_one_laboratory_out")}
+    assert set(folds) == {"here", "there"}
+    assert set(folds["there"].test.subjects) == {"b", "c"}
+    assert set(folds["there"].train.subjects) == {"a"}
+
+
 @pytest.mark.parametrize(
     "splitting",
     ["leave_one_subject_out", "leave_one_laboratory_out", "leave_one_speed_out", "leave_one_trial_out"],

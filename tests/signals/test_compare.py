@@ -10,9 +10,12 @@ from scipy import stats
 
 from opensim_nem2e.signals.compare import (
     best_lags,
+    burst_errors,
+    burst_phases,
     correlations,
     cycle_errors,
     determinations,
+    gain_errors,
     peak_errors,
     peak_phases,
     shift_cycles,
@@ -36,6 +39,33 @@ def test_error_is_equation_1():
 def test_correlations_are_pearsons():
     a, b = np.random.default_rng(1).random((2, 30, 20))
     np.testing.assert_allclose(correlations(a, b), [stats.pearsonr(x, y).statistic for x, y in zip(a, b, strict=True)])
+
+
+def test_the_error_of_the_shape_knows_no_amplitude():
+    """The gain of a subject is that of least squares over all of the subject's cycles, and it is never negative."""
+    emg, estimate = np.random.default_rng(5).random((2, 6, 20))
+    who = np.array(["a", "a", "b", "b", "b", "b"])
+    expected = np.empty(6)
+    for rows in (slice(0, 2), slice(2, 6)):
+        gain = np.linalg.lstsq(estimate[rows].reshape(-1, 1), emg[rows].ravel(), rcond=None)[0][0]
+        expected[rows] = cycle_errors(gain * estimate[rows], emg[rows])
+    np.testing.assert_allclose(gain_errors(estimate, emg, who), expected)
+    scaled = estimate * np.where(who == "a", 0.1, 7.0)[:, None]
+    np.testing.assert_allclose(gain_errors(scaled, emg, who), expected)
+    np.testing.assert_allclose(gain_errors(-estimate, emg, who), cycle_errors(0 * emg, emg))
+
+
+def test_a_burst_begins_and_ends_half_way_up():
+    """A Gaussian burst on a floor is half way up at sqrt(2 ln 2) standard deviations, also across heel strike."""
+    centres, half = np.array([0.02, 0.3, 0.62, 0.97]), 0.08 * np.sqrt(np.log(2))
+    curves = 0.2 + 0.6 * bump(centres, 0.08, 201)
+    onset, offset = burst_phases(curves)
+    np.testing.assert_allclose(onset, (centres - half) % 1.0, atol=1e-3)
+    np.testing.assert_allclose(offset - onset, 2 * half, atol=1e-3)
+    late, long = burst_errors(0.1 + 2 * bump(centres + 0.05, 0.08, 201), curves)
+    np.testing.assert_allclose([late, long], 0.05, atol=2e-3)
+    flat = np.full((1, 20), 0.3)
+    assert np.isnan(burst_errors(flat, bump(0.4))).all()
 
 
 def test_a_flat_curve_has_no_shape():

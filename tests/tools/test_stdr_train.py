@@ -288,6 +288,23 @@ def test_an_unknown_method_is_refused(tmp_path, lab, method, message):
         STDRTrainTool(write_setup(tmp_path, lab, method=method)).run()
 
 
+def test_datasets_of_one_laboratory(tmp_path, lab, caplog):
+    """Datasets may be put together; a name that is none, or stands twice, is refused with all other faults."""
+    text = (lab / "trials.csv").read_text().replace("lab,anna", "lab_2019,anna").replace("lab,ben", "lab_2022,ben")
+    (tmp_path / "trials.csv").write_text(text.replace("anna_", f"{lab}/anna_").replace("ben_", f"{lab}/ben_"))
+    text = (tmp_path / "trials.csv").read_text().replace("carl_", f"{lab}/carl_")
+    (tmp_path / "trials.csv").write_text(text)
+    values = {"trials_file": tmp_path / "trials.csv", "data_groups": "lab_2019+lab_2022"}
+    trials = select_trials(STDRTrainTool(write_setup(tmp_path, lab, **values)))
+    found = {trial.subject: trial.laboratory for trial in trials}
+    assert found == {"anna": "lab_2019+lab_2022", "ben": "lab_2019+lab_2022", "carl": "lab"}
+    values["data_groups"] = "lab_2019+lab_2020 lab_2022+lab_2022"
+    with pytest.raises(SetupError) as error:
+        select_trials(STDRTrainTool(write_setup(tmp_path, lab, **values)))
+    assert "'lab_2020', which is no dataset of the trials file. Did you mean" in str(error.value)
+    assert "names the dataset 'lab_2022' twice" in str(error.value)
+
+
 def test_trials_and_strides_are_filtered(tmp_path, lab, caplog):
     tool = STDRTrainTool(write_setup(tmp_path, lab, subjects="anna ben", strides="1"))
     assert [(trial.subject, trial.stride) for trial in select_trials(tool)] == [("anna", "1"), ("ben", "1")]
