@@ -116,6 +116,7 @@ class Recorder(logging.Handler):
         super().__init__(LEVELS[level])
         self.setFormatter(OpenSimFormatter(with_time=True))
         self.lines: list[str] = []
+        self.warnings: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record.
@@ -126,6 +127,8 @@ class Recorder(logging.Handler):
             The record.
         """
         self.lines.append(self.format(record))
+        if record.levelno >= logging.WARNING:
+            self.warnings.append(record.getMessage())
 
     @contextmanager
     def listening(self) -> Iterator[None]:

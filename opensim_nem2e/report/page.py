@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
+
+from .. import __version__
+
+#: What a methods paragraph cites.
+REFERENCES = (
+    "Teramae T, Matsubara T, Noda T, Morimoto J (2025). Neural-enhanced motion-to-EMG: refining simulated muscle "
+    "activity from musculoskeletal models using a Seq2Seq approach. Frontiers in Bioengineering and Biotechnology 13. "
+    "doi:10.3389/fbioe.2025.1611414",
+    f"The opensim_nem2e developers (2026). opensim_nem2e: refinement of OpenSim muscle activations toward measured "
+    f"EMG, version {__version__}.",
+    "Seth A, et al. (2018). OpenSim: Simulating musculoskeletal dynamics and neuromuscular control to study human and "
+    "animal movement. PLOS Computational Biology 14(7). doi:10.1371/journal.pcbi.1006223",
+)
 
 
 @dataclass(frozen=True)
@@ -128,15 +142,53 @@ def render_page(template: str, content: Mapping[str, Any]) -> str:
     """
     import jinja2
 
-    folder = files(__package__).joinpath("templates")
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
+        loader=jinja2.FunctionLoader(lambda name: _text("templates", name)),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    style = _Raw(folder.joinpath("style.css").read_text(encoding="utf-8"))
-    return environment.get_template(template).render(content, style=style)
+    return environment.get_template(template).render(content, style=packaged("templates", "style.css"))
+
+
+def packaged(folder: str, name: str) -> str:
+    """Return a style sheet or script of this package, to be put into a page as it is.
+
+    Parameters
+    ----------
+    folder : {'templates', 'vendor'}
+        Ours, or other people's.
+    name : str
+        The file.
+
+    Returns
+    -------
+    str
+        Its text, which a template does not escape.
+    """
+    return _Raw(_text(folder, name))
+
+
+def as_data(content: Mapping[str, Any]) -> str:
+    """Write what a page's script reads.
+
+    Parameters
+    ----------
+    content : mapping
+        What JSON can hold.
+
+    Returns
+    -------
+    str
+        The content of a ``<script type="application/json">``, which a template does not escape.
+    """
+    # A name in it must not end the element.
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return _Raw(text.replace("<", "\\u003c"))
+
+
+def _text(folder: str, name: str) -> str:
+    return files(__package__).joinpath(folder, name).read_text(encoding="utf-8")
 
 
 class _Raw(str):

@@ -18,7 +18,7 @@ from ..evaluation.study import SHAPE_FIGURES, StudyResults
 from ..log import logger
 from ..methods.registry import REFERENCE
 from ..storage.atomic import ResultFiles
-from .page import Cell, Picture, Table, TableRow, data_url, render_page
+from .page import REFERENCES, Cell, Picture, Table, TableRow, data_url, render_page
 from .study_figures import StudyFigure, is_spatial, significance, study_figures
 
 if TYPE_CHECKING:
@@ -29,16 +29,6 @@ LARGEST_SVG = 400_000
 
 #: Figures narrower than this need less room on a phone (inches).
 _NARROW = 7.0
-
-REFERENCES = (
-    "Teramae T, Matsubara T, Noda T, Morimoto J (2025). Neural-enhanced motion-to-EMG: refining simulated muscle "
-    "activity from musculoskeletal models using a Seq2Seq approach. Frontiers in Bioengineering and Biotechnology 13. "
-    "doi:10.3389/fbioe.2025.1611414",
-    f"The opensim_nem2e developers (2026). opensim_nem2e: refinement of OpenSim muscle activations toward measured "
-    f"EMG, version {__version__}.",
-    "Seth A, et al. (2018). OpenSim: Simulating musculoskeletal dynamics and neuromuscular control to study human and "
-    "animal movement. PLOS Computational Biology 14(7). doi:10.1371/journal.pcbi.1006223",
-)
 
 _CONDITIONS = {
     "One-Quarter": "a quarter of the gait cycle of the target muscle (One-Quarter)",

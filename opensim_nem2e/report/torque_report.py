@@ -1,4 +1,4 @@
-"""Figures of torque check and redistribution, and the report of the latter: one HTML file that needs nothing else."""
+"""Figures of torque check and redistribution, and what the report says of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import __version__
 from ..estimates.consistency import EmgError, TradeOff
-from ..estimates.torque_metrics import TorqueBalance, overall_percent
+from ..estimates.torque_metrics import TorqueBalance, TorqueChange, overall_percent
 from ..signals.cycles import inside_cycles
+from .curves import ChartSet
 from .estimate_figures import ActivationCurves, draw_redistribution, draw_torques, draw_tradeoff
-from .page import Cell, Picture, Table, TableRow, data_url, render_page
+from .page import Cell, Picture, Table, TableRow, data_url
 
 if TYPE_CHECKING:
     from ..estimates.mechanics import Mechanics
@@ -29,7 +29,8 @@ _MOST_OTHERS = 8
 
 _KINDS = ("opensim", "refined", "consistent")
 
-_LIMITS = (
+#: What an estimate's torques cannot say.
+MECHANICS_LIMITS = (
     "The torques are those of muscles with rigid tendons (DeGroote-Fregly curves). The simulation had elastic tendons, "
     "so OpenSim's own activations do not meet inverse dynamics by this method either; the table has their error. A "
     "forward simulation of the consistent controls with elastic tendons will still drift, and the fiber lengths in the "
@@ -42,10 +43,36 @@ _LIMITS = (
 )
 
 
-def write_torque_report(
+@dataclass(frozen=True)
+class ReportPart:
+    """A section of the report.
+
+    Parameters
+    ----------
+    key, title : str
+        Its name in the page, and its heading.
+    texts : tuple of str
+        Paragraphs.
+    charts : ChartSet or None
+        Curves to look at.
+    figure : Picture or None
+        A figure.
+    tables : tuple of Table
+        Tables.
+    """
+
+    key: str
+    title: str
+    texts: tuple[str, ...]
+    charts: ChartSet | None = None
+    figure: Picture | None = None
+    tables: tuple[Table, ...] = ()
+
+
+def draw_mechanics(
     files: ResultFiles, name: str, mechanics: Mechanics, check: TorqueCheck, figure_format: str
-) -> None:
-    """Draw a torque check and, where there is one, a redistribution with its report.
+) -> Picture | None:
+    """Draw a torque check and, where there is one, a redistribution.
 
     Parameters
     ----------
@@ -59,6 +86,11 @@ def write_torque_report(
         The torques, those of the controls included.
     figure_format : {'png', 'svg'}
         Format of the figures.
+
+    Returns
+    -------
+    Picture or None
+        The figure of what consistency costs, for the report.
     """
     torques = files.path(f"{name}_torques.{figure_format}")
     draw_torques(
@@ -69,13 +101,11 @@ def write_torque_report(
     )
     consistent = mechanics.consistent
     if consistent is None:
-        return
-    trial, source = mechanics.trial, mechanics.activations.provenance.source
-    activations = files.path(f"{name}_redistribution.{figure_format}")
+        return None
     draw_redistribution(
-        trial.time,
+        mechanics.trial.time,
         _curves(mechanics),
-        activations,
+        files.path(f"{name}_redistribution.{figure_format}"),
         title=f"{name}: activations",
         caption="Refined muscles, and of the others those that moved most.",
     )
@@ -86,37 +116,113 @@ def write_torque_report(
         title=f"{name}: what consistency costs",
         caption="Numbers: reserve (Nm) that costs as much as a refined activation moved by 1; circle: chosen.",
     )
-    balances = [row for row in check.changes() if isinstance(row, TorqueBalance)]
-    page = consistency_html(
-        ConsistencyResults(
-            name=name,
-            by=f"{trial.source_name}, refined by {source}, made consistent with inverse dynamics",
-            torques=balances,
-            emg=mechanics.emg_errors,
-            curve=consistent.curve,
-            bound=consistent.bound,
-            torques_figure=_picture(
-                torques,
-                "torques-figure",
-                "Joint torques over time",
-                "Torques that the motion needs and those of the three activations; grey: not compared.",
-            ),
-            activations_figure=_picture(
-                activations,
-                "activations-figure",
-                "Activations over time",
-                "Activations as OpenSim gave them, refined, and consistent with the torques. Refined muscles, and "
-                f"of the others the {_MOST_OTHERS} that moved most.",
-            ),
-            tradeoff_figure=_picture(
-                tradeoff,
-                "tradeoff-figure",
-                "Trade-off",
-                "Error of the torques against the distance from the networks' output, over the price of reserves.",
-            ),
-        )
+    return _picture(
+        tradeoff,
+        "tradeoff-figure",
+        "Trade-off",
+        "Error of the torques against the distance from the networks' output, over the price of reserves.",
     )
-    files.path(f"{name}_report.html").write_text(page, encoding="utf-8")
+
+
+def mechanics_parts(
+    mechanics: Mechanics, check: TorqueCheck | None, charts: ChartSet | None, tradeoff: Picture | None
+) -> list[ReportPart]:
+    """Say what was found out about torques, measured EMG and consistency.
+
+    Parameters
+    ----------
+    mechanics : Mechanics
+        What was found.
+    check : TorqueCheck or None
+        The torques, those of the controls included.
+    charts : ChartSet or None
+        Their curves.
+    tradeoff : Picture or None
+        The figure of what consistency costs.
+
+    Returns
+    -------
+    list of ReportPart
+        Sections of the report.
+    """
+    parts = []
+    if mechanics.emg_errors:
+        text = (
+            "E is the root mean square error over the samples of a gait cycle, r Pearson's correlation; each channel "
+            "is divided by its maximum over these cycles. They judge the refinement only if the method was not trained "
+            "on this subject."
+        )
+        parts.append(ReportPart("emg", "Against measured EMG", (text,), tables=(_emg_table(mechanics.emg_errors),)))
+    if check is not None:
+        text = (
+            "Torques that the motion needs (inverse dynamics) and those that the muscles make with each set of "
+            "activations, all by one method: muscles with rigid tendons. "
+        )
+        if check.consistent is not None:
+            text += (
+                "What the consistent activations leave is the reserve. Through the controls: with the activations that "
+                "the written excitations lead to, since a muscle cannot follow everything."
+            )
+        else:
+            text += "Read the change: OpenSim's own activations do not meet inverse dynamics by this method either."
+        rows = check.changes()
+        balances = [row for row in rows if isinstance(row, TorqueBalance)]
+        table = _torque_table(balances) if balances else _check_table(rows)
+        parts.append(ReportPart("torques", "Joint torques", (text,), charts, tables=(table,)))
+    if mechanics.consistent is not None:
+        text = (
+            "The cheaper the reserves (the higher the reserve torque that costs as much as a refined activation moved "
+            "by 1), the nearer the activations stay to the networks' output and the worse they meet the torques. All "
+            "points but the chosen one are without a bound for the reserves."
+        )
+        table = _tradeoff_table(mechanics.consistent.curve)
+        parts.append(ReportPart("tradeoff", "What consistency costs", (text,), figure=tradeoff, tables=(table,)))
+    return parts
+
+
+def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None) -> str:
+    """Say in words what came out of torque check, redistribution and comparison with EMG.
+
+    Parameters
+    ----------
+    mechanics : Mechanics
+        What was found.
+    check : TorqueCheck or None
+        The torques, those of the controls included.
+
+    Returns
+    -------
+    str
+        A few sentences, each with a space after it.
+    """
+    text = ""
+    consistent = mechanics.consistent is not None
+    kinds = _KINDS if consistent else _KINDS[:2]
+    words = dict(zip(_KINDS, ("OpenSim's", "the refined", "the consistent"), strict=True))
+    if check is not None:
+        rows = check.changes()
+        peaks = [row.peak for row in rows]
+        percents = {kind: overall_percent([getattr(row, f"rmse_{kind}") for row in rows], peaks) for kind in kinds}
+        listed = [f"{percents[kind]:.3g} % with {words[kind]} activations" for kind in kinds]
+        text += f"The torques of {len(rows)} joint coordinates are off by {_and(listed)} (of their peaks). "
+        balances = [row for row in rows if isinstance(row, TorqueBalance)]
+        if balances:
+            text += f"The largest reserve is {max(row.largest_reserve for row in balances):.1f} Nm. "
+        weak = [row.coordinate for row in balances if row.rows_exceeded]
+        if weak and mechanics.consistent is not None:
+            text += (
+                f"At {', '.join(weak)} there are rows in which no activations of the muscles keep the reserve within "
+                f"{mechanics.consistent.bound:g} Nm. "
+            )
+    if mechanics.emg_errors:
+        errors = {kind: fmean(getattr(row, f"E_{kind}") for row in mechanics.emg_errors) for kind in kinds}
+        listed = [f"{errors[kind]:.3f} with {words[kind]} activations" for kind in kinds]
+        text += f"Against measured EMG of {len(mechanics.emg_errors)} muscles the error E is {_and(listed)}. "
+    return text
+
+
+def _and(words: Sequence[str]) -> str:
+    return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else words[0]
 
 
 def _curves(mechanics: Mechanics) -> list[ActivationCurves]:
@@ -146,115 +252,6 @@ def _curves(mechanics: Mechanics) -> list[ActivationCurves]:
     return curves
 
 
-@dataclass(frozen=True)
-class ConsistencyResults:
-    """What the report tells.
-
-    Parameters
-    ----------
-    name : str
-        What the results' names begin with.
-    by : str
-        One line: which simulation, which networks.
-    torques : sequence of TorqueBalance
-        One per coordinate.
-    emg : sequence of EmgError
-        One per muscle with measured EMG; empty without.
-    curve : sequence of TradeOff
-        The trade-off.
-    bound : float
-        Largest reserve allowed (Nm).
-    torques_figure, activations_figure, tradeoff_figure : Picture
-        The figures.
-    """
-
-    name: str
-    by: str
-    torques: Sequence[TorqueBalance]
-    emg: Sequence[EmgError]
-    curve: Sequence[TradeOff]
-    bound: float
-    torques_figure: Picture
-    activations_figure: Picture
-    tradeoff_figure: Picture
-
-
-def consistency_html(results: ConsistencyResults) -> str:
-    """Write the report's HTML.
-
-    Parameters
-    ----------
-    results : ConsistencyResults
-        What it tells.
-
-    Returns
-    -------
-    str
-        A whole page.
-    """
-    content = {
-        "title": f"{results.name}: do the refined activations move the body?",
-        "by": results.by,
-        "name": results.name,
-        "version": __version__,
-        "summary": consistency_summary(results),
-        "torques": _torque_table(results.torques),
-        "torques_text": "Torques that the motion needs (inverse dynamics) and those that the muscles make with "
-        "OpenSim's activations, the refined ones, and the consistent ones, all by one method: muscles with rigid "
-        "tendons. What the consistent activations leave is the reserve. Through the controls: with the activations "
-        "that the written excitations lead to, since a muscle cannot follow everything.",
-        "emg": _emg_table(results.emg) if results.emg else None,
-        "emg_text": "E is the root mean square error over the samples of a gait cycle, r Pearson's correlation; each "
-        "channel is divided by its maximum over these cycles. They judge the refinement only if the networks were not "
-        "trained on this subject.",
-        "tradeoff": _tradeoff_table(results.curve),
-        "tradeoff_text": "The cheaper the reserves (the higher the reserve torque that costs as much as a refined "
-        "activation moved by 1), the nearer the activations stay to the networks' output and the worse they meet the "
-        "torques. All points but the chosen one are without a bound for the reserves.",
-        "limits": _LIMITS,
-        "torques_figure": results.torques_figure,
-        "activations_figure": results.activations_figure,
-        "tradeoff_figure": results.tradeoff_figure,
-    }
-    return render_page("torque_report.html", content)
-
-
-def consistency_summary(results: ConsistencyResults) -> str:
-    """Say in words what came out.
-
-    Parameters
-    ----------
-    results : ConsistencyResults
-        The results.
-
-    Returns
-    -------
-    str
-        A few sentences.
-    """
-    rows = results.torques
-    peaks = [row.peak for row in rows]
-    percents = [overall_percent([getattr(row, f"rmse_{kind}") for row in rows], peaks) for kind in _KINDS]
-    text = (
-        f"Over {len(rows)} joint coordinates, the torques' error is {percents[0]:.0f} % of their peaks with OpenSim's "
-        f"activations, {percents[1]:.0f} % with the refined ones and {percents[2]:.1f} % with the consistent ones; the "
-        f"largest reserve is {max(row.largest_reserve for row in rows):.1f} Nm. "
-    )
-    weak = [row.coordinate for row in rows if row.rows_exceeded]
-    if weak:
-        text += (
-            f"At {', '.join(weak)} there are rows in which no activations of the muscles keep the reserve within "
-            f"{results.bound:g} Nm. "
-        )
-    if results.emg:
-        errors = [fmean(getattr(row, f"E_{kind}") for row in results.emg) for kind in _KINDS]
-        text += (
-            f"Against measured EMG of {len(results.emg)} muscles E is {errors[0]:.3f} (OpenSim), {errors[1]:.3f} "
-            f"(refined) and {errors[2]:.3f} (consistent)."
-        )
-    return text.strip()
-
-
 def _torque_table(rows: Sequence[TorqueBalance]) -> Table:
     head = (
         "coordinate",
@@ -282,6 +279,19 @@ def _torque_table(rows: Sequence[TorqueBalance]) -> Table:
     )
 
 
+def _check_table(rows: Sequence[TorqueChange]) -> Table:
+    head = ("coordinate", "peak (Nm)", "RMSE OpenSim", "RMSE refined", "RMS change")
+    body = []
+    for row in rows:
+        pairs = (
+            (row.rmse_opensim, row.rmse_opensim_percent),
+            (row.rmse_refined, row.rmse_refined_percent),
+            (row.rms_change, row.rms_change_percent),
+        )
+        body.append(TableRow((Cell(row.coordinate), Cell(f"{row.peak:.1f}"), *(_share(*pair) for pair in pairs))))
+    return Table("Errors of the joint torques in Nm (percent of the peak), in the refined rows.", head, tuple(body))
+
+
 def _share(value: float, percent: float, strong: bool = False) -> Cell:
     return Cell(f"{value:.2f} ({percent:.1f} %)", strong=strong)
 
@@ -290,10 +300,10 @@ def _emg_table(rows: Sequence[EmgError]) -> Table:
     names = ("E_opensim", "E_refined", "E_consistent", "r_opensim", "r_refined", "r_consistent")
     body = []
     for row in rows:
-        numbers = (Cell(_number(getattr(row, name))) for name in names)
+        numbers = (Cell(number_or_dash(getattr(row, name))) for name in names)
         body.append(TableRow((Cell(row.muscle), Cell(row.channel), Cell(str(row.cycles)), *numbers)))
     if len(rows) > 1:
-        means = [Cell(_number(fmean(getattr(row, name) for row in rows))) for name in names]
+        means = [Cell(number_or_dash(fmean(getattr(row, name) for row in rows))) for name in names]
         body.append(TableRow((Cell("mean"), Cell(""), Cell(""), *means), total=True))
     head = (
         "muscle",
@@ -324,7 +334,7 @@ def _tradeoff_table(curve: Sequence[TradeOff]) -> Table:
         cells = [Cell(name + (" (chosen)" if point.chosen else ""))]
         texts = [f"{point.torque_error:.2f}", f"{point.largest_rmse:.2f}"]
         texts += [f"{point.distance_refined:.3f}", f"{point.distance_others:.3f}"]
-        texts += [_number(point.E)] if with_emg else []
+        texts += [number_or_dash(point.E)] if with_emg else []
         body.append(TableRow((*cells, *(Cell(text, strong=point.chosen) for text in texts))))
     return Table(
         "The trade-off over the price of reserves (RMS of activation, 0..1).",
@@ -333,7 +343,19 @@ def _tradeoff_table(curve: Sequence[TradeOff]) -> Table:
     )
 
 
-def _number(value: float) -> str:
+def number_or_dash(value: float) -> str:
+    """Write a number with three decimals.
+
+    Parameters
+    ----------
+    value : float
+        The number.
+
+    Returns
+    -------
+    str
+        A dash if it is none.
+    """
     return f"{value:.3f}" if math.isfinite(value) else "–"
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 #: What they may leave behind, after the tool's name.
 MECHANICS_RESULTS = (
     *("_torques.sto", "_torques.csv", "_consistent_states.sto", "_consistent_activation.sto"),
-    *("_consistent_controls.sto", "_tradeoff.csv", "_emg_errors.csv", "_report.html"),
+    *("_consistent_controls.sto", "_tradeoff.csv", "_emg_errors.csv"),
 )
 
 
@@ -35,7 +35,7 @@ class MechanicsOptions(Options):
     redistribute: bool = option(
         False,
         "Also find the activations nearest to the refined ones that make the joint torques that the motion needs, and "
-        "write them (name_consistent_states.sto, ..._activation.sto, ..._controls.sto) with a report? Includes the "
+        "write them (name_consistent_states.sto, ..._activation.sto, ..._controls.sto)? Includes the "
         "torque check and needs what it needs.",
     )
     unrefined_muscle_weight: float = option(

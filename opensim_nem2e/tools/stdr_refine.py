@@ -19,6 +19,7 @@ from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import STDRRefineToolAccessors
 from .gait_events import ContactOptions
 from .mechanics_options import MECHANICS_RESULTS, MechanicsOptions, mechanics_faults, mechanics_settings
+from .report_record import run_record
 from .tool import Tool, ToolRun, path_seen_from
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ _RESULTS = (
     *("_states.sto", "_activation.sto", "_controls.sto", "_emg.sto", "_emg_bands.sto", "_excitation.sto"),
     *("_excitation_bands.sto", "_activation_bands.sto", "_attention.sto", "_summary.csv"),
     *MECHANICS_RESULTS,
-    *("_effective_setup.xml", ".log"),
+    *("_report.html", "_effective_setup.xml", ".log"),
 )
 
 
@@ -185,6 +186,11 @@ class RefineOptions(Options):
         8,
         "Decimals of refined columns. Columns that are not refined keep the digits of the input file.",
         bounds="[1, 20]",
+    )
+    write_report: bool = option(
+        True,
+        "Write the report (name_report.html): a page with all curves, what changed, how far it can be trusted and a "
+        "methods paragraph, which opens in any browser without a network?",
     )
     write_attention: bool = option(False, "Write the attention weights (name_attention.sto)?")
     write_figures: bool = option(False, "Draw a before/after figure for each muscle group?")
@@ -437,6 +443,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
         files, name, trial = run.files, run.name, writer.trial
         activations = mechanics.activations
+        run.resolved = self._resolved(run.directory, trial)
         with files.own_names():
             writer.write_activations(files, activations)
             writer.write_estimate(files, estimate)
@@ -450,15 +457,28 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             write_rows(files.path(f"{name}_summary.csv"), MuscleChange, rows)
             for line in summary_table(rows):
                 logger.info("%s", line)
-            check = mechanics.write(files, writer)
+            check, tradeoff = mechanics.write(files, writer), None
             if check is not None:
-                from ..report.torque_report import write_torque_report
+                from ..report.torque_report import draw_mechanics
 
-                write_torque_report(files, name, mechanics, check, self.figure_format)
+                tradeoff = draw_mechanics(files, name, mechanics, check, self.figure_format)
             log_trust(estimate)
+            if self.write_report:
+                from ..report.estimate_report import write_report
+
+                write_report(
+                    files,
+                    name,
+                    activations,
+                    trial=trial,
+                    changes=rows,
+                    mechanics=mechanics,
+                    check=check,
+                    tradeoff=tradeoff,
+                    run=run_record(self, run),
+                )
             for path in files.finals:
                 logger.info("Writing '%s'.", path)
-        run.resolved = self._resolved(run.directory, trial)
 
     def _resolved(self, directory: Path, trial: SimulatedTrial) -> dict[str, Any]:
         """Return what the setup left open."""

@@ -61,6 +61,8 @@ class ToolRun:
         Values that the run settled on in place of the ones given (a default that means "find out"), for that setup.
     keep_failed : bool
         Whether results, setup and log are also kept of a run that fails or is interrupted from here on.
+    warnings : list of str
+        What the log has warned of so far.
     """
 
     files: ResultFiles
@@ -68,6 +70,7 @@ class ToolRun:
     tool: Tool[Any]
     resolved: dict[str, Any] = field(default_factory=dict)
     keep_failed: bool = False
+    warnings: list[str] = field(default_factory=list)
     _afterwards: list[Callable[[], object]] = field(default_factory=list)
 
     @property
@@ -573,8 +576,13 @@ class Tool(Generic[Declared]):
         # Hours may pass before the first result is written.
         for directory in self._writes_to():
             require_writable(directory)
-        run = ToolRun(ResultFiles(self.results_folder), self._name or self.results_name or self.tool_name, self)
         recorder = Recorder()
+        run = ToolRun(
+            ResultFiles(self.results_folder),
+            self._name or self.results_name or self.tool_name,
+            self,
+            warnings=recorder.warnings,
+        )
         with audible():
             logger.info("Running tool %s.", self._name or self.tool_name)
             with recorder.listening():

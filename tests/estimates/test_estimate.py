@@ -25,7 +25,8 @@ from opensim_nem2e.methods.base import Prediction, Provenance
 from opensim_nem2e.musculoskeletal.activation import activation_from_excitation
 from opensim_nem2e.musculoskeletal.torque_model import TorqueTerms
 from opensim_nem2e.report.estimate_figures import draw_estimate
-from opensim_nem2e.report.torque_report import write_torque_report
+from opensim_nem2e.report.estimate_report import write_report
+from opensim_nem2e.report.torque_report import draw_mechanics
 from opensim_nem2e.signals.cycles import Cycle
 from opensim_nem2e.storage import TimeSeries, read_storage
 from opensim_nem2e.storage.atomic import ResultFiles
@@ -241,7 +242,7 @@ def test_torques_are_checked_and_drawn(estimate, trial, terms, tmp_path):
     mechanics = Mechanics(trial, activations, check, None, None, ())
     with ResultFiles(tmp_path / "results") as files:
         check.write(files, "walk", 8)
-        write_torque_report(files, "walk", mechanics, check, "svg")
+        draw_mechanics(files, "walk", mechanics, check, "svg")
         draw_estimate(files, "walk", trial, activations, "svg")
     torques = read_storage(tmp_path / "results" / "walk_torques.sto")
     np.testing.assert_allclose(torques.column("ankle_angle_r_refined"), check.refined[:, 0], atol=1e-7)
@@ -272,9 +273,11 @@ def test_redistribution_and_emg_without_a_bundle(estimate, trial, terms, writer,
     mechanics = Mechanics(trial, activations, found.check, found, emg, [row])
     with ResultFiles(tmp_path / "results") as files:
         check = mechanics.write(files, writer)
-        write_torque_report(files, "walk", mechanics, check, "png")
+        tradeoff = draw_mechanics(files, "walk", mechanics, check, "png")
+        write_report(files, "walk", activations, trial=trial, mechanics=mechanics, check=check, tradeoff=tradeoff)
     page = (tmp_path / "results" / "walk_report.html").read_text()
-    assert "refined by a method made by hand, made consistent" in page
+    assert "refined by a method made by hand" in page
+    assert "were found by quadratic programming" in page
     with (tmp_path / "results" / "walk_tradeoff.csv").open(newline="") as stream:
         assert sum(row["chosen"] == "True" for row in csv.DictReader(stream)) == 1
 
@@ -312,7 +315,7 @@ def test_rolled_cycles_strike_inside(estimate):
 def test_no_bundle_no_torch_no_tool_is_imported():
     script = (
         "import sys; from opensim_nem2e.estimates import apply, estimate, mechanics, summary, torques, trust, write;"
-        "from opensim_nem2e.estimates import torque_consistent; from opensim_nem2e.report import torque_report;"
+        "from opensim_nem2e.estimates import torque_consistent; from opensim_nem2e.report import estimate_report;"
         "print([m for m in sys.modules if m in ('torch', 'opensim', 'matplotlib', 'opensim_nem2e.methods.bundle')"
         " or m.startswith(('opensim_nem2e.tools', 'opensim_nem2e.methods.stdr'))])"
     )

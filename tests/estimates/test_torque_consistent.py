@@ -237,7 +237,9 @@ def test_controls_reproduce_the_activations(consistent):
 
 def test_report_tells_it(consistent):
     page = (consistent / "walking_report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 1
+    for kind in ("needed", "opensim", "refined", "consistent"):
+        assert f'"{kind}":{{"shape":[' in page
     log = (consistent / "walking.log").read_text()
     assert "refined muscles (9, weight 1) and others (3, weight 0.1) make the torques of hip_flexion_r" in log
     assert "RMSE consistent" in log

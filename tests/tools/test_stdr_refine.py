@@ -59,6 +59,7 @@ class TestResults:
             "refined_controls.sto",
             "refined_effective_setup.xml",
             "refined_emg.sto",
+            "refined_report.html",
             "refined_states.sto",
             "refined_summary.csv",
         ]

@@ -1,0 +1,503 @@
+"""The report of one trial: what was estimated and how far it can be trusted, as one page that needs nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..estimates.summary import MuscleChange
+from ..signals.cycles import Cycle, inside_cycles
+from ..storage.muscles import MuscleNames
+from .curves import ChartSet, Panel, over_cycles, stretches, thinned
+from .estimate_figures import MUSCLE_GROUPS, group_of
+from .page import REFERENCES, Cell, Picture, Table, TableRow, as_data, packaged, render_page
+from .torque_report import MECHANICS_LIMITS, ReportPart, mechanics_parts, mechanics_summary, number_or_dash
+
+if TYPE_CHECKING:
+    from ..data.simulation import SimulatedTrial
+    from ..estimates.estimate import Estimate, MuscleEstimate
+    from ..estimates.measured_emg import MeasuredEMG
+    from ..estimates.mechanics import Mechanics
+    from ..estimates.torques import TorqueCheck
+    from ..storage.atomic import ResultFiles
+
+Array = NDArray[np.float64]
+
+#: A peak that moves by more than this share of a cycle has not moved: another burst has become the largest.
+_FAR = 0.25
+
+_WAYS = {"leave_one_subject_out": "subjects left out of training", "held_out": "held-out subjects"}
+_SIDES = {"r": "right", "l": "left"}
+
+_LIMITS = (
+    "EMG tells when a muscle is active, not how much force that makes: compare timing and shape first, height with "
+    "care.",
+    "What a method learned of the EMG of other people is applied to this one. That it is this person's own pattern can "
+    "only be shown by measuring this person's EMG.",
+)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known of a run beside its results.
+
+    Parameters
+    ----------
+    inputs : sequence of tuple
+        What each file is (``'states_file'``), and its path.
+    settings : sequence of tuple of str
+        Names and values of settings.
+    warnings : sequence of str
+        What the log warned of.
+    """
+
+    inputs: Sequence[tuple[str, Path]] = ()
+    settings: Sequence[tuple[str, str]] = ()
+    warnings: Sequence[str] = ()
+
+
+def write_report(
+    files: ResultFiles,
+    name: str,
+    activations: Estimate,
+    *,
+    trial: SimulatedTrial | None = None,
+    changes: Sequence[MuscleChange] = (),
+    mechanics: Mechanics | None = None,
+    check: TorqueCheck | None = None,
+    tradeoff: Picture | None = None,
+    run: RunRecord | None = None,
+) -> None:
+    """Write the report of an estimate: ``<name>_report.html``.
+
+    Parameters
+    ----------
+    files : ResultFiles
+        Where to.
+    name : str
+        What the results' names begin with.
+    activations : Estimate
+        The activations, as they are written.
+    trial : SimulatedTrial, optional
+        The simulation that they refine; None: they were estimated without one.
+    changes : sequence of MuscleChange
+        What the estimate changed, muscle by muscle.
+    mechanics : Mechanics, optional
+        What was found out about torques and measured EMG.
+    check : TorqueCheck, optional
+        The torques; with those of the controls where activations were made consistent.
+    tradeoff : Picture, optional
+        The figure of what consistency costs.
+    run : RunRecord, optional
+        What is known of the run.
+    """
+    record = run or RunRecord()
+    muscles = muscle_charts(activations, trial, mechanics)
+    parts = [_changes_part(changes)] if changes else []
+    torques = None
+    if mechanics is not None:
+        torques = None if check is None else torque_charts(check, activations)
+        parts += mechanics_parts(mechanics, check, torques, tradeoff)
+    sets = [muscles] if torques is None else [muscles, torques]
+    trust = _trust_table(activations)
+    page = render_page(
+        "estimate.html",
+        {
+            "title": f"{name}: {activations.kind} muscle activations",
+            "by": _by_line(activations, trial),
+            "name": name,
+            "version": __version__,
+            "summary": _summary(activations, changes, mechanics, check),
+            "muscles": muscles,
+            "curves_text": _curves_text(muscles, trial),
+            "worries": _worries(activations, changes, record),
+            "trust": trust,
+            "parts": parts,
+            "limits": [*_LIMITS, *(MECHANICS_LIMITS if check is not None else ())],
+            "methods": _methods(activations, trial, mechanics, check),
+            "references": REFERENCES,
+            "provenance": _provenance(activations, record),
+            "settings": record.settings,
+            "data": as_data({"sets": {chosen.key: chosen.packed() for chosen in sets}}),
+            "chart_style": packaged("vendor", "uPlot.min.css"),
+            "uplot": packaged("vendor", "uPlot.iife.min.js"),
+            "script": packaged("templates", "charts.js"),
+        },
+    )
+    files.path(f"{name}_report.html").write_text(page, encoding="utf-8")
+
+
+# --- curves -----------------------------------------------------------------------------------------------------------
+
+
+def muscle_charts(activations: Estimate, trial: SimulatedTrial | None, mechanics: Mechanics | None) -> ChartSet:
+    """Put the curves of all muscles together.
+
+    Parameters
+    ----------
+    activations : Estimate
+        The activations.
+    trial : SimulatedTrial or None
+        The simulation.
+    mechanics : Mechanics or None
+        Consistent activations and measured EMG, if there are any.
+
+    Returns
+    -------
+    ChartSet
+        By functional group, a right muscle before its left twin.
+    """
+    consistent = None if mechanics is None or mechanics.consistent is None else mechanics.consistent.new
+    emg = None if mechanics is None else mechanics.emg
+    items: dict[str, MuscleEstimate] = {**({} if consistent is None else consistent.muscles), **activations.muscles}
+    standard = {
+        muscle: items[muscle].standard_name or ("" if found is None else found.name)
+        for muscle, found in MuscleNames.load().of_model(items).items()
+    }
+    time = thinned(activations.time)
+    panels = []
+    for muscle in sorted(items, key=lambda name: _anatomical(name, standard[name], items[name].side)):
+        item = items[muscle]
+        new = {"refined": activations.muscles.get(muscle)}
+        new["consistent"] = None if consistent is None else consistent.muscles.get(muscle)
+        curves = {} if trial is None else {"opensim": trial.activations[muscle]}
+        series = {kind: np.interp(time, activations.time, values) for kind, values in curves.items()}
+        bands: dict[str, tuple[Array, Array]] = {}
+        cycle_bands: dict[str, tuple[Array, Array]] = {}
+        for kind, found in new.items():
+            if found is None:
+                continue
+            curves[kind] = found.values
+            series[kind] = _within(found, activations.time, time, found.values)
+            if found.low is not None and found.high is not None:
+                low, high = (_within(found, activations.time, time, edge) for edge in (found.low, found.high))
+                bands[kind] = low, high
+                if found.cycles:
+                    cut = (over_cycles(activations.time, edge, found.cycles) for edge in (found.low, found.high))
+                    low, high = (rows.mean(axis=0) for rows in cut)
+                    cycle_bands[kind] = low, high
+        cycles = {kind: over_cycles(activations.time, values, item.cycles) for kind, values in curves.items()}
+        if emg is not None and muscle in emg.channels and item.cycles:
+            own_time, values = _relative_emg(emg, muscle, item.cycles)
+            series = {"emg": np.interp(time, own_time, values, left=np.nan, right=np.nan), **series}
+            cycles = {"emg": over_cycles(own_time, values, item.cycles), **cycles}
+        panels.append(
+            Panel(
+                muscle,
+                group_of(standard[muscle]),
+                series,
+                cycles if item.cycles else {},
+                bands,
+                cycle_bands,
+                stretches(activations.time, item.covered),
+                item.heel_strikes(),
+            )
+        )
+    shown = {kind for panel in panels for kind in panel.series}
+    labels = {
+        "emg": "measured EMG",
+        "opensim": "OpenSim",
+        "refined": activations.kind if trial is not None else "estimated",
+        "consistent": "torque-consistent",
+    }
+    kinds = {kind: label for kind, label in labels.items() if kind in shown}
+    return ChartSet("muscles", "muscle", "activation (0..1)", time, kinds, panels, (0.0, 1.02))
+
+
+def torque_charts(check: TorqueCheck, activations: Estimate) -> ChartSet:
+    """Put the torques' curves together.
+
+    Parameters
+    ----------
+    check : TorqueCheck
+        The torques.
+    activations : Estimate
+        Whose gait cycles the torques are shown over.
+
+    Returns
+    -------
+    ChartSet
+        A panel per coordinate.
+    """
+    terms = check.terms
+    time = thinned(terms.time)
+    by_side: dict[str, Sequence[Cycle]] = {item.side: item.cycles for item in activations}
+    panels = []
+    for k, coordinate in enumerate(terms.coordinates):
+        side = coordinate.rpartition("_")[2]
+        compared = check.compared[:, k]
+        curves = {
+            "needed": terms.inverse_dynamics[:, k],
+            "opensim": check.opensim[:, k],
+            "refined": np.where(compared, check.refined[:, k], np.nan),
+        }
+        if check.consistent is not None:
+            curves["consistent"] = np.where(compared, check.consistent[:, k], np.nan)
+        cycles = [c for c in by_side.get(side, ()) if terms.time[0] <= c.start + 0.1 and c.end - 0.1 <= terms.time[-1]]
+        complete = {"refined": check.refined, "opensim": check.opensim, "needed": terms.inverse_dynamics}
+        if check.consistent is not None:
+            complete["consistent"] = check.consistent
+        panels.append(
+            Panel(
+                coordinate,
+                "joint coordinates",
+                {kind: np.interp(time, terms.time, values) for kind, values in curves.items()},
+                {kind: over_cycles(terms.time, values[:, k], cycles) for kind, values in complete.items()}
+                if cycles
+                else {},
+                changed=stretches(terms.time, compared),
+            )
+        )
+    kinds = {"needed": "inverse dynamics", "opensim": "OpenSim's activations", "refined": "refined activations"}
+    if check.consistent is not None:
+        kinds["consistent"] = "torque-consistent activations"
+    return ChartSet("torques", "coordinate", "torque (Nm)", time, kinds, panels)
+
+
+def _within(item: MuscleEstimate, time: Array, at: Array, values: Array) -> Array:
+    """Interpolate to the page's times, with gaps where nothing was estimated."""
+    covered = np.interp(at, time, item.covered.astype(float)) >= 0.5
+    inside: Array = np.where(covered, np.interp(at, time, values), np.nan)
+    return inside
+
+
+def _relative_emg(emg: MeasuredEMG, muscle: str, cycles: Sequence[Cycle]) -> tuple[Array, Array]:
+    """Return EMG on the trial's clock, its maximum in the cycles 1."""
+    time = emg.series.time - emg.offset
+    values = np.maximum(emg.series.column(emg.channels[muscle]), 0.0)
+    inside = inside_cycles(time, cycles)
+    largest = float(values[inside].max()) if inside.any() else 0.0
+    return time, values / largest if largest > 0.0 else values
+
+
+def _anatomical(muscle: str, standard_name: str, side: str) -> tuple[int, int, str, str]:
+    """Return what sorts muscles by group, within it as the group names them, and right before left."""
+    order = [name for members in MUSCLE_GROUPS.values() for name in members]
+    groups = [*MUSCLE_GROUPS, "other"]
+    place = order.index(standard_name) if standard_name in order else len(order)
+    stem = muscle.removesuffix(f"_{side}") if side else muscle
+    return groups.index(group_of(standard_name)), place, stem, {"r": "0", "l": "1"}.get(side, "2")
+
+
+# --- words and tables -------------------------------------------------------------------------------------------------
+
+
+def _by_line(activations: Estimate, trial: SimulatedTrial | None) -> str:
+    source = activations.provenance.source
+    return f"Estimated by {source}" if trial is None else f"{trial.source_name or trial.stem}, refined by {source}"
+
+
+def _cycle_words(activations: Estimate) -> str:
+    """Name the gait cycles: '2 right and 1 left gait cycles (0.25 to 2.36 s)'."""
+    cycles = {(cycle.side, cycle.start, cycle.end): cycle for item in activations for cycle in item.cycles}
+    if not cycles:
+        return "the whole trial" if len(activations.time) else "no time"
+    counts = {side: sum(cycle.side == side for cycle in cycles.values()) for side in ("r", "l")}
+    words = " and ".join(f"{count} {_SIDES[side]}" for side, count in counts.items() if count)
+    start, end = min(c.start for c in cycles.values()), max(c.end for c in cycles.values())
+    return f"{words} gait cycle{'s' if len(cycles) > 1 else ''} ({start:.2f} to {end:.2f} s)"
+
+
+def _summary(
+    activations: Estimate, changes: Sequence[MuscleChange], mechanics: Mechanics | None, check: TorqueCheck | None
+) -> str:
+    count = len(activations.muscles)
+    verb = "were refined" if changes else "were estimated"
+    if count == 1:
+        verb = verb.replace("were", "was")
+    text = f"{count} muscle{'s' if count != 1 else ''} {verb} over {_cycle_words(activations)}. "
+    if changes:
+        most = max(changes, key=lambda row: row.rms_change)
+        text += (
+            f"Activations changed by {fmean(row.rms_change for row in changes):.2f} on average (RMS, of 0 to 1), most "
+            f"in {most.muscle} ({most.rms_change:.2f}). "
+        )
+        near = [row for row in changes if _shifted(row) is not None and not _is_far(row)]
+        if near:
+            shifts = [row.peak_shift_ms for row in near]
+            text += (
+                f"Peaks moved by {_ms(min(shifts))} to {_ms(max(shifts))} ms (median {_ms(median(shifts))}; later is "
+                "positive). "
+            )
+    if mechanics is not None:
+        text += mechanics_summary(mechanics, check)
+    figures = _validated(activations)
+    total = figures[1].get("ALL") if figures else None
+    if figures and total:
+        text += (
+            f"On {figures[0]} the method's error against measured EMG was {total['E_refined']:.3f}, OpenSim's "
+            f"{total['E_opensim']:.3f} and that of the mean EMG profile of other people {total['E_mean']:.3f}."
+        )
+    return text.strip()
+
+
+def _ms(value: float) -> str:
+    return f"{value:+.0f}" if round(value) else "0"
+
+
+def _shifted(row: MuscleChange) -> float | None:
+    return row.peak_shift_ms if math.isfinite(row.peak_shift_ms) else None
+
+
+def _is_far(row: MuscleChange) -> bool:
+    """Tell whether the peak is too far away to be the same burst."""
+    moved = abs(row.peak_after_percent - row.peak_before_percent) / 100.0
+    return min(moved, 1.0 - moved) > _FAR
+
+
+def _curves_text(muscles: ChartSet, trial: SimulatedTrial | None) -> str:
+    text = "Choose a muscle, or click a small picture of its mean gait cycle, which begins at its own heel strike. "
+    text += "Coloured ground: what was refined; dashed: heel strikes. " if trial is not None else ""
+    if any(panel.bands for panel in muscles.panels):
+        text += "Bands are those of the method. "
+    if "emg" in muscles.kinds:
+        text += "Each EMG channel is divided by its maximum in these cycles. "
+    return text + "Hover for values, drag to zoom, double-click to see all again."
+
+
+def _worries(activations: Estimate, changes: Sequence[MuscleChange], record: RunRecord) -> list[str]:
+    """Say what a reader should know before using the result."""
+    found = list(dict.fromkeys(record.warnings))
+    far = [row.muscle for row in changes if _shifted(row) is not None and _is_far(row)]
+    if far:
+        found.append(
+            f"The highest point moved by more than a quarter of the gait cycle in {', '.join(far)}: there another "
+            "burst has become the largest, which is no shift in time."
+        )
+    for row in changes:
+        if row.clipped_samples and row.largest_excess >= 0.005:
+            found.append(
+                f"{row.muscle}: the method's output left the muscle's bounds in {row.clipped_samples} rows (by "
+                f"{row.largest_excess:.2f} at most) and was clipped."
+            )
+    if _validated(activations) is None and activations.provenance.calibration is None and not record.warnings:
+        found.append("Nothing is known of the method's error on people it has not seen.")
+    return found or ["Nothing was warned of. Read the limits below all the same."]
+
+
+def _validated(activations: Estimate) -> tuple[str, Mapping[str, Any]] | None:
+    """Return how errors on unseen subjects were estimated, and them."""
+    known = activations.provenance.validation
+    return next(((words, known[way]) for way, words in _WAYS.items() if known.get(way)), None)
+
+
+def _trust_table(activations: Estimate) -> Table | None:
+    """List the method's errors on subjects that it has not seen."""
+    figures = _validated(activations)
+    if figures is None:
+        return None
+    words, rows = figures
+    body = []
+    for target in dict.fromkeys(item.standard_name for item in activations):
+        row = rows.get(target)
+        if row is None:
+            body.append(TableRow((Cell(target), *(Cell("–") for _ in range(4)), Cell("never validated", words=True))))
+            continue
+        verdict = "nearer to EMG than both"
+        if row["E_refined"] >= row["E_opensim"]:
+            verdict = "no better than OpenSim"
+        elif row["E_refined"] >= row["E_mean"]:
+            verdict = "no better than the mean profile: take it as an average waveform"
+        numbers = (Cell(number_or_dash(row[key])) for key in ("E_opensim", "E_refined", "E_mean"))
+        body.append(TableRow((Cell(target), Cell(str(row["subjects"])), *numbers, Cell(verdict, words=True))))
+    return Table(
+        f"How far the method can be trusted: its RMS error E against normalised measured EMG on {words}, beside "
+        "OpenSim's and that of the mean EMG profile of the other subjects.",
+        ("muscle", "subjects", "E OpenSim", "E refined", "E mean profile", "verdict"),
+        tuple(body),
+    )
+
+
+def _changes_part(changes: Sequence[MuscleChange]) -> ReportPart:
+    """List what changed, muscle by muscle."""
+    head = ("muscle", "cycles", "RMS change", "mean before", "mean after", "peak before (%)", "peak after (%)")
+    body = []
+    for row in changes:
+        shift = _shifted(row)
+        moved = "–" if shift is None else "another burst" if _is_far(row) else _ms(shift)
+        cells = [Cell(row.muscle), Cell(str(row.cycles) if row.cycles else "–"), Cell(f"{row.rms_change:.3f}")]
+        cells += [Cell(f"{row.mean_before:.3f}"), Cell(f"{row.mean_after:.3f}")]
+        peaks = (row.peak_before_percent, row.peak_after_percent)
+        cells += [Cell(f"{peak:.0f}" if math.isfinite(peak) else "–") for peak in peaks]
+        body.append(TableRow((*cells, Cell(moved))))
+    return ReportPart(
+        "changes",
+        "What changed, in numbers",
+        (
+            "Activation is from 0 to 1. The peak is that of the mean gait cycle, in percent of it after the limb's own "
+            "heel strike; its shift is in ms, later being positive.",
+        ),
+        tables=(Table("Change of each muscle's activation.", (*head, "peak shift (ms)"), tuple(body)),),
+    )
+
+
+def _methods(
+    activations: Estimate, trial: SimulatedTrial | None, mechanics: Mechanics | None, check: TorqueCheck | None
+) -> str:
+    """Write the paragraph for a paper."""
+    origin = activations.provenance
+    bundle = f" (bundle {origin.bundle}{f', SHA-256 {origin.sha256[:12]}…' if origin.sha256 else ''})"
+    by = f"{origin.label}{bundle if origin.bundle else ''}"
+    if trial is None:
+        text = f"Muscle activations were estimated with opensim_nem2e {__version__} by {by}"
+    else:
+        text = (
+            "Muscle activations simulated in OpenSim were refined toward measured EMG with opensim_nem2e "
+            f"{__version__} by {by}"
+        )
+    muscles = list(dict.fromkeys(item.standard_name or item.muscle for item in activations))
+    text += f", for {len(activations.muscles)} muscles ({', '.join(muscles)}), over {_cycle_words(activations)}"
+    if any(item.cycles for item in activations):
+        text += ", each from heel strike to heel strike of the muscle's own limb"
+    text += ". "
+    if trial is not None:
+        text += "Elsewhere the simulated activations were kept. "
+    if any(item.low is not None for item in activations):
+        text += "Bands are those of the method. "
+    if check is not None:
+        text += (
+            "Joint torques of the activations, by Hill-type muscles with rigid tendons, were compared with inverse "
+            "dynamics. "
+        )
+    if mechanics is not None and mechanics.consistent is not None:
+        text += (
+            "The activations nearest to the refined ones that make the torques of inverse dynamics (reserves of at "
+            f"most {mechanics.consistent.bound:g} Nm where the muscles allow it) were found by quadratic programming. "
+        )
+    figures = _validated(activations)
+    total = figures[1].get("ALL") if figures else None
+    if figures and total:
+        subjects = max(row.get("subjects", 0) for row in figures[1].values())
+        text += (
+            f"On {figures[0]} (n = {subjects}), the RMS error against normalised EMG was "
+            f"{total['E_refined']:.3f} (simulation: {total['E_opensim']:.3f}; mean EMG profile of the other subjects: "
+            f"{total['E_mean']:.3f})."
+        )
+    return text.strip()
+
+
+def _provenance(activations: Estimate, record: RunRecord) -> list[tuple[str, str]]:
+    origin = activations.provenance
+    found = [("method", origin.label)]
+    if origin.bundle:
+        found.append(("bundle", origin.bundle + (f", SHA-256 {origin.sha256}" if origin.sha256 else "")))
+    for what, path in record.inputs:
+        found.append((what, f"{path.name}, SHA-256 {_hash(path)}"))
+    versions = f"opensim_nem2e {__version__}, numpy {np.__version__}, Python {platform.python_version()}"
+    return [*found, ("versions", f"{versions}, {platform.system()} {platform.machine()}")]
+
+
+def _hash(path: Path) -> str:
+    """Return the beginning of a file's hash: enough to tell that it is the same file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]

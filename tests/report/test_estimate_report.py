@@ -1,0 +1,170 @@
+"""The report of one trial: that it tells what was computed, and that it works in a browser."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import lxml.html
+import numpy as np
+import pytest
+
+from opensim_nem2e.estimates.estimate import Estimate, MuscleEstimate
+from opensim_nem2e.methods.base import Provenance
+from opensim_nem2e.report.curves import PHASES, over_cycles, pack
+from opensim_nem2e.report.estimate_report import RunRecord, muscle_charts, write_report
+from opensim_nem2e.signals.cycles import Cycle
+from opensim_nem2e.storage import read_storage
+from opensim_nem2e.storage.atomic import ResultFiles
+from opensim_nem2e.tools.stdr_refine import STDRRefineTool
+
+TIME = np.arange(0.0, 2.4, 0.005)
+
+
+def unpacked(packed: dict) -> np.ndarray:
+    raw = base64.b64decode(packed["data"])
+    if "step" not in packed:
+        return np.frombuffer(raw, "<f4").reshape(packed["shape"])
+    counts = np.frombuffer(raw, "<u2").reshape(packed["shape"])
+    return np.where(counts == 65535, np.nan, packed["low"] + packed["step"] * counts)
+
+
+@pytest.fixture
+def tool(simulation, make_bundle):
+    row = {"subjects": 4, "E_opensim": 0.3, "E_refined": 0.2, "E_mean": 0.25, "E_ridge": 0.3, "Er_refined": -0.33}
+    validation = {"method": "x", "leave_one_subject_out": {"soleus": row, "ALL": row}}
+    tool = STDRRefineTool()
+    tool.setName("walk")
+    tool.setStatesFileName(simulation.states)
+    tool.setResultsDir(simulation.folder / "results")
+    tool.bundle_file = make_bundle(validation=validation)
+    tool.right_heel_strikes = (0.2, 1.3, 2.35)
+    tool.left_heel_strikes = (0.75, 1.8)
+    return tool
+
+
+@pytest.fixture
+def page(tool) -> Path:
+    tool.run()
+    return tool.resolve("results_directory") / "walk_report.html"
+
+
+def test_curves_are_those_of_the_files(page, simulation):
+    root = lxml.html.fromstring(page.read_text(encoding="utf-8"))
+    (script,) = root.xpath("//script[@id='report-data']")
+    charts = json.loads(script.text)["sets"]["muscles"]
+    written = read_storage(page.parent / "walk_activation.sto")
+    assert len(charts["panels"]) == 6
+    # By functional group, and right before left.
+    names = [panel["name"] for panel in charts["panels"]]
+    assert names == ["soleus_r", "soleus_l", "med_gas_r", "med_gas_l", "tib_ant_r", "tib_ant_l"]
+    time = unpacked(charts["time"])
+    np.testing.assert_allclose(time, written.time, atol=1e-6)
+    for panel in charts["panels"]:
+        before, after = (unpacked(panel["series"][kind]) for kind in ("opensim", "refined"))
+        np.testing.assert_allclose(before, simulation.activations[panel["name"]], atol=1e-5)
+        inside = np.isfinite(after)
+        np.testing.assert_allclose(after[inside], written.column(panel["name"])[inside], atol=2e-5)
+        (start, end), *more = panel["changed"]
+        assert not more
+        assert inside.sum() == pytest.approx(((time >= start) & (time <= end)).sum(), abs=1)
+        assert unpacked(panel["cycles"]["refined"]).shape == (2 if panel["name"].endswith("_r") else 1, PHASES)
+
+
+def test_words_and_origin(page, tool):
+    text = lxml.html.fromstring(page.read_text(encoding="utf-8")).text_content()
+    text = re.sub(r"\s+", " ", text)
+    assert "6 muscles were refined over 2 right and 1 left gait cycles (0.20 to 2.35 s)." in text
+    assert "On subjects left out of training the method's error against measured EMG was 0.200, OpenSim's 0.300" in text
+    # What the log warned of: no model was given.
+    assert "No <model_file> was given: muscles are taken to have the bounds" in text
+    assert "never validated" in text
+    assert "nearer to EMG than both" in text
+    assert "right_heel_strikes0.2 1.3 2.35" in text
+    assert "walk1_states.sto, SHA-256" in text
+    page_text = page.read_text(encoding="utf-8")
+    assert not re.findall(r"(?:src|href)=[\"']?https?:", page_text)
+
+
+def test_the_same_run_gives_the_same_report(page, tool):
+    before = page.read_bytes()
+    tool.run()
+    assert page.read_bytes() == before
+
+
+def test_it_can_be_switched_off(tool):
+    tool.write_report = False
+    tool.run()
+    assert not (tool.resolve("results_directory") / "walk_report.html").exists()
+
+
+def estimate(**changes) -> Estimate:
+    cycle = Cycle("r", 0.2, 1.3)
+    covered = (TIME >= 0.2) & (TIME <= 1.3)
+    values = 0.3 + 0.2 * np.sin(5.0 * TIME)
+    muscles = {
+        name: MuscleEstimate(name, values, covered, standard, "r", (cycle,), low=values - 0.1, high=values + 0.1)
+        for name, standard in (("mystery_r", ""), ("soleus_r", "soleus"))
+    }
+    return replace(Estimate(TIME, "activation", muscles, Provenance("x", "a method made by hand")), **changes)
+
+
+def test_an_estimate_without_simulation(tmp_path, open_page):
+    """A method that needs no OpenSim, names from a hostile file, and a trial without cycles."""
+    found = estimate()
+    odd = "</script><b>$x_r"
+    muscles = {**found.muscles, odd: replace(found.muscles["mystery_r"], muscle=odd, cycles=(), low=None, high=None)}
+    with ResultFiles(tmp_path) as files:
+        write_report(files, "walk", replace(found, muscles=muscles), run=RunRecord(warnings=["mind <the> gap"]))
+    root = lxml.html.fromstring((tmp_path / "walk_report.html").read_text(encoding="utf-8"))
+    assert [option.text for option in root.xpath("//select//option")] == ["soleus_r", odd, "mystery_r"]
+    assert "Estimated by a method made by hand" in root.text_content()
+    assert "mind <the> gap" in root.text_content()
+    page = open_page(tmp_path / "walk_report.html")
+    page.select_option("[data-pick]", "1")
+    # Without cycles there is no curve over the cycle.
+    assert page.locator(".chart:visible").count() == 1
+
+
+def test_bands_are_cut_to_what_was_estimated():
+    charts = muscle_charts(estimate(), None, None)
+    panel = charts.panels[0]
+    low, high = panel.bands["refined"]
+    inside = np.isfinite(panel.series["refined"])
+    np.testing.assert_allclose((high - low)[inside], 0.2)
+    assert np.isnan(low[~inside]).all()
+    assert 'class="band refined"' in charts.drawn(0)
+
+
+def test_curves_over_rolled_cycles():
+    values = np.sin(2 * np.pi * TIME)
+    (row,) = over_cycles(TIME, values, [Cycle("l", 0.5, 1.5, 0.25)])
+    np.testing.assert_allclose(row, np.sin(2 * np.pi * (0.75 + np.linspace(0, 1, PHASES))), atol=1e-3)
+    np.testing.assert_array_equal(np.isnan(unpacked(pack(np.array([1.0, np.nan, 3.0])))), [False, True, False])
+    np.testing.assert_allclose(unpacked(pack(np.array([1.0, 1.7, 3.0]))), [1.0, 1.7, 3.0], atol=1e-4)
+    assert np.isnan(unpacked(pack(np.full(3, np.nan)))).all()
+
+
+def test_in_a_browser(page, open_page):
+    opened = open_page(page)
+    assert opened.locator(".chart canvas").count() == 2
+    opened.click(".small[aria-label='show tib_ant_l']")
+    assert opened.locator("[data-pick] option:checked").inner_text() == "tib_ant_l"
+    assert opened.get_attribute(".small[aria-label='show tib_ant_l']", "aria-pressed") == "true"
+    opened.hover("[data-over=time] .u-over", position={"x": 150, "y": 60})
+    shown = opened.locator("[data-over=time] .u-legend .u-value").all_inner_texts()
+    assert len(shown) == 3
+    assert all(re.fullmatch(r"\d\.\d{3}", value) for value in shown)
+    opened.click("button[aria-label='next muscle']")
+    assert opened.locator("[data-pick] option:checked").inner_text() == "soleus_r"
+
+
+def test_on_a_phone(page, open_page):
+    opened = open_page(page, width=390, height=844)
+    assert opened.evaluate("document.documentElement.scrollWidth") == 390
+    for box in (opened.locator(".chart").nth(k).bounding_box() for k in range(2)):
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
