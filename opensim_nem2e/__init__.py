@@ -15,6 +15,7 @@ _PUBLIC = {
     "Bundle": "methods.bundle",
     "EMGEnvelopeTool": "tools.emg_envelope",
     "GaitEventsTool": "tools.gait_events",
+    "KinematicsToActivationTool": "tools.kinematics_to_activation",
     "NEM2EError": "errors",
     "NEM2EPipelineTool": "tools.nem2e_pipeline",
     "STDRCrossValidateTool": "tools.stdr_cross_validate",

@@ -220,14 +220,15 @@ class ForceCurves:
     parts : tuple of (numpy.ndarray of int, _ClassCurves)
         Columns of the muscles of a class, and their curves.
     shortest : numpy.ndarray, shape (muscles,)
-        Normalised fiber length up to which a muscle makes no active force.
-    slips : numpy.ndarray of bool, shape (muscles,), optional
-        Muscles whose active force is pennated as in OpenSim's StaticOptimization (:meth:`active_cosine`).
+        Normalised fiber length up to which a muscle makes no active force; negative for a class that has no such.
+    slips : numpy.ndarray, shape (muscles,), optional
+        How active force is pennated in OpenSim's StaticOptimization (:meth:`active_cosine`): nan for a muscle with its
+        true pennation, otherwise the factor of the sine that is taken.
     """
 
     parts: tuple[tuple[NDArray[np.intp], _ClassCurves], ...]
     shortest: Array
-    slips: NDArray[np.bool_] | None = None
+    slips: Array | None = None
 
     def active_force_length(self, norm_length: AnyArray) -> AnyArray:
         """Evaluate the active force-length curves.
@@ -285,10 +286,10 @@ class ForceCurves:
     def active_cosine(self, norm_length: AnyArray, cosine: AnyArray, fiber_width: AnyArray) -> AnyArray:
         """Return the cosine of the pennation with which active force reaches the tendon.
 
-        ``Millard2012EquilibriumMuscle::calcInextensibleTendonActiveFiberForce``, which OpenSim's StaticOptimization
-        asks for the force of a muscle, gives the pennation model the *normalised* fiber length where it expects meters
-        (seen in OpenSim 4.6): its fibers are pennated by a tenth or twentieth of their angle. The muscle's force in a
-        simulation is right.
+        OpenSim's StaticOptimization asks ``calcInextensibleTendonActiveFiberForce`` for the force of a muscle. In
+        OpenSim 4.6, that of Millard2012EquilibriumMuscle gives the pennation model the *normalised* fiber length where
+        it expects meters, so that fibers are pennated by a tenth or twentieth of their angle, and that of
+        DeGrooteFregly2016Muscle leaves the pennation out; in simulations both are right.
 
         Parameters
         ----------
@@ -302,14 +303,14 @@ class ForceCurves:
         Returns
         -------
         numpy.ndarray or torch.Tensor, shape (..., muscles)
-            The true cosine, and for the muscles in :attr:`slips` OpenSim's.
+            The true cosine, or where :attr:`slips` says so StaticOptimization's.
         """
         if self.slips is None:
             return cosine
         xp = namespace(cosine)
-        sine = xp.clip(like(fiber_width, norm_length) / norm_length, None, 1.0)
-        slips = self.slips if xp is np else xp.as_tensor(self.slips, device=cosine.device)
-        return xp.where(slips, xp.sqrt(1.0 - sine**2), cosine)
+        slips = like(self.slips, norm_length)
+        sine = xp.nan_to_num(slips) * like(fiber_width, norm_length) / norm_length
+        return xp.where(xp.isnan(slips), cosine, xp.sqrt(1.0 - sine**2))
 
     def _each(self, evaluate: Callable[..., AnyArray], *arrays: AnyArray) -> AnyArray:
         """Evaluate every class's curves on its own columns."""
@@ -327,22 +328,21 @@ def shortest_lengths(muscles: Sequence[MuscleInfo]) -> Array:
     Parameters
     ----------
     muscles : sequence of MuscleInfo
-        Of the classes Thelen2003Muscle, Millard2012EquilibriumMuscle or any other (0).
+        Of any class.
 
     Returns
     -------
     numpy.ndarray, shape (muscles,)
-        Where the pennation is at its maximum; for Millard's also where the active curve begins.
+        Where the pennation of Thelen2003Muscle and Millard2012EquilibriumMuscle is at its maximum; for Millard's also
+        where the active curve begins. -1 for other classes, which know none.
     """
     found = []
     for muscle in muscles:
         parameters = muscle.curve_parameters
-        least = 0.0
+        least = -1.0
         if "maximum_pennation_angle" in parameters:
-            angle = muscle.pennation_angle_at_optimal
-            # Without pennation a hundredth of the optimal length, as in OpenSim's MuscleFixedWidthPennationModel.
-            least = np.sin(angle) / np.sin(parameters["maximum_pennation_angle"]) if angle > 0.0 else 0.01
-        found.append(max(least, parameters.get("ActiveForceLengthCurve/min_norm_active_fiber_length", 0.0)))
+            least = np.sin(muscle.pennation_angle_at_optimal) / np.sin(parameters["maximum_pennation_angle"])
+        found.append(max(least, parameters.get("ActiveForceLengthCurve/min_norm_active_fiber_length", -1.0)))
     return np.array(found)
 
 
@@ -477,6 +477,9 @@ def _bezier(points: Array, u: Array) -> Array:
     value: Array = (points * weights).sum(-1)
     return value
 
+
+#: How StaticOptimization pennates the active force of a class's muscles (:attr:`ForceCurves.slips`).
+SLIPS_OF_CLASS: Mapping[str, float] = {"Millard2012EquilibriumMuscle": 1.0, "DeGrooteFregly2016Muscle": 0.0}
 
 #: What makes the curves of a class's muscles.
 CURVES_OF_CLASS: Mapping[str, Callable[[Sequence[MuscleInfo]], Any]] = {

@@ -42,7 +42,7 @@ import numpy as np
 
 from ..errors import ModelError, did_you_mean
 from .arrays import AnyArray, like, namespace
-from .force_curves import CURVES_OF_CLASS, ForceCurves, shortest_lengths
+from .force_curves import CURVES_OF_CLASS, SLIPS_OF_CLASS, ForceCurves, shortest_lengths
 
 if TYPE_CHECKING:
     import torch
@@ -189,17 +189,17 @@ def _tendon_stiffness(strain: Any) -> Any:
 
 
 def _own_curves(muscles: Sequence[MuscleInfo], slips: bool) -> ForceCurves | None:
-    """Return the curves of muscles' own classes; None where all are DeGrooteFregly2016Muscle."""
+    """Return the curves of muscles' own classes; None where these are the ones above."""
     classes = [muscle.class_name for muscle in muscles]
-    if not set(classes) & CURVES_OF_CLASS.keys():
+    if not (slips or set(classes) & CURVES_OF_CLASS.keys()):
         return None
     parts = []
     for name in dict.fromkeys(classes):
         columns = np.flatnonzero([other == name for other in classes])
         make = CURVES_OF_CLASS.get(name, _DeGrooteFregly.of)
         parts.append((columns, make([muscles[column] for column in columns.tolist()])))
-    millard = np.array([name == "Millard2012EquilibriumMuscle" for name in classes])
-    return ForceCurves(tuple(parts), shortest_lengths(muscles), millard if slips else None)
+    pennated = np.array([SLIPS_OF_CLASS.get(name, np.nan) for name in classes]) if slips else None
+    return ForceCurves(tuple(parts), shortest_lengths(muscles), pennated)
 
 
 @dataclass(frozen=True, eq=False)
@@ -394,7 +394,7 @@ class HillMuscles:
         active, passive : numpy.ndarray or torch.Tensor, shape (..., muscles)
             Force per unit of activation, and passive force with the fiber's damping (N). Where the muscle is shorter
             than its tendon (``length < tendon_slack_length``) the model does not hold: OpenSim's own muscle then
-            pushes, and so does this one; with the curves of their own classes muscles are slack there, as in OpenSim.
+            pushes, and so does this one; Thelen2003Muscle and Millard2012EquilibriumMuscle are slack there.
             The force of Thelen2003Muscle is not linear in the activation: its ``active`` is that of full activation,
             which is what StaticOptimization multiplies.
         """
@@ -433,7 +433,8 @@ class HillMuscles:
         active = self.max_isometric_force * curves.active_cosine(norm_length, cosine, self.fiber_width) * active
         passive = force * (curves.passive_force_length(norm_length) + self.fiber_damping * norm_velocity)
         xp = namespace(along)
-        return xp.where(along > 0.0, active, 0.0 * active), xp.where(along > 0.0, passive, 0.0 * passive)
+        pulls = (along > 0.0) | (like(curves.shortest, along) < 0.0)
+        return xp.where(pulls, active, 0.0 * active), xp.where(pulls, passive, 0.0 * passive)
 
     # --- compliant tendon --------------------------------------------------------------------------------------
 

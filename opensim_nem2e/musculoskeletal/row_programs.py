@@ -129,8 +129,8 @@ class _Program:
     spring: Array
 
     def rows(self, chosen: NDArray[np.intp]) -> _Program:
-        parts = (self.gain, self.needed, self.low, self.high, self.target, self.weight)
-        return _Program(*(array[chosen] for array in parts), self.spring)
+        bounds = (self.low[chosen], self.high[chosen], self.target[chosen], self.weight[chosen])
+        return _Program(self.gain[chosen], self.needed[chosen], *bounds, self.spring)
 
     def free(self, multipliers: Array) -> Array:
         """Return the activations that nothing bounds; (rows, muscles)."""
@@ -154,7 +154,8 @@ class _Program:
         curvature = (self.gain * moves[:, np.newaxis]) @ self.gain.swapaxes(1, 2)
         diagonal = np.arange(len(self.spring))
         curvature[:, diagonal, diagonal] += self.spring
-        return slope, -np.linalg.solve(curvature, slope[..., np.newaxis])[..., 0]
+        step = np.linalg.solve(curvature, -slope[..., np.newaxis])[..., 0]
+        return slope, np.asarray(step, dtype=float)
 
 
 def _minimise(program: _Program, start: Array) -> tuple[Array, int]:

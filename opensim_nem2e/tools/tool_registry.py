@@ -87,6 +87,11 @@ register(
     "Find heel strikes and toe-offs in ground reactions, marker paths or a model's motion, and write them as a table.",
 )
 register(
+    "KinematicsToActivationTool",
+    "opensim_nem2e.tools.kinematics_to_activation",
+    "Find muscle activations and forces from a motion: static optimisation of all frames at once.",
+)
+register(
     "NEM2EPipelineTool",
     "opensim_nem2e.tools.nem2e_pipeline",
     "Run setup files from Scale and IK over CMC to the refinement, for one trial or a whole study.",

@@ -1,0 +1,120 @@
+"""The files that activations found from a motion leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..log import logger
+from ..storage import TimeSeries, write_storage
+from ..storage.tables import write_rows
+from .static_optimization import MomentRow, MuscleRow, Optimum, state_columns, summarise_moments, summarise_muscles
+
+if TYPE_CHECKING:
+    from ..storage.atomic import ResultFiles
+    from ..storage.osim import OsimModel
+
+Array = NDArray[np.float64]
+
+
+def write_optimum(
+    files: ResultFiles,
+    name: str,
+    model: OsimModel,
+    optimum: Optimum,
+    precision: int,
+    needed: str = "inverse_dynamics",
+) -> None:
+    """Write activations, forces, moments, reserves, flags, states and tables, and sum them up in the log.
+
+    Parameters
+    ----------
+    files : ResultFiles
+        Where to.
+    name : str
+        What the results' names begin with.
+    model : OsimModel
+        The model.
+    optimum : Optimum
+        The solution.
+    precision : int
+        Decimals.
+    needed : str, optional
+        What the columns of the moments asked for are called.
+    """
+    time, coordinates = optimum.motion.time, optimum.coordinates
+
+    def write(ending: str, columns: Mapping[str, Array], in_degrees: bool = False) -> None:
+        table = np.column_stack(list(columns.values()))
+        series = TimeSeries(time, tuple(columns), table, name=f"{name}_{ending}", in_degrees=in_degrees)
+        write_storage(files.path(f"{name}_{ending}.sto"), series, precision=precision)
+
+    def columns(names: Sequence[str], table: NDArray[np.generic], pattern: str = "{}") -> dict[str, Array]:
+        return {pattern.format(each): table[:, k].astype(float) for k, each in enumerate(names)}
+
+    write("states", state_columns(model, optimum))
+    write("activation", columns(optimum.muscles, optimum.activations))
+    write("forces", columns(optimum.muscles, optimum.forces))
+    write(
+        "torques",
+        {
+            **columns(coordinates, optimum.needed, f"{{}}_{needed}"),
+            **columns(coordinates, optimum.made, "{}_muscles"),
+        },
+    )
+    write("reserves", columns(coordinates, optimum.reserves, "reserve_{}"))
+    flagged = optimum.flagged
+    write(
+        "flags",
+        {
+            "any": flagged.astype(float),
+            **columns(coordinates, optimum.outside, "{}_out_of_range"),
+            **columns(coordinates, optimum.weak, "{}_reserve"),
+        },
+    )
+    moments = summarise_moments(optimum)
+    write_rows(files.path(f"{name}_summary.csv"), MuscleRow, summarise_muscles(optimum))
+    write_rows(files.path(f"{name}_torques.csv"), MomentRow, moments)
+    for line in moment_table(moments):
+        logger.info("%s", line)
+    if flagged.any():
+        logger.warning(
+            "%d of %d rows are flagged (%s_flags.sto): outside the model's range in %s; reserves above 5 %% of the "
+            "peak moment in %s.",
+            *(int(flagged.sum()), len(flagged), name),
+            _named(coordinates, optimum.outside),
+            _named(coordinates, optimum.weak),
+        )
+    saturated = _named(optimum.muscles, optimum.saturated)
+    if saturated != "none":
+        logger.warning("Saturated in some rows: %s. Are the muscles as strong as the subject?", saturated)
+
+
+def moment_table(rows: Sequence[MomentRow]) -> list[str]:
+    """Lay the moments out as lines for the log.
+
+    Parameters
+    ----------
+    rows : sequence of MomentRow
+        One per coordinate.
+
+    Returns
+    -------
+    list of str
+        A header and one line per coordinate.
+    """
+    width = max(len(name) for name in ("coordinate", *(row.coordinate for row in rows)))
+    lines = [f"{'coordinate':<{width}}  peak moment (Nm)  RMS reserve  largest reserve  rows out of range"]
+    lines += [
+        f"{row.coordinate:<{width}}  {row.peak:16.1f}  {row.rms_reserve:11.2f}  {row.largest_reserve:15.2f}  "
+        f"{row.rows_out_of_range:17d}"
+        for row in rows
+    ]
+    return lines
+
+
+def _named(names: Sequence[str], flags: NDArray[np.bool_]) -> str:
+    return ", ".join(names[column] for column in np.flatnonzero(flags.any(axis=0)).tolist()) or "none"

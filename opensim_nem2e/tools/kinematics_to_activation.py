@@ -1,0 +1,178 @@
+"""KinematicsToActivationTool: from a motion to muscle activations and forces, without CMC and without EMG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import SetupError
+from ..log import logger
+from ..options import DirectoryPath, FilePath, Options, option
+from .accessors import KinematicsToActivationToolAccessors
+from .tool import Tool, ToolRun
+
+if TYPE_CHECKING:
+    from ..estimates.static_optimization import Optimum, ProgramSettings
+    from ..storage.osim import OsimModel
+
+#: What a run may leave behind, after the tool's name.
+_RESULTS = (
+    *("_states.sto", "_activation.sto", "_forces.sto", "_torques.sto", "_reserves.sto", "_flags.sto"),
+    *("_summary.csv", "_torques.csv", "_activations.png", "_activations.svg", "_torques.png", "_torques.svg"),
+    *("_report.html", "_effective_setup.xml", ".log"),
+)
+
+
+@dataclass(frozen=True)
+class KinematicsToActivationOptions(Options):
+    """Which motion, whose muscles, and how they share the joint moments."""
+
+    results_directory: DirectoryPath = option("./", "Directory used for writing results.")
+    model_file: FilePath = option("", "Name of the .osim file of the subject.", required=True)
+    mode: Literal["exact"] = option(
+        "exact",
+        "Where the joint moments come from. exact: inverse dynamics. In every frame the muscles then share them at the "
+        "least sum of squared activations, as in OpenSim's StaticOptimization, all frames at once.",
+    )
+    coordinates_file: FilePath = option(
+        "", "Motion (.mot or .sto): results of inverse kinematics, or states.", required=True
+    )
+    external_loads_file: FilePath = option(
+        "",
+        "XML file (.xml) with the ExternalLoads, for inverse dynamics. Empty: nothing touches the body, unless "
+        "inverse_dynamics_file is given.",
+    )
+    inverse_dynamics_file: FilePath = option(
+        "",
+        "Result of InverseDynamicsTool for this motion (.sto, columns such as knee_angle_r_moment), to be used in "
+        "place of running inverse dynamics.",
+    )
+    initial_time: float = option(float("-inf"), "Initial time.", unit="s")
+    final_time: float = option(float("inf"), "Final time.", unit="s")
+    lowpass_cutoff_frequency_for_coordinates: float = option(
+        6.0,
+        "Low-pass cut-off frequency for filtering the coordinates. A negative value results in no filtering.",
+        unit="Hz",
+    )
+    torque_coordinates: tuple[str, ...] = option(
+        (), "Coordinates whose moments the muscles share. Empty: all rotations that muscles span and the motion tells."
+    )
+    muscle_force: Literal["static_optimization", "rigid_tendon"] = option(
+        "static_optimization",
+        "Active force of a muscle, whose curves are those of its own class. static_optimization: exactly as OpenSim's "
+        "StaticOptimization takes it, which lets Millard2012EquilibriumMuscle pull as if nearly unpennated, and "
+        "DeGrooteFregly2016Muscle as if unpennated. "
+        "rigid_tendon: that of the muscle with a rigid tendon.",
+    )
+    use_passive_force: bool = option(
+        False, "Do the muscles pull passively, too? OpenSim's StaticOptimization leaves that out."
+    )
+    reserve_optimal_force: float = option(
+        1.0,
+        "Reserve moment at a coordinate that costs as much as an activation of 1 (optimal_force of the "
+        "CoordinateActuators that StaticOptimization is given).",
+        bounds="(0, Inf)",
+        unit="Nm",
+    )
+    output_precision: int = option(8, "Decimals of the results.", bounds="[1, 20]")
+    write_report: bool = option(True, "Draw activations and moments, and write a report (.html)?")
+    figure_format: Literal["png", "svg"] = option("png", "Format of the figures.")
+
+
+class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[KinematicsToActivationOptions]):
+    """Find muscle activations and forces from a motion.
+
+    Parameters
+    ----------
+    setup_file : str or os.PathLike, optional
+        The setup file to read. Without it all properties have their defaults.
+
+    Examples
+    --------
+    >>> tool = KinematicsToActivationTool(model_file="subject01.osim", coordinates_file="walk_ik.mot")
+    >>> tool.setName("walk")
+    >>> tool.setExternalLoadsFileName("walk_grf.xml")
+    >>> tool.run()  # doctest: +SKIP
+    True
+    """
+
+    tool_name = "KinematicsToActivationTool"
+    results_name = "kinematics"
+    result_endings = _RESULTS
+
+    def _check(self) -> list[str]:
+        faults = []
+        if not self.initial_time < self.final_time:
+            faults.append(
+                f"<initial_time> must be less than <final_time>; found {self.initial_time:g} and {self.final_time:g}."
+            )
+        if self.external_loads_file and self.inverse_dynamics_file:
+            faults.append(
+                "<external_loads_file> and <inverse_dynamics_file> must not both be given: one says how the moments "
+                f"are found, the other what they are; found '{self.external_loads_file}' and "
+                f"'{self.inverse_dynamics_file}'."
+            )
+        return faults
+
+    def _run(self, run: ToolRun) -> None:
+        from ..estimates.kinematics_results import write_optimum
+        from ..storage.osim import read_model
+
+        self._spare_inputs(run)
+        model_file = self.resolve("model_file")
+        assert model_file is not None
+        model = read_model(model_file)
+        logger.info("Model: %s (%d muscles), '%s'.", model.name, len(model.muscles), model_file)
+        optimum = self._solve(model)
+        with run.files.own_names():
+            write_optimum(run.files, run.name, model, optimum, self.output_precision)
+            if self.write_report:
+                from ..report.kinematics_report import write_kinematics_report
+
+                write_kinematics_report(run.files, run.name, model, optimum, self.figure_format)
+            for path in run.files.finals:
+                logger.info("Writing '%s'.", path)
+
+    def _spare_inputs(self, run: ToolRun) -> None:
+        """Never let a result replace the file it was made from."""
+        inputs = {self.setup_file, *(self.resolve(prop.name) for prop in self.properties if prop.type == "file")}
+        taken = {path.resolve() for path in inputs if path is not None}
+        for result in (run.directory / f"{run.name}{ending}" for ending in self.result_endings):
+            if result.resolve() in taken:
+                raise SetupError(
+                    f"The result '{result}' would replace an input file. Give the tool another name "
+                    f'(<{self.tool_name} name="...">) or another <results_directory>.',
+                    self.setup_file,
+                )
+
+    def _settings(self) -> ProgramSettings:
+        from ..estimates.static_optimization import ProgramSettings
+
+        return ProgramSettings(self.muscle_force, self.use_passive_force, self.reserve_optimal_force)
+
+    def _solve(self, model: OsimModel) -> Optimum:
+        """Find the moments, and the activations that make them."""
+        from ..estimates.static_optimization import moments_of_file, muscle_model, optimise, read_motion
+
+        motion_file, moments_file = self.resolve("coordinates_file"), self.resolve("inverse_dynamics_file")
+        loads = self.resolve("external_loads_file")
+        assert motion_file is not None
+        if loads is None and moments_file is None:
+            logger.warning(
+                "No <external_loads_file> was given: inverse dynamics takes it that nothing touches the body."
+            )
+        motion = read_motion(
+            model,
+            motion_file,
+            loads,
+            lowpass=self.lowpass_cutoff_frequency_for_coordinates,
+            start=self.initial_time,
+            end=self.final_time,
+        )
+        settings = self._settings()
+        torque_model = muscle_model(model, motion, self.torque_coordinates, settings)
+        if moments_file is None:
+            needed = torque_model.required(motion, loads)
+        else:
+            needed = moments_of_file(moments_file, torque_model.coordinates, motion.time)
+        return optimise(model, torque_model, motion, needed, settings)
