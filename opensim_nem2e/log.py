@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from .errors import MAX_MESSAGE, brief
+from .errors import MAX_MESSAGE, SetupError, brief
 
 #: OpenSim's level names, from silent to most talkative, and the standard library's numbers for them.
 LEVELS = {
@@ -28,6 +28,9 @@ LEVELS = {
 }
 
 _NAMES = {number: name for name, number in LEVELS.items()}
+
+#: What a terminal takes for the start and the end of a colour.
+_YELLOW, _RED, _PLAIN = "\x1b[33m", "\x1b[31m", "\x1b[0m"
 
 
 def plain(text: str) -> str:
@@ -73,11 +76,17 @@ class OpenSimFormatter(logging.Formatter):
     ----------
     with_time : bool
         Add the date and time, as in OpenSim's log file; the console leaves them out.
+    with_traceback : bool
+        Add an error's traceback, if the record has one.
+    coloured : bool
+        Show warnings in yellow and errors in red, for a terminal.
     """
 
-    def __init__(self, with_time: bool):
+    def __init__(self, with_time: bool, with_traceback: bool = True, coloured: bool = False):
         super().__init__(datefmt="%Y-%m-%d %H:%M:%S")
         self.with_time = with_time
+        self.with_traceback = with_traceback
+        self.coloured = coloured
 
     def format(self, record: logging.LogRecord) -> str:
         """Lay a record out as a line (or lines, when the message has several).
@@ -92,13 +101,14 @@ class OpenSimFormatter(logging.Formatter):
         str
             The text, without a line end.
         """
-        level = _NAMES.get(record.levelno, record.levelname.lower())
-        # What a file holds must not flood a terminal.
-        text = f"[{level}] {record.getMessage()}"
+        level = f"[{_NAMES.get(record.levelno, record.levelname.lower())}]"
+        if self.coloured and record.levelno >= logging.WARNING:
+            level = f"{_RED if record.levelno >= logging.ERROR else _YELLOW}{level}{_PLAIN}"
+        text = f"{level} {record.getMessage()}"
         if self.with_time:
             stamp = self.formatTime(record, self.datefmt)
             text = f"[{stamp}.{int(record.msecs):03d}] {text}"
-        if record.exc_info:
+        if record.exc_info and self.with_traceback:
             text += "\n" + self.formatException(record.exc_info)
         return text
 
@@ -109,10 +119,10 @@ class Recorder(logging.Handler):
     Parameters
     ----------
     level : str
-        The least severe level that is kept.
+        The least severe level that is kept: the details, which the console leaves out, are in the log file.
     """
 
-    def __init__(self, level: str = "info"):
+    def __init__(self, level: str = "debug"):
         super().__init__(LEVELS[level])
         self.setFormatter(OpenSimFormatter(with_time=True))
         self.lines: list[str] = []
@@ -149,18 +159,74 @@ class Recorder(logging.Handler):
 def audible() -> Iterator[None]:
     """Show messages on the console while the block runs, if the program has set up no logging of its own.
 
-    OpenSim's tools talk when they are run from a script; so do these. A program that has given this package's
-    logger, or Python's root logger, a handler decides for itself.
+    OpenSim's tools talk when they are run from a script; so do these, but in a notebook they only warn.
+    :func:`set_log_level` changes that. A program that has given this package's logger, or Python's root logger, a
+    handler decides for itself.
     """
     handlers = [handler for handler in logger.handlers if not isinstance(handler, logging.NullHandler | Recorder)]
     if handlers or logging.getLogger().handlers:
         yield
         return
-    console = start_console()
+    console = start_console(_shown or ("warn" if in_notebook() else "info"))
     try:
         yield
     finally:
         stop(console)
+
+
+#: The level that :func:`set_log_level` has set.
+_shown = ""
+
+
+def set_log_level(level: str) -> None:
+    """Say which messages tools show that are run from Python.
+
+    Parameters
+    ----------
+    level : {'off', 'critical', 'error', 'warn', 'info', 'debug', 'trace'}
+        The least severe level that is shown. At first it is ``'info'`` in a script and ``'warn'`` in a notebook. The
+        log file beside the results always holds everything.
+
+    Raises
+    ------
+    opensim_nem2e.errors.SetupError
+        There is no such level.
+    """
+    global _shown
+    if level not in LEVELS:
+        allowed = ", ".join(f"'{name}'" for name in LEVELS)
+        raise SetupError(f"The log level must be one of {allowed}, but {level!r} was found.")
+    _shown = level
+
+
+def in_notebook() -> bool:
+    """Tell whether the program is a Jupyter notebook's.
+
+    Returns
+    -------
+    bool
+        False in scripts, and in IPython's terminal.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Tell whether a stream is a terminal that shows colours (https://no-color.org).
+
+    Parameters
+    ----------
+    stream : file object
+        Standard output, say.
+
+    Returns
+    -------
+    bool
+        False for files, pipes and notebooks.
+    """
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and bool(getattr(stream, "isatty", lambda: False)())
 
 
 def start_console(level: str = "info", stream: TextIO | None = None) -> logging.Handler:
@@ -178,13 +244,16 @@ def start_console(level: str = "info", stream: TextIO | None = None) -> logging.
     logging.Handler
         The handler, for :func:`stop`.
     """
-    handler = logging.StreamHandler(stream if stream is not None else sys.stdout)
-    handler.setFormatter(OpenSimFormatter(with_time=False))
+    stream = stream if stream is not None else sys.stdout
+    handler = logging.StreamHandler(stream)
+    # A traceback is a detail: the log file has it.
+    details = LEVELS[level] <= logging.DEBUG
+    handler.setFormatter(OpenSimFormatter(with_time=False, with_traceback=details, coloured=is_terminal(stream)))
     handler.setLevel(LEVELS[level])
     return _start(handler)
 
 
-def start_file(path: str | os.PathLike[str], level: str = "info", mode: str = "a") -> logging.Handler:
+def start_file(path: str | os.PathLike[str], level: str = "debug", mode: str = "a") -> logging.Handler:
     """Write the package's messages to a log file in OpenSim's layout.
 
     Parameters
@@ -192,7 +261,7 @@ def start_file(path: str | os.PathLike[str], level: str = "info", mode: str = "a
     path : str or os.PathLike
         The log file.
     level : str
-        As in :func:`start_console`.
+        As in :func:`start_console`; by default the details are written, too.
     mode : {'a', 'w'}
         Append (OpenSim's habit) or start anew.
 

@@ -161,6 +161,8 @@ class Property:
         Whether the value may be left empty, which is None; so it is, too, where the default is None.
     formerly : sequence of str, optional
         Names that this option had, which are still understood.
+    written : bool
+        Whether a file is written by the tool; others are read, and must be there.
     """
 
     name: str
@@ -175,6 +177,7 @@ class Property:
     may_be_name: bool = False
     optional: bool = False
     formerly: Sequence[str] = ()
+    written: bool = False
     interval: Interval | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -525,6 +528,7 @@ def option(
     required: bool = False,
     may_be_name: bool = False,
     formerly: Sequence[str] = (),
+    written: bool = False,
 ) -> Any:
     """Declare a field of an :class:`Options` dataclass; its annotation says the type.
 
@@ -548,6 +552,8 @@ def option(
         Whether a file may be a bare name.
     formerly : sequence of str
         Names that it had.
+    written : bool
+        Whether a file is written by the tool.
 
     Returns
     -------
@@ -563,6 +569,7 @@ def option(
         "required": required,
         "may_be_name": may_be_name,
         "formerly": formerly,
+        "written": written,
     }
     return field(default=default, metadata={"option": about})
 

@@ -46,9 +46,10 @@ def test_recorder_keeps_lines_while_listening():
     log.logger.warning("before")
     with recorder.listening():
         log.logger.info("during")
-        log.logger.debug("too fine")
+        log.logger.debug("a detail")
+        log.logger.log(log.LEVELS["trace"], "too fine")
     log.logger.warning("after")
-    assert re.fullmatch(TIMED + r"\[info\] during\n", recorder.text)
+    assert re.fullmatch(TIMED + r"\[info\] during\n" + TIMED + r"\[debug\] a detail\n", recorder.text)
 
 
 def run(code: str) -> str:

@@ -1,10 +1,12 @@
 """opensim-nem2e: refine OpenSim muscle activations with networks trained on measured EMG.
 
-The verbs, the messages and the setup files are those of opensim-cmd. Messages go to the console, warnings and
-errors to standard error; 'run' and 'repair' also append them to opensim_nem2e.log in the working directory.
+Every tool has a command of its own; the other verbs, the messages and the setup files are those of opensim-cmd.
+Messages go to the console, warnings and errors to standard error. What runs a tool also appends them, with all details,
+to opensim_nem2e.log in the working directory.
 The exit status is 0 on success, 1 when something failed, and 2 when the command line was not understood.
 
 Examples:
+  opensim-nem2e refine walk1_states.sto --model subject01.osim --external-loads walk1_grf.xml --out refined
   opensim-nem2e print-xml STDRRefineTool            writes default_Setup_STDRRefineTool.xml, to be filled in
   opensim-nem2e run setup_refine.xml                runs the tool that the setup file describes
   opensim-nem2e info STDRRefineTool                 lists the properties of a tool
@@ -30,7 +32,8 @@ from typing import Any, NoReturn, TextIO
 
 from .. import __version__
 from ..errors import did_you_mean
-from ..log import LEVELS, OpenSimFormatter, logger, start_console, start_file, stop
+from ..log import LEVELS, logger, start_console, start_file, stop
+from ..tools.tool_registry import tools
 from . import check_command as check
 from . import info_command as info
 from . import manifest_command as manifest
@@ -38,9 +41,11 @@ from . import print_xml_command as print_xml
 from . import repair_command as repair
 from . import report_command as report_study
 from . import run_command as run
+from .completion import complete, completed_words
 from .reporting import report
+from .tool_command import ToolCommand
 
-#: The commands; each module's docstring is its help text.
+#: The commands that are no tool's; each module's docstring is its help text.
 COMMANDS: tuple[ModuleType, ...] = (run, print_xml, info, manifest, check, repair, report_study)
 
 #: Appended to, in the working directory, as OpenSim does with opensim.log.
@@ -110,8 +115,14 @@ def _open_streams() -> None:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    parser = make_parser()
-    options = parser.parse_args(arguments)
+    words = completed_words() or (sys.argv[1:] if arguments is None else list(arguments))
+    parser = make_parser(words)
+    complete(parser)
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        verb = options.parser if "parser" in options else parser
+        flags = [flag for action in verb._actions for flag in action.option_strings]
+        verb.error(f"unrecognized arguments: {' '.join(unknown)}.{did_you_mean(unknown[0], flags)}")
     if "command" not in options:
         # As opensim-cmd does without arguments.
         parser.print_help()
@@ -130,8 +141,13 @@ def _main(arguments: Sequence[str] | None) -> int:
             return 1
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """Build the parser of the whole command line.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The command line. Only tools that it names are imported, for their flags.
 
     Returns
     -------
@@ -142,13 +158,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("-V", "--version", action="version", version=f"opensim-nem2e {__version__}")
     _add_log_option(parser, default="info")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
-    for command in COMMANDS:
+    commands: list[ModuleType | ToolCommand] = [*(ToolCommand(entry) for entry in tools()), *COMMANDS]
+    for command in commands:
         summary = _help(command.__doc__)["description"].splitlines()[0]
         verb = verbs.add_parser(command.NAME, aliases=command.ALIASES, help=summary, **_help(command.__doc__))
-        command.add_arguments(verb)
+        if not isinstance(command, ToolCommand) or command.NAME in words:
+            command.add_arguments(verb)
         # Without a default here, the level given before the verb is kept.
         _add_log_option(verb, default=argparse.SUPPRESS)
-        verb.set_defaults(command=command)
+        verb.set_defaults(command=command, parser=verb)
     return parser
 
 
@@ -173,6 +191,9 @@ def _add_log_option(parser: argparse.ArgumentParser, default: str) -> None:
         default=default,
         help=f"the least severe messages to show: {', '.join(LEVELS)} (default: info)",
     )
+    parser.add_argument(
+        "-q", "--quiet", action="store_const", const="warn", dest="log", default=default, help="the same as --log warn"
+    )
 
 
 @contextmanager
@@ -187,7 +208,7 @@ def _logging(level: str, to_file: bool) -> Iterator[None]:
                 # OpenSim's habit: append. Opened here once, so that a folder without write permission is noticed.
                 with open(LOG_FILE, "a", encoding="utf-8"):  # noqa: PTH123
                     pass
-                handlers.append(start_file(LOG_FILE, level))
+                handlers.append(start_file(LOG_FILE))
             except OSError as error:
                 logger.warning("There will be no %s: %s.", LOG_FILE, error.strerror or error)
         yield
@@ -199,7 +220,6 @@ def _logging(level: str, to_file: bool) -> Iterator[None]:
 
 def _console(stream: TextIO, level: str, errors: bool) -> logging.Handler:
     handler = start_console(level, stream)
-    handler.setFormatter(OpenSimFormatter(with_time=False))
     handler.addFilter(lambda record: (record.levelno >= logging.WARNING) == errors)
     return handler
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-
 from ..errors import NEM2EError
 from ..log import logger
 
 
 def report(error: Exception) -> None:
-    """Log an error in one message, with its traceback at level debug.
+    """Log an error in one message; its traceback is in the log file, and shown at level debug.
 
     Parameters
     ----------
@@ -28,4 +26,4 @@ def report(error: Exception) -> None:
             f"Unexpected {type(error).__name__}: {error}\n"
             "This is a fault of opensim_nem2e; '--log debug' shows where it happened."
         )
-    logger.error("%s", message, exc_info=error if logger.isEnabledFor(logging.DEBUG) else None)
+    logger.error("%s", message, exc_info=error)

@@ -1,11 +1,13 @@
 """Run the tool that a setup file describes.
 
 Several setup files are run one after the other. One that fails is reported, and the others are still run; the
-exit status is then 1. Relative paths in a setup file are relative to that file's folder.
+exit status is then 1. Relative paths in a setup file are relative to that file's folder. --set gives a property another
+value for this run; a path in it is relative to the working directory.
 
 Examples:
   opensim-nem2e run setup_refine.xml
   opensim-nem2e run subject*/setup_refine.xml
+  opensim-nem2e run setup_refine.xml --set muscles=soleus --set results_directory=soleus_only
   opensim-nem2e run setup_pipeline.xml --jobs 4
   opensim-nem2e run setup_train.xml --scheduler tcp://10.0.0.1:8786
   opensim-nem2e run setup_train.xml --scheduler tls://10.0.0.1:8786
@@ -20,11 +22,21 @@ import os
 from ..errors import SetupError
 from ..log import logger
 from ..tools.tool_registry import load_tool
+from .assignment import add_set_option, assign
 from .reporting import report
 
 NAME = "run"
 ALIASES = ("run-tool",)
 WRITES_LOG = True
+
+
+def spare_threads() -> None:
+    """Have one thread for numpy's matrix library, before numpy is imported.
+
+    It would start one per core for networks this small: that makes a refinement slower, and many times slower while a
+    neighbour uses the cores.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "<scheduler>. Whoever reaches a tcp:// scheduler can run programs as you: its network must be trusted; tls:// "
         "needs the certificates that Dask's configuration names (distributed.comm.tls)",
     )
+    add_set_option(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -64,9 +77,7 @@ def execute(options: argparse.Namespace) -> int:
     int
         0, or 1 if any of them failed.
     """
-    # Numpy's matrix library would start a thread per core for networks this small: that makes a refinement slower, and
-    # many times slower while a neighbour uses the cores. It reads this once, when numpy is first imported.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    spare_threads()
     failed = []
     for setup_file in options.setup_files:
         try:
@@ -80,7 +91,7 @@ def execute(options: argparse.Namespace) -> int:
                         [f"--{name} is for tools with the property <{name}>; {tool.tool_name} has none."], setup_file
                     )
                 tool.set(name, value)
-            logger.info("Preparing to run %s.", tool.tool_name)
+            assign(tool, options)
             tool.run()
         except Exception as error:
             report(error)

@@ -325,11 +325,13 @@ def _log_plan(plan: TargetPlan, targets: Sequence[Target]) -> None:
     for target in targets:
         others = [name for name in target.inputs if name != target.muscle]
         more = f" from {len(target.inputs)} muscles" if others else ""
-        logger.info("%s is refined by the network '%s'%s.", target.muscle, target.standard_name, more)
+        logger.debug("%s is refined by the network '%s'%s.", target.muscle, target.standard_name, more)
     for muscle, reason in plan.left_alone.items():
         logger.warning("%s is not refined: %s.", muscle, reason)
-    if plan.without_network:
-        logger.info("Not refined, as the bundle has no network for them: %s.", ", ".join(plan.without_network))
+    none_for = ", ".join(plan.without_network)
+    logger.info(
+        "%d muscles are refined%s.", len(targets), f"; the bundle has no network for {none_for}" if none_for else ""
+    )
 
 
 def _requested_muscles(muscles: Mapping[str, StandardMuscle | None], requested: Sequence[str]) -> set[str]:

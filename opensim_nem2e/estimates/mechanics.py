@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ..log import logger
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from .torque_consistent import Consistent, RedistributionSettings
     from .torques import TorqueCheck
     from .write import EstimateWriter
+
+
+#: The activations that are compared with EMG, as the log calls them.
+_KINDS = {"opensim": "OpenSim", "refined": "refined", "consistent": "consistent"}
 
 
 @dataclass(frozen=True)
@@ -111,9 +117,15 @@ class Mechanics:
             check.write(files, name, writer.precision)
         if self.emg_errors:
             write_rows(files.path(f"{name}_emg_errors.csv"), EmgError, self.emg_errors)
-            logger.info("Errors against measured EMG (each channel divided by its maximum over the cycles):")
+            logger.debug("Errors against measured EMG (each channel divided by its maximum over the cycles):")
             for line in emg_table(self.emg_errors):
-                logger.info("%s", line)
+                logger.debug("%s", line)
+            means = {kind: fmean(getattr(row, f"E_{kind}") for row in self.emg_errors) for kind in _KINDS}
+            logger.info(
+                "RMS error against measured EMG, each channel divided by its maximum, mean of %d muscles: %s.",
+                len(self.emg_errors),
+                ", ".join(f"{words} {means[kind]:.3f}" for kind, words in _KINDS.items() if isfinite(means[kind])),
+            )
         return check
 
 

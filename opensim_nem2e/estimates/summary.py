@@ -12,6 +12,9 @@ from .estimate import Estimate, MuscleEstimate
 
 Array = NDArray[np.float64]
 
+#: A peak that is farther away, as a fraction of the cycle, is another burst and not the same one moved.
+_FARTHEST_SHIFT = 0.25
+
 #: Samples of a cycle where a method does not say them, as the networks have them (NEM2E paper, section 3.2.3).
 _SAMPLES = 20
 
@@ -34,7 +37,8 @@ class MuscleChange:
         Where the mean cycle peaks, in percent of the gait cycle (0 is the limb's own heel strike).
     peak_shift_ms : float
         How far the peak moved, later being positive, as the shorter way round the cycle, in milliseconds of the
-        mean cycle. NaN, as the peaks, without cycles.
+        mean cycle. NaN where that is more than a quarter of the cycle, because another burst has then become the
+        largest and nothing moved; NaN, as the peaks, without cycles.
     clipped_samples : int
         Rows at which the estimate left the muscle's bounds and was clipped.
     largest_excess : float
@@ -111,6 +115,8 @@ def _changes(item: MuscleEstimate, time: Array, simulated: Array, written: Array
     peak_before, peak_after = (int(np.argmax(curves.mean(axis=0))) for curves in (before, after))
     shift = (peak_after - peak_before) / last
     shift -= round(shift)
+    if abs(shift) > _FARTHEST_SHIFT:
+        shift = float("nan")
     return {
         **_levels(before, after),
         "peak_before_percent": 100.0 * peak_before / last,
@@ -145,7 +151,54 @@ def summary_table(rows: Sequence[MuscleChange]) -> list[str]:
     for row in rows:
         lines.append(
             f"{row.muscle:<{width}}  {row.network:<7}  {row.cycles:>6d}  {row.rms_change:>10.3f}  "
-            f"{row.peak_before_percent:>5.0f} -> {row.peak_after_percent:>4.0f}      {row.peak_shift_ms:>+9.0f}  "
+            f"{row.peak_before_percent:>5.0f} -> {row.peak_after_percent:>4.0f}      {_shift(row):>9}  "
             f"{row.clipped_samples:>7d}"
+        )
+    return lines
+
+
+def _shift(row: MuscleChange) -> str:
+    if np.isnan(row.peak_before_percent):
+        return ""
+    return "other" if np.isnan(row.peak_shift_ms) else f"{row.peak_shift_ms:+.0f}"
+
+
+def summary_in_words(rows: Sequence[MuscleChange]) -> list[str]:
+    """Sum the summary up.
+
+    Parameters
+    ----------
+    rows : sequence of MuscleChange
+        One per refined muscle.
+
+    Returns
+    -------
+    list of str
+        A sentence on what changed and, where there are any, one on clipped samples.
+    """
+    if not rows:
+        return []
+    least, most = (pick(rows, key=lambda row: row.rms_change) for pick in (min, max))
+    text = (
+        f"RMS change of the activations: {least.rms_change:.3f} ({least.muscle}) to {most.rms_change:.3f} "
+        f"({most.muscle}); mean activation {np.mean([row.mean_before for row in rows]):.3f} before, "
+        f"{np.mean([row.mean_after for row in rows]):.3f} after."
+    )
+    moved = [row for row in rows if np.isfinite(row.peak_shift_ms) and round(row.peak_shift_ms)]
+    if moved:
+        farthest = max(moved, key=lambda row: abs(row.peak_shift_ms))
+        text += (
+            f" Peaks moved in {len(moved)} muscles, farthest by {farthest.peak_shift_ms:+.0f} ms ({farthest.muscle})"
+        )
+    other = [row.muscle for row in rows if np.isfinite(row.peak_before_percent) and np.isnan(row.peak_shift_ms)]
+    if other:
+        text += f"{';' if moved else ''} another burst became the largest in {', '.join(other)}"
+    lines = [text + ("." if moved or other else "")]
+    clipped = [row for row in rows if row.clipped_samples]
+    if clipped:
+        worst = max(clipped, key=lambda row: row.largest_excess)
+        lines.append(
+            f"Clipped to the muscles' bounds: {sum(row.clipped_samples for row in clipped)} samples of {len(clipped)} "
+            f"muscles, by at most {worst.largest_excess:.3f} ({worst.muscle})."
         )
     return lines

@@ -283,7 +283,7 @@ class _Solver:
         for part in self.parts:
             names = [terms.muscles[k] for k in part.muscles]
             count = int(part.refined.sum())
-            logger.info(
+            logger.debug(
                 "Redistribution: refined muscles (%d, weight 1) and others (%d, weight %g) make the torques of %s, in "
                 "%d rows of the motion; a reserve of %g Nm costs as much as a refined activation moved by 1, and %g Nm "
                 "is the most.",
@@ -295,7 +295,7 @@ class _Solver:
                 settings.reserve,
                 settings.bound,
             )
-        logger.info(
+        logger.debug(
             "Rows outside the refined cycles keep OpenSim's values, into which consistent activations fade over %g s.",
             settings.crossfade,
         )

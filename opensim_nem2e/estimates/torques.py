@@ -17,7 +17,7 @@ from ..musculoskeletal.torque_model import TorqueModel, TorqueTerms
 from ..signals.resample import interpolate
 from ..storage import TimeSeries, read_storage, write_storage
 from ..storage.tables import write_rows
-from .torque_metrics import TorqueBalance, TorqueChange, torque_balances, torque_changes, torque_table
+from .torque_metrics import TorqueBalance, TorqueChange, overall_percent, torque_balances, torque_changes, torque_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,10 +103,21 @@ class TorqueCheck:
         write_storage(files.path(f"{name}_torques.sto"), series, precision=precision)
         rows = self.changes()
         write_rows(files.path(f"{name}_torques.csv"), TorqueChange if self.consistent is None else TorqueBalance, rows)
-        logger.info("Joint torques, of muscles with rigid tendons, against inverse dynamics (refined cycles only):")
+        logger.debug("Joint torques, of muscles with rigid tendons, against inverse dynamics (refined cycles only):")
         for line in torque_table(rows):
-            logger.info("%s", line)
+            logger.debug("%s", line)
+        figures = {"OpenSim's activations": "opensim", "the refined": "refined", "the consistent": "consistent"}
+        errors = {
+            label: overall_percent([getattr(row, f"rmse_{kind}") for row in rows], [row.peak for row in rows])
+            for label, kind in figures.items()
+            if hasattr(rows[0], f"rmse_{kind}")
+        }
         logger.info(
+            "Joint torques of %d coordinates, RMS error against inverse dynamics in percent of the peak torques: %s.",
+            len(rows),
+            ", ".join(f"{label} {value:.1f} %" for label, value in errors.items()),
+        )
+        logger.debug(
             "Read the change, not the RMSE alone: the simulation had elastic tendons and reserve actuators, which this "
             "method leaves out, so OpenSim's own activations do not meet inverse dynamics either."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from statistics import fmean
 from typing import Any
 
 from ..log import logger
@@ -35,19 +36,24 @@ def log_trust(estimate: Estimate) -> None:
         )
         return
     words, figures = found
-    logger.info("How far the networks can be trusted: their RMS error against measured EMG on %s.", words)
-    logger.info("%-8s  subjects  OpenSim  refined  change   mean EMG profile of the other subjects", "network")
+    logger.debug("How far the networks can be trusted: their RMS error against measured EMG on %s.", words)
+    logger.debug("%-8s  subjects  OpenSim  refined  change   mean EMG profile of the other subjects", "network")
+    no_better: list[str] = []
+    judged = []
     for target in targets:
         row = figures.get(target)
         if row is None:
-            logger.info("%-8s  never validated: too few subjects with this muscle's EMG", target)
+            logger.debug("%-8s  never validated: too few subjects with this muscle's EMG", target)
             continue
         remark = ""
         if row["E_refined"] >= row["E_opensim"]:
             remark = "  (no better than OpenSim)"
         elif row["E_refined"] >= row["E_mean"]:
             remark = "  (no better than the mean profile)"
-        logger.info(
+        judged.append(row)
+        if remark:
+            no_better.append(target)
+        logger.debug(
             "%-8s  %8d  %7.3f  %7.3f  %+4.0f %%   %7.3f%s",
             target,
             row["subjects"],
@@ -56,6 +62,18 @@ def log_trust(estimate: Estimate) -> None:
             100.0 * row["Er_refined"],
             row["E_mean"],
             remark,
+        )
+    if judged:
+        means = {kind: fmean(row[f"E_{kind}"] for row in judged) for kind in ("opensim", "refined", "mean")}
+        logger.info(
+            "RMS error against measured EMG on %s, mean of %d networks: OpenSim %.3f, refined %.3f, mean EMG profile "
+            "of the other subjects %.3f%s.",
+            words,
+            len(judged),
+            means["opensim"],
+            means["refined"],
+            means["mean"],
+            f"; no better than one of these: {', '.join(no_better)}" if no_better else "",
         )
     total = figures.get("ALL")
     if total and total["E_refined"] > WORTH_WHILE * total["E_mean"]:
@@ -77,14 +95,25 @@ def _log_calibration(calibration: Mapping[str, Any], targets: Iterable[str]) -> 
         ", ".join(calibration["motions"]),
     )
     columns = ("E_opensim", "E_calibrated", "E_mean")
+    known = [row for row in map(calibration["muscles"].get, targets) if row and all(name in row for name in columns)]
+    if known:
+        logger.info(
+            "RMS error on this subject's strides left out of the calibration, mean of %d networks: OpenSim %.3f, "
+            "refined %.3f, mean of the other strides %.3f.",
+            len(known),
+            *(fmean(row[name] for row in known) for name in columns),
+        )
+    single = []
     for target in targets:
         row = calibration["muscles"].get(target, {})
         if all(name in row for name in columns):
-            logger.info(
+            logger.debug(
                 "%-8s  RMS error on this subject's strides left out of the calibration: OpenSim %.3f, refined %.3f, "
                 "mean of the other strides %.3f.",
                 target,
                 *(row[name] for name in columns),
             )
         else:
-            logger.info("%-8s  calibrated on a single stride: its error is not known", target)
+            single.append(target)
+    if single:
+        logger.info("Calibrated on a single stride, so that their error is not known: %s.", ", ".join(single))

@@ -193,7 +193,7 @@ class EstimateWriter:
             return series
         squares = np.where(inside, (reached - wanted) ** 2, 0.0).sum(axis=0) / np.maximum(inside.sum(axis=0), 1)
         worst = int(np.argmax(squares))
-        logger.info(
+        logger.debug(
             "The %s controls reproduce the %s activations within %.4f RMS (worst muscle: %s). Where an activation "
             "falls faster than a muscle can deactivate, its control is at the lower bound.",
             new.kind,

@@ -226,6 +226,17 @@ class Bundle:
         return "" if self.path is None else hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     @property
+    def trained_on(self) -> str:
+        """Who it was trained on, in a few words."""
+        data = self._metadata["data"]
+        subjects, motions = data.get("subjects") or (), data.get("motions") or ()
+        if not subjects:
+            return str(data["description"])
+        shown = ", ".join(subjects[:4]) + (", ..." if len(subjects) > 4 else "")
+        count = f"{len(subjects)} subject{'s' if len(subjects) > 1 else ''}"
+        return f"{count} ({shown}{'; ' if motions else ''}{', '.join(motions)})"
+
+    @property
     def quantity(self) -> Quantity:
         """What its estimates are."""
         return "emg"

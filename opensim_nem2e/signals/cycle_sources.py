@@ -284,7 +284,7 @@ class GroundReactions(_Strikes):
         events = events_from_external_loads(self.path, **self.contact)
         logger.info("Heel strikes were found in the ground reactions of '%s'.", self.path)
         for note in events.notes:
-            logger.info("%s", note)
+            logger.debug("%s", note)
         return {"r": events.right.tolist(), "l": events.left.tolist()}
 
 
@@ -370,7 +370,7 @@ def log_coverage(time: Array, cycles: Mapping[str, Sequence[Cycle]]) -> None:
         gaps = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > 1e-9]
         if outside:
             spans = ", ".join(f"{a:.4f}-{b:.4f}" for a, b in gaps)
-            logger.info(
+            logger.debug(
                 "The %s limb keeps OpenSim's values outside its cycles: %d of %d rows (s: %s).",
                 word,
                 outside,
@@ -382,7 +382,7 @@ def log_coverage(time: Array, cycles: Mapping[str, Sequence[Cycle]]) -> None:
 def _log_overhang(cycle: Cycle, time: Array) -> None:
     for what, missing in (("begins", time[0] - cycle.start), ("ends", cycle.end - time[-1])):
         if missing > 0:
-            logger.info(
+            logger.debug(
                 "The cycle %.4f-%.4f s %s %.0f ms outside the file: the %s value is held there.",
                 cycle.start,
                 cycle.end,

@@ -150,6 +150,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
     """
 
     tool_name = "EMGEnvelopeTool"
+    main_inputs = ("emg_files",)
     results_name = "emg"
 
     def _check(self) -> list[str]:

@@ -114,6 +114,7 @@ class GaitEventsOptions(Options):
         "",
         "Name of the table (.csv) that is written. Empty: the tool's name (or 'gait') and '_events.csv' in "
         "results_directory.",
+        written=True,
     )
 
 

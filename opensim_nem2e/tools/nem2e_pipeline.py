@@ -107,6 +107,7 @@ class NEM2EPipelineTool(NEM2EPipelineToolAccessors, Tool[PipelineOptions]):
     """
 
     tool_name = "NEM2EPipelineTool"
+    main_inputs = ("setup_files",)
     results_name = "pipeline"
 
     def _check(self) -> list[str]:

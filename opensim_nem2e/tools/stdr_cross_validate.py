@@ -128,6 +128,7 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
     """
 
     tool_name = "STDRCrossValidateTool"
+    main_inputs = ("trials_file", "emg_channels_file")
     results_name = "study"
 
     @classmethod

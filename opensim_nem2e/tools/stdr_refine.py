@@ -219,6 +219,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
     """
 
     tool_name = "STDRRefineTool"
+    main_inputs = ("states_file",)
     result_endings = _RESULTS
     # --- the run -----------------------------------------------------------------------------------------------
 
@@ -393,12 +394,16 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
         path = self.resolve("bundle_file")
         bundle = Bundle.load(path if path is not None else self.bundle_file)
-        logger.info("Network bundle: %s (%s; %s).", bundle.path, bundle.provenance.label, ", ".join(bundle.targets))
-        logger.info("It was trained on: %s", bundle.metadata["data"]["description"])
         logger.info(
-            "The EMG it was trained on was normalised by '%s': refined activations are relative to that.",
+            "Network bundle: %s (%s), trained on %s; its EMG was normalised by '%s', and refined activations are "
+            "relative to that.",
+            bundle.path.stem if bundle.path else "",
+            bundle.provenance.label,
+            bundle.trained_on,
             bundle.metadata["normalization"]["emg"],
         )
+        logger.debug("Its file: '%s', sha256 %s; muscles %s.", bundle.path, bundle.sha256, ", ".join(bundle.targets))
+        logger.debug("It was trained on: %s", bundle.metadata["data"]["description"])
         return bundle
 
     def _load_model(self) -> OsimModel | None:
@@ -437,7 +442,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
     def _write(self, estimate: Estimate, writer: EstimateWriter, mechanics: Mechanics, run: ToolRun) -> None:
         """Write every result."""
-        from ..estimates.summary import MuscleChange, summarise, summary_table
+        from ..estimates.summary import MuscleChange, summarise, summary_in_words, summary_table
         from ..estimates.trust import log_trust
         from ..storage.tables import write_rows
 
@@ -456,6 +461,8 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             rows = summarise(estimate, activations, trial.activations)
             write_rows(files.path(f"{name}_summary.csv"), MuscleChange, rows)
             for line in summary_table(rows):
+                logger.debug("%s", line)
+            for line in summary_in_words(rows):
                 logger.info("%s", line)
             check, tradeoff = mechanics.write(files, writer), None
             if check is not None:
@@ -478,7 +485,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
                     run=run_record(self, run),
                 )
             for path in files.finals:
-                logger.info("Writing '%s'.", path)
+                logger.debug("Writing '%s'.", path)
 
     def _resolved(self, directory: Path, trial: SimulatedTrial) -> dict[str, Any]:
         """Return what the setup left open."""

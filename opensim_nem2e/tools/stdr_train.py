@@ -89,6 +89,7 @@ class TrainOptions(Options):
         "Name of the network bundle (.safetensors) that is written. Empty: the tool's name (or 'network') in "
         "results_directory.",
         formerly=("output_bundle",),
+        written=True,
     )
     data: DataOptions = group(DataOptions)
 
@@ -113,6 +114,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
     """
 
     tool_name = "STDRTrainTool"
+    main_inputs = ("trials_file", "emg_channels_file")
     results_name = "network"
 
     @classmethod

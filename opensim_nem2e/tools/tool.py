@@ -19,7 +19,7 @@ NumPy and everything heavier inside functions, so that ``print-xml`` and ``info`
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
@@ -136,6 +136,8 @@ class Tool(Generic[Declared]):
     results_name: ClassVar[str] = ""
     #: What a run may leave behind, after its name; of what this one does not write, an earlier run's is pointed out.
     result_endings: ClassVar[tuple[str, ...]] = ()
+    #: What the tool's command takes without a flag, in this order; the last may be a list.
+    main_inputs: ClassVar[tuple[str, ...]] = ()
     #: The declared options.
     declaration: ClassVar[type[Options]] = Options
     #: The options that stand in no element of their own.
@@ -163,6 +165,7 @@ class Tool(Generic[Declared]):
         self._setup_file: Path | None = None
         self._values = Values(self.declaration, self.tool_name)
         self._notes: dict[str, None] = {}
+        self._from_command_line: dict[str, None] = {}
         if setup_file is not None:
             self._read(read_document(setup_file))
         if name is not None:
@@ -379,6 +382,44 @@ class Tool(Generic[Declared]):
         if "." in name:
             self._values.elements.setdefault(name.split(".")[0], values)
 
+    def set_text(self, name: str, text: str | Sequence[str]) -> None:
+        """Set an option from a command line: as a setup file writes it, but a path is seen from the working directory.
+
+        Names in lists of files are left as they are: a pipeline's, say, are relative to the trials' folders.
+
+        Parameters
+        ----------
+        name : str
+            The option; one in an element as ``element.option``.
+        text : str or sequence of str
+            Its value; a sequence is a list, word by word.
+
+        Raises
+        ------
+        opensim_nem2e.errors.SetupError
+            There is no such option, or the text is no value of its.
+        """
+        values, own = self._holder(name)
+        prop = values.property(own)
+        try:
+            value = prop.parse(text if isinstance(text, str) else prop.format(tuple(text)))
+        except ValueError as error:
+            raise SetupError(f"{values.owner}: <{own}> {error}") from None
+        if prop.is_path:
+            value = self._seen_from_here(prop, value)
+        self.set(name, value)
+        self._from_command_line[name] = None
+
+    def _seen_from_here(self, prop: Property, value: str) -> str:
+        """Turn a path that is seen from the working directory into one that is seen from the setup file."""
+        if (
+            not value
+            or self._setup_file is None
+            or (prop.may_be_name and _is_bare(value) and not Path(value).is_file())
+        ):
+            return value
+        return path_seen_from(self.base_directory, Path.cwd() / value)
+
     def is_set(self, name: str) -> bool:
         """Tell whether an option was given, in the setup file or in code, rather than left at its default.
 
@@ -433,8 +474,7 @@ class Tool(Generic[Declared]):
         if os.sep == "/" and "\\" in value and not path.exists():
             # Setup files made on Windows separate folders by backslashes.
             path = _absolute(self.base_directory, value.replace("\\", "/"))
-        bare = not Path(value).suffix and not any(sign in value for sign in "/\\")
-        if prop.may_be_name and bare and not path.is_file():
+        if prop.may_be_name and _is_bare(value) and not path.is_file():
             return None
         return path
 
@@ -516,9 +556,16 @@ class Tool(Generic[Declared]):
             inner[own] = value
         values = self._seen_from(Path(directory), self._values, placed)
         if not note:
-            origin = "built in code" if self._setup_file is None else f"read from '{self._setup_file}'"
+            origin = self._origin()
             note = f"Written by opensim_nem2e {__version__}: the setup that was run, {origin}."
         return document_text(self.tool_name, self._values.rows, values, self._name, note)
+
+    def _origin(self) -> str:
+        """Say where the setup comes from."""
+        given = ", ".join(self._from_command_line)
+        if self._setup_file is None:
+            return "given on the command line" if given else "built in code"
+        return f"read from '{self._setup_file}'" + (f", with {given} from the command line" if given else "")
 
     def _seen_from(self, directory: Path, values: Values, resolved: Mapping[str, Any]) -> dict[str, Any]:
         """Return values as a setup file in another folder states them."""
@@ -550,12 +597,19 @@ class Tool(Generic[Declared]):
         ------
         opensim_nem2e.errors.SetupError
             Everything that is wrong, at once.
+        opensim_nem2e.errors.MissingFileError
+            Two input files or more are missing.
         """
         faults = self._values.faults() + self._check()
         if faults:
             if self._setup_file is None:
                 faults = [f"{self.tool_name}: {fault}" for fault in faults]
             raise SetupError(faults, self._setup_file)
+        # Of one missing file its reader knows more to say; of several all are to be named.
+        missing = self._missing_inputs()
+        if len(missing) > 1:
+            listed = "\n".join(f"  - <{name}>: there is no file '{path}'." for name, path in missing.items())
+            raise MissingFileError(f"{len(missing)} input files are missing:\n{listed}")
 
     def run(self) -> bool:
         """Run the tool. The working directory is never changed.
@@ -584,9 +638,10 @@ class Tool(Generic[Declared]):
             warnings=recorder.warnings,
         )
         with audible():
-            logger.info("Running tool %s.", self._name or self.tool_name)
             with recorder.listening():
-                logger.info("opensim_nem2e %s, %s %s.", __version__, self.tool_name, self._name or "without a name")
+                named = f" {self._name}" if self._name else ""
+                logger.info("Running %s%s (opensim_nem2e %s).", self.tool_name, named, __version__)
+                logger.debug("The setup was %s.", self._origin())
                 for note in self._notes:
                     logger.info("%s", note)
                 self._carry_out(run, recorder)
@@ -609,6 +664,14 @@ class Tool(Generic[Declared]):
             raise failure
         for action in run._afterwards:
             action()
+
+    def _missing_inputs(self) -> dict[str, Path]:
+        found = {}
+        for prop in self.properties:
+            path = self.resolve(prop.name) if prop.type == "file" and not prop.written else None
+            if path is not None and not path.exists():
+                found[prop.name] = path
+        return found
 
     def _check(self) -> list[str]:
         """Return the faults that concern several properties together. For subclasses."""
@@ -737,6 +800,11 @@ def _name_fault(name: object) -> str:
         return f"name must be a text, but {name!r} was found."
     # The name becomes the start of file names: it must not lead out of the results directory.
     return name_fault(name, "name")
+
+
+def _is_bare(value: str) -> bool:
+    """Tell whether a value may be the name of something that ships with the package."""
+    return not Path(value).suffix and not any(sign in value for sign in "/\\")
 
 
 def _absolute(base: Path, value: str) -> Path:

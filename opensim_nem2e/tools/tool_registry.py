@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,12 @@ class ToolEntry:
     name: str
     module: str
     summary: str
+
+    @property
+    def verb(self) -> str:
+        """The command that runs it without a setup file: ``refine`` for STDRRefineTool."""
+        own = re.sub("^(STDR|NEM2E)|Tool$", "", self.name)
+        return re.sub("(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", own).lower()
 
 
 _TOOLS: dict[str, ToolEntry] = {}

@@ -37,7 +37,7 @@ def test_the_module_is_the_command(command):
 def test_help_ends_with_worked_examples(command, words):
     done = command(*words)
     assert done.returncode == 0
-    assert done.stdout.startswith("usage: opensim-nem2e [-h] [-V] [-o LEVEL] COMMAND ...\n\nopensim-nem2e: refine")
+    assert done.stdout.startswith("usage: opensim-nem2e [-h] [-V] [-o LEVEL] [-q] COMMAND ...\n\nopensim-nem2e: refine")
     last = done.stdout.rstrip().splitlines()[-1]
     assert last == "  opensim-nem2e --log debug run setup_refine.xml    shows details, and the traceback of an error"
 
@@ -124,18 +124,16 @@ def test_run_succeeds(command, verb):
     done = command(verb, "sub/setup.xml")
     assert done.returncode == 0
     results = command.folder / "sub/Results"
-    assert done.stdout == (
-        "[info] Preparing to run DemoTool.\n[info] Running tool DemoTool.\n"
-        "[info] opensim_nem2e 0.1.0, DemoTool without a name.\n"
-        f"[info] Results are in '{results}'.\n"
-    )
+    assert done.stdout == (f"[info] Running DemoTool (opensim_nem2e 0.1.0).\n[info] Results are in '{results}'.\n")
     assert done.stderr == "[warn] Something to know.\n"
     # Relative to the setup file, not to the working directory.
     assert (command.folder / "sub/Results/demo.txt").read_text() == "done"
     log = (command.folder / "opensim_nem2e.log").read_text().splitlines()
     stamp = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\] "
-    assert re.fullmatch(stamp + r"\[info\] Preparing to run DemoTool\.", log[0])
-    assert re.fullmatch(stamp + r"\[warn\] Something to know\.", log[3])
+    assert re.fullmatch(stamp + r"\[info\] Running DemoTool \(opensim_nem2e 0\.1\.0\)\.", log[0])
+    assert re.fullmatch(stamp + r"\[warn\] Something to know\.", log[2])
+    # The details are in the log file only.
+    assert re.fullmatch(stamp + r"\[debug\] A detail\.", log[3])
     assert len(log) == 5
     command(verb, "sub/setup.xml")
     assert len((command.folder / "opensim_nem2e.log").read_text().splitlines()) == 10
@@ -175,6 +173,8 @@ def test_log_levels(command):
     assert "[debug] A detail.\n" in command("run", "setup.xml", "-o", "debug").stdout
     done = command("run", "setup.xml", "-o", "warn")
     assert (done.stdout, done.stderr) == ("", "[warn] Something to know.\n")
+    assert command("run", "setup.xml", "-q").stdout == ""
+    assert command("-q", "run", "setup.xml").stdout == ""
     # The level after the verb is the later one.
     done = command("-o", "debug", "run", "setup.xml", "-o", "error")
     assert (done.stdout, done.stderr) == ("", "")

@@ -29,7 +29,7 @@ def test_the_time_range_and_the_tolerance(caplog):
     with pytest.raises(CycleError, match="There is no complete gait cycle between"):
         find_cycles(TIME, strikes, CycleLimits(1.5, 2.5))
     assert len(find_cycles(TIME, strikes, CycleLimits())["r"]) == 1
-    caplog.set_level("INFO", logger="opensim_nem2e")
+    caplog.set_level("DEBUG", logger="opensim_nem2e")
     assert len(find_cycles(TIME, strikes, CycleLimits(tolerance=0.04))["r"]) == 3
     assert "begins 20 ms outside the file: the first value is held there" in caplog.text
 

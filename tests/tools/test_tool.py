@@ -336,8 +336,7 @@ def test_run_returns_true_and_stays_in_the_working_directory(tmp_path, monkeypat
     with caplog.at_level("INFO", logger="opensim_nem2e"):
         assert tool.run() is True
     assert caplog.messages == [
-        "Running tool WalkTool.",
-        "opensim_nem2e 0.1.0, WalkTool without a name.",
+        "Running WalkTool (opensim_nem2e 0.1.0).",
         f"Results are in '{tmp_path}/sub'.",
     ]
     assert tool._seen == Path.cwd() == tmp_path
@@ -356,7 +355,7 @@ def test_every_run_leaves_its_setup_and_log(tmp_path, monkeypatch):
     tool.run()
     results = tmp_path / "made" / "results"
     assert {path.name for path in results.iterdir()} == {"walk.log", "walk_effective_setup.xml"}
-    assert "[info] opensim_nem2e 0.1.0, WalkTool walk." in (results / "walk.log").read_text()
+    assert "[info] Running WalkTool walk (opensim_nem2e 0.1.0)." in (results / "walk.log").read_text()
     assert WalkTool(results / "walk_effective_setup.xml").resolve("states_file") == tmp_path / "a.sto"
 
 
