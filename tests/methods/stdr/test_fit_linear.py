@@ -94,15 +94,29 @@ def test_other_muscles_count_where_they_are_inputs():
         assert error(fits[name], data) < 0.8 * error(without[name], alone)
 
 
-def test_ridge_is_scikit_learns():
-    random = np.random.default_rng(0)
-    x, y = random.random((12, 5, 3)), random.random((12, 5))
-    weights = random.random(12)
-    weights /= weights.sum()
-    found = linear._ridge(x, y - weights @ y, weights, 0.3)
-    z = (x - np.tensordot(weights, x, axes=1)).reshape(12, -1)
-    oracle = Ridge(alpha=0.3, fit_intercept=False).fit(z, y - weights @ y, sample_weight=weights)
-    np.testing.assert_allclose(found.transpose(1, 0, 2).reshape(15, 5), oracle.coef_.T, atol=1e-10)
+@pytest.mark.parametrize("cycles", [2, 70], ids=["fewer windows than features", "more"])
+def test_ridge_is_scikit_learns(cycles):
+    data = people("All-Entire", subjects=3, cycles=cycles)["tib"]
+    windows = linear._Windows.of(data, view_of("All-Entire"))
+    rows = windows.subjects != "s1"
+    assert (rows.sum() > windows.large.shape[1]) == (cycles == 70)
+    moments = windows.moments(rows)
+    found = moments.solve_large(moments.cross[:, moments.emg], 0.3)
+    weights = windows.raw_weights[rows] / windows.raw_weights[rows].sum()
+    z, y = (values[rows] - weights @ values[rows] for values in (windows.large, windows.y))
+    oracle = Ridge(alpha=0.3, fit_intercept=False).fit(z, y, sample_weight=weights)
+    np.testing.assert_allclose(found, oracle.coef_.T, atol=1e-9)
+
+
+def test_many_subjects_are_left_out_in_groups():
+    names = np.array([f"s{k:02d}" for k in range(23)])
+    groups = linear._groups({"tib": np.repeat(names, 3), "soleus": names[:5]})
+    assert len(groups) == linear.MOST_FOLDS
+    assert set().union(*groups) == set(names)
+    assert sum(map(len, groups)) == 23
+    # Those with most windows are dealt out first.
+    assert all(len(group & set(names[:5])) <= 1 for group in groups)
+    assert linear._groups({"tib": names[:4]}) == [{name} for name in names[:4]]
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
