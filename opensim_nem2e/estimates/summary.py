@@ -43,6 +43,10 @@ class MuscleChange:
         Rows at which the estimate left the muscle's bounds and was clipped.
     largest_excess : float
         How far it left them at most, in activation.
+    band_width : float or None
+        Mean width of the band of the method's output within the cycles; None without one.
+    band_coverage : float or None
+        The share of measured EMG of this muscle that such bands held, of subjects left out.
     """
 
     muscle: str
@@ -57,6 +61,8 @@ class MuscleChange:
     peak_shift_ms: float
     clipped_samples: int
     largest_excess: float
+    band_width: float | None = None
+    band_coverage: float | None = None
 
 
 def summarise(estimate: Estimate, activations: Estimate, simulated: Mapping[str, Array]) -> list[MuscleChange]:
@@ -77,6 +83,8 @@ def summarise(estimate: Estimate, activations: Estimate, simulated: Mapping[str,
         One per muscle of the estimate.
     """
     rows = []
+    bands = estimate.provenance.bands
+    coverage = {row["name"]: row["coverage"] for row in bands.coverage.get("muscles", ())} if bands else {}
     for item in estimate:
         written = activations.muscles[item.muscle]
         # Excitations are clipped where the activations that they lead to are: what is clipped cannot be seen here.
@@ -92,9 +100,17 @@ def summarise(estimate: Estimate, activations: Estimate, simulated: Mapping[str,
                 **_changes(item, estimate.time, simulated[item.muscle], written.values),
                 clipped_samples=int(np.count_nonzero(excess)),
                 largest_excess=float(excess.max()),
+                band_width=_width(item),
+                band_coverage=coverage.get(item.standard_name),
             )
         )
     return rows
+
+
+def _width(item: MuscleEstimate) -> float | None:
+    if item.low is None or item.high is None or not item.covered.any():
+        return None
+    return float((item.high - item.low)[item.covered].mean())
 
 
 def _changes(item: MuscleEstimate, time: Array, simulated: Array, written: Array) -> dict[str, float]:

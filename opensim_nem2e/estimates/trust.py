@@ -1,14 +1,31 @@
-"""How far an estimate can be trusted: what is known of its method's error on other subjects, in words for the log."""
+"""How far an estimate can be trusted: its method's error and bands on other subjects, and whether its cycles are like
+those that the method was trained on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..data.leg_motion import JOINTS
 from ..log import logger
 from ..methods.base import Provenance
+from ..methods.training_range import Look
+from ..signals.cycle_sources import SIDES
+from ..signals.cycles import Cycle
+from ..signals.resample import interpolate
 from .estimate import Estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..data.leg_motion import LegMotion
+    from ..methods.bands import Bands
+    from ..methods.training_range import TrainingRange
 
 #: A method whose error on unseen subjects is not at least 2 % below that of the mean EMG profile has learned no more.
 WORTH_WHILE = 0.98
@@ -25,6 +42,7 @@ def log_trust(estimate: Estimate) -> None:
         The estimate.
     """
     provenance = estimate.provenance
+    log_bands(provenance.bands)
     targets = list(dict.fromkeys(item.standard_name for item in estimate))
     if provenance.calibration is not None:
         _log_calibration(provenance.calibration, targets)
@@ -117,3 +135,223 @@ def _log_calibration(calibration: Mapping[str, Any], targets: Iterable[str]) -> 
             single.append(target)
     if single:
         logger.info("Calibrated on a single stride, so that their error is not known: %s.", ", ".join(single))
+
+
+@dataclass(frozen=True)
+class CycleTrust:
+    """Whether one cycle is like those of the training subjects; a row of ``<name>_trust.csv``.
+
+    Parameters
+    ----------
+    side : {'r', 'l'}
+        The limb.
+    start, end, heel_strike : float
+        The cycle (s).
+    cycle_time, cycle_time_low, cycle_time_high : float
+        Heel strike to heel strike, and the range of the training subjects (s).
+    speed, speed_low, speed_high : float or None
+        Likewise (m/s).
+    input_distance, input_limit : float or None
+        Distance of the shape of the simulated activations from the nearest training subject's (0: the same, 1:
+        unrelated), and the largest within range.
+    angle_distance, angle_limit : float or None
+        Distance of the angles of hip, knee and ankle, likewise (degrees).
+    outside : int
+        1 if any of these is out of range.
+    reasons : str
+        Which, in words.
+    """
+
+    side: str
+    start: float
+    end: float
+    heel_strike: float
+    cycle_time: float
+    cycle_time_low: float
+    cycle_time_high: float
+    speed: float | None = None
+    speed_low: float | None = None
+    speed_high: float | None = None
+    input_distance: float | None = None
+    input_limit: float | None = None
+    angle_distance: float | None = None
+    angle_limit: float | None = None
+    outside: int = 0
+    reasons: str = ""
+
+
+def judge_cycles(estimate: Estimate, motion: LegMotion | None = None) -> list[CycleTrust]:
+    """Compare the cycles of an estimate with those that its method was trained on.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        The estimate. Of its muscles, the simulated activations are looked at.
+    motion : LegMotion, optional
+        The trial's motion, for joint angles and, where the pelvis moves through the laboratory, speed.
+
+    Returns
+    -------
+    list of CycleTrust
+        In the order of time, right before left; empty where the method does not know what it was trained on.
+    """
+    known = estimate.provenance.training_range
+    if known is None:
+        return []
+    found: dict[Cycle, dict[str, NDArray[np.float64]]] = {}
+    for item in estimate:
+        if item.curves is not None:
+            for cycle, before in zip(item.cycles, item.curves.before, strict=True):
+                found.setdefault(cycle, {})[item.standard_name] = before
+    in_order = sorted(found, key=lambda cycle: (cycle.side != "r", cycle.start))
+    return [_judge_cycle(known, cycle, found[cycle], motion) for cycle in in_order]
+
+
+def _judge_cycle(
+    known: TrainingRange, cycle: Cycle, curves: Mapping[str, NDArray[np.float64]], motion: LegMotion | None
+) -> CycleTrust:
+    references = known.activations
+    samples = references.curves.shape[2]
+    activations = np.full((len(references.names), samples), np.nan)
+    for row, name in enumerate(references.names):
+        if name in curves:
+            activations[row] = interpolate(
+                np.linspace(0.0, 1.0, len(curves[name])), curves[name], np.linspace(0.0, 1.0, samples)
+            )
+    angles = speed = None
+    if motion is not None:
+        angles = motion.cycle(cycle.side, cycle.start, cycle.end, cycle.roll_to, samples)
+        speed = motion.speed(cycle.start, cycle.end)
+        if known.angles is not None and known.angles.names != JOINTS:
+            angles = None
+    measures = {item.name: item for item in known.judge(Look(cycle.duration, speed, activations, angles))}
+    outside = [item for item in measures.values() if item.outside]
+    numbers: dict[str, float] = {}
+    for name, item in measures.items():
+        if name in ("input", "angles"):
+            word = "input" if name == "input" else "angle"
+            numbers |= {f"{word}_distance": item.value, f"{word}_limit": item.high}
+        else:
+            numbers |= {name: item.value, f"{name}_low": item.low, f"{name}_high": item.high}
+    return CycleTrust(
+        side=cycle.side,
+        start=cycle.start,
+        end=cycle.end,
+        heel_strike=cycle.heel_strike,
+        outside=int(bool(outside)),
+        reasons="; ".join(item.reason for item in outside),
+        **numbers,
+    )
+
+
+def log_cycles(rows: Sequence[CycleTrust]) -> None:
+    """Warn of cycles that are unlike those of the training subjects, with the reasons.
+
+    Parameters
+    ----------
+    rows : sequence of CycleTrust
+        From :func:`judge_cycles`.
+    """
+    if not rows:
+        return
+    outside = [row for row in rows if row.outside]
+    if not outside:
+        logger.info("All %d cycles are within the range of the training subjects.", len(rows))
+        return
+    logger.warning(
+        "%d of %d cycles are unlike those of the training subjects: there the estimates and their bands cannot be "
+        "relied on.",
+        len(outside),
+        len(rows),
+    )
+    for k, row in enumerate(outside):
+        show = logger.warning if k < _MOST_CYCLES else logger.debug
+        show("%s cycle at %.3f s: %s.", SIDES[row.side].capitalize(), row.heel_strike, row.reasons)
+    if len(outside) > _MOST_CYCLES:
+        logger.warning("The other %d are in <name>_trust.csv.", len(outside) - _MOST_CYCLES)
+
+
+#: Warnings of so many cycles are shown.
+_MOST_CYCLES = 3
+
+
+def log_bands(bands: Bands | None) -> None:
+    """Say how wide a method's bands are, and what they hold of the EMG of subjects and laboratories left out.
+
+    Parameters
+    ----------
+    bands : Bands or None
+        The bands, if there are any.
+    """
+    for line in band_lines(bands):
+        logger.info("%s", line)
+
+
+def band_lines(bands: Bands | None) -> list[str]:
+    """Say it in sentences.
+
+    Parameters
+    ----------
+    bands : Bands or None
+        The bands, if there are any.
+
+    Returns
+    -------
+    list of str
+        Sentences.
+    """
+    if bands is None:
+        return ["The bundle carries no bands: how far single estimates may be from EMG is not known."]
+    lines = [
+        f"Bands of {100 * bands.level:.0f} %, calibrated on the residuals of {bands.subjects} subjects left out of "
+        f"training ({_RULES[bands.rule]})."
+    ]
+    for way, words in _COVERED.items():
+        rows = bands.coverage.get(way, ())
+        if rows:
+            mean, width = (float(np.mean([row[name] for row in rows])) for name in ("coverage", "width"))
+            worst = min(rows, key=lambda row: float(row["coverage"]))
+            lines.append(
+                f"Of the EMG of {len(rows)} {words} such bands held {100 * mean:.0f} % (least: {worst['name']}, "
+                f"{100 * worst['coverage']:.0f} %); their mean width was {width:.2f} of the EMG's maximum."
+            )
+    return lines
+
+
+_RULES = {
+    "worst subject": "wide enough for each of them, until there are 20",
+    "all subjects": "wide enough for all of them together",
+}
+_COVERED = {
+    "subjects": "subjects that they were calibrated without",
+    "laboratories": "laboratories that they were calibrated without",
+    "held_out": "subjects held out",
+}
+
+
+def log_training_range(known: TrainingRange | None) -> None:
+    """Say what the training cycles were like, and how often those of a subject left out were told to be unlike them.
+
+    Parameters
+    ----------
+    known : TrainingRange or None
+        The range, if there is one.
+    """
+    if known is None:
+        return
+    low, high = known.cycle_time
+    text = f"Range of the training subjects: cadence {1 / high:.2g} to {1 / low:.2g} strides/s"
+    if known.speed is not None:
+        text += f", speed {known.speed[0]:.2g} to {known.speed[1]:.2g} m/s"
+    text += f", shape of the simulated activations within {known.activations.limit:.2f} of a training subject's"
+    if known.angles is not None:
+        text += f", joint angles within {known.angles.limit:.0f} degrees"
+    logger.info("%s.", text)
+    cycles, outside = (sum(row[name] for row in known.left_out) for name in ("cycles", "outside"))
+    if cycles:
+        logger.info(
+            "Of %d cycles of training subjects left out, %d were outside the range of the others.", cycles, outside
+        )
+    cycles, outside = (sum(row[f"other_motion_{name}"] for row in known.left_out) for name in ("cycles", "outside"))
+    if cycles:
+        logger.info("Of %d cycles in a motion that no other subject shows, %d were outside.", cycles, outside)

@@ -52,10 +52,14 @@ class EstimateWriter:
         files : ResultFiles
             Where to.
         estimate : Estimate
-            The estimate. Activations without bands are left to :meth:`write_activations`.
+            The estimate. Activations are left to :meth:`write_activations`.
         """
         if estimate.quantity != "activation":
             self._write(files, estimate.quantity, self.trial.time, {item.muscle: item.values for item in estimate})
+            self._write_bands(files, estimate, f"{estimate.quantity}_bands")
+
+    def _write_bands(self, files: ResultFiles, estimate: Estimate, ending: str) -> None:
+        """Write the edges of the bands, ``soleus_r_low`` and ``soleus_r_high``, where there are any."""
         bands = {
             f"{item.muscle}_{edge}": values
             for item in estimate
@@ -63,10 +67,10 @@ class EstimateWriter:
             if values is not None
         }
         if bands:
-            self._write(files, f"{estimate.quantity}_bands", self.trial.time, bands)
+            self._write(files, ending, self.trial.time, bands)
 
     def write_activations(self, files: ResultFiles, activations: Estimate, prefix: str = "") -> TimeSeries:
-        """Write states, activations and controls with new activations.
+        """Write states, activations with their bands, and controls with new activations.
 
         Parameters
         ----------
@@ -94,6 +98,7 @@ class EstimateWriter:
             self._rewrite(files, f"{prefix}activation", trial.source, replacements, names)
         else:
             self._write(files, f"{prefix}activation", trial.time, activations.values(trial.activations))
+        self._write_bands(files, activations, f"{prefix}activation_bands")
         return reached
 
     def write_attention(self, files: ResultFiles, estimate: Estimate) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,12 +13,16 @@ from ..data.cycle_view import CycleView
 from ..data.gait_cycles import MuscleCycles, usable_rows
 from ..data.samples import Samples
 from ..errors import TrainingError
+from ..methods.bands import Bands
 from ..methods.base import Common, Fitted, Method, Plan, RunSettings
 from ..methods.registry import find_method
+from ..methods.training_range import TrainingRange
 from ..signals.compare import cycle_errors
 from ..storage.file_names import file_name
 from ..training.jobs import Job
 from ..training.task import Task, Trained
+from .bands import LeftOut, calibrate_bands, coverage_row, left_out_coverage
+from .training_range import training_range
 
 #: Baselines whose errors stand in a bundle beside those of its own method.
 COMPARED = ("mean", "ridge")
@@ -100,6 +104,8 @@ class BundleTraining:
     _trained: dict[str, Trained] = field(init=False, default_factory=dict)
     _held_out_errors: dict[str, list[SubjectErrors]] = field(init=False, default_factory=dict)
     _left_out_errors: dict[tuple[str, str], list[SubjectErrors]] = field(init=False, default_factory=dict)
+    #: Estimates for subjects left out, and for those held out (under the name '').
+    _estimates: dict[tuple[str, str], list[LeftOut]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._train, self._test = self.samples.leave_out(self.held_out)
@@ -159,6 +165,46 @@ class BundleTraining:
         held_out = [item for muscle in self.muscles for item in self._held_out_errors.get(muscle, ())]
         return {"leave_one_subject_out": left_out, "held_out": held_out}
 
+    def bands(self, limits: tuple[float, float]) -> Bands | None:
+        """Calibrate bands on the subjects left out, and judge them by subjects and laboratories left out of that.
+
+        Parameters
+        ----------
+        limits : tuple of float
+            What EMG cannot leave.
+
+        Returns
+        -------
+        Bands or None
+            None where fewer than two subjects were left out.
+        """
+        left_out = [
+            item
+            for muscle in self.muscles
+            for without in self._left_out(muscle)
+            for item in self._estimates.get((muscle, without), ())
+        ]
+        bands = calibrate_bands(left_out, self.muscles, limits)
+        if bands is None:
+            return None
+        coverage = left_out_coverage(left_out, self.muscles, limits)
+        held_out = [item for muscle in self.muscles for item in self._estimates.get((muscle, ""), ())]
+        names = dict.fromkeys(item.subject for item in held_out)
+        coverage["held_out"] = [
+            coverage_row(bands, [item for item in held_out if item.subject == name], name) for name in names
+        ]
+        return replace(bands, coverage={way: rows for way, rows in coverage.items() if rows})
+
+    def training_range(self) -> TrainingRange | None:
+        """Describe the range of the training cycles (:func:`opensim_nem2e.evaluation.training_range.training_range`).
+
+        Returns
+        -------
+        TrainingRange or None
+            None where no cycle has activations.
+        """
+        return training_range(self._train, self.view)
+
     def cycles(self, muscle: str) -> MuscleCycles:
         """Take the cycles that a muscle is learned from.
 
@@ -201,12 +247,14 @@ class BundleTraining:
         if without:
             rest, test = self._train.leave_out([without])
             self._left_out_errors[muscle, without] = self._judge(muscle, fitted, rest, test)
+            self._estimates[muscle, without] = left_out_estimates(MuscleCycles.of(test, muscle, self.view), fitted)
             return
         self._parts[muscle] = fitted
         if trained is not None:
             self._trained[muscle] = trained
         if usable_rows(self._test, muscle, self.view).any():
             self._held_out_errors[muscle] = self._judge(muscle, fitted, self._train, self._test)
+            self._estimates[muscle, ""] = left_out_estimates(MuscleCycles.of(self._test, muscle, self.view), fitted)
 
     def _judge(self, muscle: str, fitted: Fitted, train: Samples, test: Samples) -> list[SubjectErrors]:
         beside = {
@@ -264,9 +312,7 @@ def subject_errors(
     y = view.on_grid(test.y)
 
     def error(one: Fitted) -> np.ndarray:
-        own = one.inputs != test.inputs
-        x = test.own[:, :, None] if own else test.x
-        return cycle_errors(view.on_grid(one.predict({"activation": x}).values), y)
+        return cycle_errors(view.on_grid(_estimate(one, test)), y)
 
     errors = {"opensim": cycle_errors(view.on_grid(test.own), y), "refined": error(fitted)}
     errors |= {key: error(one) for key, one in beside.items()}
@@ -276,6 +322,36 @@ def subject_errors(
         means = {name: float(values[rows].mean()) for name, values in errors.items()}
         found.append(SubjectErrors(test.target, subject, int(rows.sum()), **means))
     return found
+
+
+def left_out_estimates(test: MuscleCycles, fitted: Fitted) -> list[LeftOut]:
+    """Estimate the cycles of subjects that a method has not seen.
+
+    Parameters
+    ----------
+    test : MuscleCycles
+        Their cycles.
+    fitted : Fitted
+        What the method learned.
+
+    Returns
+    -------
+    list of LeftOut
+        One per subject of ``test``.
+    """
+    estimate = _estimate(fitted, test)
+    found = []
+    for subject in dict.fromkeys(test.subjects.tolist()):
+        rows = test.subjects == subject
+        laboratory = test.records[int(np.argmax(rows))].dataset
+        found.append(LeftOut(test.target, subject, laboratory, estimate[rows], test.y[rows]))
+    return found
+
+
+def _estimate(fitted: Fitted, test: MuscleCycles) -> np.ndarray:
+    """Apply what was learned to cycles; a baseline may take the muscle's own activation only."""
+    x = test.x if fitted.inputs == test.inputs else test.own[:, :, None]
+    return fitted.predict({"activation": x}).values
 
 
 def summarise(errors: Iterable[SubjectErrors]) -> dict[str, dict[str, Any]]:

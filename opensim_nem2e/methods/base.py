@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ..data.gait_cycles import MuscleCycles
     from ..data.samples import Samples
     from ..training.task import Task, Trained
+    from .bands import Bands
+    from .training_range import TrainingRange
 
     Array = NDArray[np.float64]
 
@@ -129,6 +131,10 @@ class Provenance:
         Errors on subjects that the method was not trained on, by way of estimating them and by muscle.
     calibration : mapping or None
         For whom it was calibrated, and the errors on strides left out of that.
+    bands : Bands or None
+        The bands around its estimates, with their coverage of subjects and laboratories left out.
+    training_range : TrainingRange or None
+        What the cycles were like that it was trained on.
     """
 
     method: str
@@ -139,6 +145,8 @@ class Provenance:
     package_version: str = ""
     validation: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
+    bands: Bands | None = field(default=None, repr=False)
+    training_range: TrainingRange | None = field(default=None, repr=False)
 
     @property
     def source(self) -> str:

@@ -29,8 +29,10 @@ from .. import __version__
 from ..data.cycle_view import CONDITIONS, Condition, CycleView
 from ..errors import BundleError, TrainingError, did_you_mean
 from ..storage.atomic import atomic_path
+from .bands import Bands
 from .base import Fitted, Method, Prediction, Provenance, Quantity
 from .registry import find_method
+from .training_range import TrainingRange
 
 #: Version of the file layout this package writes; files of a higher version are refused.
 FORMAT_VERSION = 3
@@ -93,7 +95,9 @@ class Bundle:
         What was learned, by target muscle (standard name), in order.
     metadata : mapping of str to Any
         The sections of :data:`SECTIONS`: cycle definition, normalisation, provenance and licence of the data, training
-        settings, package versions, validation figures.
+        settings, package versions, validation figures. And, where they are known, ``bands``
+        (:meth:`opensim_nem2e.methods.bands.Bands.section`) and ``training_range``
+        (:meth:`opensim_nem2e.methods.training_range.TrainingRange.section`).
 
     Raises
     ------
@@ -133,6 +137,10 @@ class Bundle:
         self._condition: Condition = header["condition"]
         self._samples: int = header["samples"]
         self._metadata: dict[str, Any] = dict(header)
+        #: The bands around its estimates, and the range of its training cycles; None where the file has none.
+        self.bands = None if header.get("bands") is None else Bands.of_section(header["bands"], self.cycle_samples)
+        found = header.get("training_range")
+        self.training_range = None if found is None else TrainingRange.of_section(found)
         self._loaded: dict[str, Fitted] = {}
         self._file: Any = None
 
@@ -253,6 +261,8 @@ class Bundle:
             package_version=__version__,
             validation=self._metadata["validation"],
             calibration=self._metadata.get("calibration"),
+            bands=self.bands,
+            training_range=self.training_range,
         )
 
     def inputs(self, target: str) -> tuple[str, ...]:
@@ -337,7 +347,8 @@ class Bundle:
         Returns
         -------
         Prediction
-            The estimate of the normalised EMG at the same times. It can leave 0..1.
+            The estimate of the normalised EMG at the same times. It can leave 0..1. With the bundle's bands, where it
+            has some and the method has none of its own.
 
         Raises
         ------
@@ -360,7 +371,7 @@ class Bundle:
                 f"The method '{self.method.key}' gave an estimate of '{target}' that is not finite or not of the shape "
                 f"{values.shape[:2]}."
             )
-        return found
+        return found if self.bands is None else self.bands.add_to(target, found)
 
     def refine(self, target: str, x: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Estimate as :meth:`predict` does, and return values and attention only.
@@ -538,6 +549,8 @@ def _check(header: Any, tensors: Sequence[str], path: Path | None) -> list[_Part
     faults += _check_texts(header)
     faults += _check_validation(header.get("validation"))
     faults += _check_calibration(header.get("calibration"))
+    if not faults:
+        faults += _check_trust(header)
     entries = _check_parts(header.get("parts"), condition, tensors, faults)
     if faults:
         shown = faults[:20] + ([f"... and {len(faults) - 20} more"] if len(faults) > 20 else [])
@@ -579,6 +592,20 @@ def _check_validation(section: Any) -> list[str]:
                 faults.append(
                     f"'{method}' of the section 'validation' lacks numbers for '{muscle}': {', '.join(missing)}"
                 )
+    return faults
+
+
+def _check_trust(header: Mapping[str, Any]) -> list[str]:
+    """Check the bands and the range of the training cycles, where there are any."""
+    faults = []
+    size = CycleView(header["condition"], header["samples"]).cycle_samples
+    readers = {"bands": lambda found: Bands.of_section(found, size), "training_range": TrainingRange.of_section}
+    for section, read in readers.items():
+        if header.get(section) is not None:
+            try:
+                read(header[section])
+            except ValueError as error:
+                faults.append(f"the section '{section}' cannot be used: {error}")
     return faults
 
 

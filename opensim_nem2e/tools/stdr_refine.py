@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ..data.leg_motion import LegMotion
     from ..data.simulation import SimulatedTrial
     from ..estimates.estimate import Estimate
     from ..estimates.mechanics import Mechanics
@@ -43,6 +44,7 @@ _SIDES = ("right", "left")
 _RESULTS = (
     *("_states.sto", "_activation.sto", "_controls.sto", "_emg.sto", "_emg_bands.sto", "_excitation.sto"),
     *("_excitation_bands.sto", "_activation_bands.sto", "_attention.sto", "_summary.csv"),
+    "_trust.csv",
     *MECHANICS_RESULTS,
     *("_report.html", "_effective_setup.xml", ".log"),
 )
@@ -443,7 +445,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
     def _write(self, estimate: Estimate, writer: EstimateWriter, mechanics: Mechanics, run: ToolRun) -> None:
         """Write every result."""
         from ..estimates.summary import MuscleChange, summarise, summary_in_words, summary_table
-        from ..estimates.trust import log_trust
+        from ..estimates.trust import CycleTrust, judge_cycles, log_cycles, log_trust
         from ..storage.tables import write_rows
 
         files, name, trial = run.files, run.name, writer.trial
@@ -470,6 +472,10 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
                 tradeoff = draw_mechanics(files, name, mechanics, check, self.figure_format)
             log_trust(estimate)
+            cycles = judge_cycles(estimate, self._leg_motion(trial))
+            if cycles:
+                write_rows(files.path(f"{name}_trust.csv"), CycleTrust, cycles)
+            log_cycles(cycles)
             if self.write_report:
                 from ..report.estimate_report import write_report
 
@@ -486,6 +492,14 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
                 )
             for path in files.finals:
                 logger.debug("Writing '%s'.", path)
+
+    def _leg_motion(self, trial: SimulatedTrial) -> LegMotion | None:
+        """Take the motion that was given, or that of the simulation's own states."""
+        from ..data.leg_motion import LegMotion
+        from ..storage import read_storage
+
+        path = self.resolve("coordinates_file")
+        return LegMotion.of(trial.source if path is None else read_storage(path))
 
     def _resolved(self, directory: Path, trial: SimulatedTrial) -> dict[str, Any]:
         """Return what the setup left open."""

@@ -162,6 +162,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
 
             calibrate_bundle(self, self._bundle_file, run)
             return
+        from ..estimates.trust import log_bands, log_training_range
         from ..evaluation.bundle_training import BundleTraining
         from ..methods.base import RunSettings
 
@@ -200,7 +201,14 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
         run.resolved = {"output_bundle_file": bundle_file, "muscles": tuple(training.parts)}
         if method.element:
             run.resolved[method.element] = asdict(options)
-        self._save(training, data, validation, run)
+        # EMG that was divided by its maximum cannot exceed 1.
+        bands = training.bands((0.0, float("inf") if self.emg_normalization == "none" else 1.0))
+        known = training.training_range()
+        log_bands(bands)
+        log_training_range(known)
+        trust = {"bands": bands, "training_range": known}
+        sections = {name: found.section() for name, found in trust.items() if found is not None}
+        self._save(training, data, {"validation": validation, **sections}, run)
         logger.info("Wrote the bundle '%s' (%s; %d muscles).", bundle_file, method.label, len(training.parts))
 
     def _writes_to(self) -> list[Path]:
@@ -234,7 +242,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
             )
         return left
 
-    def _save(self, training: BundleTraining, data: CycleData, validation: Mapping[str, Any], run: ToolRun) -> None:
+    def _save(self, training: BundleTraining, data: CycleData, sections: Mapping[str, Any], run: ToolRun) -> None:
         from ..data.gait_cycles import describe_cycles
         from ..methods.bundle import Bundle
 
@@ -269,7 +277,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
                 if name not in NO_TRAINING_SETTINGS | {"output_bundle_file"}
             },
             "packages": packages(),
-            "validation": validation,
+            **sections,
         }
         bundle = Bundle(training.method, data.view, training.parts, metadata)
         path = self._bundle_file

@@ -13,7 +13,9 @@ import pytest
 
 from opensim_nem2e.errors import BundleError, CycleError, LabelError, ModelError, NEM2EError, SetupError, StorageError
 from opensim_nem2e.log import logger
+from opensim_nem2e.methods.bands import Bands
 from opensim_nem2e.methods.bundle import Bundle
+from opensim_nem2e.methods.training_range import References, TrainingRange
 from opensim_nem2e.storage import read_storage
 from opensim_nem2e.tools.stdr_refine import STDRRefineTool
 
@@ -63,6 +65,32 @@ class TestResults:
             "refined_states.sto",
             "refined_summary.csv",
         ]
+
+    def test_bands_and_trust_of_a_bundle_that_has_them(self, tool, make_bundle, caplog):
+        bands = Bands(0.9, {"soleus": np.full(20, 0.1)}, 5, 2.0, "worst subject", (0.0, 1.0))
+        curves = np.random.default_rng(0).random((3, 3, 20))
+        known = TrainingRange(3, (0.5, 0.9), None, References(("soleus", "gasmed", "tib"), curves, 0.3))
+        tool.bundle_file = make_bundle(bands=bands.section(), training_range=known.section())
+        tool.write_figures = True
+        assert tool.run() is True
+        emg, activation = (read_storage(results(tool)[f"refined_{name}.sto"]) for name in ("emg", "activation"))
+        edges, bounded = (read_storage(results(tool)[f"refined_{name}_bands.sto"]) for name in ("emg", "activation"))
+        assert edges.labels == ("soleus_r_low", "soleus_r_high", "soleus_l_low", "soleus_l_high")
+        inside = (emg.time > RIGHT_STRIKES[0] + 0.06) & (emg.time < RIGHT_STRIKES[1] - 0.06)
+        value, low, high = emg.column("soleus_r"), edges.column("soleus_r_low"), edges.column("soleus_r_high")
+        middle = inside & (value > 0.15) & (value < 0.85)
+        assert middle.sum() > 50
+        np.testing.assert_allclose((high - low)[middle], 0.2, atol=0.01)
+        assert (bounded.column("soleus_r_low") <= activation.column("soleus_r") + 1e-8)[inside].all()
+        with results(tool)["refined_trust.csv"].open() as stream:
+            rows = list(csv.DictReader(stream))
+        assert [row["side"] for row in rows] == ["r", "r", "l"]
+        assert all(row["outside"] == "1" for row in rows)
+        assert f"Right cycle at {RIGHT_STRIKES[0]:.3f} s: cadence 0.91 strides/s: outside 1.1 to 2" in caplog.text
+        with results(tool)["refined_summary.csv"].open() as stream:
+            widths = {row["muscle"]: row["band_width"] for row in csv.DictReader(stream)}
+        assert 0.1 < float(widths["soleus_r"]) <= 0.21
+        assert widths["tib_ant_r"] == ""
 
     def test_header_is_the_one_that_matlab_scripts_expect(self, tool):
         tool.run()

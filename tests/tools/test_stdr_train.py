@@ -137,6 +137,16 @@ def test_from_setup_to_bundle(tmp_path, lab, condition):
     assert table["soleus"]["subjects"] == 3
     assert set(table["ALL"]) == {"E_opensim", "E_refined", "E_mean", "E_ridge", "Er_refined", "Er_mean", "Er_ridge"}
     assert len(about["validation"]["subjects"]) == 9
+    # Bands and the range of the training cycles, from the same leaving out.
+    assert (bundle.bands.subjects, bundle.bands.rule, bundle.bands.limits) == (3, "worst subject", (0.0, 1.0))
+    assert [row["name"] for row in bundle.bands.coverage["subjects"]] == list(SUBJECTS)
+    assert [row["name"] for row in bundle.bands.coverage["muscles"]] == ["soleus", "gasmed", "gaslat"]
+    found = bundle.predict("soleus", np.full((1, bundle.cycle_samples, len(bundle.inputs("soleus"))), 0.3))
+    assert (found.low <= found.values).all()
+    assert (found.low < found.high).all()
+    assert bundle.training_range.subjects == 3
+    assert bundle.training_range.activations.names == ("soleus", "gasmed", "gaslat")
+    assert bundle.provenance.training_range is bundle.training_range
 
     history = rows_of(results / "net_training_history.csv")
     assert len(history) == 9

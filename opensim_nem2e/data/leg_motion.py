@@ -1,0 +1,121 @@
+"""Hip, knee and ankle angles of both legs and the way of the pelvis, from a motion or the states of a simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CycleError
+from ..signals.resample import to_window
+from ..storage import TimeSeries, parse_label
+
+Array = NDArray[np.float64]
+
+#: The joint angles, as OpenSim's gait models name them before ``_r`` and ``_l``.
+JOINTS = ("hip_flexion", "knee_angle", "ankle_angle")
+
+#: The pelvis of somebody on a treadmill, or standing, moves no faster than this (m/s): the speed is then not known.
+STATIONARY = 0.2
+
+
+@dataclass(frozen=True)
+class LegMotion:
+    """The motion of the legs.
+
+    Parameters
+    ----------
+    time : ndarray, shape (rows,)
+        Time (s).
+    angles : mapping of str to ndarray, each (rows,)
+        By coordinate (``knee_angle_r``), degrees.
+    pelvis : ndarray, shape (rows, axes)
+        Translations of the pelvis (m); no column where they are not known.
+    """
+
+    time: Array
+    angles: Mapping[str, Array]
+    pelvis: Array
+
+    @classmethod
+    def of(cls, series: TimeSeries) -> LegMotion | None:
+        """Take it from a file.
+
+        Parameters
+        ----------
+        series : TimeSeries
+            Coordinates or states.
+
+        Returns
+        -------
+        LegMotion or None
+            None where the file has no such angle.
+        """
+        columns: dict[str, str] = {}
+        for label in series.labels:
+            parsed = parse_label(label)
+            if parsed.kind in ("value", "other") and series.labels.count(label) == 1:
+                columns.setdefault(parsed.name, label)
+        unit = 1.0 if series.in_degrees else np.degrees(1.0)
+        names = [f"{joint}_{side}" for joint in JOINTS for side in "rl"]
+        angles = {name: unit * series.column(columns[name]) for name in names if name in columns}
+        if not angles:
+            return None
+        axes = [columns[name] for name in ("pelvis_tx", "pelvis_ty", "pelvis_tz") if name in columns]
+        return cls(series.time, angles, series.select(axes) if axes else np.zeros((series.n_rows, 0)))
+
+    def cycle(self, side: str, start: float, end: float, roll_to: float | None, samples: int) -> Array:
+        """Cut out the angles of one leg over one cycle.
+
+        Parameters
+        ----------
+        side : {'r', 'l'}
+            The leg.
+        start, end : float
+            The cycle (s).
+        roll_to : float, optional
+            Heel strike inside the window, where it does not start with it (s).
+        samples : int
+            Samples of the cycle.
+
+        Returns
+        -------
+        ndarray, shape (joints, samples)
+            Degrees, in the order of :data:`JOINTS`; flexion of the knee is positive, which models do not agree on. NaN
+            where a joint, or the cycle, is not in the file.
+        """
+        found = np.full((len(JOINTS), samples), np.nan)
+        names = [f"{joint}_{side}" for joint in JOINTS]
+        known = [k for k, name in enumerate(names) if name in self.angles]
+        if not known:
+            return found
+        table = np.column_stack([self.angles[names[k]] for k in known])
+        try:
+            found[known] = to_window(self.time, table, start, end, samples, roll_to=roll_to).T
+        except CycleError:
+            return found
+        knee = found[JOINTS.index("knee_angle")]
+        if np.isfinite(knee).all() and knee[np.argmax(np.abs(knee))] < 0.0:
+            knee *= -1.0
+        return found
+
+    def speed(self, start: float, end: float) -> float | None:
+        """Take the speed of the pelvis over one cycle.
+
+        Parameters
+        ----------
+        start, end : float
+            The cycle (s).
+
+        Returns
+        -------
+        float or None
+            Speed (m/s); None where the pelvis keeps its place, as on a treadmill, or is not in the file.
+        """
+        if not self.pelvis.shape[1] or start < self.time[0] - 0.04 or end > self.time[-1] + 0.04:
+            return None
+        first, last = (np.array([np.interp(t, self.time, axis) for axis in self.pelvis.T]) for t in (start, end))
+        speed = float(np.linalg.norm(last - first)) / (end - start)
+        return speed if speed > STATIONARY else None
