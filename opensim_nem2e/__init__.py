@@ -22,8 +22,12 @@ _PUBLIC = {
     "STDRRefineTool": "tools.stdr_refine",
     "STDRTrainTool": "tools.stdr_train",
     "TimeSeries": "storage",
+    "cross_validate": "tools.functions",
     "read_storage": "storage",
+    "refine": "tools.functions",
     "repair_file": "storage",
+    "set_log_level": "log",
+    "train": "tools.functions",
     "write_storage": "storage",
 }
 

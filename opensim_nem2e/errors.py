@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 #: The longest message of an error, and how many faults of a setup file are named: a page of a terminal.
 MAX_MESSAGE = 4000
@@ -24,6 +24,9 @@ class NEM2EError(Exception):
     message : str
         The message; what of it is too long for a terminal is cut out of its middle.
     """
+
+    #: Of an error that ended a tool's run: versions of packages and, where a bundle was loaded, its name and SHA-256.
+    provenance: Mapping[str, str] = {}
 
     def __init__(self, message: str = ""):
         super().__init__(brief(message, MAX_MESSAGE))

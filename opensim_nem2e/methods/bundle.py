@@ -198,6 +198,10 @@ class Bundle:
         bundle._file = file
         return bundle
 
+    def __repr__(self) -> str:
+        where = "in memory" if self.path is None else f"{self.path.stem}, sha256 {self.sha256[:12]}"
+        return f"<Bundle {where}: {self.provenance.label}; {', '.join(self.targets)}; trained on {self.trained_on}>"
+
     @property
     def condition(self) -> Condition:
         """The input condition: ``One-Quarter``, ``One-Entire`` or ``All-Entire``."""

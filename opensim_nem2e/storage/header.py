@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -461,6 +463,26 @@ def is_number(word: bytes) -> bool:
     return read_number(word) is not None
 
 
+#: Says what makes the files that are being written.
+_writer: ContextVar[Callable[[], str] | None] = ContextVar("writer", default=None)
+
+
+@contextmanager
+def written_by(writer: Callable[[], str]) -> Iterator[None]:
+    """Have the heads of all storage files that are written in the block say what made them.
+
+    Parameters
+    ----------
+    writer : callable
+        Says it in a few words, when a head is written.
+    """
+    before = _writer.set(writer)
+    try:
+        yield
+    finally:
+        _writer.reset(before)
+
+
 def header_text(
     name: str, n_rows: int, n_columns: int, in_degrees: bool, description: str = "", newline: str = "\n"
 ) -> str:
@@ -471,7 +493,8 @@ def header_text(
     Parameters
     ----------
     name : str
-        The first line.
+        The first line; what made the file (:func:`written_by`) follows in brackets, as a line of its own would be a
+        seventh.
     n_rows, n_columns : int
         Number of rows, and of columns with time.
     in_degrees : bool
@@ -487,7 +510,8 @@ def header_text(
         The header up to and including ``endheader`` and its line end.
     """
     # A name must not be taken for an entry or for the header's end when it is read again.
-    words = " ".join(name.split()).replace("=", "-")
+    writer = _writer.get()
+    words = " ".join((f"{name} ({writer()})" if writer else name).split()).replace("=", "-")
     if words.lower() == "endheader" or words.partition(" ")[0].lower() in _SIMM_KEYS:
         words = f"_{words}"
     lines = [

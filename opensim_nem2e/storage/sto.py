@@ -9,6 +9,7 @@ correctly, as OpenSim does, so that all three give the same bits.
 from __future__ import annotations
 
 import csv
+import html
 import math
 import mmap
 import os
@@ -55,7 +56,7 @@ PRECISIONS = range(1, 31)
 _TEXT_ROWS = 4096
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TimeSeries:
     """Columns of numbers over time, as a ``.sto`` or ``.mot`` file holds them.
 
@@ -247,6 +248,47 @@ class TimeSeries:
         import pandas as pd
 
         return pd.DataFrame(self.data, index=pd.Index(self.time, name="time"), columns=list(self.labels))
+
+    @classmethod
+    def from_frame(cls, frame: pandas.DataFrame, name: str = "", in_degrees: bool = False) -> TimeSeries:
+        """Make a time series of a pandas data frame.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            Columns of numbers, indexed by time (s) or with a column ``time``.
+        name : str, optional
+            The name on the file's first line.
+        in_degrees : bool, optional
+            Whether rotations are in degrees.
+
+        Returns
+        -------
+        TimeSeries
+            The same numbers.
+
+        Raises
+        ------
+        opensim_nem2e.errors.StorageError
+            A column, or the time, holds something else than numbers.
+        """
+        if "time" in frame.columns:
+            frame = frame.set_index("time")
+        labels = tuple(map(str, frame.columns))
+        try:
+            return cls(frame.index.to_numpy(float), labels, frame.to_numpy(float), name=name, in_degrees=in_degrees)
+        except (TypeError, ValueError) as error:
+            raise StorageError(f"A data frame needs numbers in its index (time) and in all columns: {error}") from error
+
+    def __repr__(self) -> str:
+        span = f", {self.time[0]:.6g} to {self.time[-1]:.6g} s" if len(self.time) else ""
+        shown = ", ".join(self.labels[:4]) + (", ..." if len(self.labels) > 4 else "")
+        return f"<TimeSeries {self.name!r}: {len(self.time)} rows{span}; {len(self.labels)} columns: {shown}>"
+
+    def _repr_html_(self) -> str:
+        frame = self.to_frame()
+        shown: str = frame.to_html(max_rows=8, max_cols=8)
+        return f"<p>{html.escape(repr(self))}</p>{shown}"
 
 
 def read_storage(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from os import PathLike
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 _Got = TypeVar("_Got")
 _Given = TypeVar("_Given")
@@ -407,6 +407,28 @@ class EMGEnvelopeToolAccessors:
         figure_format: str = ...,
     ) -> None: ...
 
+class EMGEnvelopeToolKeywords(TypedDict, total=False):
+    results_directory: _Path
+    emg_files: _Path | Iterable[_Path]
+    channels_file: _Path
+    sampling_rate: float | None
+    c3d_start: str
+    input_type: str
+    high_pass_frequency: float | None
+    band_end_frequency: float | None
+    notch_frequencies: str | Iterable[float]
+    notch_width: float
+    rectification: str
+    low_pass_frequency: float | None
+    filter_order: int
+    output_rate: float | None
+    normalization: str
+    normalization_percentile: float
+    mvc_files: _Path | Iterable[_Path]
+    output_precision: int
+    write_figures: bool
+    figure_format: str
+
 class GaitEventsToolAccessors(_ContactOptions):
     results_directory: _Option[str, _Path]
     def get_results_directory(self) -> str: ...
@@ -502,6 +524,24 @@ class GaitEventsToolAccessors(_ContactOptions):
         coordinates_file: _Path = ...,
         events_file: _Path = ...,
     ) -> None: ...
+
+class GaitEventsToolKeywords(TypedDict, total=False):
+    results_directory: _Path
+    method: str
+    external_loads_file: _Path
+    contact_threshold: float
+    minimum_contact_duration: float
+    minimum_swing_duration: float
+    release_threshold: float | None
+    force_offset_removal: str
+    foot_bodies: str | Iterable[str]
+    markers_file: _Path
+    heel_markers: str | Iterable[str]
+    toe_markers: str | Iterable[str]
+    pelvis_markers: str | Iterable[str]
+    model_file: _Path
+    coordinates_file: _Path
+    events_file: _Path
 
 class KinematicsToActivationToolAccessors:
     results_directory: _Option[str, _Path]
@@ -629,6 +669,24 @@ class KinematicsToActivationToolAccessors:
         figure_format: str = ...,
     ) -> None: ...
 
+class KinematicsToActivationToolKeywords(TypedDict, total=False):
+    results_directory: _Path
+    model_file: _Path
+    mode: str
+    coordinates_file: _Path
+    external_loads_file: _Path
+    inverse_dynamics_file: _Path
+    initial_time: float
+    final_time: float
+    lowpass_cutoff_frequency_for_coordinates: float
+    torque_coordinates: str | Iterable[str]
+    muscle_force: str
+    use_passive_force: bool
+    reserve_optimal_force: float
+    output_precision: int
+    write_report: bool
+    figure_format: str
+
 class NEM2EPipelineToolAccessors:
     results_directory: _Option[str, _Path]
     def get_results_directory(self) -> str: ...
@@ -694,6 +752,16 @@ class NEM2EPipelineToolAccessors:
         jobs: int = ...,
         scheduler: str = ...,
     ) -> None: ...
+
+class NEM2EPipelineToolKeywords(TypedDict, total=False):
+    results_directory: _Path
+    setup_files: _Path | Iterable[_Path]
+    trial_folders: _Path | Iterable[_Path]
+    trials_file: _Path
+    refine_setup_file: _Path
+    time_limit: float
+    jobs: int
+    scheduler: str
 
 class STDRCrossValidateToolAccessors(_TrialsOptions, _CyclesOptions, _ComputingOptions, _DataOptions):
     results_directory: _Option[str, _Path]
@@ -859,6 +927,41 @@ class STDRCrossValidateToolAccessors(_TrialsOptions, _CyclesOptions, _ComputingO
         skeleton_motion_file: _Path = ...,
         skeleton_time_range: str | Iterable[float] = ...,
     ) -> None: ...
+
+class STDRCrossValidateToolKeywords(TypedDict, total=False):
+    muscle_names_file: _Path
+    datasets: str | Iterable[str]
+    subjects: str | Iterable[str]
+    motions: str | Iterable[str]
+    trials: str | Iterable[str]
+    strides: str | Iterable[str]
+    data_groups: str | Iterable[str]
+    activation_sources: str | Iterable[str]
+    conditions: str | Iterable[str]
+    input_muscles: str | Iterable[str]
+    share_emg_channels: bool
+    emg_normalization: str
+    use_emg_time_offset: bool
+    window_samples: int
+    splitting: str
+    methods: str | Iterable[str]
+    baselines: str | Iterable[str]
+    seeds: str | Iterable[int]
+    threads: int
+    jobs: int
+    device: str
+    scheduler: str
+    checkpoint_interval: float
+    checkpoint_directory: _Path
+    progress_bar: str
+    tensorboard_directory: _Path
+    data_description: str
+    data_licence: str
+    data_attribution: str
+    write_report: bool
+    skeleton_model_file: _Path
+    skeleton_motion_file: _Path
+    skeleton_time_range: str | Iterable[float]
 
 class STDRRefineToolAccessors(_ContactOptions, _MechanicsOptions):
     results_directory: _Option[str, _Path]
@@ -1125,6 +1228,49 @@ class STDRRefineToolAccessors(_ContactOptions, _MechanicsOptions):
         emg_time_offset: float = ...,
     ) -> None: ...
 
+class STDRRefineToolKeywords(TypedDict, total=False):
+    muscle_names_file: _Path
+    initial_time: float
+    final_time: float
+    cycle_source: str
+    events_file: _Path
+    contact_threshold: float
+    minimum_contact_duration: float
+    minimum_swing_duration: float
+    release_threshold: float | None
+    force_offset_removal: str
+    foot_bodies: str | Iterable[str]
+    right_heel_strikes: str | Iterable[float]
+    left_heel_strikes: str | Iterable[float]
+    whole_file_leading_limb: str
+    whole_file_heel_strike: float
+    roll_incomplete_cycles: bool
+    minimum_cycle_duration: float
+    maximum_cycle_duration: float
+    maximum_cycle_deviation: float
+    cycle_tolerance: float
+    crossfade_duration: float
+    interpolation: str
+    minimum_activation: float
+    activation_time_constant: float
+    deactivation_time_constant: float
+    output_precision: int
+    write_report: bool
+    write_attention: bool
+    write_figures: bool
+    figure_format: str
+    check_torques: bool
+    redistribute: bool
+    unrefined_muscle_weight: float
+    unrefined_muscle_lowpass_frequency: float
+    reserve_optimal_force: float
+    reserve_bound: float
+    coordinates_file: _Path
+    lowpass_cutoff_frequency_for_coordinates: float
+    torque_coordinates: str | Iterable[str]
+    emg_channels_file: _Path
+    emg_time_offset: float
+
 class STDRTrainToolAccessors(_TrialsOptions, _CyclesOptions, _ComputingOptions, _DataOptions):
     results_directory: _Option[str, _Path]
     def get_results_directory(self) -> str: ...
@@ -1287,3 +1433,36 @@ class STDRTrainToolAccessors(_TrialsOptions, _CyclesOptions, _ComputingOptions, 
         data_licence: str = ...,
         data_attribution: str = ...,
     ) -> None: ...
+
+class STDRTrainToolKeywords(TypedDict, total=False):
+    muscle_names_file: _Path
+    datasets: str | Iterable[str]
+    subjects: str | Iterable[str]
+    motions: str | Iterable[str]
+    trials: str | Iterable[str]
+    strides: str | Iterable[str]
+    data_groups: str | Iterable[str]
+    activation_sources: str | Iterable[str]
+    hold_out_subjects: str | Iterable[str]
+    method: str
+    condition: str
+    input_muscles: str | Iterable[str]
+    share_emg_channels: bool
+    emg_normalization: str
+    use_emg_time_offset: bool
+    window_samples: int
+    initial_bundle_file: _Path
+    seed: int
+    validate: str
+    threads: int
+    jobs: int
+    device: str
+    scheduler: str
+    checkpoint_interval: float
+    checkpoint_directory: _Path
+    progress_bar: str
+    tensorboard_directory: _Path
+    output_bundle_file: _Path
+    data_description: str
+    data_licence: str
+    data_attribution: str

@@ -5,11 +5,13 @@ Run ``python -m opensim_nem2e.tools.accessors_stub`` after a change to a declara
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
 from ..options import Options, Property, layout_of, option_at
 from . import tool_registry as registry
+from .functions import FUNCTION_ARGUMENTS
 from .tool import accessor_endings
 
 #: The file that is written.
@@ -19,7 +21,7 @@ _HEAD = '''"""The types of all tools' attributes and accessors; written by opens
 
 from collections.abc import Iterable
 from os import PathLike
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 _Got = TypeVar("_Got")
 _Given = TypeVar("_Given")
@@ -85,7 +87,15 @@ def _tool(name: str, declaration: type[Options]) -> str:
     keywords = [f"    {prop.name}: {_types(prop)[1]} = ...," for prop in layout.properties]
     start = ["    self,", "    setup_file: _Path | None = None,", "    *,", "    name: str | None = None,"]
     lines += ["def __init__(", *start, *keywords, ") -> None: ..."]
-    return _class(f"{name}Accessors", [f"_{part.__name__}" for part in _flat_groups(declaration)], lines)
+    accessors = _class(f"{name}Accessors", [f"_{part.__name__}" for part in _flat_groups(declaration)], lines)
+    return f"{accessors}\n{_keywords(name, layout.properties)}"
+
+
+def _keywords(name: str, properties: Iterable[Property]) -> str:
+    """Give the keywords of the function that runs a tool their types."""
+    own = FUNCTION_ARGUMENTS.get(name, ())
+    lines = [f"{prop.name}: {_types(prop)[1]}" for prop in properties if prop.name not in own]
+    return f"class {name}Keywords(TypedDict, total=False):\n" + "\n".join(f"    {line}" for line in lines) + "\n"
 
 
 def _own_lines(declaration: type[Options]) -> list[str]:

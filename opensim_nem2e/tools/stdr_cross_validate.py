@@ -20,6 +20,7 @@ from ..methods.registry import BASELINES, element_names, element_options, find_m
 from ..methods.stdr.hyperparameters import STDROptions
 from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import STDRCrossValidateToolAccessors
+from .results import StudyResult
 from .tool import Tool, ToolRun
 from .training_options import ComputingOptions, CyclesOptions, DataOptions, TrialsOptions
 from .training_run import (
@@ -129,6 +130,13 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
 
     tool_name = "STDRCrossValidateTool"
     main_inputs = ("trials_file", "emg_channels_file")
+    result_class = StudyResult
+
+    if TYPE_CHECKING:
+
+        @property
+        def result(self) -> StudyResult: ...
+
     results_name = "study"
 
     @classmethod
@@ -216,6 +224,7 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
                 if find_method(key).element:
                     run.resolved[find_method(key).element] = asdict(options_of(self, key))
             described = self._description(study, datasets, tables, self._say(tables, name))
+            run.details["verdicts"] = tuple(described["verdicts"])
             described["seconds"] = round(time.monotonic() - begun, 3)
             write_json(files.path(f"{name}_study.json"), described)
             if skeleton is not None:

@@ -20,6 +20,7 @@ from .accessors import STDRRefineToolAccessors
 from .gait_events import ContactOptions
 from .mechanics_options import MECHANICS_RESULTS, MechanicsOptions, mechanics_faults, mechanics_settings
 from .report_record import run_record
+from .results import RefineResult
 from .tool import Tool, ToolRun, path_seen_from
 
 if TYPE_CHECKING:
@@ -222,7 +223,13 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
     tool_name = "STDRRefineTool"
     main_inputs = ("states_file",)
+    result_class = RefineResult
     result_endings = _RESULTS
+    if TYPE_CHECKING:
+
+        @property
+        def result(self) -> RefineResult: ...
+
     # --- the run -----------------------------------------------------------------------------------------------
 
     def _check(self) -> list[str]:
@@ -357,7 +364,14 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         activations = estimate.as_activations(writer.muscles, self.crossfade_duration)
         settings = mechanics_settings(self)
         mechanics = examine_mechanics(writer.trial, writer.muscles, activations, model, settings)
+        run.uses(estimate.provenance.bundle.removesuffix(".safetensors"), estimate.provenance.sha256)
         self._write(estimate, writer, mechanics, run)
+        run.details = {
+            "trial": writer.trial,
+            "estimate": estimate,
+            "refined": mechanics.activations,
+            "measured": mechanics.emg,
+        }
 
     def _estimate(self) -> tuple[Estimate, EstimateWriter, OsimModel | None]:
         """Read everything and apply the networks; nothing is written yet."""

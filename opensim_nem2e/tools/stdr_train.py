@@ -17,6 +17,7 @@ from ..methods.registry import element_names, element_options, find_method
 from ..methods.stdr.hyperparameters import STDROptions
 from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import STDRTrainToolAccessors
+from .results import TrainResult
 from .tool import Tool, ToolRun
 from .training_options import NO_TRAINING_SETTINGS, ComputingOptions, CyclesOptions, DataOptions, TrialsOptions
 from .training_run import (
@@ -115,6 +116,13 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
 
     tool_name = "STDRTrainTool"
     main_inputs = ("trials_file", "emg_channels_file")
+    result_class = TrainResult
+
+    if TYPE_CHECKING:
+
+        @property
+        def result(self) -> TrainResult: ...
+
     results_name = "network"
 
     @classmethod
@@ -157,6 +165,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
         return faults
 
     def _run(self, run: ToolRun) -> None:
+        run.details["bundle_file"] = self._bundle_file
         if self.initial_bundle_file:
             from .stdr_calibrate import calibrate_bundle
 

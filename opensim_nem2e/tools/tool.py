@@ -18,18 +18,23 @@ NumPy and everything heavier inside functions, so that ``print-xml`` and ``info`
 
 from __future__ import annotations
 
+import html
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 from .. import __version__
 from ..errors import MissingFileError, NEM2EError, SetupError, did_you_mean
 from ..log import Recorder, audible, logger
+from ..musculoskeletal.opensim.objects import is_opensim_object, write_object
 from ..options import Element, Options, Property, Values, layout_of, option_at
 from . import tool_registry as registry
 from .properties import SetupDocument, attribute_faults, document_text, in_brackets, read_document, read_values
+from .results import Result, html_table, installed_versions
 
 if TYPE_CHECKING:
     from ..storage.atomic import ResultFiles
@@ -41,6 +46,9 @@ _OPENSIM_ACCESSORS = {
     "initial_time": ("StartTime",),
     "final_time": ("EndTime",),
 }
+
+#: The packages that decide the numbers.
+_DECISIVE = ("numpy", "scipy", "pandas", "safetensors", "torch", "opensim")
 
 Declared = TypeVar("Declared", bound=Options)
 
@@ -63,6 +71,12 @@ class ToolRun:
         Whether results, setup and log are also kept of a run that fails or is interrupted from here on.
     warnings : list of str
         What the log has warned of so far.
+    provenance : dict of str to str
+        Versions of packages, for the heads of files, for results and errors; see :meth:`uses`.
+    details : dict of str to object
+        What the tool's class of results holds beside files.
+    written_later : list of pathlib.Path
+        Files that actions of :meth:`afterwards` have written.
     """
 
     files: ResultFiles
@@ -71,12 +85,33 @@ class ToolRun:
     resolved: dict[str, Any] = field(default_factory=dict)
     keep_failed: bool = False
     warnings: list[str] = field(default_factory=list)
+    provenance: dict[str, str] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    written_later: list[Path] = field(default_factory=list)
     _afterwards: list[Callable[[], object]] = field(default_factory=list)
 
     @property
     def directory(self) -> Path:
         """The results directory."""
         return self.files.directory
+
+    def uses(self, bundle: str, sha256: str) -> None:
+        """Say which bundle the results rest on: the heads of files, results and errors name it.
+
+        Parameters
+        ----------
+        bundle : str
+            Its name.
+        sha256 : str
+            The hash of its file.
+        """
+        self.provenance.update(bundle=bundle, bundle_sha256=sha256)
+
+    def made_by(self) -> str:
+        """Say in a few words what made the results, for the heads of files."""
+        about = self.provenance
+        bundle = f", {about['bundle']} {about['bundle_sha256'][:12]}" if about.get("bundle") else ""
+        return f"opensim_nem2e {__version__}{bundle}"
 
     def path(self, final: Path) -> Path:
         """Name the file to write for a result that may have been asked for in another directory.
@@ -99,7 +134,7 @@ class ToolRun:
         Parameters
         ----------
         action : callable
-            What to do.
+            What to do; a path that it returns is a file of the run, too.
         """
         self._afterwards.append(action)
 
@@ -138,6 +173,8 @@ class Tool(Generic[Declared]):
     result_endings: ClassVar[tuple[str, ...]] = ()
     #: What the tool's command takes without a flag, in this order; the last may be a list.
     main_inputs: ClassVar[tuple[str, ...]] = ()
+    #: What :attr:`result` is.
+    result_class: ClassVar[type[Result]] = Result
     #: The declared options.
     declaration: ClassVar[type[Options]] = Options
     #: The options that stand in no element of their own.
@@ -166,6 +203,9 @@ class Tool(Generic[Declared]):
         self._values = Values(self.declaration, self.tool_name)
         self._notes: dict[str, None] = {}
         self._from_command_line: dict[str, None] = {}
+        self._objects: dict[str, Path] = {}
+        self._folder: TemporaryDirectory[str] | None = None
+        self._result: Result | None = None
         if setup_file is not None:
             self._read(read_document(setup_file))
         if name is not None:
@@ -177,7 +217,15 @@ class Tool(Generic[Declared]):
         parts = [f"name={self._name!r}"] if self._name else []
         if self._setup_file is not None:
             parts.append(f"setup_file={os.fspath(self._setup_file)!r}")
+        else:
+            parts += [f"{name}={value!r}" for name, value in self._values.given.items()]
         return f"{type(self).__name__}({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        rows = {prop.name: prop.show(self.get(prop.name)) for prop in self.properties if self.is_set(prop.name)}
+        title = f"<b>{html.escape(self._name or 'without a name')}</b>, {self.tool_name}"
+        rest = f"<p>All other properties have their defaults: <code>opensim-nem2e info {self.tool_name}</code>.</p>"
+        return title + html_table(rows) + rest
 
     if not TYPE_CHECKING:
         # Hidden from type checkers, which would take them for leave to use any name.
@@ -378,6 +426,9 @@ class Tool(Generic[Declared]):
             The value is not acceptable.
         """
         values, own = self._holder(name)
+        self._objects.pop(own, None)
+        if is_opensim_object(value) and values.property(own).is_path:
+            value = self._objects[own] = self._as_file(own, value)
         values.set(own, value)
         if "." in name:
             self._values.elements.setdefault(name.split(".")[0], values)
@@ -419,6 +470,12 @@ class Tool(Generic[Declared]):
         ):
             return value
         return path_seen_from(self.base_directory, Path.cwd() / value)
+
+    def _as_file(self, name: str, value: Any) -> Path:
+        """Write one of OpenSim's objects to a file, which a run keeps beside its results."""
+        if self._folder is None:
+            self._folder = TemporaryDirectory(prefix="opensim_nem2e_")
+        return write_object(value, Path(self._folder.name), name.removesuffix("_file"))
 
     def is_set(self, name: str) -> bool:
         """Tell whether an option was given, in the setup file or in code, rather than left at its default.
@@ -625,6 +682,7 @@ class Tool(Generic[Declared]):
             What went wrong, in words for the user.
         """
         from ..storage.atomic import ResultFiles, require_writable
+        from ..storage.header import written_by
 
         self.check()
         # Hours may pass before the first result is written.
@@ -636,17 +694,46 @@ class Tool(Generic[Declared]):
             self._name or self.results_name or self.tool_name,
             self,
             warnings=recorder.warnings,
+            provenance=installed_versions(_DECISIVE),
         )
-        with audible():
-            with recorder.listening():
-                named = f" {self._name}" if self._name else ""
-                logger.info("Running %s%s (opensim_nem2e %s).", self.tool_name, named, __version__)
-                logger.debug("The setup was %s.", self._origin())
-                for note in self._notes:
-                    logger.info("%s", note)
-                self._carry_out(run, recorder)
+        self._result = None
+        with audible(), written_by(run.made_by):
+            try:
+                with recorder.listening():
+                    named = f" {self._name}" if self._name else ""
+                    logger.info("Running %s%s (opensim_nem2e %s).", self.tool_name, named, __version__)
+                    logger.debug("The setup was %s.", self._origin())
+                    logger.debug("Versions: %s.", ", ".join(f"{name} {text}" for name, text in run.provenance.items()))
+                    for note in self._notes:
+                        logger.info("%s", note)
+                    self._carry_out(run, recorder)
+            except NEM2EError as error:
+                error.provenance = run.provenance
+                raise
             logger.info("Results are in '%s'.", run.directory)
+        self._result = self.result_class(
+            self.tool_name,
+            run.name,
+            run.directory,
+            (*run.files.finals, *run.written_later),
+            run.provenance,
+            tuple(run.warnings),
+            **run.details,
+        )
         return True
+
+    @property
+    def result(self) -> Result:
+        """What the last run came to.
+
+        Raises
+        ------
+        opensim_nem2e.errors.NEM2EError
+            The tool has not been run, or its run failed.
+        """
+        if self._result is None:
+            raise NEM2EError(f"{self.tool_name} has no result yet: run() makes it.")
+        return self._result
 
     def _carry_out(self, run: ToolRun, recorder: Recorder) -> None:
         """Do the work, and write its setup and its log with the results: all of them, or none."""
@@ -663,7 +750,9 @@ class Tool(Generic[Declared]):
         if failure is not None:
             raise failure
         for action in run._afterwards:
-            action()
+            made = action()
+            if isinstance(made, Path):
+                run.written_later.append(made)
 
     def _missing_inputs(self) -> dict[str, Path]:
         found = {}
@@ -754,6 +843,10 @@ class Tool(Generic[Declared]):
 
 def _finish(run: ToolRun, recorder: Recorder) -> None:
     """Write the setup that was run, and the log, which is the last file."""
+    for name, file in run.tool._objects.items():
+        kept = f"{run.name}_input_{name.removesuffix('_file')}{file.suffix}"
+        shutil.copyfile(file, run.files.path(kept))
+        run.resolved[name] = kept
     setup = run.tool.effective_setup(run.directory, run.resolved)
     write_text(run.files.path(f"{run.name}_effective_setup.xml"), setup)
     log = f"{run.name}.log"

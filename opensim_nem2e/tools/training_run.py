@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ..errors import SetupError, TrainingError, did_you_mean
 from ..log import logger
 from ..methods.registry import find_method, trainable_keys
+from .results import installed_versions
 
 if TYPE_CHECKING:
     from ..data.cycle_view import Condition
@@ -435,10 +436,4 @@ def packages() -> dict[str, str]:
     dict of str to str
         By package name; Python is one of them.
     """
-    import platform
-    from importlib.metadata import version
-
-    from .. import __version__
-
-    versions = {name: version(name) for name in ("numpy", "torch", "safetensors")}
-    return {"opensim_nem2e": __version__, "python": platform.python_version(), **versions}
+    return installed_versions(("numpy", "torch", "safetensors"))
