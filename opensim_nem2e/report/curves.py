@@ -190,6 +190,22 @@ def pack(values: Array, fine: bool = False) -> dict[str, Any]:
     return {"shape": list(table.shape), "low": low, "step": step, "data": _base64(counts)}
 
 
+def pack_counts(values: NDArray[np.int64]) -> dict[str, Any]:
+    """Write whole numbers down in four bytes each.
+
+    Parameters
+    ----------
+    values : numpy.ndarray of int
+        From 0 on.
+
+    Returns
+    -------
+    dict
+        ``shape`` and ``data`` (base64).
+    """
+    return {"shape": list(values.shape), "data": _base64(values.astype("<u4"))}
+
+
 def thinned(time: Array, most: int = MOST_POINTS) -> Array:
     """Return the times at which a page shows a trial.
 

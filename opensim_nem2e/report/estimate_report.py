@@ -20,6 +20,7 @@ from ..signals.cycles import Cycle, inside_cycles
 from ..storage.muscles import MuscleNames
 from .curves import ChartSet, Panel, over_cycles, stretches, thinned
 from .estimate_figures import MUSCLE_GROUPS, group_of
+from .model_view import ModelFiles, ModelView, make_model_view
 from .page import REFERENCES, Cell, Picture, Table, TableRow, as_data, packaged, render_page
 from .torque_report import MECHANICS_LIMITS, ReportPart, mechanics_parts, mechanics_summary, number_or_dash
 
@@ -77,6 +78,7 @@ def write_report(
     check: TorqueCheck | None = None,
     tradeoff: Picture | None = None,
     run: RunRecord | None = None,
+    model: ModelFiles | None = None,
 ) -> None:
     """Write the report of an estimate: ``<name>_report.html``.
 
@@ -100,6 +102,8 @@ def write_report(
         The figure of what consistency costs.
     run : RunRecord, optional
         What is known of the run.
+    model : ModelFiles, optional
+        Model and motion for the 3D view; None: none is wanted.
     """
     record = run or RunRecord()
     muscles = muscle_charts(activations, trial, mechanics)
@@ -110,6 +114,13 @@ def write_report(
         parts += mechanics_parts(mechanics, check, torques, tradeoff)
     sets = [muscles] if torques is None else [muscles, torques]
     trust = _trust_table(activations)
+    consistent = None if mechanics is None or mechanics.consistent is None else mechanics.consistent.new
+    view = ModelView("The 3D view was switched off.")
+    if model is not None:
+        view = make_model_view(model, activations, trial, consistent, muscles.kinds)
+    data: dict[str, Any] = {"sets": {chosen.key: chosen.packed() for chosen in sets}}
+    if view.data is not None:
+        data["view"] = view.data
     page = render_page(
         "estimate.html",
         {
@@ -128,10 +139,13 @@ def write_report(
             "references": REFERENCES,
             "provenance": _provenance(activations, record),
             "settings": record.settings,
-            "data": as_data({"sets": {chosen.key: chosen.packed() for chosen in sets}}),
+            "view": view,
+            "data": as_data(data),
             "chart_style": packaged("vendor", "uPlot.min.css"),
             "uplot": packaged("vendor", "uPlot.iife.min.js"),
             "script": packaged("templates", "charts.js"),
+            "three": packaged("vendor", "three.min.js"),
+            "view_script": packaged("templates", "model_view.js"),
         },
     )
     files.path(f"{name}_report.html").write_text(page, encoding="utf-8")

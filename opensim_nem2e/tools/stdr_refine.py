@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..estimates.mechanics import Mechanics
     from ..estimates.write import EstimateWriter
     from ..methods.bundle import Bundle
+    from ..report.model_view import ModelFiles
     from ..signals.cycle_sources import CycleSource
     from ..signals.cycles import Cycle
     from ..storage.osim import OsimModel
@@ -194,6 +195,16 @@ class RefineOptions(Options):
         True,
         "Write the report (name_report.html): a page with all curves, what changed, how far it can be trusted and a "
         "methods paragraph, which opens in any browser without a network?",
+    )
+    write_model_view: bool = option(
+        True,
+        "Show the model in motion in the report, its muscles coloured by both activations? Needs model_file, a motion "
+        "(states_file or coordinates_file) and OpenSim's Python package, and takes some seconds.",
+    )
+    geometry_directory: DirectoryPath = option(
+        "",
+        "Where the model's bones (.vtp, .stl, .obj) lie if they are neither beside the model nor in its folder "
+        "Geometry nor in that of OPENSIM_HOME. Bones that are not found are drawn as sticks.",
     )
     write_attention: bool = option(False, "Write the attention weights (name_attention.sto)?")
     write_figures: bool = option(False, "Draw a before/after figure for each muscle group?")
@@ -365,7 +376,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         settings = mechanics_settings(self)
         mechanics = examine_mechanics(writer.trial, writer.muscles, activations, model, settings)
         run.uses(estimate.provenance.bundle.removesuffix(".safetensors"), estimate.provenance.sha256)
-        self._write(estimate, writer, mechanics, run)
+        self._write(estimate, writer, mechanics, model, run)
         run.details = {
             "trial": writer.trial,
             "estimate": estimate,
@@ -456,7 +467,14 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
     # --- results -----------------------------------------------------------------------------------------------
 
-    def _write(self, estimate: Estimate, writer: EstimateWriter, mechanics: Mechanics, run: ToolRun) -> None:
+    def _write(
+        self,
+        estimate: Estimate,
+        writer: EstimateWriter,
+        mechanics: Mechanics,
+        model: OsimModel | None,
+        run: ToolRun,
+    ) -> None:
         """Write every result."""
         from ..estimates.summary import MuscleChange, summarise, summary_in_words, summary_table
         from ..estimates.trust import CycleTrust, judge_cycles, log_cycles, log_trust
@@ -503,6 +521,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
                     check=check,
                     tradeoff=tradeoff,
                     run=run_record(self, run),
+                    model=self._model_files(trial, model) if self.write_model_view else None,
                 )
             for path in files.finals:
                 logger.debug("Writing '%s'.", path)
@@ -514,6 +533,18 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
         path = self.resolve("coordinates_file")
         return LegMotion.of(trial.source if path is None else read_storage(path))
+
+    def _model_files(self, trial: SimulatedTrial, model: OsimModel | None) -> ModelFiles:
+        """Name what the report's 3D view is made from."""
+        from ..report.model_view import ModelFiles
+
+        folder = self.resolve("geometry_directory")
+        return ModelFiles(
+            self.resolve("model_file"),
+            self.resolve("coordinates_file") or (trial.source.path if trial.has_states else None),
+            () if folder is None else (folder,),
+            {} if model is None else {name: muscle.max_isometric_force for name, muscle in model.muscles.items()},
+        )
 
     def _resolved(self, directory: Path, trial: SimulatedTrial) -> dict[str, Any]:
         """Return what the setup left open."""

@@ -14,6 +14,8 @@ import pytest
 
 from opensim_nem2e.estimates.estimate import Estimate, MuscleEstimate
 from opensim_nem2e.methods.base import Provenance
+from opensim_nem2e.musculoskeletal.opensim.geometry import Shape
+from opensim_nem2e.report import model_view
 from opensim_nem2e.report.curves import PHASES, over_cycles, pack
 from opensim_nem2e.report.estimate_report import RunRecord, muscle_charts, write_report
 from opensim_nem2e.signals.cycles import Cycle
@@ -21,6 +23,7 @@ from opensim_nem2e.storage import read_storage
 from opensim_nem2e.storage.atomic import ResultFiles
 from opensim_nem2e.tools.stdr_refine import STDRRefineTool
 
+SOURCE = Path(__file__).parents[2] / "examples" / "01_refine_walking" / "cmc" / "walking_states.sto"
 TIME = np.arange(0.0, 2.4, 0.005)
 
 
@@ -168,3 +171,85 @@ def test_on_a_phone(page, open_page):
     for box in (opened.locator(".chart").nth(k).bounding_box() for k in range(2)):
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 390
+
+
+@pytest.fixture(scope="module")
+def with_model(repository, tmp_path_factory) -> Path:
+    """The report of the shipped example, which has a model and a motion."""
+    folder = tmp_path_factory.mktemp("walking")
+    tool = STDRRefineTool(repository / "examples" / "01_refine_walking" / "setup_refine.xml")
+    tool.write_figures = False
+    tool.setResultsDir(folder)
+    tool.run()
+    return folder / "walking_report.html"
+
+
+def test_the_skeleton_walks(with_model, open_page):
+    assert with_model.stat().st_size < 5_000_000
+    page = open_page(with_model)
+    page.wait_for_function("report.colourOf !== undefined")
+
+    def colours():
+        return [page.evaluate(f"report.colourOf('{kind}', 'soleus_r')") for kind in ("opensim", "refined")]
+
+    canvas = page.locator("#model-view canvas")
+    before, picture = colours(), canvas.screenshot()
+    slider = page.locator("#model-view input")
+    slider.fill("28")
+    time = float(page.locator("#model-view output").inner_text().removesuffix(" s"))
+    assert time == pytest.approx(page.evaluate("report.unpack(report.data.view.times)[28]"), abs=1e-3)
+    after = colours()
+    assert before != after
+    assert canvas.screenshot() != picture
+    # The refined soleus is more active here than OpenSim's: nearer to red.
+    files = [read_storage(with_model.parent / "walking_activation.sto"), read_storage(SOURCE)]
+    refined, opensim = (
+        np.interp(time, found.time, found.column(label))
+        for found, label in zip(files, ("soleus_r", "/forceset/soleus_r/activation"), strict=True)
+    )
+    assert refined > opensim + 0.1
+    assert int(after[1][:2], 16) > int(after[0][:2], 16)
+    # A click on the curve moves the slider.
+    page.click("[data-over=time] .u-over", position={"x": 100, "y": 60})
+    assert slider.input_value() != "28"
+    page.click("[data-play]")
+    page.wait_for_function(f"document.querySelector('#model-view input').value !== '{slider.input_value()}'")
+    page.click("[data-play]")
+
+
+def test_the_skeleton_on_a_phone(with_model, open_page):
+    page = open_page(with_model, width=390, height=844)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    box = page.locator("#model-view canvas").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+
+
+def test_without_opensim_there_is_no_view(with_model, monkeypatch, repository):
+    monkeypatch.setattr(model_view, "find_spec", lambda name: None)
+    tool = STDRRefineTool(repository / "examples" / "01_refine_walking" / "setup_refine.xml")
+    tool.write_figures = False
+    tool.setResultsDir(with_model.parent / "without")
+    tool.run()
+    text = (with_model.parent / "without" / "walking_report.html").read_text(encoding="utf-8")
+    assert "Python package, which is not installed" in text
+    assert "<canvas" not in text
+    assert "THREE" not in text
+
+
+def test_bones_are_made_coarser():
+    """A fine sphere becomes a coarse one of the same size; a small surface stays as it is."""
+    steps = 150
+    around, along = np.meshgrid(np.linspace(0, 2 * np.pi, steps), np.linspace(0, np.pi, steps))
+    points = np.stack([np.cos(around) * np.sin(along), np.cos(along), np.sin(around) * np.sin(along)], axis=-1)
+    first = (np.arange(steps - 1)[:, None] * steps + np.arange(steps - 1)).reshape(-1)
+    halves = ([first, first + 1, first + steps], [first + 1, first + steps + 1, first + steps])
+    faces = np.concatenate([np.column_stack(corners) for corners in halves])
+    sphere = Shape("skull", 0.1 * points.reshape(-1, 3), faces)
+    (vertices, triangles) = model_view.simplified([sphere], 5000)["skull"]
+    assert 1000 < len(triangles) <= 5000
+    np.testing.assert_allclose(np.linalg.norm(vertices, axis=1), 0.1, rtol=0.05)
+    assert triangles.max() == len(vertices) - 1
+    small = Shape("talus", np.eye(3), np.array([[0, 1, 2]]))
+    both = model_view.simplified([small, replace(small, vertices=np.eye(3) + 1.0)])["talus"]
+    np.testing.assert_array_equal(both[1], [[0, 1, 2], [3, 4, 5]])

@@ -1,4 +1,4 @@
-"""Where a model's joints and muscles are at some times of a motion: a stick skeleton with muscle paths.
+"""Where a model's joints, bones and muscles are at some times of a motion: sticks or their own shapes.
 
 OpenSim computes the positions, in a process of its own (`_geometry_process.py`), so that a model that crashes it costs
 a figure and not the program.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,28 @@ from . import _geometry_process
 from .processes import run_script
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The surface of a body, or a part of it.
+
+    Parameters
+    ----------
+    body : str
+        The body.
+    vertices : numpy.ndarray, shape (vertices, 3)
+        In the body's frame (m).
+    triangles : numpy.ndarray of int, shape (triangles, 3)
+        Numbers of vertices.
+    solid : bool
+        Whether it is a ball, cylinder or brick that stands for the body, not a bone from a file.
+    """
+
+    body: str
+    vertices: Array
+    triangles: NDArray[np.int64]
+    solid: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +71,12 @@ class Geometry:
         muscle comes to lie on a wrapping surface.
     up : numpy.ndarray, shape (3,)
         Unit vector against gravity.
+    shapes : tuple of Shape
+        The visible surfaces of bodies; empty if they were not asked for.
+    poses : mapping of str to numpy.ndarray, each (times, 3, 4)
+        Rotation and position (m) of each body that has shapes.
+    missing_shapes : tuple of str
+        Files of surfaces that the model names and that were not found.
     """
 
     times: Array
@@ -58,6 +86,9 @@ class Geometry:
     bones: Array
     muscles: Mapping[str, tuple[Array, ...]]
     up: Array
+    shapes: tuple[Shape, ...] = ()
+    poses: Mapping[str, Array] = field(default_factory=dict)
+    missing_shapes: tuple[str, ...] = ()
 
 
 def read_geometry(
@@ -66,6 +97,7 @@ def read_geometry(
     times: ArrayLike,
     *,
     muscles: bool = True,
+    shape_folders: Sequence[str | os.PathLike[str]] | None = None,
     timeout: float | None = 300.0,
 ) -> Geometry:
     """Find the positions of a model's joints and of its muscles' paths at some times of a motion.
@@ -85,6 +117,9 @@ def read_geometry(
         When (s). Rows are interpolated linearly.
     muscles : bool
         Whether muscle paths are wanted: without them it is several times faster.
+    shape_folders : sequence of str or os.PathLike, optional
+        Where files of bones (``.vtp``, ``.stl``, ``.obj``) are looked for that lie neither beside the model nor in the
+        folder ``Geometry`` there nor in that of ``OPENSIM_HOME``. None: surfaces are not wanted.
     timeout : float, optional
         Give up after so many seconds.
 
@@ -131,6 +166,7 @@ def read_geometry(
             "largest": np.nanmax(np.abs(data), axis=0).tolist(),
             "in_degrees": motion.in_degrees,
             "muscles": muscles,
+            "shape_folders": None if shape_folders is None else _folders(shape_folders),
         },
         timeout,
     )
@@ -158,7 +194,19 @@ def read_geometry(
         bones=np.stack([centres[:, starts], np.array(answer["ends"])], axis=2),
         muscles={name: tuple(np.array(points) for points in paths) for name, paths in answer["muscles"].items()},
         up=np.array(answer["up"]),
+        shapes=tuple(
+            Shape(body, np.array(vertices).reshape(-1, 3), np.array(triangles, dtype=np.int64).reshape(-1, 3), solid)
+            for body, vertices, triangles, solid in answer["shapes"]
+        ),
+        poses={name: np.array(rows).reshape(-1, 3, 4) for name, rows in answer["poses"].items()},
+        missing_shapes=tuple(dict.fromkeys(answer["no_file"])),
     )
+
+
+def _folders(given: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return where files of bones may lie: what was given, and where OpenSim itself is installed."""
+    home = os.environ.get("OPENSIM_HOME")
+    return [str(Path(folder).absolute()) for folder in (*given, *([Path(home, "Geometry")] if home else ()))]
 
 
 def _coordinate_columns(motion: TimeSeries, known: set[str]) -> dict[str, int]:

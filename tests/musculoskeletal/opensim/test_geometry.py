@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import opensim
 import pytest
+from lxml import etree
 
 from opensim_nem2e.errors import CycleError, LabelError, MissingFileError, ModelError, OpenSimRunError
 from opensim_nem2e.musculoskeletal.opensim.geometry import read_geometry
@@ -190,3 +191,75 @@ def test_errors(example, tmp_path):
         read_geometry(tmp_path / "broken.osim", motion, [0.5])
     with pytest.raises(OpenSimRunError, match="time limit"):
         read_geometry(model, motion, [0.5], timeout=0.01)
+
+
+#: A tetrahedron in each of the formats.
+CORNERS = np.array([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.0, 0.2, 0.0], [0.0, 0.0, 0.3]])
+FACES = np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]])
+
+
+def obj() -> str:
+    lines = ["v {} {} {}".format(*corner) for corner in CORNERS.tolist()]
+    return "\n".join([*lines, *("f {} {} {}".format(*(face + 1).tolist()) for face in FACES), ""])
+
+
+def stl() -> str:
+    facets = []
+    for face in FACES:
+        corners = "\n".join("vertex {} {} {}".format(*CORNERS[k].tolist()) for k in face)
+        facets.append(f"facet normal 0 0 0\nouter loop\n{corners}\nendloop\nendfacet")
+    return "\n".join(["solid t", *facets, "endsolid t", ""])
+
+
+def vtp() -> str:
+    def array(values, kind, **attributes):
+        more = "".join(f' {name}="{value}"' for name, value in attributes.items())
+        text = " ".join(map(str, np.asarray(values).reshape(-1).tolist()))
+        return f'<DataArray type="{kind}" format="ascii"{more}>{text}</DataArray>'
+
+    polys = array(FACES, "Int32", Name="connectivity") + array([3, 6, 9, 12], "Int32", Name="offsets")
+    points = array(CORNERS, "Float32", NumberOfComponents="3")
+    return (
+        '<?xml version="1.0"?><VTKFile type="PolyData" version="0.1" byte_order="LittleEndian"><PolyData>'
+        f'<Piece NumberOfPoints="4" NumberOfPolys="4"><Points>{points}</Points><Polys>{polys}</Polys></Piece>'
+        "</PolyData></VTKFile>"
+    )
+
+
+def test_bones_come_from_their_files(example, tmp_path):
+    """A mesh beside the model, one in its folder Geometry, one in a folder that is named, and one that is nowhere."""
+    tree = etree.parse(example / "walker.osim")
+    for body, name in (("calcn_r", "a.obj"), ("calcn_l", "b.stl"), ("tibia_r", "c.vtp"), ("tibia_l", "gone.vtp")):
+        (old,) = tree.xpath(f"//*[@name='{body}_drawing_geom_1']")
+        new = etree.SubElement(old.getparent(), "Mesh", name="bone")
+        etree.SubElement(new, "socket_frame").text = ".."
+        etree.SubElement(new, "scale_factors").text = "1 2 3"
+        etree.SubElement(new, "mesh_file").text = name
+        old.getparent().remove(old)
+    tree.write(tmp_path / "model.osim")
+    (tmp_path / "Geometry").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "a.obj").write_text(obj())
+    (tmp_path / "Geometry" / "b.stl").write_text(stl())
+    (tmp_path / "elsewhere" / "c.vtp").write_text(vtp())
+    motion = example / "walking_coordinates.mot"
+    geometry = read_geometry(tmp_path / "model.osim", motion, TIMES, shape_folders=[tmp_path / "elsewhere"])
+    assert geometry.missing_shapes == ("gone.vtp",)
+    shapes = {shape.body: shape for shape in geometry.shapes}
+    assert sorted(shapes) == ["calcn_l", "calcn_r", "femur_l", "femur_r", "pelvis", "tibia_r", "torso"]
+    assert {body for body, shape in shapes.items() if not shape.solid} == {"calcn_l", "calcn_r", "tibia_r"}
+    (offset,) = tree.xpath("//*[@name='calcn_r_drawing']/translation")
+    offset = np.array([float(number) for number in offset.text.split()])
+    for body in ("calcn_r", "calcn_l"):
+        corners = shapes[body].vertices[shapes[body].triangles]
+        np.testing.assert_allclose(corners, (CORNERS * [1, 2, 3] + offset)[FACES], atol=1e-7)
+    # The poses are those of the bodies: the foot's origin is where the ankle puts it.
+    ankle = geometry.joints.index("ankle_r")
+    np.testing.assert_allclose(geometry.poses["calcn_r"][:, :, 3], geometry.centres[:, ankle], atol=1e-9)
+    rotations = geometry.poses["calcn_r"][:, :, :3]
+    np.testing.assert_allclose(rotations @ rotations.transpose(0, 2, 1), np.tile(np.eye(3), (3, 1, 1)), atol=1e-9)
+
+
+def test_shapes_only_when_asked_for(walker):
+    geometry, _ = walker
+    assert (geometry.shapes, geometry.poses, geometry.missing_shapes) == ((), {}, ())
