@@ -1,10 +1,13 @@
 """Say what tools there are, and what their properties mean.
 
 Without TOOL the tools are listed, with TOOL its properties, with PROPERTY that property alone; one in an element
-of its own is ELEMENT.PROPERTY.
+of its own is ELEMENT.PROPERTY. In place of TOOL, a network bundle (.safetensors) or the name of one that ships with the
+package: what it was trained on, and how good it is on subjects that it has not seen.
 
 Examples:
   opensim-nem2e info
+  opensim-nem2e info gait
+  opensim-nem2e info my_gait.safetensors
   opensim-nem2e info STDRRefineTool
   opensim-nem2e info STDRRefineTool bundle_file
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import re
 import textwrap
+from pathlib import Path
 from typing import Any
 
 from .. import __version__
@@ -38,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser : argparse.ArgumentParser
         The command's own parser.
     """
-    parser.add_argument("tool", metavar="TOOL", nargs="?", help="the tool's class name")
+    parser.add_argument("tool", metavar="TOOL", nargs="?", help="the tool's class name, or a bundle")
     parser.add_argument("property", metavar="PROPERTY", nargs="?", help="one of its properties")
 
 
@@ -62,6 +66,9 @@ def execute(options: argparse.Namespace) -> int:
     """
     if options.tool is None:
         print(_list_tools())
+        return 0
+    if options.property is None and _is_bundle(options.tool):
+        print(describe_bundle(options.tool))
         return 0
     tool = tool_class(options.tool)
     table = _table(tool)
@@ -123,6 +130,56 @@ def describe(prop: Property | Element, name: str) -> str:
     whole = _INTERVAL.sub("\\1\0\\2", prop.full_comment)
     comment = textwrap.fill(whole, _WIDTH, initial_indent="    ", subsequent_indent="    ").replace("\0", " ")
     return f"{name} [{kind}]\n{comment}\n    Default: {prop.show(prop.default)}"
+
+
+def _is_bundle(word: str) -> bool:
+    """Tell a bundle from a tool, without reading it."""
+    if word.endswith(".safetensors") or Path(word).is_file():
+        return True
+    if word in {entry.name for entry in tools()}:
+        return False
+    from ..methods.bundle import shipped_bundles
+
+    return word in shipped_bundles()
+
+
+def describe_bundle(path_or_name: str) -> str:
+    """Say what a bundle is, what it was trained on, and how good it is.
+
+    Parameters
+    ----------
+    path_or_name : str
+        A file, or a shipped bundle's name.
+
+    Returns
+    -------
+    str
+        Some lines.
+
+    Raises
+    ------
+    opensim_nem2e.errors.BundleError
+        It cannot be read.
+    """
+    from ..estimates.trust import validation_table
+    from ..methods.bundle import Bundle
+
+    bundle = Bundle.load(path_or_name)
+    data = bundle.metadata["data"]
+    facts = {
+        "file": str(bundle.path),
+        "sha256": bundle.sha256,
+        "method": bundle.provenance.label,
+        "muscles": ", ".join(bundle.targets),
+        "trained on": bundle.trained_on,
+        "data": data["description"],
+        "EMG normalised by": bundle.metadata["normalization"]["emg"],
+        "licence of the data": data["licence"],
+        "attribution": data["attribution"],
+    }
+    wrapper = textwrap.TextWrapper(_WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    lines = [wrapper.fill(f"{name}: {text}") for name, text in facts.items()]
+    return "\n".join([*lines, "", *validation_table(bundle.provenance, bundle.targets)])
 
 
 def _list_tools() -> str:

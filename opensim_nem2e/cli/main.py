@@ -9,7 +9,9 @@ Examples:
   opensim-nem2e refine walk1_states.sto --model subject01.osim --external-loads walk1_grf.xml --out refined
   opensim-nem2e print-xml STDRRefineTool            writes default_Setup_STDRRefineTool.xml, to be filled in
   opensim-nem2e run setup_refine.xml                runs the tool that the setup file describes
+  opensim-nem2e compare cmc/walk1_states.sto refined    says how two results differ, muscle by muscle
   opensim-nem2e info STDRRefineTool                 lists the properties of a tool
+  opensim-nem2e info gait                           says what a bundle was trained on, and how good it is
   opensim-nem2e manifest --help                     shows how a folder of results becomes a table of trials
   opensim-nem2e check trials.csv --report check     says what is wrong with recordings and simulations
   opensim-nem2e repair subject01_walk1_states.sto   mends the header that OpenSim 4.6 damages
@@ -35,6 +37,8 @@ from ..errors import did_you_mean
 from ..log import LEVELS, logger, start_console, start_file, stop
 from ..tools.tool_registry import tools
 from . import check_command as check
+from . import cite_command as cite
+from . import compare_command as compare
 from . import info_command as info
 from . import manifest_command as manifest
 from . import print_xml_command as print_xml
@@ -46,7 +50,7 @@ from .reporting import report
 from .tool_command import ToolCommand
 
 #: The commands that are no tool's; each module's docstring is its help text.
-COMMANDS: tuple[ModuleType, ...] = (run, print_xml, info, manifest, check, repair, report_study)
+COMMANDS: tuple[ModuleType, ...] = (run, compare, print_xml, info, manifest, check, repair, report_study, cite)
 
 #: Appended to, in the working directory, as OpenSim does with opensim.log.
 LOG_FILE = "opensim_nem2e.log"

@@ -47,50 +47,25 @@ def log_trust(estimate: Estimate) -> None:
     if provenance.calibration is not None:
         _log_calibration(provenance.calibration, targets)
         return
-    found = next(((words, provenance.validation[way]) for way, words in _WAYS.items() if _known(provenance, way)), None)
+    found = _validation(provenance)
     if found is None:
         logger.warning(
             "The bundle carries no validation figures: nothing is known of its error on subjects it has not seen."
         )
         return
     words, figures = found
-    logger.debug("How far the networks can be trusted: their RMS error against measured EMG on %s.", words)
-    logger.debug("%-8s  subjects  OpenSim  refined  change   mean EMG profile of the other subjects", "network")
-    no_better: list[str] = []
-    judged = []
-    for target in targets:
-        row = figures.get(target)
-        if row is None:
-            logger.debug("%-8s  never validated: too few subjects with this muscle's EMG", target)
-            continue
-        remark = ""
-        if row["E_refined"] >= row["E_opensim"]:
-            remark = "  (no better than OpenSim)"
-        elif row["E_refined"] >= row["E_mean"]:
-            remark = "  (no better than the mean profile)"
-        judged.append(row)
-        if remark:
-            no_better.append(target)
-        logger.debug(
-            "%-8s  %8d  %7.3f  %7.3f  %+4.0f %%   %7.3f%s",
-            target,
-            row["subjects"],
-            row["E_opensim"],
-            row["E_refined"],
-            100.0 * row["Er_refined"],
-            row["E_mean"],
-            remark,
-        )
+    for line in validation_table(provenance, targets):
+        logger.debug("%s", line)
+    judged = {target: figures[target] for target in targets if target in figures}
     if judged:
-        means = {kind: fmean(row[f"E_{kind}"] for row in judged) for kind in ("opensim", "refined", "mean")}
+        means = [fmean(row[f"E_{kind}"] for row in judged.values()) for kind in ("opensim", "refined", "mean")]
+        no_better = [target for target, row in judged.items() if _remark(row)]
         logger.info(
             "RMS error against measured EMG on %s, mean of %d networks: OpenSim %.3f, refined %.3f, mean EMG profile "
             "of the other subjects %.3f%s.",
             words,
             len(judged),
-            means["opensim"],
-            means["refined"],
-            means["mean"],
+            *means,
             f"; no better than one of these: {', '.join(no_better)}" if no_better else "",
         )
     total = figures.get("ALL")
@@ -101,8 +76,51 @@ def log_trust(estimate: Estimate) -> None:
         )
 
 
-def _known(provenance: Provenance, way: str) -> bool:
-    return bool(provenance.validation.get(way))
+def validation_table(provenance: Provenance, targets: Iterable[str]) -> list[str]:
+    """Lay out what is known of a method's error on subjects that it was not trained on.
+
+    Parameters
+    ----------
+    provenance : Provenance
+        The method's.
+    targets : iterable of str
+        Standard names of the muscles.
+
+    Returns
+    -------
+    list of str
+        A title, a header and a line per muscle.
+    """
+    found = _validation(provenance)
+    if found is None:
+        return ["Nothing is known of its error on subjects that it has not seen."]
+    words, figures = found
+    lines = [
+        f"How far the networks can be trusted: their RMS error against measured EMG on {words}.",
+        f"{'network':<8}  subjects  OpenSim  refined  change   mean EMG profile of the other subjects",
+    ]
+    for target in targets:
+        row = figures.get(target)
+        if row is None:
+            lines.append(f"{target:<8}  never validated: too few subjects with this muscle's EMG")
+            continue
+        lines.append(
+            f"{target:<8}  {row['subjects']:8d}  {row['E_opensim']:7.3f}  {row['E_refined']:7.3f}  "
+            f"{100.0 * row['Er_refined']:+4.0f} %   {row['E_mean']:7.3f}{_remark(row)}"
+        )
+    return lines
+
+
+def _remark(row: Mapping[str, float]) -> str:
+    if row["E_refined"] >= row["E_opensim"]:
+        return "  (no better than OpenSim)"
+    return "  (no better than the mean profile)" if row["E_refined"] >= row["E_mean"] else ""
+
+
+def _validation(provenance: Provenance) -> tuple[str, Mapping[str, Any]] | None:
+    """Return the errors on other subjects, and in words who they are."""
+    known = provenance.validation
+    return next(((words, known[way]) for way, words in _WAYS.items() if known.get(way)), None)
 
 
 def _log_calibration(calibration: Mapping[str, Any], targets: Iterable[str]) -> None:

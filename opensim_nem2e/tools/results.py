@@ -209,6 +209,8 @@ class RefineResult(Result):
 
     Parameters
     ----------
+    tool, name, directory, paths, provenance, warnings : object
+        As in :class:`Result`.
     trial : SimulatedTrial or None
         The simulation.
     estimate : Estimate or None
@@ -317,6 +319,8 @@ class TrainResult(Result):
 
     Parameters
     ----------
+    tool, name, directory, paths, provenance, warnings : object
+        As in :class:`Result`.
     bundle_file : pathlib.Path or None
         The bundle.
     """
@@ -351,6 +355,8 @@ class StudyResult(Result):
 
     Parameters
     ----------
+    tool, name, directory, paths, provenance, warnings : object
+        As in :class:`Result`.
     verdicts : sequence of str
         The results in words.
     """

@@ -108,7 +108,13 @@ class ToolRun:
         self.provenance.update(bundle=bundle, bundle_sha256=sha256)
 
     def made_by(self) -> str:
-        """Say in a few words what made the results, for the heads of files."""
+        """Say what made the results, for the heads of files.
+
+        Returns
+        -------
+        str
+            Package, version and bundle.
+        """
         about = self.provenance
         bundle = f", {about['bundle']} {about['bundle_sha256'][:12]}" if about.get("bundle") else ""
         return f"opensim_nem2e {__version__}{bundle}"

@@ -1,0 +1,95 @@
+"""Compare two results, or a result with measured EMG, muscle by muscle.
+
+A and B are storage files with activations (states, activations, StaticOptimization, Moco), or the results directories
+of a refinement. They are compared over the time that both cover: mean values, root mean square difference, and
+correlation, which does not depend on amplitude. With --emg, B holds EMG envelopes, and each is divided by its maximum.
+
+Examples:
+  opensim-nem2e compare cmc/walk1_states.sto refined
+  opensim-nem2e compare refined_a refined_b --csv differences.csv
+  opensim-nem2e compare refined emg/walk1_emg.sto --emg --channels emg_channels.csv --initial-time 0.6 --final-time 1.8
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from statistics import fmean
+
+from ..log import logger
+
+NAME = "compare"
+ALIASES = ()
+WRITES_LOG = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        The command's own parser.
+    """
+    parser.add_argument("a", metavar="A", help="a storage file, or a results directory")
+    parser.add_argument("b", metavar="B", help="another one, or EMG envelopes")
+    parser.add_argument("--emg", action="store_true", help="B holds EMG envelopes; implied by --channels")
+    parser.add_argument(
+        "--channels", metavar="FILE", help="the table of EMG channels (default: they have the muscles' names)"
+    )
+    parser.add_argument(
+        "--emg-time-offset", metavar="S", type=float, default=0.0, help="EMG(t + S) fits activation(t), in s"
+    )
+    parser.add_argument("--muscles", metavar="NAME", nargs="+", default=[], help="muscles to compare (default: all)")
+    parser.add_argument("--initial-time", metavar="S", type=float, default=float("-inf"), help="first time, in s")
+    parser.add_argument("--final-time", metavar="S", type=float, default=float("inf"), help="last time, in s")
+    parser.add_argument("--csv", metavar="FILE", help="also write the table to this file")
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Compare and print.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        The parsed command line.
+
+    Returns
+    -------
+    int
+        0.
+
+    Raises
+    ------
+    opensim_nem2e.errors.NEM2EError
+        A file cannot be read, or there is nothing to compare.
+    """
+    from ..estimates.comparison import MuscleDifference, compare_files
+    from ..storage.tables import write_rows
+
+    found = compare_files(
+        Path(options.a),
+        Path(options.b),
+        emg=options.emg or options.channels is not None,
+        channels_file=None if options.channels is None else Path(options.channels),
+        emg_time_offset=options.emg_time_offset,
+        start=options.initial_time,
+        end=options.final_time,
+        muscles=options.muscles,
+    )
+    print(f"A: {found.a}\nB: {found.b}\n{found.start:.4f} to {found.end:.4f} s\n")
+    width = max(len("muscle"), *(len(row.muscle) for row in found.rows))
+    print(f"{'muscle':<{width}}  mean A  mean B  RMS difference      r")
+    for row in found.rows:
+        print(f"{row.muscle:<{width}}  {row.mean_a:6.3f}  {row.mean_b:6.3f}  {row.rms_difference:14.3f}  {row.r:+5.2f}")
+    if len(found.rows) > 1:
+        columns = ("mean_a", "mean_b", "rms_difference", "r")
+        means = [fmean(getattr(row, name) for row in found.rows) for name in columns]
+        print(f"{'mean':<{width}}  {means[0]:6.3f}  {means[1]:6.3f}  {means[2]:14.3f}  {means[3]:+5.2f}")
+    for letter, names in (("A", found.only_a), ("B", found.only_b)):
+        if names:
+            print(f"Only in {letter}: {', '.join(names)}")
+    if options.csv:
+        write_rows(Path(options.csv), MuscleDifference, found.rows)
+        logger.info("Wrote '%s'.", options.csv)
+    return 0
