@@ -16,6 +16,7 @@ _PUBLIC = {
     "EMGEnvelopeTool": "tools.emg_envelope",
     "GaitEventsTool": "tools.gait_events",
     "KinematicsToActivationTool": "tools.kinematics_to_activation",
+    "KinematicsTrainTool": "tools.kinematics_train",
     "NEM2EError": "errors",
     "NEM2EPipelineTool": "tools.nem2e_pipeline",
     "STDRCrossValidateTool": "tools.stdr_cross_validate",

@@ -9,8 +9,10 @@ counts. ``emg_time_offset_s`` = l says that EMG(t + l) fits activation(t). ``hee
 window does not start at heel strike: the cycle is rolled so that it comes first. A subject named the same in two
 datasets is one subject.
 ``external_loads_file`` (ground reactions), ``coordinates_file`` (the motion) and ``events_file`` (a table of gait
-events) may be added: ``opensim-nem2e check`` looks at them, too. ``age_group`` (``child``, ``adult``, ...) may be added
-for EMG profiles by age. A dataset is a laboratory, unless the tools' ``data_groups`` says otherwise.
+events) may be added: ``opensim-nem2e check`` looks at them, too. ``inverse_dynamics_file`` holds the motion's joint
+moments, for methods that learn these, where they are not to be computed from motion and ground reactions.
+``age_group`` (``child``, ``adult``, ...) may be added for EMG profiles by age. A dataset is a laboratory, unless the
+tools' ``data_groups`` says otherwise.
 
 ``emg_channels.csv``: ``dataset, emg_column, muscles, standard_name``. ``muscles`` are model muscle names separated by
 ``;``. An empty ``standard_name`` says that the channel must not be used (dead, copied, or without a counterpart).
@@ -50,6 +52,7 @@ TRIAL_COLUMNS = (
     "external_loads_file",
     "coordinates_file",
     "events_file",
+    "inverse_dynamics_file",
     "age_group",
 )
 #: Columns of ``trials.csv`` that name files.
@@ -60,6 +63,7 @@ FILE_COLUMNS = (
     "external_loads_file",
     "coordinates_file",
     "events_file",
+    "inverse_dynamics_file",
 )
 
 #: Columns of ``trials.csv`` that hold numbers.
@@ -79,6 +83,7 @@ OPTIONAL_TRIAL_COLUMNS = (
     "external_loads_file",
     "coordinates_file",
     "events_file",
+    "inverse_dynamics_file",
     "age_group",
 )
 
@@ -123,8 +128,9 @@ class CycleRecord:
         Heel strike inside the window, where the window does not start with it (s).
     line : int
         The row's line in the file.
-    external_loads_file, coordinates_file, events_file : pathlib.Path or None
-        The trial's ground reactions (``.xml``), its motion (``.mot``, ``.sto``) and its gait events (``.csv``).
+    external_loads_file, coordinates_file, events_file, inverse_dynamics_file : pathlib.Path or None
+        The trial's ground reactions (``.xml``), its motion (``.mot``, ``.sto``), its gait events (``.csv``) and what
+        InverseDynamicsTool wrote (``.sto``).
     age_group : str
         Such as ``child`` or ``adult``; empty where it is not stated.
     group : str
@@ -150,6 +156,7 @@ class CycleRecord:
     external_loads_file: Path | None = None
     coordinates_file: Path | None = None
     events_file: Path | None = None
+    inverse_dynamics_file: Path | None = None
     age_group: str = ""
     group: str = ""
 
@@ -384,7 +391,7 @@ def _trial(row: _Row) -> CycleRecord | None:
         row.fault(f"'speed_m_s' must be 0 to {_FASTEST:g} m/s; found {speed:g}.")
     side = row.choice("side", ("r", "l"))
     model = row.file("model_file", required=False)
-    loads, motion, events = (row.file(name, required=False) for name in FILE_COLUMNS[-3:])
+    loads, motion, events, moments = (row.file(name, required=False) for name in FILE_COLUMNS[-4:])
     activations, emg = row.file("activation_file", required=False), row.file("emg_file", required=False)
     source = row.choice("activation_source", SOURCES) if row.cells.get("activation_file") else ""
     if not any(row.cells.get(name) for name in ("activation_file", "emg_file", "coordinates_file")):
@@ -414,6 +421,7 @@ def _trial(row: _Row) -> CycleRecord | None:
         external_loads_file=loads,
         coordinates_file=motion,
         events_file=events,
+        inverse_dynamics_file=moments,
     )
 
 

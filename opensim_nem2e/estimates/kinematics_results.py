@@ -82,7 +82,7 @@ def write_optimum(
         logger.info("%s", line)
     if flagged.any():
         logger.warning(
-            "%d of %d rows are flagged (%s_flags.sto): outside the model's range in %s; reserves above 5 %% of the "
+            "%d of %d rows are flagged (%s_flags.sto): out of range in %s; reserves above 5 %% of the "
             "peak moment in %s.",
             *(int(flagged.sum()), len(flagged), name),
             _named(coordinates, optimum.outside),

@@ -59,8 +59,8 @@ class Prediction:
 
     Parameters
     ----------
-    values : ndarray, shape (samples, time)
-        The estimate.
+    values : ndarray, shape (samples, time) or (samples, time, channels)
+        The estimate; with channels where a part has several.
     attention : ndarray, shape (samples, time, steps), optional
         Attention weights, for methods that have them; each row sums to one.
     low, high : ndarray, shape (samples, time), optional
@@ -107,6 +107,60 @@ class Fitted(Protocol):
 
     def description(self) -> dict[str, Any]:
         """Return the numbers and names that belong to the arrays, for the bundle; JSON can hold them."""
+
+
+class MomentEstimator(Fitted, Protocol):
+    """What a method has learned of the joint moments of a motion."""
+
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """Its inputs, by the channels of :mod:`opensim_nem2e.data.leg_kinematics`."""
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """The joints whose moments it estimates."""
+
+    @property
+    def step(self) -> float:
+        """From sample to sample of its windows (s)."""
+
+    @property
+    def lookahead(self) -> float:
+        """How much later motion an estimate needs (s)."""
+
+    def outside(self, q: Array, qdot: Array) -> NDArray[np.bool_]:
+        """Tell in which rows a motion leaves the training range.
+
+        Parameters
+        ----------
+        q, qdot : ndarray, shape (rows, coordinates)
+            rad and rad/s.
+
+        Returns
+        -------
+        ndarray of bool, shape (rows,)
+            True where any angle or speed does.
+        """
+
+    def over_motion(self, time: Array, q: Array, qdot: Array, body: Array) -> tuple[Array, NDArray[np.bool_]]:
+        """Estimate the moments of a motion.
+
+        Parameters
+        ----------
+        time : ndarray, shape (rows,)
+            Strictly increasing (s).
+        q, qdot : ndarray, shape (rows, coordinates)
+            rad and rad/s.
+        body : ndarray, shape (3,)
+            Mass (kg), lengths of thigh and shank (m).
+
+        Returns
+        -------
+        moments : ndarray, shape (rows, moments)
+            Nm per kg and m.
+        guessed : ndarray of bool, shape (rows,)
+            Rows that are too near to an end of the motion for all that the estimate looks at.
+        """
 
 
 @dataclass(frozen=True)

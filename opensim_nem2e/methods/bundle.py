@@ -110,7 +110,7 @@ class Bundle:
         for target, fitted in parts.items():
             arrays = fitted.arrays()
             own = {"target": target, "inputs": list(fitted.inputs)}
-            entries.append({**own, **fitted.description(), "sha256": _checksum(arrays)})
+            entries.append({**own, **fitted.description(), "sha256": checksum_of(arrays)})
             shapes += [f"{target}.{name}" for name in arrays]
         header = {
             **metadata,
@@ -187,6 +187,11 @@ class Bundle:
             header = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{path}: the bundle's metadata are not valid JSON: {error}.") from error
+        if isinstance(header, dict) and header.get("kind") == "motion":
+            raise BundleError(
+                f"{path}: this bundle estimates joint moments from a motion, not EMG from activations: it is for "
+                "KinematicsToActivationTool."
+            )
         current = _is_current(header)
         if current and texts.get(CHECKSUM_KEY) != hashlib.sha256(text.encode()).hexdigest():
             raise BundleError(f"{path}: the bundle is damaged: its metadata do not fit their checksum.")
@@ -314,7 +319,7 @@ class Bundle:
             except (SafetensorError, TypeError, ValueError, OSError) as error:
                 # A number type that NumPy lacks is a TypeError.
                 raise BundleError(f"{self._where()}the arrays of '{target}' cannot be read ({error}).") from error
-            if entry.sha256 is not None and _checksum(arrays) != entry.sha256:
+            if entry.sha256 is not None and checksum_of(arrays) != entry.sha256:
                 raise BundleError(
                     f"{self._where()}the bundle is damaged: the arrays of '{target}' do not fit their checksum."
                 )
@@ -411,12 +416,12 @@ class Bundle:
             arrays = self.part(target).arrays()
             tensors |= {f"{target}.{name}": np.ascontiguousarray(array) for name, array in arrays.items()}
             own = {"target": target, "inputs": list(entry.inputs)}
-            header["parts"].append({**own, **entry.description, "sha256": _checksum(arrays)})
+            header["parts"].append({**own, **entry.description, "sha256": checksum_of(arrays)})
         text = json.dumps(header, allow_nan=False, ensure_ascii=False)
         texts = {METADATA_KEY: text, CHECKSUM_KEY: hashlib.sha256(text.encode()).hexdigest()}
         with atomic_path(path) as temporary:
             # Not save_file: it makes files that only their owner can read.
-            temporary.write_bytes(_save(tensors, texts))
+            temporary.write_bytes(save_tensors(tensors, texts))
 
     def _entry(self, target: str) -> _Part:
         if target not in self._entries:
@@ -491,8 +496,21 @@ def find_bundle(path_or_name: str | os.PathLike[str]) -> Path:
     )
 
 
-def _save(tensors: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> bytes:
-    """Lay the file out with the texts in a fixed order; the library's own is another one in every run."""
+def save_tensors(tensors: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> bytes:
+    """Lay a file out with the texts in a fixed order; the library's own is another one in every run.
+
+    Parameters
+    ----------
+    tensors : mapping of str to ndarray
+        Arrays by name.
+    texts : mapping of str to str
+        Metadata.
+
+    Returns
+    -------
+    bytes
+        Content of a ``.safetensors`` file.
+    """
     content = bytes(save(dict(tensors)))
     start = 8 + int.from_bytes(content[:8], "little")
     header = {"__metadata__": dict(texts), **json.loads(content[8:start])}
@@ -502,7 +520,19 @@ def _save(tensors: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> byte
     return len(text).to_bytes(8, "little") + text + content[start:]
 
 
-def _checksum(arrays: Mapping[str, NDArray[Any]]) -> str:
+def checksum_of(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Sum up arrays.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        Arrays by name.
+
+    Returns
+    -------
+    str
+        SHA-256 of names, shapes, types and values.
+    """
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.shape} {array.dtype.str}\n".encode())

@@ -33,6 +33,9 @@ BUILT_IN: dict[str, str] = {
     "ridge": "opensim_nem2e.methods.baselines:RidgeRegression",
 }
 
+#: Methods of this package that take windows of motion instead of gait cycles.
+OF_MOTION: dict[str, str] = {"mjca_bigru": "opensim_nem2e.methods.mjca_bigru.method:MJCABiGRUMethod"}
+
 #: What is compared with: not learned from training subjects, or so cheap that a method must beat it.
 BASELINES = ("mean", "shift", "ridge")
 
@@ -49,7 +52,7 @@ _KEY = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def method_keys() -> tuple[str, ...]:
-    """List the keys of all methods, those of this package first.
+    """List the keys of all methods that take gait cycles, those of this package first.
 
     Returns
     -------
@@ -89,8 +92,8 @@ def find_method(key: str) -> Method:
     opensim_nem2e.errors.TrainingError
         There is no method of this key, or the package that registered it is broken.
     """
-    if key in BUILT_IN:
-        module, _, name = BUILT_IN[key].partition(":")
+    if own := BUILT_IN.get(key) or OF_MOTION.get(key):
+        module, _, name = own.partition(":")
         built_in: Method = getattr(importlib.import_module(module), name)()
         return built_in
     if key not in _registered():

@@ -247,3 +247,28 @@ def _slope(time: Array, values: Array, order: int = 1) -> Array:
 
     slope: Array = make_interp_spline(time, values, k=5)(time, order)
     return slope
+
+
+def segment_lengths(model_file: str | os.PathLike[str], joints: Sequence[str]) -> tuple[float, float]:
+    """Measure thigh and shank of a model in its default posture.
+
+    Parameters
+    ----------
+    model_file : str or os.PathLike
+        The model.
+    joints : sequence of str
+        The coordinates of hip, knee and ankle.
+
+    Returns
+    -------
+    thigh, shank : float
+        From joint to joint (m).
+
+    Raises
+    ------
+    opensim_nem2e.errors.OpenSimRunError
+        OpenSim failed.
+    """
+    found = run_model_job("measure_leg", model_file, {"joints": list(joints), "coordinates": [], "q": [[]]})
+    thigh, shank = np.linalg.norm(np.diff(found["origins"][0], axis=0), axis=1)
+    return float(thigh), float(shank)

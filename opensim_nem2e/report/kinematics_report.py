@@ -27,12 +27,12 @@ _LIMITS = (
     "Static optimisation knows no co-contraction beyond what saves effort, and no activation dynamics: every frame is "
     "solved for itself.",
     "Tendons are rigid, as in OpenSim's StaticOptimization.",
-    "Moments are as good as the motion and the ground reactions that they were made from.",
 )
+_MEASURED = "Moments are as good as the motion and the ground reactions that they were made from."
 
 
 def write_kinematics_report(
-    files: ResultFiles, name: str, model: OsimModel, optimum: Optimum, figure_format: str
+    files: ResultFiles, name: str, model: OsimModel, optimum: Optimum, figure_format: str, source: str = ""
 ) -> None:
     """Draw activations and moments, and write the page.
 
@@ -48,6 +48,8 @@ def write_kinematics_report(
         The solution.
     figure_format : {'png', 'svg'}
         Format of the figures.
+    source : str, optional
+        What the moments are worth, where they are not those of inverse dynamics.
     """
     activations = files.path(f"{name}_activations.{figure_format}")
     flagged = optimum.flagged
@@ -92,7 +94,7 @@ def write_kinematics_report(
         "summary": _summary(optimum, rows),
         "moments": _moment_table(rows),
         "muscles": _muscle_table(optimum),
-        "limits": _LIMITS,
+        "limits": (*_LIMITS, source or _MEASURED),
         "moments_figure": _picture(
             moments, moments_size, "moments", "Moments needed, made by the muscles, and left owing, over time."
         ),

@@ -181,11 +181,14 @@ class Coordinate:
         The joint's name.
     path : str
         Its path in OpenSim 4.x, for example "/jointset/knee_r/knee_angle_r".
+    limits : tuple of float or None
+        The lowest and the highest value that the model states (rad or m); None where it states none.
     """
 
     name: str
     joint: str
     path: str
+    limits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -434,11 +437,21 @@ class _Reader:
 
     def _coordinates_of(self, joint: etree._Element, found: list[etree._Element]) -> Iterator[Coordinate]:
         name = _name(joint)
-        names = [_name(element) for element in found]
-        if not names:
-            names = [f"_coord_{index}" for index in range(_COORDINATES_OF_JOINTS.get(_class_of(joint), 0))]
-        for coordinate in names:
-            yield Coordinate(coordinate, name, f"/jointset/{name}/{coordinate}")
+        named = [(_name(element), self.limits(element)) for element in found]
+        if not named:
+            count = _COORDINATES_OF_JOINTS.get(_class_of(joint), 0)
+            named = [(f"_coord_{index}", None) for index in range(count)]
+        for coordinate, limits in named:
+            yield Coordinate(coordinate, name, f"/jointset/{name}/{coordinate}", limits)
+
+    def limits(self, element: etree._Element) -> tuple[float, float] | None:
+        """Return the range of a coordinate; None where it is not two numbers in order."""
+        found = self.text(element, "range")
+        numbers = found[0].split() if found is not None else []
+        if len(numbers) != 2 or not all(_NUMBER.fullmatch(text) for text in numbers):
+            return None
+        low, high = map(float, numbers)
+        return (low, high) if low < high else None
 
     def forces(self) -> Iterator[tuple[etree._Element, str]]:
         """Give every force with the path of the set that it is in ("" for a free component)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import SetupError
@@ -13,6 +13,7 @@ from .tool import Tool, ToolRun
 
 if TYPE_CHECKING:
     from ..estimates.static_optimization import Optimum, ProgramSettings
+    from ..musculoskeletal.dynamics import Motion
     from ..storage.osim import OsimModel
 
 #: What a run may leave behind, after the tool's name.
@@ -23,16 +24,29 @@ _RESULTS = (
 )
 
 
+_NETWORK = (
+    "Joint moments are a network's estimates from the motion alone; how good they were for subjects that it had not "
+    "seen is in the log and in its bundle. Frames that leave what it was trained on are flagged."
+)
+
+
 @dataclass(frozen=True)
 class KinematicsToActivationOptions(Options):
     """Which motion, whose muscles, and how they share the joint moments."""
 
     results_directory: DirectoryPath = option("./", "Directory used for writing results.")
     model_file: FilePath = option("", "Name of the .osim file of the subject.", required=True)
-    mode: Literal["exact"] = option(
+    mode: Literal["exact", "kinematics"] = option(
         "exact",
-        "Where the joint moments come from. exact: inverse dynamics. In every frame the muscles then share them at the "
-        "least sum of squared activations, as in OpenSim's StaticOptimization, all frames at once.",
+        "Where the joint moments come from. exact: inverse dynamics. kinematics: a network that estimates those of the "
+        "legs from the motion alone, without ground reactions. In every frame the muscles then share them at the least "
+        "sum of squared activations, as in OpenSim's StaticOptimization, all frames at once.",
+    )
+    bundle_file: FilePath = option(
+        "",
+        "For mode kinematics: network bundle (.safetensors) that KinematicsTrainTool wrote, or the name of one that "
+        "ships with the package.",
+        may_be_name=True,
     )
     coordinates_file: FilePath = option(
         "", "Motion (.mot or .sto): results of inverse kinematics, or states.", required=True
@@ -55,7 +69,9 @@ class KinematicsToActivationOptions(Options):
         unit="Hz",
     )
     torque_coordinates: tuple[str, ...] = option(
-        (), "Coordinates whose moments the muscles share. Empty: all rotations that muscles span and the motion tells."
+        (),
+        "Coordinates whose moments the muscles share. Empty: all rotations that muscles span and the motion tells; in "
+        "mode kinematics, those whose moments the network estimates.",
     )
     muscle_force: Literal["static_optimization", "rigid_tendon"] = option(
         "static_optimization",
@@ -112,6 +128,16 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
                 f"are found, the other what they are; found '{self.external_loads_file}' and "
                 f"'{self.inverse_dynamics_file}'."
             )
+        if self.mode == "kinematics":
+            if not self.bundle_file:
+                faults.append("<mode> kinematics needs <bundle_file>, but it is empty.")
+            faults += [
+                f"<{name}> has no part in <mode> kinematics, where moments come from the motion alone: leave it out."
+                for name in ("external_loads_file", "inverse_dynamics_file")
+                if self.get(name)
+            ]
+        elif self.bundle_file:
+            faults.append(f"<bundle_file> is for <mode> kinematics; found <mode> {self.mode}.")
         return faults
 
     def _run(self, run: ToolRun) -> None:
@@ -125,11 +151,13 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
         logger.info("Model: %s (%d muscles), '%s'.", model.name, len(model.muscles), model_file)
         optimum = self._solve(model)
         with run.files.own_names():
-            write_optimum(run.files, run.name, model, optimum, self.output_precision)
+            needed = "inverse_dynamics" if self.mode == "exact" else "network"
+            write_optimum(run.files, run.name, model, optimum, self.output_precision, needed)
             if self.write_report:
                 from ..report.kinematics_report import write_kinematics_report
 
-                write_kinematics_report(run.files, run.name, model, optimum, self.figure_format)
+                source = "" if self.mode == "exact" else _NETWORK
+                write_kinematics_report(run.files, run.name, model, optimum, self.figure_format, source)
             for path in run.files.finals:
                 logger.info("Writing '%s'.", path)
 
@@ -157,7 +185,7 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
         motion_file, moments_file = self.resolve("coordinates_file"), self.resolve("inverse_dynamics_file")
         loads = self.resolve("external_loads_file")
         assert motion_file is not None
-        if loads is None and moments_file is None:
+        if self.mode == "exact" and loads is None and moments_file is None:
             logger.warning(
                 "No <external_loads_file> was given: inverse dynamics takes it that nothing touches the body."
             )
@@ -170,9 +198,33 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
             end=self.final_time,
         )
         settings = self._settings()
+        if self.mode == "kinematics":
+            return self._learned(model, motion, settings)
         torque_model = muscle_model(model, motion, self.torque_coordinates, settings)
         if moments_file is None:
             needed = torque_model.required(motion, loads)
         else:
             needed = moments_of_file(moments_file, torque_model.coordinates, motion.time)
         return optimise(model, torque_model, motion, needed, settings)
+
+    def _learned(self, model: OsimModel, motion: Motion, settings: ProgramSettings) -> Optimum:
+        """Have a network estimate the moments, and find the activations that make them."""
+        from ..estimates.learned_moments import learned_moments
+        from ..estimates.static_optimization import muscle_model, optimise
+        from ..methods.motion_bundle import MotionBundle
+
+        bundle = MotionBundle.load(self.resolve("bundle_file") or self.bundle_file)
+        validation = bundle.metadata["validation"]
+        logger.info("Moments: %s. %s", bundle.provenance.source, bundle.metadata["data"]["description"])
+        for joint, row in validation.get("joints", {}).items():
+            logger.info(
+                "%s of those left out of training: R2 %.2f (median of %d; by the mean moment %.2f).",
+                *(joint, row["median_r2"], row["left_out"], row["median_r2_mean"]),
+            )
+        found = learned_moments(bundle.network, model, motion)
+        spanned = muscle_model(model, motion, self.torque_coordinates or (), settings)
+        wanted = self.torque_coordinates or tuple(name for name in spanned.coordinates if name in found.coordinates)
+        torque_model = replace(spanned, coordinates=wanted)
+        chosen = found.of(wanted)
+        optimum = optimise(model, torque_model, motion, chosen.moments, settings)
+        return replace(optimum, outside=optimum.outside | chosen.outside | chosen.guessed[:, None])

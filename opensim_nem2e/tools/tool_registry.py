@@ -99,6 +99,11 @@ register(
     "Find muscle activations and forces from a motion: static optimisation of all frames at once.",
 )
 register(
+    "KinematicsTrainTool",
+    "opensim_nem2e.tools.kinematics_train",
+    "Train a network that estimates joint moments from kinematics, on inverse dynamics alone.",
+)
+register(
     "NEM2EPipelineTool",
     "opensim_nem2e.tools.nem2e_pipeline",
     "Run setup files from Scale and IK over CMC to the refinement, for one trial or a whole study.",

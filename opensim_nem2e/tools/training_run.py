@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from ..data.manifest import CycleRecord
     from ..options import Options
     from ..training.jobs import Job, Pool
+    from .kinematics_train import KinematicsTrainTool
     from .stdr_cross_validate import STDRCrossValidateTool
     from .stdr_train import STDRTrainTool
 
     TrainingTool: TypeAlias = STDRTrainTool | STDRCrossValidateTool
+    AnyTrainingTool: TypeAlias = TrainingTool | KinematicsTrainTool
 
 
 #: What results say where these are empty.
@@ -72,7 +74,7 @@ def check_data(tool: TrainingTool, conditions: Sequence[str]) -> list[str]:
     return faults
 
 
-def training_directories(tool: TrainingTool) -> list[Path]:
+def training_directories(tool: AnyTrainingTool) -> list[Path]:
     """Find the directories, beside that of the results, that a training writes to.
 
     Parameters
@@ -89,7 +91,7 @@ def training_directories(tool: TrainingTool) -> list[Path]:
     return [directory for directory in named if directory is not None]
 
 
-def results_directory(tool: TrainingTool) -> Path:
+def results_directory(tool: AnyTrainingTool) -> Path:
     """Find the folder for the results.
 
     Parameters
@@ -105,7 +107,7 @@ def results_directory(tool: TrainingTool) -> Path:
     return tool.resolve("results_directory") or tool.base_directory
 
 
-def select_trials(tool: TrainingTool, also: Mapping[str, str] | None = None) -> list[CycleRecord]:
+def select_trials(tool: AnyTrainingTool, also: Mapping[str, str] | None = None) -> list[CycleRecord]:
     """Read the manifest and keep the trials that all filters name; a name that fits none is a fault.
 
     Parameters
@@ -133,10 +135,13 @@ def select_trials(tool: TrainingTool, also: Mapping[str, str] | None = None) -> 
     trials_file = tool.resolve("trials_file")
     assert trials_file is not None
     trials = read_trials(trials_file)
-    laboratories, faults = _laboratories(tool.data_groups, {trial.dataset for trial in trials})
+    own = {prop.name for prop in tool.properties}
+    groups = tool.get("data_groups") if "data_groups" in own else ()
+    laboratories, faults = _laboratories(groups, {trial.dataset for trial in trials})
     trials = [replace(trial, group=laboratories.get(trial.dataset, "")) for trial in trials]
     kept = trials
-    for name, field in {**_FILTERS, **(also or {})}.items():
+    filters = {name: field for name, field in _FILTERS.items() if name in own}
+    for name, field in {**filters, **(also or {})}.items():
         wanted = tool.get(name)
         known = list(dict.fromkeys(getattr(trial, field) for trial in trials))
         faults += [
@@ -145,14 +150,14 @@ def select_trials(tool: TrainingTool, also: Mapping[str, str] | None = None) -> 
             for value in wanted
             if value not in known
         ]
-        if wanted and name in _FILTERS:
+        if wanted and name in filters:
             kept = [trial for trial in kept if getattr(trial, field) in wanted]
     if not faults and not kept:
-        given = [name for name in _FILTERS if tool.get(name)]
+        given = [name for name in filters if tool.get(name)]
         faults.append(f"No trial fits {' and '.join(f'<{name}>' for name in given)} together.")
     if faults:
         raise SetupError(faults, tool.setup_file)
-    for name, field in _FILTERS.items():
+    for name, field in filters.items():
         idle = [value for value in tool.get(name) if value not in {getattr(trial, field) for trial in kept}]
         if idle:
             logger.warning("<%s>: no trial that fits the other filters is of %s.", name, ", ".join(idle))
@@ -321,7 +326,7 @@ def log_options(tool: TrainingTool, key: str) -> None:
         logger.info("Settings of %s: %s.", method.label, ", ".join(texts))
 
 
-def train_networks(tool: TrainingTool, jobs: Sequence[Job], weights: int, epochs: int, name: str) -> Pool:
+def train_networks(tool: AnyTrainingTool, jobs: Sequence[Job], weights: int, epochs: int, name: str) -> Pool:
     """Train networks side by side, and show how far they are.
 
     Parameters
@@ -384,7 +389,7 @@ def train_networks(tool: TrainingTool, jobs: Sequence[Job], weights: int, epochs
 _FEW = 4
 
 
-def _device(tool: TrainingTool, count: int) -> str:
+def _device(tool: AnyTrainingTool, count: int) -> str:
     """Choose where networks are trained."""
     if tool.device == "cuda" and tool.scheduler:
         raise TrainingError(
@@ -402,7 +407,7 @@ def _device(tool: TrainingTool, count: int) -> str:
     return "cpu"
 
 
-def _jobs(tool: TrainingTool, count: int, weights: int) -> int:
+def _jobs(tool: AnyTrainingTool, count: int, weights: int) -> int:
     """Choose how many processes train networks, and say what they need."""
     from ..training.jobs import default_jobs, memory_of
     from ..workers import available_processors, free_memory

@@ -79,6 +79,15 @@ class Progress:
         """Whether all rows have been seen, and the epoch is to be ended."""
         return self.order is not None and self.position >= self.rows
 
+    @property
+    def rate(self) -> float:
+        """The step size of this epoch as a share of the first epoch's."""
+        last = self.settings.final_learning_rate
+        if last is None:
+            return 1.0
+        share = last / self.settings.learning_rate
+        return share + 0.5 * (1.0 - share) * (1.0 + math.cos(math.pi * len(self.history) / self.settings.epochs))
+
     def step(self) -> TrainingStep:
         """Say what comes next, and count it as done.
 

@@ -33,6 +33,9 @@ class TrainingSettings:
         Rows of the data per step.
     learning_rate : float
         Adam's step size.
+    final_learning_rate : float or None
+        The step size to which it falls from epoch to epoch, by half a cosine (Loshchilov and Hutter 2017, without
+        restarts); None: it stays.
     weight_decay : float
         Adam's L2 penalty, or with ``decoupled_weight_decay`` the rate at which weights decay.
     decoupled_weight_decay : bool
@@ -50,6 +53,7 @@ class TrainingSettings:
     epochs: int = 100
     batch_size: int = 16
     learning_rate: float = 1e-3
+    final_learning_rate: float | None = None
     weight_decay: float = 0.0
     decoupled_weight_decay: bool = False
     gradient_clip: float = 0.0
@@ -368,7 +372,8 @@ class Task:
             digest.update(f"{name} {array.shape} {array.dtype}\n".encode())
             digest.update(array.tobytes())
         return {
-            **asdict(self.settings),
+            # Checkpoints that are older than what may be left out go on.
+            **{name: value for name, value in asdict(self.settings).items() if value is not None},
             "module": self.module.builder,
             "arguments": dict(self.module.arguments),
             "data": digest.hexdigest(),
@@ -397,7 +402,10 @@ class Task:
         KeyError
             Something is missing.
         """
-        settings = TrainingSettings(**{known.name: description[known.name] for known in fields(TrainingSettings)})
+        needed = [known.name for known in fields(TrainingSettings) if known.default is not None]
+        optional = [known.name for known in fields(TrainingSettings) if known.default is None]
+        told = [*needed, *(name for name in optional if name in description)]
+        settings = TrainingSettings(**{name: description[name] for name in told})
         return ModuleSpec(description["module"], description["arguments"]), settings
 
 

@@ -638,6 +638,9 @@ def _choose(networks: list[_Network], device: torch.device | str, listener: _Lis
     first = networks[0]
     if together is False or not can_stack(build(first.task)) or (len(networks) == 1 and not together):
         return 0
+    if first.task.settings.final_learning_rate is not None:
+        # Networks side by side are not all in the same epoch, but share one step size.
+        return 0
     tasks = [network.task for network in networks]
     if together:
         return _places(tasks, torch.device(device))

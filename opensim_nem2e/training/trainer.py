@@ -202,7 +202,7 @@ class Training:
         if self.settings.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.weights, self.settings.gradient_clip)
         gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in self.weights]
-        first = 0
+        first, rate = 0, self.progress.rate
         for group in self.groups:
             part = slice(first, first := first + len(group.names))
             adam_step(
@@ -211,7 +211,7 @@ class Training:
                 self.means[part],
                 self.squares[part],
                 self.adam_steps[part],
-                group,
+                replace(group, learning_rate=rate * group.learning_rate),
                 self.settings.decoupled_weight_decay,
             )
 

@@ -10,7 +10,8 @@ from toy_module import stdr_task, toy_task
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.methods.stdr.forward import run_free
 from opensim_nem2e.methods.stdr.net import STDRNet
-from opensim_nem2e.training.task import ModuleSpec, Task
+from opensim_nem2e.training.schedule import Progress
+from opensim_nem2e.training.task import Epoch, ModuleSpec, Task
 from opensim_nem2e.training.trainer import train_task
 
 SMALL = {"hidden": 12, "epochs": 4, "batch_size": 4, "learning_rate": 1e-2, "seed": 3}
@@ -255,3 +256,24 @@ def test_loss_terms_must_be_scalars(monkeypatch):
         monkeypatch.setattr(toy_module.Toy, "loss_terms", lambda self, batch, draw, terms=terms: terms)
         with pytest.raises(TrainingError, match=words):
             train_task(toy_task())
+
+
+def test_the_step_size_falls_by_half_a_cosine():
+    """As PyTorch's own schedule, epoch by epoch; and kept in checkpoints, which know nothing of it otherwise."""
+    task = toy_task(epochs=6, batch_size=5, learning_rate=0.02, final_learning_rate=0.002, held=False)
+    progress = Progress(task.settings, 10)
+    weight = torch.nn.Parameter(torch.zeros(()))
+    optimiser = torch.optim.SGD([weight], lr=0.02)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 6, eta_min=0.002)
+    for number in range(6):
+        assert 0.02 * progress.rate == pytest.approx(schedule.get_last_lr()[0])
+        progress.history.append(Epoch(number + 1, 1.0, None))
+        optimiser.step()
+        schedule.step()
+    still = toy_task(epochs=6, batch_size=5, learning_rate=0.02, final_learning_rate=0.02, held=False)
+    plain = toy_task(epochs=6, batch_size=5, learning_rate=0.02, held=False)
+    falling, constant, without = (train_task(one).weights for one in (task, still, plain))
+    assert all(np.array_equal(constant[name], without[name]) for name in without)
+    assert any(not np.array_equal(falling[name], without[name]) for name in without)
+    assert "final_learning_rate" not in plain.description()
+    assert Task.described(task.description())[1] == task.settings

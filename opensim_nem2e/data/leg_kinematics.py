@@ -1,0 +1,469 @@
+"""How one leg moves and which joint moments that takes, the same for both sides and for models of any origin.
+
+Channels have the names of OpenSim's gait models without the side. Flexion of hip and knee is positive whatever the
+model's sign; the pelvis's list and rotation are mirrored for the left leg. A height is the sum of thigh and shank over
+0.491 (Drillis and Contini 1966), since no model states it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError, StorageError, TrainingError, did_you_mean
+from ..log import logger
+from ..musculoskeletal.dynamics import JointMotion, Motion, analyse_motion
+from ..musculoskeletal.model_leg import segment_lengths
+from ..signals.resample import interpolate
+from ..storage import TimeSeries, read_storage
+from ..storage.osim import OsimModel, read_model
+from .manifest import CycleRecord
+from .samples import Samples
+from .sliding_windows import Signal, SlidingWindows, cut_windows, join_samples
+
+Array = NDArray[np.float64]
+
+#: The coordinates of a leg, and those of the pelvis that may be added to the inputs.
+LEG = ("hip_flexion", "hip_adduction", "hip_rotation", "knee_angle", "ankle_angle", "subtalar_angle")
+PELVIS = ("pelvis_tilt", "pelvis_list", "pelvis_rotation")
+
+#: Other names that models give them.
+_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "hip_flexion": ("hip_flex",),
+    "hip_adduction": ("hip_add",),
+    "hip_rotation": ("hip_rot",),
+    "knee_angle": ("knee_flex", "knee_flexion"),
+    "ankle_angle": ("ankle_flex", "ankle_flexion"),
+    "subtalar_angle": ("subt_angle",),
+}
+
+#: What is known of the body: mass (kg), lengths of thigh and shank (m).
+BODY = ("mass", "thigh", "shank")
+
+#: Thigh and shank together, as a share of the height.
+_LEG_SHARE = 0.491
+
+#: Beyond a cycle's ends the motion is analysed for so long (s), for what a method looks back on, and for the filter.
+_AROUND = 1.0
+
+
+@dataclass(frozen=True)
+class LegCoordinates:
+    """Which coordinates of a model are those of a leg.
+
+    Parameters
+    ----------
+    names : mapping of str to str
+        The model's coordinate by channel; channels that the model lacks are missing.
+    signs : mapping of str to float
+        1 or -1 by channel: by which the model's coordinate, and its moment, is multiplied.
+    """
+
+    names: Mapping[str, str]
+    signs: Mapping[str, float]
+
+    @classmethod
+    def of(cls, model: OsimModel, side: str) -> LegCoordinates:
+        """Find them.
+
+        Parameters
+        ----------
+        model : OsimModel
+            The model.
+        side : str
+            ``r`` or ``l``.
+
+        Returns
+        -------
+        LegCoordinates
+            Those that the model has.
+        """
+        known = {coordinate.name: coordinate.limits for coordinate in model.coordinates}
+        names, signs = {}, {}
+        for channel in LEG:
+            candidates = (f"{name}_{side}" for name in (channel, *_ALIASES[channel]))
+            found = next((name for name in candidates if name in known), None)
+            if found is None:
+                continue
+            names[channel], signs[channel] = found, 1.0
+            limits = known[found]
+            if channel == "knee_angle" and limits is not None and -limits[0] > limits[1]:
+                signs[channel] = -1.0
+        for channel in PELVIS:
+            if channel in known:
+                names[channel] = channel
+                signs[channel] = -1.0 if side == "l" and channel != "pelvis_tilt" else 1.0
+        return cls(names, signs)
+
+    def require(self, channels: Iterable[str], where: str) -> None:
+        """See that the model has some channels.
+
+        Parameters
+        ----------
+        channels : iterable of str
+            The channels.
+        where : str
+            The model, for the message.
+
+        Raises
+        ------
+        opensim_nem2e.errors.ModelError
+            It lacks one.
+        """
+        missing = [channel for channel in channels if channel not in self.names]
+        if missing:
+            raise ModelError(
+                f"{where}: the model has no coordinate for {', '.join(missing)} of this leg."
+                f"{did_you_mean(missing[0], self.names.values())} It was found to have "
+                f"{', '.join(self.names.values()) or 'none'}."
+            )
+
+    def table(self, channels: Sequence[str], motion: JointMotion) -> tuple[Array, Array]:
+        """Take the channels' values and speeds from a motion.
+
+        Parameters
+        ----------
+        channels : sequence of str
+            The channels.
+        motion : JointMotion
+            A motion of the model.
+
+        Returns
+        -------
+        q, qdot : numpy.ndarray, shape (rows, channels)
+            rad and rad/s.
+
+        Raises
+        ------
+        opensim_nem2e.errors.ModelError
+            The motion lacks one.
+        """
+        columns = motion.columns([self.names[channel] for channel in channels])
+        signs = np.array([self.signs[channel] for channel in channels])
+        return np.asarray(motion.q)[:, columns] * signs, np.asarray(motion.qdot)[:, columns] * signs
+
+
+@dataclass(frozen=True)
+class Body:
+    """What is known of a subject's body.
+
+    Parameters
+    ----------
+    mass : float
+        kg.
+    thigh, shank : float
+        From joint to joint (m).
+    """
+
+    mass: float
+    thigh: float
+    shank: float
+
+    @classmethod
+    def of(cls, model: OsimModel, side: str, leg: LegCoordinates) -> Body:
+        """Measure a model.
+
+        Parameters
+        ----------
+        model : OsimModel
+            The model.
+        side : str
+            ``r`` or ``l``.
+        leg : LegCoordinates
+            Its coordinates.
+
+        Returns
+        -------
+        Body
+            Its mass and lengths.
+
+        Raises
+        ------
+        opensim_nem2e.errors.NEM2EError
+            The model has no mass, or OpenSim failed.
+        """
+        if not model.mass > 0.0:
+            raise ModelError(f"{model.path}: the model's bodies must have a mass; found {model.mass:g} kg.")
+        leg.require(("hip_flexion", "knee_angle", "ankle_angle"), str(model.path))
+        joints = [leg.names[name] for name in ("hip_flexion", "knee_angle", "ankle_angle")]
+        thigh, shank = segment_lengths(model.path, joints)
+        return cls(model.mass, thigh, shank)
+
+    @property
+    def height(self) -> float:
+        """Estimated from the leg (m)."""
+        return (self.thigh + self.shank) / _LEG_SHARE
+
+    @property
+    def values(self) -> Array:
+        """The numbers of :data:`BODY`."""
+        return np.array([self.mass, self.thigh, self.shank])
+
+
+@dataclass(frozen=True, eq=False)
+class LegTrial:
+    """How a leg moved, and which moments that took.
+
+    Parameters
+    ----------
+    time : numpy.ndarray, shape (rows,)
+        s.
+    channels : tuple of str
+        Those of :data:`LEG` and :data:`PELVIS` that the model has.
+    q, qdot : numpy.ndarray, shape (rows, channels)
+        rad and rad/s.
+    moments : numpy.ndarray, shape (rows, joints)
+        Joint moments (Nm) of the channels of :data:`LEG` among ``channels``, in that order.
+    body : Body
+        Whose leg.
+    """
+
+    time: Array
+    channels: tuple[str, ...]
+    q: Array
+    qdot: Array
+    moments: Array
+    body: Body
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """The channels with moments."""
+        return tuple(channel for channel in self.channels if channel in LEG)
+
+
+def leg_trial_of(motion: Motion, model: OsimModel, side: str, body: Body | None = None) -> LegTrial:
+    """Take a leg from an analysed motion.
+
+    Parameters
+    ----------
+    motion : Motion
+        With the torques of inverse dynamics.
+    model : OsimModel
+        The model.
+    side : str
+        ``r`` or ``l``.
+    body : Body, optional
+        The body, if it was measured before.
+
+    Returns
+    -------
+    LegTrial
+        At the motion's rows.
+
+    Raises
+    ------
+    opensim_nem2e.errors.NEM2EError
+        The model's leg lacks hip, knee or ankle.
+    """
+    leg = LegCoordinates.of(model, side)
+    channels = tuple(leg.names)
+    q, qdot = leg.table(channels, motion)
+    joints = [channel for channel in channels if channel in LEG]
+    columns = motion.columns([leg.names[joint] for joint in joints])
+    signs = np.array([leg.signs[joint] for joint in joints])
+    return LegTrial(
+        motion.time, channels, q, qdot, motion.torques[:, columns] * signs, body or Body.of(model, side, leg)
+    )
+
+
+def read_leg_trials(
+    records: Sequence[CycleRecord], lowpass: Mapping[str, float] | float = 6.0
+) -> list[tuple[LegTrial, list[CycleRecord]]]:
+    """Read the legs of a manifest: motion and joint moments.
+
+    Parameters
+    ----------
+    records : sequence of CycleRecord
+        With ``model_file``, ``coordinates_file``, and ``inverse_dynamics_file`` or ``external_loads_file``; others are
+        left out and counted.
+    lowpass : float or mapping of str to float
+        Cut-off of the filter of the motion, as InverseDynamicsTool has it (Hz; negative: none); by the manifest's
+        ``motion`` if a mapping.
+
+    Returns
+    -------
+    list of (LegTrial, list of CycleRecord)
+        Each file is read once, for all its cycles.
+
+    Raises
+    ------
+    opensim_nem2e.errors.TrainingError
+        No row can be used.
+    opensim_nem2e.errors.NEM2EError
+        A file cannot be read, or OpenSim failed.
+    """
+    groups: dict[tuple[Path | str | None, ...], list[CycleRecord]] = {}
+    unusable = 0
+    for record in records:
+        files = (record.model_file, record.coordinates_file, record.inverse_dynamics_file or record.external_loads_file)
+        if None in files:
+            unusable += 1
+        else:
+            groups.setdefault((*files, record.inverse_dynamics_file, record.side, record.motion), []).append(record)
+    if not groups:
+        raise TrainingError(
+            "No row of the manifest can be used: each needs model_file, coordinates_file, and inverse_dynamics_file or "
+            "external_loads_file."
+        )
+    if unusable:
+        logger.warning(
+            "%d of %d rows are left out: without model_file, coordinates_file, and inverse_dynamics_file or "
+            "external_loads_file.",
+            unusable,
+            len(records),
+        )
+    found, bodies = [], {}
+    for rows in groups.values():
+        first = rows[0]
+        assert first.model_file is not None
+        assert first.coordinates_file is not None
+        model, place = read_model(first.model_file), (first.model_file, first.side)
+        if place not in bodies:
+            bodies[place] = Body.of(model, first.side, LegCoordinates.of(model, first.side))
+        cutoff = lowpass if isinstance(lowpass, float) else lowpass.get(first.motion, 6.0)
+        motion = analyse_motion(
+            first.model_file,
+            read_storage(first.coordinates_file),
+            None if first.inverse_dynamics_file is not None else first.external_loads_file,
+            lowpass=cutoff,
+            start=min(row.start for row in rows) - _AROUND,
+            end=max(row.end for row in rows) + _AROUND,
+        )
+        if first.inverse_dynamics_file is not None:
+            motion = replace(motion, torques=_moments_of(read_storage(first.inverse_dynamics_file), motion))
+        found.append((leg_trial_of(motion, model, first.side, bodies[place]), rows))
+    return found
+
+
+def _moments_of(series: TimeSeries, motion: Motion) -> Array:
+    """Take the moments of a motion's coordinates from what InverseDynamicsTool wrote; NaN where there is none."""
+    labels = {
+        name: next((f"{name}{end}" for end in ("_moment", "_force") if f"{name}{end}" in series.labels), None)
+        for name in motion.coordinates
+    }
+    told = {name: label for name, label in labels.items() if label is not None}
+    if not told:
+        raise StorageError(
+            f"Inverse dynamics must have columns such as '{motion.coordinates[0]}_moment', but has none.",
+            series.path,
+        )
+    moments = np.full((len(motion.time), len(motion.coordinates)), np.nan)
+    columns = [motion.coordinates.index(name) for name in told]
+    moments[:, columns] = interpolate(series.time, series.select(list(told.values())), motion.time)
+    outside = (motion.time < series.time[0] - 1e-6) | (motion.time > series.time[-1] + 1e-6)
+    moments[outside] = np.nan
+    return moments
+
+
+def even_rows(trial: LegTrial, step: float) -> LegTrial:
+    """Bring a trial onto an even grid.
+
+    Parameters
+    ----------
+    trial : LegTrial
+        The trial.
+    step : float
+        From row to row (s).
+
+    Returns
+    -------
+    LegTrial
+        The same motion (cubic splines; the moments linearly).
+    """
+    from scipy.interpolate import CubicSpline
+
+    time = trial.time[0] + step * np.arange(int((trial.time[-1] - trial.time[0]) / step + 1e-6) + 1)
+    q, qdot = (CubicSpline(trial.time, values)(time) for values in (trial.q, trial.qdot))
+    return replace(trial, time=time, q=q, qdot=qdot, moments=interpolate(trial.time, trial.moments, time))
+
+
+def leg_samples(
+    trials: Sequence[tuple[LegTrial, Sequence[CycleRecord]]],
+    windows: SlidingWindows,
+    before: float,
+    after: float = 0.0,
+    channels: Sequence[str] = LEG,
+    joints: Sequence[str] = LEG,
+) -> Samples:
+    """Cut windows of motion whose estimated frames lie in the manifest's cycles.
+
+    Parameters
+    ----------
+    trials : sequence of (LegTrial, sequence of CycleRecord)
+        From :func:`read_leg_trials`.
+    windows : SlidingWindows
+        How windows are cut.
+    before, after : float
+        How much of a window's start and end may lie outside the cycle (s): no moment is estimated there.
+    channels : sequence of str
+        The inputs.
+    joints : sequence of str
+        Whose moments are wanted.
+
+    Returns
+    -------
+    Samples
+        Inputs ``coordinates`` (rad) and ``speeds`` (rad/s), the targets ``moments`` (Nm per kg of body mass and m of
+        height; NaN where they are not known), and as context ``body``, the numbers of :data:`BODY`.
+
+    Raises
+    ------
+    opensim_nem2e.errors.TrainingError
+        No window fits into a cycle.
+    """
+    step = windows.width / (windows.samples - 1)
+    parts = []
+    for trial, records in trials:
+        even = even_rows(trial, step)
+        inputs = {
+            "coordinates": _columns(even, even.q, channels),
+            "speeds": _columns(even, even.qdot, channels),
+        }
+        scaled = even.moments / (even.body.mass * even.body.height)
+        places = [even.joints.index(joint) if joint in even.joints else -1 for joint in joints]
+        padded = np.column_stack([scaled, np.full(len(scaled), np.nan)])
+        targets = {"moments": Signal(even.time, padded[:, places], tuple(joints))}
+        body = np.tile(even.body.values, (len(even.time), 1))
+        context = {"body": Signal(even.time, body, BODY)}
+        for record in records:
+            wider = replace(record, start=record.start - before, end=record.end + after)
+            cut = cut_windows(wider, windows, inputs, targets, context)
+            parts.append(replace(cut, records=(record,) * len(cut)))
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        raise TrainingError(f"No window of {windows.width:g} s fits into a cycle of the manifest.")
+    return join_samples(parts)
+
+
+def _columns(trial: LegTrial, values: Array, channels: Sequence[str]) -> Signal:
+    missing = [channel for channel in channels if channel not in trial.channels]
+    if missing:
+        raise TrainingError(
+            f"The inputs need {', '.join(missing)}, which a model of the manifest lacks; it has "
+            f"{', '.join(trial.channels)}."
+        )
+    return Signal(trial.time, values[:, [trial.channels.index(channel) for channel in channels]], tuple(channels))
+
+
+def model_body(model_file: str | os.PathLike[str], side: str) -> Body:
+    """Measure the body of a model file.
+
+    Parameters
+    ----------
+    model_file : str or os.PathLike
+        The model.
+    side : str
+        ``r`` or ``l``.
+
+    Returns
+    -------
+    Body
+        Its mass and lengths.
+    """
+    model = read_model(model_file)
+    return Body.of(model, side, LegCoordinates.of(model, side))

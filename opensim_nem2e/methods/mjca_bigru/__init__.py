@@ -1,0 +1,1 @@
+"""PI-MJCA-BiGRU: joint moments, or muscle activations, from the motion of a leg alone."""

@@ -1,0 +1,85 @@
+"""The options of PI-MJCA-BiGRU: the one place where its hyper-parameters are stated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+from ...options import Options, option
+
+#: The sizes of the networks, by preset.
+SIZES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "paper": {
+            "joint_units": 64,
+            "integrated_units": 128,
+            "recurrent_units": 128,
+            "recurrent_layers": 2,
+            "head": (128, 64),
+        },
+        "small": {
+            "joint_units": 16,
+            "integrated_units": 48,
+            "recurrent_units": 32,
+            "recurrent_layers": 1,
+            "head": (32,),
+        },
+    }
+)
+
+
+@dataclass(frozen=True)
+class MJCAOptions(Options):
+    """How the network that estimates joint moments from a leg's motion is built and trained."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
+
+    architecture: Literal["auto", "mlp", "mjca_bigru", "bigru", "cnn_bigru"] = option(
+        "mlp",
+        "The network. mjca_bigru: the paper's, cross-attention between joints and bidirectional gated recurrent units. "
+        "bigru, cnn_bigru: its ablations, without attention and with convolutions in its place. mlp: fully connected "
+        "layers on the motion at <lags>. auto: the one of these with the least error on training subjects (or strides, "
+        "where there is one subject) that are left out in turn, which takes many times as long.",
+    )
+    network_size: Literal["small", "paper"] = option(
+        "small", "Units of the recurrent networks. paper: 128 in each of two layers. small: 32 in one, far faster."
+    )
+    hidden_units: tuple[int, ...] = option(
+        (96, 96), "Units of the layers of mlp.", bounds="[1, 10000]", list_size=(1, 8)
+    )
+    frames: Literal["all", "last"] = option(
+        "all",
+        "What a recurrent network is trained to put out. last: the last sample of every window, as in the paper, for "
+        "use while the motion goes on. all: all samples that have <context> around them, for recorded motion; a "
+        "twentieth of the cost.",
+    )
+    sampling_step: float = option(
+        0.01, "From sample to sample of a window; motions are interpolated to it.", bounds="[0.001, 0.1]", unit="s"
+    )
+    window: float = option(
+        0.2, "How much motion a recurrent network sees to put out the last sample.", unit="s", bounds="(0, 10]"
+    )
+    context: float = option(
+        0.2,
+        "For <frames> all: how much motion a recurrent network sees before and after the samples that it puts out; "
+        "windows hold five times as much.",
+        unit="s",
+        bounds="(0, 2]",
+    )
+    lags: tuple[float, ...] = option(
+        (0.0, 0.04, 0.08, 0.12, 0.16, 0.2),
+        "How far back mlp sees the motion. Negative: ahead, which is known of recorded motion only.",
+        unit="s",
+        bounds="[-2, 2]",
+        list_size=(1, 100),
+    )
+    pelvis_inputs: tuple[Literal["pelvis_tilt", "pelvis_list", "pelvis_rotation"], ...] = option(
+        (), "Coordinates of the pelvis that are inputs beside those of the leg."
+    )
+    epochs: int = option(60, "Passes through the training data.", bounds="[1, 1000000]")
+    batch_size: int = option(64, "Windows per training step.", bounds="[1, 1000000]")
+    learning_rate: float = option(0.003, "Step size of AdamW, which falls to a tenth (cosine).", bounds="(0, 1]")
+    weight_decay: float = option(0.01, "Rate at which AdamW lets weights decay.", bounds="[0, 1]")
+    dropout: float = option(0.1, "Share of values that are dropped between layers.", bounds="[0, 1)")

@@ -1,0 +1,177 @@
+"""A network that is trained on inverse dynamics alone, and the activations that it leads to."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("opensim")
+
+from opensim_nem2e import KinematicsToActivationTool, KinematicsTrainTool
+from opensim_nem2e.cli.main import main
+from opensim_nem2e.errors import BundleError, SetupError, TrainingError
+from opensim_nem2e.methods.bundle import Bundle
+from opensim_nem2e.methods.motion_bundle import MotionBundle
+from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
+
+COLUMNS = (
+    *("dataset", "subject", "trial", "stride", "motion", "side", "model_file", "coordinates_file"),
+    *("external_loads_file", "inverse_dynamics_file", "t_start", "t_end"),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(paths_cache):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
+        yield
+
+
+def manifest(folder, example, loads="external_loads.xml", moments=""):
+    """Name both legs of the example's walk, without EMG and without activations."""
+    files = [str(example / name) for name in ("walker.osim", "walking_coordinates.mot")]
+    files += [str(example / loads) if loads else "", moments]
+    path = folder / "trials.csv"
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(COLUMNS)
+        for side in "rl":
+            for stride, start in enumerate((0.3, 0.85, 1.4)):
+                writer.writerow(
+                    ["example", "walker", "walk", stride + 1, "walk", side, *files, start, round(start + 0.55, 2)]
+                )
+    return path
+
+
+def trained(folder, trials, name="moments", validate=False, **network):
+    tool = KinematicsTrainTool(name=name, trials_file=str(trials), results_directory=str(folder), validate=validate)
+    tool.lowpass_cutoff_frequency_for_coordinates = -1.0
+    tool.jobs, tool.progress_bar = 1, "never"
+    tool.set_group("MJCABiGRU", **network)
+    assert tool.run()
+    return folder / f"{name}.safetensors"
+
+
+@pytest.fixture(scope="module")
+def example(repository):
+    return repository / "examples" / "01_refine_walking"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory, example):
+    folder = tmp_path_factory.mktemp("moments")
+    return trained(folder, manifest(folder, example), epochs=40, dropout=0.0)
+
+
+def activations(folder, example, name, **values):
+    tool = KinematicsToActivationTool(
+        name=name,
+        model_file=str(example / "walker.osim"),
+        coordinates_file=str(example / "walking_coordinates.mot"),
+        results_directory=str(folder),
+        lowpass_cutoff_frequency_for_coordinates=-1.0,
+        write_report=False,
+        initial_time=0.3,
+        final_time=1.95,
+        **values,
+    )
+    assert tool.run()
+    return {kind: read_storage(folder / f"{name}_{kind}.sto") for kind in ("activation", "torques", "flags")}
+
+
+def test_the_motion_alone_gives_nearly_the_exact_activations(bundle, example, tmp_path):
+    exact = activations(tmp_path, example, "exact", external_loads_file=str(example / "external_loads.xml"))
+    found = activations(tmp_path, example, "learned", mode="kinematics", bundle_file=str(bundle))
+    assert found["torques"].labels[0].endswith("_network")
+    rows = exact["activation"].time > 0.55  # the network looks back
+    labels = exact["activation"].labels
+    true, ours = exact["activation"].data[rows], found["activation"].select(labels)[rows]
+    r2 = 1.0 - ((true - ours) ** 2).sum(0) / ((true - true.mean(0)) ** 2).sum(0)
+    active = true.max(0) > 0.1
+    assert np.median(r2[active]) > 0.9
+    flags = found["flags"].column("any")
+    early = found["flags"].time < 0.3 + 0.195
+    assert flags[early].all()
+    assert not flags[~early].all()
+
+
+def test_no_emg_and_no_activations_are_needed(bundle):
+    found = MotionBundle.load(bundle)
+    assert found.metadata["data"]["cycles"] == 6
+    assert found.network.coordinates == found.network.moments == ("hip_flexion", "knee_angle", "ankle_angle")
+    assert found.network.lookahead == 0.0
+    assert found.metadata["validation"] == {"method": "none"}
+
+
+def test_what_was_not_trained_on_is_flagged(bundle):
+    network = MotionBundle.load(bundle).network
+    middle = 0.5 * (network.lowest + network.highest)
+    beyond = middle.copy()
+    beyond[1, 0] += 0.62 * (network.highest - network.lowest)[1, 0]
+    assert not network.outside(middle[:, 0], middle[:, 1])
+    assert network.outside(beyond[:, 0], beyond[:, 1])
+    q, qdot = np.stack([middle, beyond])[..., 0], np.stack([middle, beyond])[..., 1]
+    assert network.outside(q, qdot).tolist() == [False, True]
+
+
+def test_chosen_and_judged_from_results_of_inverse_dynamics(example, tmp_path):
+    """Moments from a file, an architecture that is chosen, and figures on strides that were left out."""
+    from opensim_nem2e.musculoskeletal.dynamics import analyse_motion
+
+    kinematics = read_storage(example / "walking_coordinates.mot")
+    motion = analyse_motion(example / "walker.osim", kinematics, example / "external_loads.xml", lowpass=-1.0)
+    labels = tuple(f"{name}_moment" for name in motion.coordinates)
+    write_storage(tmp_path / "id.sto", TimeSeries(motion.time, labels, motion.torques))
+    trials = manifest(tmp_path, example, loads="", moments=str(tmp_path / "id.sto"))
+    setup = tmp_path / "setup.xml"
+    tool = KinematicsTrainTool(name="chosen", trials_file=str(trials), results_directory=str(tmp_path))
+    tool.lowpass_cutoff_frequency_for_coordinates = -1.0
+    tool.jobs, tool.progress_bar = 1, "never"
+    tool.set_group("MJCABiGRU", epochs=25, hidden_units=(16,))
+    assert tool.printToXML(setup)
+    assert main(["run", str(setup)]) == 0
+    validation = MotionBundle.load(tmp_path / "chosen.safetensors").metadata["validation"]
+    assert validation["method"] == "five_folds_of_cycles"
+    assert validation["joints"]["ankle_angle"]["left_out"] == 5
+    with (tmp_path / "chosen_validation.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 15
+    assert all(float(row["r2"]) < 1.0 for row in rows)
+
+
+@pytest.mark.slow
+def test_the_best_architecture_is_chosen(example, tmp_path):
+    found = MotionBundle.load(
+        trained(tmp_path, manifest(tmp_path, example), architecture="auto", epochs=8, batch_size=16, context=0.05)
+    )
+    assert found.metadata["training"]["architecture"] in ("mlp", "bigru", "mjca_bigru", "cnn_bigru")
+
+
+def test_damage_and_other_bundles_are_told(bundle, tmp_path):
+    content = bytearray(bundle.read_bytes())
+    content[-3] ^= 8
+    (tmp_path / "damaged.safetensors").write_bytes(content)
+    with pytest.raises(BundleError, match="arrays do not fit their checksum"):
+        MotionBundle.load(tmp_path / "damaged.safetensors")
+    with pytest.raises(BundleError, match="for KinematicsToActivationTool"):
+        Bundle.load(bundle)
+    with pytest.raises(BundleError, match="no bundle that estimates joint moments"):
+        MotionBundle.load("gait")
+    text = json.dumps(MotionBundle.load(bundle).network.description())
+    assert '"mlp"' in text
+
+
+def test_bad_setups_are_told(bundle, example, tmp_path):
+    model, motion = str(example / "walker.osim"), str(example / "walking_coordinates.mot")
+    tool = KinematicsToActivationTool(model_file=model, coordinates_file=motion, mode="kinematics")
+    with pytest.raises(SetupError, match="needs <bundle_file>"):
+        tool.run()
+    tool.bundle_file, tool.external_loads_file = str(bundle), str(example / "external_loads.xml")
+    with pytest.raises(SetupError, match="no part in <mode> kinematics"):
+        tool.run()
+    trials = manifest(tmp_path, example, loads="")
+    with pytest.raises(TrainingError, match="external_loads_file"):
+        trained(tmp_path, trials)
