@@ -395,7 +395,7 @@ def test_numbers_of_baselines_are_checked(tmp_path):
         header["parts"][0] |= change
         text = json.dumps(header)
         texts = {METADATA_KEY: text, CHECKSUM_KEY: hashlib.sha256(text.encode()).hexdigest()}
-        read.path.write_bytes(bundle_module._save(load_file(read.path), texts))
+        read.path.write_bytes(bundle_module.save_tensors(load_file(read.path), texts))
         with pytest.raises(BundleError, match=re.escape(message)):
             read_all(read.path)
 
