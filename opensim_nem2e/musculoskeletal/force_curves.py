@@ -141,7 +141,7 @@ class _Tables:
         Where the first cell begins and how wide each is.
     base : numpy.ndarray of int, shape (muscles,)
         Where the muscle's curve begins in ``coefficients``; equal curves are kept once.
-    coefficients : numpy.ndarray, shape (curves * (cells + 2), 4)
+    coefficients : numpy.ndarray, shape (4, curves * (cells + 2))
         Of the powers of the position in the cell, the highest first; each curve's first and last cell are the lines.
     """
 
@@ -157,21 +157,21 @@ class _Tables:
         made = [_tabulate(corners(*parameters)) for parameters in distinct]
         number = np.array([distinct.index(parameters) for parameters in curves])
         starts, steps = np.array([start for start, _, _ in made]), np.array([step for _, step, _ in made])
-        return cls(
-            starts[number], steps[number], number * (_CELLS + 2), np.concatenate([table for _, _, table in made])
-        )
+        coefficients = np.concatenate([table for _, _, table in made]).T.copy()
+        return cls(starts[number], steps[number], number * (_CELLS + 2), coefficients)
 
     def evaluate(self, x: AnyArray) -> AnyArray:
         """Return the curves' values; (..., muscles)."""
         xp = namespace(x)
         position = (x - like(self.start, x)) / like(self.step, x)
-        cell = xp.clip(xp.floor(position), -1, _CELLS)
         if xp is np:
+            # np.clip would take most of the time of a single row.
+            cell = np.minimum(np.maximum(np.floor(position), -1.0), _CELLS)
             index = (cell + 1.0).astype(np.intp) + self.base
         else:
-            cell = cell.detach()
+            cell = xp.clip(xp.floor(position), -1, _CELLS).detach()
             index = (cell + 1.0).long() + xp.as_tensor(self.base, device=x.device)
-        third, second, first, constant = xp.moveaxis(like(self.coefficients, x)[index], -1, 0)
+        third, second, first, constant = (like(column, x)[index] for column in self.coefficients)
         along = position - cell
         return ((third * along + second) * along + first) * along + constant
 
@@ -222,8 +222,8 @@ class ForceCurves:
     shortest : numpy.ndarray, shape (muscles,)
         Normalised fiber length up to which a muscle makes no active force; negative for a class that has no such.
     slips : numpy.ndarray, shape (muscles,), optional
-        How active force is pennated in OpenSim's StaticOptimization (:meth:`active_cosine`): nan for a muscle with its
-        true pennation, otherwise the factor of the sine that is taken.
+        How active force is pennated in OpenSim's StaticOptimization (:meth:`active_cosine`): negative for a muscle with
+        its true pennation, otherwise the factor of the sine that is taken.
     """
 
     parts: tuple[tuple[NDArray[np.intp], _ClassCurves], ...]
@@ -309,8 +309,8 @@ class ForceCurves:
             return cosine
         xp = namespace(cosine)
         slips = like(self.slips, norm_length)
-        sine = xp.nan_to_num(slips) * like(fiber_width, norm_length) / norm_length
-        return xp.where(xp.isnan(slips), cosine, xp.sqrt(1.0 - sine**2))
+        sine = slips * like(fiber_width, norm_length) / norm_length
+        return xp.where(slips >= 0.0, xp.sqrt(xp.abs(1.0 - sine**2)), cosine)
 
     def _each(self, evaluate: Callable[..., AnyArray], *arrays: AnyArray) -> AnyArray:
         """Evaluate every class's curves on its own columns."""

@@ -198,7 +198,7 @@ def _own_curves(muscles: Sequence[MuscleInfo], slips: bool) -> ForceCurves | Non
         columns = np.flatnonzero([other == name for other in classes])
         make = CURVES_OF_CLASS.get(name, _DeGrooteFregly.of)
         parts.append((columns, make([muscles[column] for column in columns.tolist()])))
-    pennated = np.array([SLIPS_OF_CLASS.get(name, np.nan) for name in classes]) if slips else None
+    pennated = np.array([SLIPS_OF_CLASS.get(name, -1.0) for name in classes]) if slips else None
     return ForceCurves(tuple(parts), shortest_lengths(muscles), pennated)
 
 
@@ -400,6 +400,23 @@ class HillMuscles:
         """
         return self._rigid(length, velocity, 1.0)
 
+    def rigid_active(self, length: AnyArray, velocity: AnyArray) -> AnyArray:
+        """Return the active force along a rigid tendon per unit of activation.
+
+        Parameters
+        ----------
+        length, velocity : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Of the muscle-tendon unit (m, m/s).
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor, shape (..., muscles)
+            The first half of :meth:`rigid_terms` (N), without the cost of the other.
+        """
+        along = length - self.tendon_slack_length
+        norm_length, cosine = self._fiber(along)
+        return self._active(along, norm_length, self._norm_velocity(velocity, cosine), cosine, 1.0)
+
     def rigid_force(self, activation: AnyArray, length: AnyArray, velocity: AnyArray) -> AnyArray:
         """Return the force along a rigid tendon.
 
@@ -423,18 +440,29 @@ class HillMuscles:
         along = length - self.tendon_slack_length
         norm_length, cosine = self._fiber(along)
         norm_velocity = self._norm_velocity(velocity, cosine)
-        force = self.max_isometric_force * cosine
+        active = self._active(along, norm_length, norm_velocity, cosine, activation)
+        if self.curves is None:
+            passive = passive_force_length(norm_length, self.passive_strain)
+        else:
+            passive = self.curves.passive_force_length(norm_length)
+        passive = self.max_isometric_force * cosine * (passive + self.fiber_damping * norm_velocity)
+        return active, passive if self.curves is None else self._where_it_pulls(along, passive)
+
+    def _active(self, along: Any, norm_length: Any, norm_velocity: Any, cosine: Any, activation: Any) -> Any:
+        """Return force per unit of activation."""
         curves = self.curves
         if curves is None:
             active = active_force_length(norm_length, self.active_width_scale) * force_velocity(norm_velocity)
-            passive = passive_force_length(norm_length, self.passive_strain) + self.fiber_damping * norm_velocity
-            return force * active, force * passive
+            return self.max_isometric_force * cosine * active
         active = curves.active_force_length(norm_length) * curves.force_velocity(norm_velocity, activation)
-        active = self.max_isometric_force * curves.active_cosine(norm_length, cosine, self.fiber_width) * active
-        passive = force * (curves.passive_force_length(norm_length) + self.fiber_damping * norm_velocity)
-        xp = namespace(along)
-        pulls = (along > 0.0) | (like(curves.shortest, along) < 0.0)
-        return xp.where(pulls, active, 0.0 * active), xp.where(pulls, passive, 0.0 * passive)
+        cosine = curves.active_cosine(norm_length, cosine, self.fiber_width)
+        return self._where_it_pulls(along, self.max_isometric_force * cosine * active)
+
+    def _where_it_pulls(self, along: Any, force: Any) -> Any:
+        """Return no force where a muscle of a class that goes slack is shorter than its tendon."""
+        assert self.curves is not None
+        pulls = (along > 0.0) | (like(self.curves.shortest, along) < 0.0)
+        return namespace(along).where(pulls, force, 0.0 * force)
 
     # --- compliant tendon --------------------------------------------------------------------------------------
 

@@ -38,6 +38,22 @@ RESIDUAL, RESIDUAL_ROWS = 0.2, 0.15
 Unit = Literal["degrees", "radians", "columns", "said"]
 
 
+def is_angle(coordinate: str) -> bool:
+    """Tell from a coordinate's name whether it is an angle.
+
+    Parameters
+    ----------
+    coordinate : str
+        Its name.
+
+    Returns
+    -------
+    bool
+        False for translations such as ``pelvis_tx``.
+    """
+    return re.search(r"_t[xyz]$", coordinate) is None
+
+
 def angles_of(series: TimeSeries, model: OsimModel) -> list[int]:
     """Find the columns of angles of a motion.
 
@@ -53,7 +69,7 @@ def angles_of(series: TimeSeries, model: OsimModel) -> list[int]:
     list of int
         Columns of the values of coordinates that are no translations (by their names, ``pelvis_tx`` and so on).
     """
-    known = {c.name for c in model.coordinates if not re.search(r"_t[xyz]$", c.name)}
+    known = {c.name for c in model.coordinates if is_angle(c.name)}
     return [
         k
         for k, label in enumerate(series.labels)

@@ -89,6 +89,19 @@ class MusclePaths:
     jumps: Array
     _groups: tuple[PathGroup, ...]
 
+    @property
+    def groups(self) -> tuple[PathGroup, ...]:
+        """The polynomials, of muscles that span the same coordinates each."""
+        return self._groups
+
+    @property
+    def spans(self) -> NDArray[np.bool_]:
+        """Which muscle spans which coordinate; (muscles, coordinates)."""
+        spans = np.zeros((len(self.muscles), len(self.coordinates)), dtype=bool)
+        for group in self._groups:
+            spans[np.ix_(group.members, group.coordinates)] = True
+        return spans
+
     def evaluate(self, q: AnyArray) -> tuple[AnyArray, AnyArray]:
         """Return lengths and moment arms.
 

@@ -32,8 +32,11 @@ from ..errors import ModelError
 
 Array = NDArray[np.float64]
 
-#: The equality R^2 l + G a = b is met up to this share of the largest torque (Nm); steps, and halvings of a step.
-_TOLERANCE, _STEPS, _HALVINGS = 1e-10, 200, 50
+#: The equality R^2 l + G a = b is met up to this share of the largest torque (Nm), and up to rounding.
+_TOLERANCE, _ROUNDING = 1e-10, 1e-15
+
+#: Steps at most; a slope of this share of that at the beginning of a step is level.
+_STEPS, _LEVEL = 200, 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,64 +135,82 @@ class _Program:
         bounds = (self.low[chosen], self.high[chosen], self.target[chosen], self.weight[chosen])
         return _Program(self.gain[chosen], self.needed[chosen], *bounds, self.spring)
 
-    def free(self, multipliers: Array) -> Array:
-        """Return the activations that nothing bounds; (rows, muscles)."""
+    def pull(self, multipliers: Array) -> Array:
+        """Return by how much multipliers move activations that nothing bounds; (rows, muscles)."""
         pull: Array = (multipliers[:, np.newaxis] @ self.gain)[:, 0]
-        return self.target + pull / self.weight
+        return pull / self.weight
 
     def activations(self, multipliers: Array) -> Array:
-        return np.clip(self.free(multipliers), self.low, self.high)
+        return np.clip(self.target + self.pull(multipliers), self.low, self.high)
 
-    def slope(self, multipliers: Array) -> Array:
+    def slope(self, multipliers: Array, activations: Array) -> Array:
         """Return the gradient of the function whose minimum is the solution; (rows, coordinates)."""
-        made: Array = (self.gain @ self.activations(multipliers)[..., np.newaxis])[..., 0]
+        made: Array = (self.gain @ activations[..., np.newaxis])[..., 0]
         return self.spring * multipliers + made - self.needed
 
-    def slope_and_step(self, multipliers: Array) -> tuple[Array, Array]:
-        """Return the gradient and Newton's step; (rows, coordinates)."""
-        free = self.free(multipliers)
-        moves = ((free > self.low) & (free < self.high)) / self.weight
-        bounded = np.clip(free, self.low, self.high)
-        slope = self.spring * multipliers + (self.gain @ bounded[..., np.newaxis])[..., 0] - self.needed
-        curvature = (self.gain * moves[:, np.newaxis]) @ self.gain.swapaxes(1, 2)
+    def newton(self, moving: NDArray[np.bool_], slope: Array) -> Array:
+        """Return the step to the minimum of the piece on which these activations move; (rows, coordinates)."""
+        curvature = (self.gain * (moving / self.weight)[:, np.newaxis]) @ self.gain.swapaxes(1, 2)
         diagonal = np.arange(len(self.spring))
         curvature[:, diagonal, diagonal] += self.spring
-        step = np.linalg.solve(curvature, -slope[..., np.newaxis])[..., 0]
-        return slope, np.asarray(step, dtype=float)
+        return np.asarray(np.linalg.solve(curvature, -slope[..., np.newaxis])[..., 0], dtype=float)
 
 
 def _minimise(program: _Program, start: Array) -> tuple[Array, int]:
     """Return the multipliers of all rows, and the steps of the slowest one."""
     found = start.copy()
-    scale = _TOLERANCE * (1.0 + np.abs(program.needed).max(axis=1, initial=0.0))
+    allowed = _TOLERANCE * (1.0 + np.abs(program.needed).max(axis=1, initial=0.0))
+    # What cancels in the sums of large multipliers is lost.
+    lost = _ROUNDING * np.abs(program.gain).max(axis=(1, 2), initial=0.0) ** 2 / program.weight.min(axis=1, initial=1.0)
     open_rows = np.arange(len(start))
     part = program
     for step in range(_STEPS):
-        slope, direction = part.slope_and_step(found[open_rows])
-        unfinished = np.abs(slope).max(axis=1, initial=0.0) > scale[open_rows]
+        present = found[open_rows]
+        free = part.target + part.pull(present)
+        activations = np.clip(free, part.low, part.high)
+        slope = part.slope(present, activations)
+        limit = allowed[open_rows] + lost[open_rows] * np.abs(present).max(axis=1, initial=0.0)
+        unfinished = np.abs(slope).max(axis=1, initial=0.0) > limit
         if not unfinished.any():
             return found, step
         if not unfinished.all():
             open_rows = open_rows[unfinished]
-            direction = direction[unfinished]
+            present, free, slope = present[unfinished], free[unfinished], slope[unfinished]
             part = program.rows(open_rows)
-        found[open_rows] = _line_search(part, found[open_rows], direction)
+        direction = part.newton((free > part.low) & (free < part.high), slope)
+        length = _length(part, free, slope, direction)
+        found[open_rows] = present + length[:, np.newaxis] * direction
     raise ModelError(f"The activations of {len(open_rows)} rows were not found in {_STEPS} steps.")
 
 
-def _line_search(program: _Program, start: Array, direction: Array) -> Array:
-    """Go along the steps, each only as far as the function falls."""
-    chosen = start + direction
-    too_far = (program.slope(chosen) * direction).sum(1) > 0.0
-    if not too_far.any():
-        return chosen
-    rows = np.flatnonzero(too_far)
-    part, begin, along = program.rows(rows), start[rows], direction[rows]
-    low, high = np.zeros((len(rows), 1)), np.ones((len(rows), 1))
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        rises = (part.slope(begin + middle * along) * along).sum(1, keepdims=True) > 0.0
-        low, high = np.where(rises, low, middle), np.where(rises, middle, high)
-    # Beyond the bracket's lower end the function still falls, if the step was not far shorter than that.
-    chosen[rows] = begin + np.where(low > 0.0, low, high) * along
-    return chosen
+def _length(program: _Program, free: Array, slope: Array, direction: Array) -> Array:
+    """Return how far along each step the function falls, 1 being the whole step; (rows,)."""
+    pull = program.pull(direction)
+    force = program.weight * pull
+    falls = (slope * direction).sum(1)
+    stiff = (program.spring * direction**2).sum(1)
+    before = np.clip(free, program.low, program.high)
+    end = falls + stiff + (force * (np.clip(free + pull, program.low, program.high) - before)).sum(1)
+    length = np.ones(len(falls))
+    # A whole step within one piece ends where the function is level, up to rounding.
+    rows = np.flatnonzero(end > _LEVEL * np.abs(falls))
+    if not len(rows):
+        return length
+    # Along the step the slope is piecewise straight: it gets steeper where an activation begins to move, by its own
+    # share of the curvature, and flatter where it ends to.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = np.stack([program.low[rows] - free[rows], program.high[rows] - free[rows]]) / pull[rows]
+    ends = np.clip(np.where(pull[rows] == 0.0, 1.0, ends), 0.0, 1.0)
+    share = force[rows] * pull[rows]
+    places = np.concatenate([ends.min(axis=0), ends.max(axis=0), np.ones((len(rows), 1))], axis=1)
+    changes = np.concatenate([share, -share, np.zeros((len(rows), 1))], axis=1)
+    order = places.argsort(axis=1)
+    places = np.take_along_axis(places, order, axis=1)
+    after = stiff[rows, np.newaxis] + np.cumsum(np.take_along_axis(changes, order, axis=1), axis=1)
+    curvature = np.concatenate([stiff[rows, np.newaxis], after[:, :-1]], axis=1)
+    slopes = falls[rows, np.newaxis] + np.cumsum(curvature * np.diff(places, axis=1, prepend=0.0), axis=1)
+    # The first place at which the function rises: its minimum lies on the straight piece before.
+    first = (slopes > 0.0).argmax(axis=1)[:, np.newaxis]
+    place, rise, steepness = (np.take_along_axis(table, first, axis=1)[:, 0] for table in (places, slopes, curvature))
+    length[rows] = np.where(rise > 0.0, place - rise / np.maximum(steepness, np.finfo(float).tiny), 1.0)
+    return length
