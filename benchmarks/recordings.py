@@ -3,6 +3,7 @@
 import csv
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from opensim_nem2e.data.manifest import FILE_COLUMNS, TRIAL_COLUMNS, Channel, CycleRecord, read_channels, read_trials
@@ -15,10 +16,17 @@ MORE_DATA = Path(os.environ.get("OPENSIM_NEM2E_MORE_DATA", DATA.parent / "more_d
 
 
 def read_recordings() -> tuple[list[CycleRecord], list[Channel]]:
-    """Read the manifests of both folders."""
+    """Read the manifests of both folders, and name each trial's motion, which lies beside its EMG."""
     folders = [folder for folder in (DATA, MORE_DATA) if (folder / "trials.csv").is_file()]
-    trials = [trial for folder in folders for trial in read_trials(folder / "trials.csv")]
+    trials = [_with_motion(trial) for folder in folders for trial in read_trials(folder / "trials.csv")]
     return trials, [channel for folder in folders for channel in read_channels(folder / "emg_channels.csv")]
+
+
+def _with_motion(trial: CycleRecord) -> CycleRecord:
+    folder = trial.measured.parent
+    motions = [folder / f"{trial.trial}_ik.mot", folder / "coordinates_100Hz.mot"]
+    found = next((path for path in motions if path.is_file()), None)
+    return replace(trial, coordinates_file=found or trial.coordinates_file)
 
 
 def write_trials(path: Path, trials: Iterable[CycleRecord]) -> Path:

@@ -81,6 +81,25 @@ def training_range(samples: Samples, view: CycleView) -> TrainingRange | None:
     return replace(whole, left_out=tuple(left_out))
 
 
+def looks(samples: Samples, view: CycleView) -> list[Look]:
+    """Take what is looked at of cycles.
+
+    Parameters
+    ----------
+    samples : Samples
+        Cycles with activations.
+    view : CycleView
+        How they are shown.
+
+    Returns
+    -------
+    list of Look
+        One per sample.
+    """
+    found = _Looks.of(samples, view)
+    return [found.look(row) for row in range(len(samples))]
+
+
 class _Looks:
     """What is looked at of training cycles, as arrays with one row per sample."""
 
