@@ -94,11 +94,10 @@ def strange(known: TrainingRange, walk: Look, random: np.random.Generator) -> di
     assert walk.angles is not None
     posture = np.repeat(walk.angles.mean(axis=1, keepdims=True), shape[1], axis=1)
     sway = np.cumsum(random.normal(0.0, 0.004, shape), axis=1)
+    swing = np.cumsum(random.normal(0.0, 0.2, posture.shape), axis=1)
     lifting = np.stack([0.1 + 0.3 * np.sin(np.pi * np.linspace(0, 1, shape[1])) ** 2] * shape[0])
     return {
-        "standing, with sway": Look(
-            1.1, None, 0.05 + np.abs(sway), posture + np.cumsum(random.normal(0, 0.2, (3, 20)))
-        ),
+        "standing, with sway": Look(1.1, None, 0.05 + np.abs(sway), posture + swing),
         "standing, no motion given": Look(1.1, None, 0.05 + np.abs(sway)),
         "sprint (2.2 strides/s, no motion given)": Look(0.45, None, walk.activations),
         "sprint of 8 m/s": Look(0.5, 8.0, walk.activations, walk.angles),
@@ -113,7 +112,7 @@ def strange(known: TrainingRange, walk: Look, random: np.random.Generator) -> di
 def main() -> None:
     """Print all of it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--methods", nargs="+", default=["mean", "ridge"])
+    parser.add_argument("--methods", nargs="*", default=["mean", "ridge"])
     data = cycles()
     for key in parser.parse_args().methods:
         for which in ("dataset", "subject"):

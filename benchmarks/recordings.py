@@ -18,7 +18,9 @@ MORE_DATA = Path(os.environ.get("OPENSIM_NEM2E_MORE_DATA", DATA.parent / "more_d
 def read_recordings() -> tuple[list[CycleRecord], list[Channel]]:
     """Read the manifests of both folders, and name each trial's motion, which lies beside its EMG."""
     folders = [folder for folder in (DATA, MORE_DATA) if (folder / "trials.csv").is_file()]
-    trials = [_with_motion(trial) for folder in folders for trial in read_trials(folder / "trials.csv")]
+    found = [_with_motion(trial) for folder in folders for trial in read_trials(folder / "trials.csv")]
+    # Cycles are told apart by their lines, which the two files share.
+    trials = [replace(trial, line=line) for line, trial in enumerate(found, start=2)]
     return trials, [channel for folder in folders for channel in read_channels(folder / "emg_channels.csv")]
 
 

@@ -199,9 +199,8 @@ class MuscleEstimate:
         values, faded = fade_outside(time, values, self.values, self.covered, crossfade)
         low, high = self.low, self.high
         if low is not None and high is not None:
-            # What leads cycles into each other must not bring the estimate out of its band.
-            low = np.where(self.covered, np.minimum(low, values), low)
-            high = np.where(self.covered, np.maximum(high, values), high)
+            # What leads cycles into each other, and into the rows outside, must not leave the band.
+            low, high = np.minimum(low, values), np.maximum(high, values)
         return replace(self, values=values, low=low, high=high, joined=None, faded=faded)
 
 

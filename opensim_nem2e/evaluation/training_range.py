@@ -23,9 +23,9 @@ Rows = NDArray[np.intp]
 #: One of 20 further subjects may be outside a range.
 LEVEL = 0.95
 
-#: Ranges of cycle time and speed, and those of distances, reach so many times what was seen, at least: few subjects do
-#: not show how far subjects differ.
-_MARGIN, _DISTANCE_MARGIN = 1.25, 1.5
+#: Ranges, and that of joint angles, reach so many times what was seen, at least: few subjects do not show how far they
+#: (and markers, on which angles depend) differ.
+_MARGIN, _ANGLE_MARGIN = 1.25, 1.5
 
 #: A cycle whose muscles have exchanged their activations, or of random numbers, is no gait; no more than this share of
 #: such may be in range.
@@ -157,13 +157,14 @@ class _Looks:
             for cycles in (mixed, random.random(mixed.shape))
         ]
         ceiling = min(float(np.quantile(np.where(np.isfinite(away), away, 1.0), _NONSENSE)) for away in nonsense)
-        limit = self._limit(self.activations, rows, input_distance, max(ceiling, _ALIKE))
+        limit = self._limit(self.activations, rows, input_distance, max(ceiling, _ALIKE), _MARGIN)
         angles = None
         known = rows[np.isfinite(self.angles[rows]).any(axis=(1, 2))]
         if known.size:
             curves = self._references(self.angles, known)
             keeping_still = float(np.sqrt(np.nanmean(np.var(curves, axis=2), axis=1)).min())
-            angles = References(JOINTS, curves, self._limit(self.angles, known, angle_distance, keeping_still))
+            furthest = self._limit(self.angles, known, angle_distance, keeping_still, _ANGLE_MARGIN)
+            angles = References(JOINTS, curves, furthest)
         return TrainingRange(
             len(set(self.subjects[rows].tolist())),
             cycle_time,
@@ -190,7 +191,9 @@ class _Looks:
             low, high = min(low, float(np.exp(centre - reach))), max(high, float(np.exp(centre + reach)))
         return low, high
 
-    def _limit(self, curves: Array, rows: Rows, distance: Callable[[Array, Array], Array], ceiling: float) -> float:
+    def _limit(
+        self, curves: Array, rows: Rows, distance: Callable[[Array, Array], Array], ceiling: float, margin: float
+    ) -> float:
         """Take the distance that a further subject's cycles stay within."""
         largest = []
         for own in self.by_subject(rows):
@@ -203,7 +206,7 @@ class _Looks:
         if not largest:
             # Nobody to compare with.
             return ceiling
-        limit = _DISTANCE_MARGIN * max(largest)
+        limit = margin * max(largest)
         if len(largest) > 2:
             centre, reach = _prediction(np.log(np.maximum(largest, 1e-6)).tolist(), LEVEL)
             limit = max(limit, float(np.exp(centre + reach)))

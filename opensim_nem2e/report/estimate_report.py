@@ -23,6 +23,7 @@ from .estimate_figures import MUSCLE_GROUPS, group_of
 from .model_view import ModelFiles, ModelView, make_model_view
 from .page import REFERENCES, Cell, Picture, Table, TableRow, as_data, packaged, render_page
 from .torque_report import MECHANICS_LIMITS, ReportPart, mechanics_parts, mechanics_summary, number_or_dash
+from .trust_part import trust_parts
 
 if TYPE_CHECKING:
     from ..data.simulation import SimulatedTrial
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ..estimates.measured_emg import MeasuredEMG
     from ..estimates.mechanics import Mechanics
     from ..estimates.torques import TorqueCheck
+    from ..estimates.trust import CycleTrust
     from ..storage.atomic import ResultFiles
 
 Array = NDArray[np.float64]
@@ -74,6 +76,7 @@ def write_report(
     *,
     trial: SimulatedTrial | None = None,
     changes: Sequence[MuscleChange] = (),
+    cycles: Sequence[CycleTrust] = (),
     mechanics: Mechanics | None = None,
     check: TorqueCheck | None = None,
     tradeoff: Picture | None = None,
@@ -94,6 +97,8 @@ def write_report(
         The simulation that they refine; None: they were estimated without one.
     changes : sequence of MuscleChange
         What the estimate changed, muscle by muscle.
+    cycles : sequence of CycleTrust
+        Whether its cycles are like those that the method was trained on.
     mechanics : Mechanics, optional
         What was found out about torques and measured EMG.
     check : TorqueCheck, optional
@@ -107,7 +112,8 @@ def write_report(
     """
     record = run or RunRecord()
     muscles = muscle_charts(activations, trial, mechanics)
-    parts = [_changes_part(changes)] if changes else []
+    parts = trust_parts(activations.provenance, cycles)
+    parts += [_changes_part(changes)] if changes else []
     torques = None
     if mechanics is not None:
         torques = None if check is None else torque_charts(check, activations)

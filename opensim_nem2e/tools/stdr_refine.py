@@ -517,6 +517,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
                     activations,
                     trial=trial,
                     changes=rows,
+                    cycles=cycles,
                     mechanics=mechanics,
                     check=check,
                     tradeoff=tradeoff,

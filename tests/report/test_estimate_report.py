@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from opensim_nem2e.estimates.estimate import Estimate, MuscleEstimate
+from opensim_nem2e.estimates.trust import CycleTrust
+from opensim_nem2e.methods.bands import Bands
 from opensim_nem2e.methods.base import Provenance
 from opensim_nem2e.musculoskeletal.opensim.geometry import Shape
 from opensim_nem2e.report import model_view
@@ -130,6 +132,30 @@ def test_an_estimate_without_simulation(tmp_path, open_page):
     page.select_option("[data-pick]", "1")
     # Without cycles there is no curve over the cycle.
     assert page.locator(".chart:visible").count() == 1
+
+
+def test_it_says_for_whom_bands_held_and_which_cycles_are_strange(tmp_path):
+    rows = {"subjects": [{"name": "ann <b>", "coverage": 0.87, "width": 0.41}]}
+    bands = Bands(0.9, {}, 5, 2.0, "worst subject", coverage={**rows, "muscles": rows["subjects"]})
+    found = estimate(provenance=Provenance("x", "a method made by hand", bands=bands))
+    cycles = [
+        CycleTrust("r", 0.2, 1.3, 0.2, 1.1, 0.8, 1.4, input_distance=0.12, input_limit=0.5),
+        CycleTrust("r", 1.3, 1.8, 1.3, 0.5, 0.8, 1.4, outside=1, reasons="cadence 2 strides/s: outside 0.71 to 1.2"),
+    ]
+    with ResultFiles(tmp_path) as files:
+        write_report(files, "walk", found, cycles=cycles)
+    root = lxml.html.fromstring((tmp_path / "walk_report.html").read_text(encoding="utf-8"))
+    section = root.xpath("//section[@aria-labelledby='bands']")[0]
+    text = [" ".join(cell.text_content() for cell in row) for row in section.xpath(".//tbody/tr")]
+    assert text == [
+        "ann <b> subject 87 0.41",
+        "right, 1.30 s 2.00 – – – cadence 2 strides/s: outside 0.71 to 1.2",
+        "right, 0.20 s 0.91 – 0.12 – within",
+    ]
+    assert "1 of 2 cycles are unlike those of the subjects" in section.text_content()
+    with ResultFiles(tmp_path) as files:
+        write_report(files, "plain", estimate())
+    assert 'aria-labelledby="bands"' not in (tmp_path / "plain_report.html").read_text(encoding="utf-8")
 
 
 def test_bands_are_cut_to_what_was_estimated():
