@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..log import logger
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -34,8 +36,8 @@ def read_skeleton(
     motion_file : pathlib.Path
         Its coordinates over time.
     time_range : sequence of float
-        Start and end of one gait cycle of the right limb (s), whose muscles are then ``ipsi``. Empty: the file is one
-        such cycle.
+        Start and end of one gait cycle of the right limb (s), whose muscles are then ``ipsi``. Empty: the first whole
+        one that the feet show; the file is one such cycle if they show none.
     names : MuscleNames, optional
         The table of muscle names; the shipped one by default.
 
@@ -52,14 +54,10 @@ def read_skeleton(
     import numpy as np
 
     from ..musculoskeletal.opensim.geometry import read_geometry
-    from ..storage import MuscleNames, read_storage
+    from ..storage import MuscleNames
     from .study import Skeleton
 
-    if time_range:
-        start, end = time_range
-    else:
-        time = read_storage(motion_file, model=model_file).time
-        start, end = float(time[0]), float(time[-1])
+    start, end = time_range or _first_cycle(model_file, motion_file)
     at = np.interp(PHASES, (0.0, 100.0), (start, end))
     geometry = read_geometry(model_file, motion_file, at)
     turn = _facing(geometry)
@@ -75,6 +73,31 @@ def read_skeleton(
         {name: tuple(paths) for name, paths in muscles.items()},
         f"model '{model_file.stem}', motion '{motion_file.stem}', {start:g} to {end:g} s",
     )
+
+
+def _first_cycle(model_file: Path, motion_file: Path) -> tuple[float, float]:
+    """Find a whole gait cycle of the right limb in a motion."""
+    from ..errors import CycleError, ModelError
+    from ..musculoskeletal.opensim.feet import read_foot_paths
+    from ..signals.kinematic_events import kinematic_events
+    from ..storage import read_storage
+
+    try:
+        feet = read_foot_paths(model_file, motion_file)
+        events = kinematic_events(feet.time, feet.heels, feet.toes, feet.pelvis, up=feet.up, source="model")
+        strikes = events.right
+        if len(strikes) > 1:
+            logger.info(
+                "<skeleton_motion_file>: the figures show the first whole gait cycle of the right limb, %.3f to %.3f s "
+                "(from the paths of the feet).",
+                strikes[0],
+                strikes[1],
+            )
+            return float(strikes[0]), float(strikes[1])
+    except (CycleError, ModelError) as error:
+        logger.info("<skeleton_motion_file>: no gait cycle was found in it, so it is taken for one. %s", error)
+    time = read_storage(motion_file, model=model_file).time
+    return float(time[0]), float(time[-1])
 
 
 def _limb(body: str) -> str:

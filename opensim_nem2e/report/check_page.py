@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..data.check.quality_check import Examination
 from ..data.check.timing_checks import LAGS, Alignment
 from ..storage.atomic import ResultFiles
 from .drawing import figure_settings, new_figure
-from .page import data_url, render_page
+from .page import Picture, data_url, render_page
 
 Array = NDArray[np.float64]
 
@@ -27,16 +27,6 @@ _ACTIVATION = "#0072B2"
 _EMG = "#D55E00"
 
 _COLUMNS = 4
-
-
-@dataclass(frozen=True)
-class _Figure:
-    """A figure of the page, as a data URL."""
-
-    title: str
-    source: str
-    width: int
-    height: int
 
 
 def write_page(examination: Examination, folder: Path) -> Path:
@@ -57,13 +47,20 @@ def write_page(examination: Examination, folder: Path) -> Path:
     counts = {
         severity: sum(finding.severity == severity for finding in examination.findings) for severity in SEVERITIES
     }
+    recordings = len(examination.recordings)
+    cycles = sum(len(recording.trials) for recording in examination.recordings)
+    found = "Nothing was found to be wrong."
+    if examination.findings:
+        found = (
+            ", ".join(_counted(count, severity) for severity, count in counts.items()) + ". An error cannot be used, a "
+            "warning gives worse results or wrong ones, a note should be known."
+        )
     content = {
         "version": __version__,
-        "trials_file": examination.trials_file,
+        "title": f"Check of {examination.trials_file.name}",
+        "by": f"{examination.trials_file}: {_counted(cycles, 'cycle')} in {_counted(recordings, 'recording')}",
+        "summary": found,
         "findings": examination.findings,
-        "counts": counts,
-        "recordings": len(examination.recordings),
-        "cycles": sum(len(recording.trials) for recording in examination.recordings),
         "figures": [_draw(alignment) for alignment in examination.alignments if alignment.emg],
     }
     text = render_page("check.html", content)
@@ -72,7 +69,11 @@ def write_page(examination: Examination, folder: Path) -> Path:
     return folder / PAGE
 
 
-def _draw(alignment: Alignment) -> _Figure:
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" + ("" if count == 1 else "s")
+
+
+def _draw(alignment: Alignment) -> Picture:
     """Draw one recording: each channel's strides with the activation, and the correlation against lag."""
     panels = len(alignment.emg) + bool(alignment.correlation)
     rows = -(-panels // _COLUMNS)
@@ -90,12 +91,14 @@ def _draw(alignment: Alignment) -> _Figure:
         stream = io.BytesIO()
         figure.savefig(stream, dpi=120, format="png", metadata={"Software": None})
         width, height = (round(size * 120) for size in figure.get_size_inches())
-    return _Figure(
-        alignment.recording.name,
-        data_url(stream.getvalue(), "png"),
-        width,
-        height,
-    )
+    title = alignment.recording.name
+    words = f"EMG and activation of each channel of {title}."
+    return Picture(_key(title), title, words, words, data_url(stream.getvalue(), "png"), width, height, False)
+
+
+def _key(name: str) -> str:
+    """Make a name fit for an address within the page."""
+    return "recording-" + re.sub(r"\W+", "-", name)
 
 
 def _draw_channel(axis, alignment: Alignment, column: str) -> None:  # type: ignore[no-untyped-def]

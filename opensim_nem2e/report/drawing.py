@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+#: The ground behind what was refined: in figures, notebooks and the report's page.
+CHANGED = "#FBF1E7"
 
 _SETTINGS = {
     "svg.hashsalt": "opensim_nem2e",
@@ -60,6 +65,25 @@ def new_figure(width: float, height: float, layout: Literal["constrained"] | Non
     figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
+
+
+def shade(axis: Axes, time: NDArray[np.float64], where: NDArray[np.bool_], label: str) -> None:
+    """Give some rows of a panel over time a ground of their own.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+        The panel.
+    time : numpy.ndarray, shape (rows,)
+        Time (s).
+    where : numpy.ndarray of bool, shape (rows,)
+        The rows.
+    label : str
+        What the legend calls them.
+    """
+    if where.any():
+        across = axis.get_xaxis_transform()
+        axis.fill_between(time, 0, 1, where=where, transform=across, color=CHANGED, linewidth=0, label=label, zorder=0)
 
 
 def log_scale(axis: Axes) -> None:

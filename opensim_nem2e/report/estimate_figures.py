@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .drawing import figure_settings, log_scale, new_figure, save_figure
+from .drawing import figure_settings, log_scale, new_figure, save_figure, shade
 
 if TYPE_CHECKING:
     from ..data.simulation import SimulatedTrial
@@ -41,8 +41,10 @@ MUSCLE_GROUPS = {
 _BEFORE = "#0072B2"
 _AFTER = "#D55E00"
 _CONSISTENT = "#007A5A"
-_UNREFINED = "#E8E8E8"
 _NEEDED = "0.6"
+
+# So many letters of a caption go into an inch; so wide is a legend's entry, without and for each letter (inches).
+_LETTERS, _HANDLE, _LETTER = 17, 0.65, 0.075
 
 T = TypeVar("T")
 
@@ -66,6 +68,26 @@ def group_of(standard_name: str) -> str:
     return "other"
 
 
+def anatomical_order(muscle: str, standard_name: str, side: str) -> tuple[int, int, str, int]:
+    """Return what sorts muscles: by functional group, within it as the group names them, right before left.
+
+    Parameters
+    ----------
+    muscle, standard_name, side : str
+        The model's name, the standard one (may be empty), and ``'r'``, ``'l'`` or ``''``.
+
+    Returns
+    -------
+    tuple
+        A sorting key.
+    """
+    order = [name for members in MUSCLE_GROUPS.values() for name in members]
+    groups = [*MUSCLE_GROUPS, "other"]
+    place = order.index(standard_name) if standard_name in order else len(order)
+    stem = muscle.removesuffix(f"_{side}") if side else muscle
+    return groups.index(group_of(standard_name)), place, stem, {"r": 0, "l": 1}.get(side, 2)
+
+
 def grouped(items: Iterable[MuscleEstimate]) -> dict[str, list[MuscleEstimate]]:
     """Sort muscles into groups, right limb before left limb, in anatomical order.
 
@@ -79,20 +101,9 @@ def grouped(items: Iterable[MuscleEstimate]) -> dict[str, list[MuscleEstimate]]:
     dict of str to list of MuscleEstimate
         Only groups that have members.
     """
-    order = [name for members in MUSCLE_GROUPS.values() for name in members]
-    found = list(items)
     result: dict[str, list[MuscleEstimate]] = {}
-    for group in [*MUSCLE_GROUPS, "other"]:
-        members = [item for item in found if group_of(item.standard_name) == group]
-        members.sort(
-            key=lambda item: (
-                order.index(item.standard_name) if item.standard_name in order else len(order),
-                item.standard_name,
-                {"r": 0, "l": 1}.get(item.side, 2),
-            )
-        )
-        if members:
-            result[group] = members
+    for item in sorted(items, key=lambda item: anatomical_order(item.muscle, item.standard_name, item.side)):
+        result.setdefault(group_of(item.standard_name), []).append(item)
     return result
 
 
@@ -145,13 +156,13 @@ def draw_torques(check: TorqueCheck, path: Path, *, title: str, caption: str = "
     title : str
         Shown above the panels.
     caption : str
-        One line under the panels.
+        Under the panels.
     """
     terms = check.terms
 
     def draw(axis: Any, k: int) -> None:
         compared = check.compared[:, k]
-        _shade(axis, terms.time, ~compared, "not compared")
+        shade(axis, terms.time, compared, "compared")
         axis.plot(terms.time, terms.inverse_dynamics[:, k], color=_NEEDED, linewidth=2.4, label="inverse dynamics")
         axis.plot(terms.time, check.opensim[:, k], color=_BEFORE, linewidth=1.1, label="OpenSim's activations")
         shown = np.where(compared, check.refined[:, k], np.nan)
@@ -160,6 +171,7 @@ def draw_torques(check: TorqueCheck, path: Path, *, title: str, caption: str = "
             shown = np.where(compared, check.consistent[:, k], np.nan)
             axis.plot(terms.time, shown, color=_CONSISTENT, linewidth=1.3, label="consistent activations")
         axis.set_title(terms.coordinates[k], fontsize=9, loc="left")
+        axis.set_xlim(terms.time[0], terms.time[-1])
 
     stems = [re.sub("_[rl]$", "", name) for name in terms.coordinates]
     rows = _rows_of(stems, range(len(stems)))
@@ -183,7 +195,7 @@ class ActivationCurves:
     consistent : numpy.ndarray, shape (rows,)
         The activation that is consistent with the torques.
     changed : numpy.ndarray of bool, shape (rows,)
-        Rows in which it differs from OpenSim's; others are grey.
+        Rows in which it differs from OpenSim's.
     emg : tuple of numpy.ndarray, or None
         Time (s) and measured EMG, its maximum 1.
     """
@@ -213,11 +225,11 @@ def draw_redistribution(
     title : str
         Shown above the panels.
     caption : str
-        One line under the panels.
+        Under the panels.
     """
 
     def draw(axis: Any, curve: ActivationCurves) -> None:
-        _shade(axis, time, ~curve.changed, "as OpenSim had it")
+        shade(axis, time, curve.changed, "refined or made consistent")
         if curve.emg is not None:
             axis.plot(*curve.emg, color=_NEEDED, linewidth=2.4, label="measured EMG")
         axis.plot(time, curve.opensim, color=_BEFORE, linewidth=0.9, label="OpenSim")
@@ -228,6 +240,7 @@ def draw_redistribution(
         shown = np.where(curve.changed, curve.consistent, np.nan)
         axis.plot(time, shown, color=_CONSISTENT, linewidth=1.6, label="consistent")
         axis.set_title(curve.muscle, fontsize=9, loc="left")
+        axis.set_xlim(time[0], time[-1])
         axis.set_ylim(0.0, 1.02)
 
     stems = [curve.muscle[: -len(curve.side) - 1] if curve.side else curve.muscle for curve in curves]
@@ -292,19 +305,13 @@ def _draw_panels(
 ) -> None:
     """Draw panels over time, row by row, and write the figure."""
     columns = max(len(row) for row in rows)
+    # Wide enough for a line of text above the panels, whatever their number.
+    width = max(6.4, 4.6 * columns)
+    lines = textwrap.wrap(caption, round(_LETTERS * width)) if caption else []
+    below, plots = 0.55 + 0.14 * len(lines), 2.1 * len(rows)
     with figure_settings({"font.size": 9}):
-        # One panel alone is wide enough for title and legend beside each other.
-        width, height = max(6.4, 4.6 * columns), 1.1 + 2.1 * len(rows)
-        figure = new_figure(width, height, layout=None)
-        # Margins and gaps in inches: a layout that is computed draws everything twice.
-        figure.subplots_adjust(
-            left=0.65 / width,
-            right=1.0 - 0.12 / width,
-            bottom=0.75 / height,
-            top=1.0 - 0.8 / height,
-            hspace=0.22,
-            wspace=0.16,
-        )
+        # The legend's rows are known once the curves are drawn; nothing moves then but the upper edge.
+        figure = new_figure(width, below + plots + 0.6, layout=None)
         axes = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=sharey)
         for r, row in enumerate(rows):
             for c in range(columns):
@@ -316,15 +323,28 @@ def _draw_panels(
                 axis.spines[["top", "right"]].set_visible(False)
                 if c == 0:
                     axis.set_ylabel(ylabel)
-                if r == len(rows) - 1:
+                if r == len(rows) - 1 or c >= len(rows[r + 1]):
                     axis.set_xlabel("time (s)")
-        handles, labels = _legend(axes[: len(rows)].flat)
-        # Two entries a column is what fits beside the title.
-        ncols = min(-(-len(labels) // 2), 2 * columns) if len(labels) > 2 * columns else len(labels)
-        figure.legend(handles, labels, loc="upper right", ncols=ncols, frameon=False)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-        if caption:
-            figure.supxlabel(caption, fontsize=7.5, color="0.35")
+                    axis.tick_params(labelbottom=True)
+        handles, labels = _legend(axes.flat)
+        entry = _HANDLE + _LETTER * max(map(len, labels))
+        ncols = max(1, min(len(labels), int(width // entry)))
+        above = 0.55 + 0.2 * -(-len(labels) // ncols)
+        height = below + plots + above
+        figure.set_size_inches(width, height)
+        # Margins and gaps in inches: a layout that is computed draws everything twice.
+        figure.subplots_adjust(
+            left=0.65 / width,
+            right=1.0 - 0.2 / width,
+            bottom=below / height,
+            top=1.0 - above / height,
+            hspace=0.25,
+            wspace=0.16,
+        )
+        figure.suptitle(title, x=0.1 / width, y=1.0 - 0.08 / height, ha="left", va="top", fontsize=11)
+        place = (0.1 / width, 1.0 - 0.28 / height)
+        figure.legend(handles, labels, loc="upper left", bbox_to_anchor=place, ncols=ncols, frameon=False, borderpad=0)
+        figure.text(0.1 / width, 0.06 / height, "\n".join(lines), fontsize=7.5, color="0.35", va="bottom")
         save_figure(figure, path, 150, pil_kwargs=_LIGHTLY)
 
 
@@ -337,7 +357,7 @@ def _rows_of(stems: Sequence[str], panels: Sequence[T]) -> list[list[T]]:
 
 
 def _draw_panel(axis: Any, time: NDArray[np.float64], before: NDArray[np.float64], item: MuscleEstimate) -> None:
-    _shade(axis, time, ~item.covered, "outside complete cycles")
+    shade(axis, time, item.covered, "refined gait cycles")
     for boundary in item.heel_strikes():
         axis.axvline(boundary, color="0.55", linewidth=0.7, linestyle=(0, (4, 3)), label="heel strike")
     if item.low is not None and item.high is not None:
@@ -347,15 +367,8 @@ def _draw_panel(axis: Any, time: NDArray[np.float64], before: NDArray[np.float64
     axis.plot(time, before, color=_BEFORE, linewidth=1.1, label="OpenSim")
     axis.plot(time, np.where(item.covered, item.values, np.nan), color=_AFTER, linewidth=1.6, label="refined")
     axis.set_title(item.muscle, fontsize=9, loc="left")
-    axis.set_ylim(0.0, 1.02)
-
-
-def _shade(axis: Any, time: NDArray[np.float64], where: NDArray[np.bool_], label: str) -> None:
-    """Grey out some rows over the whole height, and let the panel span the time."""
-    transform = axis.get_xaxis_transform()
-    if where.any():
-        axis.fill_between(time, 0, 1, where=where, transform=transform, color=_UNREFINED, linewidth=0, label=label)
     axis.set_xlim(time[0], time[-1])
+    axis.set_ylim(0.0, 1.02)
 
 
 def _legend(axes: Iterable[Any]) -> tuple[list[Any], list[str]]:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..estimates.summary import MuscleChange
+from ..estimates.trust import band_lines
 from ..signals.cycles import Cycle, inside_cycles
 from ..storage.muscles import MuscleNames
 from .curves import ChartSet, Panel, over_cycles, stretches, thinned
-from .estimate_figures import MUSCLE_GROUPS, group_of
+from .estimate_figures import anatomical_order, group_of
 from .model_view import ModelFiles, ModelView, make_model_view
 from .page import REFERENCES, Cell, Picture, Table, TableRow, as_data, packaged, render_page
 from .torque_report import MECHANICS_LIMITS, ReportPart, mechanics_parts, mechanics_summary, number_or_dash
@@ -139,6 +140,7 @@ def write_report(
             "curves_text": _curves_text(muscles, trial),
             "worries": _worries(activations, changes, record),
             "trust": trust,
+            "bands": band_lines(activations.provenance.bands),
             "parts": parts,
             "limits": [*_LIMITS, *(MECHANICS_LIMITS if check is not None else ())],
             "methods": _methods(activations, trial, mechanics, check),
@@ -186,7 +188,7 @@ def muscle_charts(activations: Estimate, trial: SimulatedTrial | None, mechanics
     }
     time = thinned(activations.time)
     panels = []
-    for muscle in sorted(items, key=lambda name: _anatomical(name, standard[name], items[name].side)):
+    for muscle in sorted(items, key=lambda name: anatomical_order(name, standard[name], items[name].side)):
         item = items[muscle]
         new = {"refined": activations.muscles.get(muscle)}
         new["consistent"] = None if consistent is None else consistent.muscles.get(muscle)
@@ -298,15 +300,6 @@ def _relative_emg(emg: MeasuredEMG, muscle: str, cycles: Sequence[Cycle]) -> tup
     inside = inside_cycles(time, cycles)
     largest = float(values[inside].max()) if inside.any() else 0.0
     return time, values / largest if largest > 0.0 else values
-
-
-def _anatomical(muscle: str, standard_name: str, side: str) -> tuple[int, int, str, str]:
-    """Return what sorts muscles by group, within it as the group names them, and right before left."""
-    order = [name for members in MUSCLE_GROUPS.values() for name in members]
-    groups = [*MUSCLE_GROUPS, "other"]
-    place = order.index(standard_name) if standard_name in order else len(order)
-    stem = muscle.removesuffix(f"_{side}") if side else muscle
-    return groups.index(group_of(standard_name)), place, stem, {"r": "0", "l": "1"}.get(side, "2")
 
 
 # --- words and tables -------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CycleError, LabelError, did_you_mean
-from .drawing import figure_settings, new_figure
+from .drawing import figure_settings, new_figure, shade
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,6 +107,7 @@ def _over_time(
 ) -> None:
     axis.plot(trial.time, trial.activations[muscle], label="OpenSim", **_STYLES["OpenSim"])
     if item is not None:
+        shade(axis, trial.time, item.covered, "refined gait cycles")
         for strike in item.heel_strikes():
             axis.axvline(strike, color="0.6", linewidth=0.7, linestyle=(0, (4, 3)), label="heel strike")
         axis.plot(trial.time, np.where(item.covered, item.values, np.nan), label="refined", **_STYLES["refined"])

@@ -28,6 +28,9 @@ _CONDITION_COLOURS = ("#56B4E9", "#E69F00", "#009E73")
 _WEIGHTS = "viridis"
 _BONES = {"ipsi": "0.35", "contra": "0.75", "": "0.55"}
 
+#: Weights that differ from the even one by less than this share of it show nothing.
+_EVEN = 0.1
+
 #: How many muscles figure 7 names beside the skeleton, as in the paper.
 TOP = 10
 
@@ -326,11 +329,13 @@ def temporal_attention_figure(results: StudyResults, condition: str) -> StudyFig
     StudyFigure
         Per muscle a heat map, output over input samples, above the mean curves.
     """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
     muscles = [muscle for muscle in results.muscles_of(condition) if (condition, muscle) in results.attention]
     quarter = condition == "One-Quarter"
     columns = min(4, len(muscles))
     rows = -(-len(muscles) // columns)
-    largest = max(float(results.attention[condition, muscle].weights.max()) for muscle in muscles)
     even = 1.0 / results.attention[condition, muscles[0]].weights.shape[1]
     with figure_settings(_STYLE):
         figure = new_figure(1.0 + 2.15 * columns, 0.5 + 3.6 * rows)
@@ -343,9 +348,13 @@ def temporal_attention_figure(results: StudyResults, condition: str) -> StudyFig
                 curves.set_visible(False)
                 continue
             muscle = muscles[place]
-            image = _draw_weights(heat, results.attention[condition, muscle].weights, largest)
-            heat.plot([0, 100], [0, 100], color="white", linewidth=0.6, linestyle=(0, (2, 3)))
-            heat.set_title(muscle)
+            weights = results.attention[condition, muscle].weights
+            heat.set_title(f"{muscle} ({_range(weights)})")
+            if is_even(weights):
+                _say_even(heat)
+            else:
+                _draw_weights(heat, weights)
+                heat.plot([0, 100], [0, 100], color="white", linewidth=0.6, linestyle=(0, (2, 3)))
             heat.set_xlabel("input: % of the quarter" if quarter else "input: % gait cycle", labelpad=1)
             _draw_curves(curves, results, condition, muscle, spread=False)
             curves.set_ylim(bottom=0)
@@ -353,15 +362,18 @@ def temporal_attention_figure(results: StudyResults, condition: str) -> StudyFig
             if column == 0:
                 heat.set_ylabel("output: % gait cycle")
                 curves.set_ylabel("activation /\nnormalised EMG")
-        bar = figure.colorbar(image, ax=grid[0::2, :].ravel().tolist(), label="attention weight", shrink=0.6, pad=0.02)
-        bar.ax.axhline(even, color="white", linewidth=1)
+        scale = ScalarMappable(Normalize(0, 1), _WEIGHTS)
+        maps = grid[0::2, :].ravel().tolist()
+        bar = figure.colorbar(scale, ax=maps, label="attention weight", shrink=0.6, pad=0.02, ticks=[0, 1])
+        bar.ax.set_yticklabels(["lowest", "highest"])
         _share_legend(figure, grid[1::2, :].ravel().tolist())
     what = "in its own quarter of the cycle" if quarter else "of the cycle"
     return StudyFigure(
         f"attention_{condition}",
         f"Temporal attention, {condition}",
         f"Above: how every output sample weighs the input samples {what} (mean over all cycles that were left out). "
-        f"Evenly spread, every weight would be {even:.3f} (white line in the scale). "
+        "Colours run from each muscle's lowest to its highest weight, which stand beside its name; evenly spread, "
+        f"every weight would be {even:.3f}. "
         + ("" if quarter else "Weights off the dotted diagonal move activity in time. ")
         + f"Below: mean curves of OpenSim, {results.label(results.judged[0])} and EMG.",
         f"Heat maps of temporal attention weights of {len(muscles)} muscles, each above the mean curves it produced.",
@@ -390,7 +402,8 @@ def spatial_attention_figure(results: StudyResults, condition: str, muscle: str)
     attention = results.attention[condition, muscle]
     order = sorted(range(len(attention.inputs)), key=lambda k: not attention.inputs[k].startswith("ipsi:"))
     names = [_muscle_label(attention.inputs[k]) for k in order]
-    largest, edges = float(attention.weights.max()), _edges(len(attention.weights))
+    lowest, largest = float(attention.weights.min()), float(attention.weights.max())
+    edges = _edges(len(attention.weights))
     skeleton = results.skeleton
     small = len(names) > 40
     # Placed by hand, in inches: the skeletons' names may hang over, and the heat map is as high as it has rows.
@@ -408,11 +421,12 @@ def spatial_attention_figure(results: StudyResults, condition: str, muscle: str)
         if skeleton is not None:
             part = width / len(skeleton.phases)
             where = [box(part * k, low + rows + 0.45, part, views - 0.65) for k in range(len(skeleton.phases))]
-            _draw_skeletons([figure.add_axes(place) for place in where], skeleton, attention, largest)
+            views_drawn = [figure.add_axes(place) for place in where]
+            _draw_skeletons(views_drawn, skeleton, attention, (lowest, largest))
         image = heat.imshow(
             attention.weights.T[order],
             cmap=_WEIGHTS,
-            vmin=0,
+            vmin=lowest,
             vmax=largest,
             aspect="auto",
             interpolation="nearest",
@@ -428,9 +442,11 @@ def spatial_attention_figure(results: StudyResults, condition: str, muscle: str)
         bar.axhline(1.0 / len(names), color="white", linewidth=1)
     top = top_inputs(attention, len(attention.weights) // 2)[:3]
     drawn = ""
+    if is_even(attention.weights):
+        drawn = f" The weights are all but even ({_range(attention.weights)}): read nothing into the pattern."
     if skeleton is not None:
         phases = ", ".join(f"{phase:g}" for phase in skeleton.phases)
-        drawn = f" Above: the {TOP} muscles of highest weight on the model at {phases} % of the cycle"
+        drawn += f" Above: the {TOP} muscles of highest weight on the model at {phases} % of the cycle"
         drawn += f" ({skeleton.source})." if skeleton.source else "."
     return StudyFigure(
         f"attention_{condition}_{muscle}",
@@ -442,6 +458,22 @@ def spatial_attention_figure(results: StudyResults, condition: str, muscle: str)
         f"mid-cycle: {', '.join(_muscle_label(name) for name in top)}.",
         figure,
     )
+
+
+def is_even(weights: Array) -> bool:
+    """Tell whether attention is spread so evenly that a map of it would show nothing but noise.
+
+    Parameters
+    ----------
+    weights : numpy.ndarray, shape (samples, inputs)
+        The weights.
+
+    Returns
+    -------
+    bool
+        True if none is a tenth away from the even one.
+    """
+    return bool(np.abs(weights * weights.shape[1] - 1.0).max() < _EVEN)
 
 
 def top_inputs(attention: Attention, sample: int, count: int = TOP) -> list[str]:
@@ -644,14 +676,26 @@ def _edges(samples: int) -> tuple[float, float]:
     return -half, 100.0 + half
 
 
-def _draw_weights(axis: Axes, weights: Array, largest: float) -> Any:
+def _range(weights: Array) -> str:
+    return f"{weights.min():.3f} to {weights.max():.3f}"
+
+
+def _say_even(axis: Axes) -> None:
+    """Write a sentence where a map would show nothing."""
+    axis.text(0.5, 0.5, "evenly spread", transform=axis.transAxes, ha="center", va="center", color="0.35")
+    axis.set_xticks([])
+    axis.set_yticks([])
+    _frame(axis)
+
+
+def _draw_weights(axis: Axes, weights: Array) -> None:
     """Draw output samples (up) over encoder steps (to the right)."""
     up, across = (_edges(samples) for samples in weights.shape)
-    image = axis.imshow(
+    axis.imshow(
         weights,
         cmap=_WEIGHTS,
-        vmin=0,
-        vmax=largest,
+        vmin=weights.min(),
+        vmax=weights.max(),
         origin="lower",
         aspect="auto",
         interpolation="nearest",
@@ -662,7 +706,6 @@ def _draw_weights(axis: Axes, weights: Array, largest: float) -> Any:
     axis.set_xticks([0, 50, 100])
     axis.set_yticks([0, 50, 100])
     _frame(axis)
-    return image
 
 
 def _frame(axis: Axes) -> None:
@@ -690,7 +733,9 @@ def _project(points: Array) -> Array:
     )
 
 
-def _draw_skeletons(axes: Sequence[Axes], skeleton: Skeleton, attention: Attention, largest: float) -> None:
+def _draw_skeletons(
+    axes: Sequence[Axes], skeleton: Skeleton, attention: Attention, limits: tuple[float, float]
+) -> None:
     flat = [_flattener(skeleton, k) for k in range(len(axes))]
     corners = np.concatenate([project(skeleton.bones[k]).reshape(-1, 2) for k, project in enumerate(flat)])
     low, high = corners.min(axis=0), corners.max(axis=0)
@@ -704,7 +749,7 @@ def _draw_skeletons(axes: Sequence[Axes], skeleton: Skeleton, attention: Attenti
         axis.plot([-0.5 * half, 0.5 * half], [low[1] - 0.5 * margin] * 2, color="0.85", linewidth=0.8)
         _draw_bones(axis, skeleton, k, flat[k])
         sample = round(skeleton.phases[k] / 100 * (len(attention.weights) - 1))
-        _draw_muscles(axis, skeleton, k, flat[k], attention, sample, largest, half, span)
+        _draw_muscles(axis, skeleton, k, flat[k], attention, sample, limits, half, span)
         axis.set_xlim(-half, half)
         axis.set_ylim(*span)
         axis.set_axis_off()
@@ -734,7 +779,7 @@ def _draw_muscles(
     flat: Callable[[Array], Array],
     attention: Attention,
     sample: int,
-    largest: float,
+    limits: tuple[float, float],
     half: float,
     span: tuple[float, float],
 ) -> None:
@@ -742,12 +787,13 @@ def _draw_muscles(
     import textwrap
 
     from matplotlib import colormaps
+    from matplotlib.colors import Normalize
 
     inputs = top_inputs(attention, sample)
     weights = dict(zip(attention.inputs, attention.weights[sample].tolist(), strict=True))
     middles = {}
     for name in reversed(inputs):
-        colour = colormaps[_WEIGHTS](weights[name] / largest)
+        colour = colormaps[_WEIGHTS](Normalize(*limits)(weights[name]))
         for path in skeleton.muscles.get(name, ()):
             line = flat(path[phase])
             # A thin dark edge: the brightest colours are pale on white.

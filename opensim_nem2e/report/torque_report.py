@@ -15,8 +15,9 @@ import numpy as np
 from ..estimates.consistency import EmgError, TradeOff
 from ..estimates.torque_metrics import TorqueBalance, TorqueChange, overall_percent
 from ..signals.cycles import inside_cycles
+from ..storage.muscles import MuscleNames
 from .curves import ChartSet
-from .estimate_figures import ActivationCurves, draw_redistribution, draw_torques, draw_tradeoff
+from .estimate_figures import ActivationCurves, anatomical_order, draw_redistribution, draw_torques, draw_tradeoff
 from .page import Cell, Picture, Table, TableRow, data_url
 
 if TYPE_CHECKING:
@@ -236,8 +237,15 @@ def _curves(mechanics: Mechanics) -> list[ActivationCurves]:
 
     others = sorted((name for name in new if name not in refined), key=moved, reverse=True)[:_MOST_OTHERS]
     compared = {row.muscle for row in mechanics.emg_errors}
+    shown = [*(name for name in refined if name in new), *others]
+    standard = MuscleNames.load().of_model(shown)
+
+    def place(muscle: str) -> tuple[int, int, str, int]:
+        found = standard[muscle]
+        return anatomical_order(muscle, "" if found is None else found.name, new[muscle].side)
+
     curves = []
-    for muscle in [*(name for name in refined if name in new), *others]:
+    for muscle in sorted(shown, key=place):
         measured = None
         if emg is not None and muscle in compared:
             time = emg.series.time - emg.offset

@@ -104,7 +104,10 @@ class CrossValidateOptions(Options):
     )
     skeleton_motion_file: FilePath = option("", "Motion (.mot, .sto) or states of that model.")
     skeleton_time_range: tuple[float, ...] = option(
-        (), "Start and end of one gait cycle of the right limb in that motion. Empty: the whole file is one.", unit="s"
+        (),
+        "Start and end of one gait cycle of the right limb in that motion. Empty: the first whole one that its feet "
+        "show, or the whole file if they show none.",
+        unit="s",
     )
 
 

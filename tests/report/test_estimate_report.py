@@ -87,6 +87,7 @@ def test_words_and_origin(page, tool):
     # What the log warned of: no model was given.
     assert "No <model_file> was given: muscles are taken to have the bounds" in text
     assert "never validated" in text
+    assert "carries no bands" in text
     assert "nearer to EMG than both" in text
     assert "right_heel_strikes0.2 1.3 2.35" in text
     assert "walk1_states.sto, SHA-256" in text

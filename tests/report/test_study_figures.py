@@ -126,6 +126,26 @@ def test_temporal_attention(results):
     assert "quarter" in temporal_attention_figure(results, "One-Quarter").caption
 
 
+def test_even_attention_is_said_not_drawn(results):
+    """A map of weights that are all the same would show noise; the others use the whole scale."""
+    even = replace(results.attention["One-Entire", "rect"], weights=np.full((20, 20), 0.05))
+    drawn = temporal_attention_figure(
+        replace(results, attention={**results.attention, ("One-Entire", "rect"): even}), "One-Entire"
+    )
+    axis = panel(drawn, "rect (0.050 to 0.050)")
+    assert not axis.images
+    assert [text.get_text() for text in axis.texts] == ["evenly spread"]
+    weights = results.attention["One-Entire", "tib"].weights
+    (image,) = panel(drawn, "tib").images
+    assert image.get_clim() == (weights.min(), weights.max())
+    inputs = results.attention["All-Entire", "rect"].inputs
+    even = replace(results.attention["All-Entire", "rect"], weights=np.full((20, len(inputs)), 1 / len(inputs)))
+    spatial = spatial_attention_figure(
+        replace(results, attention={**results.attention, ("All-Entire", "rect"): even}), "All-Entire", "rect"
+    )
+    assert "read nothing into the pattern" in spatial.caption
+
+
 def skeleton_of(names, phases=(0.0, 50.0, 100.0)):
     """A stick leg, and one straight path for every name, all different."""
     bones = np.tile(
