@@ -17,6 +17,7 @@ _PUBLIC = {
     "GaitEventsTool": "tools.gait_events",
     "KinematicsToActivationTool": "tools.kinematics_to_activation",
     "KinematicsTrainTool": "tools.kinematics_train",
+    "MJCAStudyTool": "tools.mjca_study",
     "NEM2EError": "errors",
     "NEM2EPipelineTool": "tools.nem2e_pipeline",
     "STDRCrossValidateTool": "tools.stdr_cross_validate",

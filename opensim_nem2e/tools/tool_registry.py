@@ -104,6 +104,11 @@ register(
     "Train a network that estimates joint moments from kinematics, on inverse dynamics alone.",
 )
 register(
+    "MJCAStudyTool",
+    "opensim_nem2e.tools.mjca_study",
+    "Repeat the study of the PI-MJCA-BiGRU paper: networks, ablations, tables and figures from one manifest.",
+)
+register(
     "NEM2EPipelineTool",
     "opensim_nem2e.tools.nem2e_pipeline",
     "Run setup files from Scale and IK over CMC to the refinement, for one trial or a whole study.",

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from ..options import Options
     from ..training.jobs import Job, Pool
     from .kinematics_train import KinematicsTrainTool
+    from .mjca_study import MJCAStudyTool
     from .stdr_cross_validate import STDRCrossValidateTool
     from .stdr_train import STDRTrainTool
 
     TrainingTool: TypeAlias = STDRTrainTool | STDRCrossValidateTool
-    AnyTrainingTool: TypeAlias = TrainingTool | KinematicsTrainTool
+    AnyTrainingTool: TypeAlias = TrainingTool | KinematicsTrainTool | MJCAStudyTool
 
 
 #: What results say where these are empty.

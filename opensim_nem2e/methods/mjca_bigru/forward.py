@@ -215,13 +215,35 @@ def run(architecture: Architecture, weights: Mapping[str, Single], x: Single, co
     ndarray, shape (windows, frames, outputs)
         What it puts out, for the samples from ``before`` to ``samples - after``.
     """
+    return cast(Single, _head(weights, hidden(architecture, weights, x, conditions)))
+
+
+def hidden(architecture: Architecture, weights: Mapping[str, Single], x: Single, conditions: Single) -> Single:
+    """Compute what a network's fully connected layers take: its features.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Its shape.
+    weights : mapping of str to ndarray
+        Its weights.
+    x : ndarray, shape (windows, samples, joints, features)
+        Normalised motion.
+    conditions : ndarray, shape (windows, conditions)
+        Normalised.
+
+    Returns
+    -------
+    ndarray, shape (windows, frames, numbers)
+        The features.
+    """
     shape = architecture
     windows, samples = x.shape[:2]
     frames = np.arange(shape.before, shape.samples - shape.after)
     flat = x.reshape(windows, samples, -1)
     if shape.name == "mlp":
         seen = flat[:, frames[:, None] - np.array(shape.lags)].reshape(windows, len(frames), -1)
-        return cast(Single, _head(weights, _with(seen, conditions)))
+        return cast(Single, _with(seen, conditions))
     if shape.name == "mjca_bigru":
         steps = gelu(_linear(weights, "integrate", _with(_attend(shape, weights, x), conditions)))
     elif shape.name == "cnn_bigru":
@@ -230,7 +252,7 @@ def run(architecture: Architecture, weights: Mapping[str, Single], x: Single, co
         steps = _with(flat, conditions)
     for layer in range(shape.recurrent_layers):
         steps = np.concatenate([_recur(weights, steps, f"l{layer}"), _recur(weights, steps, f"l{layer}_reverse")], -1)
-    return cast(Single, _head(weights, steps[:, frames]))
+    return cast(Single, steps[:, frames])
 
 
 def gelu(values: Any) -> Any:

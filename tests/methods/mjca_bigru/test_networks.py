@@ -93,11 +93,10 @@ def test_the_loss_of_the_paper():
     net = ActivationNet(architecture.described(), weights=(3.0, 1000.0, 500.0))
     batch = {
         "x": torch.randn(1, 2, 3, 2),
-        "conditions": torch.zeros(1, 0),
         "gain": 10.0 * torch.randn(1, 3, 4),
         "needed": 10.0 * torch.randn(1, 3),
     }
-    a = net(batch["x"], batch["conditions"])[0, 0].detach().numpy()
+    a = net(batch["x"], torch.zeros(1, 0))[0, 0].detach().numpy()
     missing = batch["needed"][0].numpy() - batch["gain"][0].numpy() @ a
     expected = {
         "dynamics": 3.0 * (missing**2).sum(),
