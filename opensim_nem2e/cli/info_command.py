@@ -71,7 +71,7 @@ def execute(options: argparse.Namespace) -> int:
         print(describe_bundle(options.tool))
         return 0
     tool = tool_class(options.tool)
-    table = _table(tool)
+    table = properties_of(tool)
     if options.property is None:
         summary = next(entry.summary for entry in tools() if entry.name == options.tool)
         print(textwrap.fill(f"{options.tool}: {summary}", _WIDTH))
@@ -91,8 +91,19 @@ def execute(options: argparse.Namespace) -> int:
     return 0
 
 
-def _table(tool: type[Tool[Any]]) -> dict[str, Property | Element]:
-    """Return all rows of a tool by their names, those in elements with the element's name before them."""
+def properties_of(tool: type[Tool[Any]]) -> dict[str, Property | Element]:
+    """List all properties of a tool.
+
+    Parameters
+    ----------
+    tool : type
+        The tool's class.
+
+    Returns
+    -------
+    dict of str to Property or Element
+        By their names, those in elements with the element's name before them.
+    """
     found: dict[str, Property | Element] = {}
 
     def add(row: Property | Element, before: str) -> None:
