@@ -19,9 +19,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from opensim_nem2e.methods.stdr.conditions import Variant
 from torch import Tensor
 
+from opensim_nem2e.methods.stdr.forward import Variant
 from opensim_nem2e.methods.stdr.method import module_of
 from opensim_nem2e.methods.stdr.net import STDRNet
 from opensim_nem2e.training.schedule import TrainingStep

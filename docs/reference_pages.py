@@ -1,4 +1,4 @@
-"""Write the reference pages: every tool's properties, from the declarations that the program itself reads, and the API."""
+"""Write the reference pages: the tools' properties, from the declarations that the program itself reads, and the API."""
 
 from __future__ import annotations
 
@@ -86,7 +86,10 @@ def _page(name: str, summary: str) -> str:
         default = row.show(row.default)
         level = "###" if "." in row_name else "##"
         lines += [f"{level} `{row_name}`", "", _plain(row.full_comment), ""]
-        lines += [f"*Type:* {row.type}{required}. *Default:* `{default}`" if default else f"*Type:* {row.type}{required}", ""]
+        lines += [
+            f"*Type:* {row.type}{required}. *Default:* `{default}`" if default else f"*Type:* {row.type}{required}",
+            "",
+        ]
     return "\n".join(lines)
 
 
