@@ -8,6 +8,7 @@ the whole trial, without half a second at the ends.
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +29,7 @@ TRIALS = (
 
 def main() -> None:
     """Print one row per trial and kind of leg."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(f"{'trial':20s} {'leg':44s}   hip  knee ankle")
     for folder, model, trial, side, lowpass in TRIALS:
         files = DATA / folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import opensim_nem2e
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+# What the gallery's runs log is not for the builder's console.
+logging.getLogger("opensim_nem2e").propagate = False
 
 project = "opensim_nem2e"
 author = "The opensim_nem2e developers"
@@ -35,6 +38,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples/gallery",
     "gallery_dirs": "gallery",
     "filename_pattern": r"plot_",
+    "image_scrapers": ("gallery_figures.save_figures", "matplotlib"),
     "remove_config_comments": True,
     "show_memory": False,
     "abort_on_example_error": True,

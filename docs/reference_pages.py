@@ -1,4 +1,4 @@
-"""Write the reference pages: the tools' properties, from the declarations that the program itself reads, and the API."""
+"""Write the reference pages: the tools' properties, from the program's own declarations, and the API."""
 
 from __future__ import annotations
 
