@@ -13,6 +13,8 @@ from ..errors import ModelError
 from ..log import logger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..methods.base import MomentEstimator
     from ..musculoskeletal.dynamics import Motion
     from ..storage.osim import OsimModel
@@ -129,3 +131,88 @@ def learned_moments(network: MomentEstimator, model: OsimModel, motion: Motion) 
     for text in missing:
         logger.warning("No moments are estimated there: the motion does not tell %s.", text)
     return LearnedMoments(tuple(names), np.column_stack(moments), np.column_stack(outside), guessed)
+
+
+class LiveMoments:
+    """Joint moments of one leg, frame by frame, as a network estimates them from the motion so far.
+
+    Parameters
+    ----------
+    network : MomentEstimator
+        What a method has learned, with a look-ahead of 0.
+    model : OsimModel
+        The subject's model.
+    moments : sequence of str
+        The model's coordinates whose moments are wanted, all of one leg.
+
+    Raises
+    ------
+    opensim_nem2e.errors.ModelError
+        The network needs later motion, the model lacks a coordinate of the leg, or the moment of one is not estimated.
+    opensim_nem2e.errors.NEM2EError
+        The model cannot be measured.
+    """
+
+    def __init__(self, network: MomentEstimator, model: OsimModel, moments: Sequence[str]):
+        if network.lookahead > 0.0:
+            raise ModelError(
+                f"The network needs the motion of the next {network.lookahead:g} s, so it cannot be used while it goes "
+                "on: train one with <frames> last, or an mlp whose <lags> are not negative."
+            )
+        side = "l" if moments[0].endswith("_l") else "r"
+        leg = LegCoordinates.of(model, side)
+        leg.require(network.coordinates, str(model.path))
+        body = Body.of(model, side, leg)
+        channels = {leg.names[name]: name for name in network.moments if name in leg.names}
+        unknown = [name for name in moments if name not in channels]
+        if unknown:
+            raise ModelError(
+                f"The network estimates the moments of {', '.join(channels)}, not of {', '.join(unknown)}."
+            )
+        #: The model's coordinates that it must be told, in this order.
+        self.coordinates = tuple(leg.names[name] for name in network.coordinates)
+        #: Whether the last frame left the training range.
+        self.outside = False
+        self._network = network
+        self._signs = np.array([leg.signs[name] for name in network.coordinates])
+        self._body = np.broadcast_to(body.values, (1, 1, 3))
+        self._columns = [network.moments.index(channels[name]) for name in moments]
+        self._scale = np.array([leg.signs[channels[name]] for name in moments]) * body.mass * body.height
+        self._ago = network.step * np.arange(1.0 - network.samples, 1.0)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the motion so far."""
+        self._times, self._table = np.zeros(0), np.zeros((0, 2 * len(self.coordinates)))
+
+    def __call__(self, time: float, q: Array, qdot: Array) -> Array:
+        """Estimate the moments of a frame.
+
+        Parameters
+        ----------
+        time : float
+            s.
+        q, qdot : numpy.ndarray, shape (coordinates,)
+            Of :attr:`coordinates` (rad, rad/s).
+
+        Returns
+        -------
+        numpy.ndarray, shape (moments,)
+            In the model's own signs (Nm). At the start the leg is taken to have moved as in the first frame.
+        """
+        first = int(np.searchsorted(self._times, time + self._ago[0], side="right")) - 1
+        kept = slice(max(first, 0), None)
+        self._times = np.append(self._times[kept], time)
+        self._table = np.vstack([self._table[kept], np.concatenate([self._signs * q, self._signs * qdot])])
+        when = np.clip(time + self._ago, self._times[0], None)
+        if len(self._times) > 1:
+            upper = np.clip(np.searchsorted(self._times, when), 1, None)
+            share = (when - self._times[upper - 1]) / (self._times[upper] - self._times[upper - 1])
+            rows = self._table[upper - 1] + share[:, np.newaxis] * (self._table[upper] - self._table[upper - 1])
+        else:
+            rows = np.repeat(self._table, len(when), axis=0)
+        angles, speeds = np.split(rows[np.newaxis], 2, axis=-1)
+        found = self._network.predict({"coordinates": angles, "speeds": speeds, "body": self._body}).values[0, -1]
+        self.outside = bool(self._network.outside(angles[0, -1], speeds[0, -1]))
+        moments: Array = found[self._columns] * self._scale
+        return moments

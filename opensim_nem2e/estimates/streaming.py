@@ -18,9 +18,11 @@ from ..musculoskeletal.motions import is_angle
 from ..musculoskeletal.paths import MusclePaths, coordinate_ranges, fit_paths
 from ..musculoskeletal.redistribution import redistribute
 from ..storage.osim import read_model
+from .learned_moments import LiveMoments
 from .static_optimization import ProgramSettings, read_motion
 
 if TYPE_CHECKING:
+    from ..methods.base import MomentEstimator
     from ..storage.osim import OsimModel
 
 Array = NDArray[np.float64]
@@ -86,11 +88,11 @@ class StreamingPredictor:
         torque_coordinates: tuple[str, ...],
         held: Array,
         rotational: NDArray[np.bool_],
-        moments: Moments | None,
+        moments: LiveMoments | Moments | None,
         window: float,
     ):
         self.muscles, self.coordinates, self.torque_coordinates = muscles, coordinates, torque_coordinates
-        #: What the muscles leave owing in the last frame (Nm), and whether it is out of the range of the paths.
+        #: What the muscles leave owing in the last frame (Nm), and whether it is out of the range of paths or training.
         self.reserves = np.zeros(len(torque_coordinates))
         self.out_of_range = False
         #: Whether the last frame began a new history, because it was the first or came after a gap.
@@ -99,12 +101,17 @@ class StreamingPredictor:
         count = len(coordinates)
         self._times, self._values = np.zeros(_REMEMBERED), np.zeros((_REMEMBERED, count))
         self._filled = 0
+        self._now, self._speed = np.zeros((2, count))
         self._fit: Array = np.zeros((2, 0))
         self._steps: Array = np.zeros(0)
         self._usual = 0.0
-        self._told = np.array([leg.paths.coordinates.index(name) for name in coordinates])
+        spanned = [name for name in coordinates if name in leg.paths.coordinates]
+        self._spanned = np.array([coordinates.index(name) for name in spanned])
+        self._told = np.array([leg.paths.coordinates.index(name) for name in spanned])
         self._q, self._qdot = held.copy(), np.zeros_like(held)
         self._slack = np.zeros(len(muscles))
+        seen = moments.coordinates if isinstance(moments, LiveMoments) else coordinates
+        self._seen = np.array([coordinates.index(name) for name in seen])
 
     def step(self, time: float, coordinates: ArrayLike, moments: ArrayLike | None = None) -> tuple[Array, Array]:
         """Take a frame.
@@ -123,7 +130,8 @@ class StreamingPredictor:
         -------
         activations, forces : numpy.ndarray, shape (muscles,)
             0..1, and along the tendon (N). What they leave owing is in :attr:`reserves`;
-            :attr:`out_of_range` says whether the frame left the range in which muscle paths are known.
+            :attr:`out_of_range` says whether the frame left the range in which muscle paths are known, or a network
+            was trained.
 
         Raises
         ------
@@ -143,6 +151,7 @@ class StreamingPredictor:
             )
         given = None if moments is None else self._checked(moments)
         self._remember(float(time), values)
+        self._q[self._told], self._qdot[self._told] = self._now[self._spanned], self._speed[self._spanned]
         leg = self._leg
         lengths, arms = leg.paths.evaluate(self._q)
         velocities = -(arms @ self._qdot)
@@ -163,7 +172,8 @@ class StreamingPredictor:
             reserve=leg.reserve,
         )
         self.reserves, activations = found.reserves[0], found.activations[0]
-        self.out_of_range = bool(leg.paths.outside(self._q).any())
+        learned = given is None and isinstance(self._moments, LiveMoments) and self._moments.outside
+        self.out_of_range = learned or bool(leg.paths.outside(self._q).any())
         return activations, active * activations + passive
 
     def reset(self) -> None:
@@ -183,7 +193,11 @@ class StreamingPredictor:
         if self._moments is None:
             names = ", ".join(self.torque_coordinates)
             raise ModelError(f"A frame must bring the moments of {names}: no function was given that finds them.")
-        return self._moments(time, self._q[self._told], self._qdot[self._told])
+        if isinstance(self._moments, LiveMoments):
+            if self.restarted:
+                self._moments.reset()
+            return self._moments(time, self._now[self._seen], self._speed[self._seen])
+        return self._moments(time, self._now, self._speed)
 
     def _remember(self, time: float, values: Array) -> None:
         """Add a frame to the history, and find the present values and speeds."""
@@ -208,19 +222,18 @@ class StreamingPredictor:
         self._filled = filled = filled + 1
         ago = times[:filled] - time
         if filled < 3:
-            self._q[self._told] = values
-            self._qdot[self._told] = 0.0 if filled == 1 else (values - history[0]) / pause
+            self._now[:] = values
+            self._speed[:] = 0.0 if filled == 1 else (values - history[0]) / pause
             return
         # The same steps have the same weights.
         if len(self._steps) != filled or np.abs(self._steps - ago).max() > 0.02 * self._usual:
             self._steps = ago.copy()
-            self._fit = np.linalg.pinv(ago[:, np.newaxis] ** np.arange(3))[:2]
-        now = self._fit @ history[:filled]
-        self._q[self._told], self._qdot[self._told] = now[0], now[1]
+            self._fit = np.asarray(np.linalg.pinv(ago[:, np.newaxis] ** np.arange(3))[:2], dtype=float)
+        self._now[:], self._speed[:] = self._fit @ history[:filled]
 
 
 def load(
-    moments: Moments | None,
+    moments: MomentEstimator | Moments | None,
     model: str | os.PathLike[str] | OsimModel,
     *,
     coordinates: Sequence[str],
@@ -234,8 +247,9 @@ def load(
 
     Parameters
     ----------
-    moments : callable or None
-        Finds the moments of ``coordinates`` (Nm) from time, coordinates and speeds; None: frames bring them.
+    moments : MomentEstimator, callable or None
+        Finds the moments of ``coordinates``: the network of a bundle (:attr:`.MotionBundle.network`), for coordinates
+        of one leg; or a function that gives them (Nm) from time, coordinates and speeds. None: frames bring them.
     model : str, os.PathLike or OsimModel
         The subject's model.
     coordinates : sequence of str
@@ -255,7 +269,8 @@ def load(
     Returns
     -------
     StreamingPredictor
-        It wants the coordinates that its muscles span and that can move, in the order of its ``coordinates``.
+        It wants the coordinates that its muscles span and that can move, and those that a network wants besides, in the
+        order of its ``coordinates``.
 
     Raises
     ------
@@ -287,7 +302,8 @@ def load(
                 f"Muscles must span the coordinate '{name}', and it must be free to move; such are {', '.join(told)}."
                 f"{did_you_mean(name, told)}"
             )
-    return _predictor(osim, paths, tuple(coordinates), middle, free, moments, settings or ProgramSettings(), window)
+    live = moments if moments is None or callable(moments) else LiveMoments(moments, osim, coordinates)
+    return _predictor(osim, paths, tuple(coordinates), middle, free, live, settings or ProgramSettings(), window)
 
 
 def _predictor(
@@ -296,7 +312,7 @@ def _predictor(
     coordinates: tuple[str, ...],
     middle: Array,
     free: NDArray[np.bool_],
-    moments: Moments | None,
+    moments: LiveMoments | Moments | None,
     settings: ProgramSettings,
     window: float,
 ) -> StreamingPredictor:
@@ -321,5 +337,7 @@ def _predictor(
         passive=settings.passive,
     )
     names = tuple(paths.coordinates[column] for column in told)
+    if isinstance(moments, LiveMoments):
+        names += tuple(name for name in moments.coordinates if name not in names)
     turns = np.array([is_angle(name) for name in names])
     return StreamingPredictor(leg, muscles, names, coordinates, middle[spanned], turns, moments, window)

@@ -125,6 +125,10 @@ class MomentEstimator(Fitted, Protocol):
         """From sample to sample of its windows (s)."""
 
     @property
+    def samples(self) -> int:
+        """Samples of a window, for :meth:`predict`."""
+
+    @property
     def lookahead(self) -> float:
         """How much later motion an estimate needs (s)."""
 

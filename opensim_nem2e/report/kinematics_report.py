@@ -209,6 +209,7 @@ def _draw_panel(axis: Any, time: Array, curves: Sequence[tuple[Array, str, str]]
         transform = axis.get_xaxis_transform()
         axis.fill_between(time, 0, 1, where=flagged, transform=transform, color=_FLAGGED, linewidth=0, label="flagged")
     for values, colour, label in curves:
-        axis.plot(time, values, color=colour, linewidth=1.0, label=label)
+        # What is needed lies below what the muscles make of it.
+        axis.plot(time, values, color=colour, linewidth=2.4 if colour == _NEEDED else 1.0, label=label)
     axis.set_xlim(time[0], time[-1])
     axis.spines[["top", "right"]].set_visible(False)

@@ -12,7 +12,7 @@ pytest.importorskip("opensim")
 
 from opensim_nem2e import KinematicsToActivationTool, KinematicsTrainTool
 from opensim_nem2e.cli.main import main
-from opensim_nem2e.errors import BundleError, SetupError, TrainingError
+from opensim_nem2e.errors import BundleError, ModelError, SetupError, TrainingError
 from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.methods.motion_bundle import MotionBundle
 from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
@@ -96,6 +96,34 @@ def test_the_motion_alone_gives_nearly_the_exact_activations(bundle, example, tm
     early = found["flags"].time < 0.3 + 0.195
     assert flags[early].all()
     assert not flags[~early].all()
+
+
+def test_frames_are_as_the_whole_motion(bundle, example):
+    """The same moments, and activations from them, of a motion that is still going on."""
+    from opensim_nem2e.estimates.learned_moments import LiveMoments, learned_moments
+    from opensim_nem2e.estimates.static_optimization import read_motion
+    from opensim_nem2e.estimates.streaming import load
+    from opensim_nem2e.storage.osim import read_model
+
+    leg = ("hip_flexion_l", "knee_angle_l", "ankle_angle_l")
+    model, network = read_model(example / "walker.osim"), MotionBundle.load(bundle).network
+    motion = read_motion(model, example / "walking_coordinates.mot", lowpass=-1.0)
+    whole = learned_moments(network, model, motion).of(leg)
+    live = LiveMoments(network, model, leg)
+    predictor = load(network, model, coordinates=leg, motion_file=example / "walking_coordinates.mot")
+    columns, told = motion.columns(live.coordinates), motion.columns(predictor.coordinates)
+    found, flagged = [], []
+    for row in range(150):
+        found.append(live(motion.time[row], motion.q[row, columns], motion.qdot[row, columns]))
+        flagged.append(live.outside)
+        activations, _ = predictor.step(motion.time[row], motion.q[row, told])
+    settled = ~whole.guessed[:150]
+    difference = (np.array(found) - whole.moments[:150])[settled]
+    assert np.abs(difference).max() < 0.02 * np.abs(whole.moments).max()
+    assert flagged == whole.outside[:150, 0].tolist()
+    assert activations.max() > 0.05
+    with pytest.raises(ModelError, match=r"estimates the moments of hip_flexion_l.*, not of lumbar_extension"):
+        LiveMoments(network, model, ("hip_flexion_l", "lumbar_extension"))
 
 
 def test_no_emg_and_no_activations_are_needed(bundle):

@@ -345,6 +345,11 @@ class MomentNetwork:
         return ()
 
     @property
+    def samples(self) -> int:
+        """Samples of a window."""
+        return self.architecture.samples
+
+    @property
     def lookahead(self) -> float:
         """How much later motion an estimate needs (s); 0 for use while the motion goes on."""
         return self.architecture.after * self.step
