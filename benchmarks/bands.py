@@ -18,11 +18,12 @@ from collections import Counter
 import numpy as np
 from recordings import read_recordings
 
-from opensim_nem2e.data.gait_cycles import CycleData, read_gait_cycles
+from opensim_nem2e.data.gait_cycles import CycleData, MuscleCycles, read_gait_cycles
 from opensim_nem2e.data.samples import Samples
-from opensim_nem2e.evaluation.bundle_training import BundleTraining
+from opensim_nem2e.evaluation.bands import LeftOut, calibrate_bands, coverage_row
+from opensim_nem2e.evaluation.bundle_training import left_out_estimates
 from opensim_nem2e.evaluation.training_range import looks, training_range
-from opensim_nem2e.methods.base import RunSettings
+from opensim_nem2e.methods.base import Method, RunSettings
 from opensim_nem2e.methods.registry import find_method
 from opensim_nem2e.methods.training_range import Look, TrainingRange
 from opensim_nem2e.storage.muscles import PAPER_MUSCLES
@@ -45,22 +46,33 @@ def groups(samples: Samples, which: str) -> dict[str, list[str]]:
     return found
 
 
+def estimates(data: CycleData, method: Method, without: list[str], subjects: list[str]) -> list[LeftOut]:
+    """Learn without some subjects and estimate the cycles of some of them."""
+    train, _ = data.samples.leave_out(without)
+    _, test = data.samples.leave_out(subjects)
+    options, found = method.options(), []
+    common = method.common(train, data.view, options)
+    for muscle in data.muscles:
+        cycles = MuscleCycles.of(test, muscle, data.view)
+        if cycles.records and MuscleCycles.of(train, muscle, data.view).records:
+            plan = method.plan(train, muscle, data.view, options, RunSettings(), common)
+            found += left_out_estimates(cycles, plan.finish(None))
+    return found
+
+
 def coverage(data: CycleData, key: str, which: str) -> None:
     """Print how much of the EMG of those left out lies within bands that know nothing of them."""
     method, shares = find_method(key), []
     print(f"\n{key}: bands of 90 % for each {which} left out\n{which:24s} subjects  coverage  width  factor")
-    for name, subjects in groups(data.samples, which).items():
-        rest, _ = data.samples.leave_out(subjects)
-        muscles = [muscle for muscle in data.muscles if method.parts(rest, data.view).count(muscle)]
-        run = RunSettings()
-        training = BundleTraining(method, method.options(), data.samples, data.view, muscles, run, subjects, True)
-        training.finish()
-        bands = training.bands((0.0, 1.0))
+    everybody = list(dict.fromkeys(data.samples.subjects.tolist()))
+    for name, out in groups(data.samples, which).items():
+        others = [subject for subject in everybody if subject not in out]
+        known = [item for subject in others for item in estimates(data, method, [*out, subject], [subject])]
+        bands = calibrate_bands(known, data.muscles, (0.0, 1.0))
         assert bands is not None
-        rows = bands.coverage["held_out"]
-        share, width = (float(np.mean([row[column] for row in rows])) for column in ("coverage", "width"))
-        shares.append(share)
-        print(f"{name:24s} {len(rows):8d}  {share:8.3f}  {width:5.2f}  {bands.factor:6.2f}")
+        row = coverage_row(bands, estimates(data, method, out, out), name)
+        shares.append(row["coverage"])
+        print(f"{name:24s} {len(out):8d}  {row['coverage']:8.3f}  {row['width']:5.2f}  {bands.factor:6.2f}", flush=True)
     print(f"{'mean':24s} {'':8s}  {np.mean(shares):8.3f}   least {min(shares):.3f}")
 
 

@@ -258,6 +258,17 @@ def _description(name, muscles, conditions, names, seeds, shortcut):
             "attribution": "Laboratories A & B <https://example.org>",
             "conditions": dict.fromkeys(conditions, data),
         },
+        "band_coverage": {
+            condition: {
+                "stdr_net": {
+                    "subjects": [
+                        {"name": "s1", "subjects": 1, "coverage": 0.96, "width": 0.4},
+                        {"name": "s2", "subjects": 1, "coverage": 0.86, "width": 0.5},
+                    ]
+                }
+            }
+            for condition in conditions
+        },
         "shortcut_check": {
             "meaning": "The trained networks are given inputs of randomly changed frequency and phase.",
             "draws_per_cycle": 8,

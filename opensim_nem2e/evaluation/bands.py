@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from ..methods.bands import Bands
+
+if TYPE_CHECKING:
+    from .cross_validate import FoldOutcome
 
 Array = NDArray[np.float64]
 
@@ -179,6 +182,46 @@ def coverage_row(bands: Bands, items: Sequence[LeftOut], name: str) -> dict[str,
 def _row(name: str, each: Sequence[tuple[float, float]]) -> dict[str, Any]:
     share, width = np.mean(each, axis=0).tolist()
     return {"name": name, "subjects": len(each), "coverage": round(share, 4), "width": round(width, 4)}
+
+
+def study_coverage(
+    outcomes: Iterable[FoldOutcome], limits: tuple[float, float] = (0.0, float("inf"))
+) -> dict[str, dict[str, dict[str, list[dict[str, Any]]]]]:
+    """Judge the bands that every method of a study would have, the simulation and the baselines among them.
+
+    Parameters
+    ----------
+    outcomes : iterable of FoldOutcome
+        Of a study that leaves out subjects or laboratories. The first seed counts.
+    limits : tuple of float
+        As for :func:`calibrate_bands`.
+
+    Returns
+    -------
+    dict
+        By condition and method, what :func:`left_out_coverage` gives for the muscles together; without what is empty.
+    """
+    found: dict[str, dict[str, list[LeftOut]]] = {}
+    seed = None
+    for outcome in outcomes:
+        seed = outcome.seed if seed is None else seed
+        if outcome.seed != seed:
+            continue
+        subjects = outcome.test.subjects
+        for subject in dict.fromkeys(subjects.tolist()):
+            rows = subjects == subject
+            laboratory = outcome.test.records[int(np.argmax(rows))].laboratory
+            for method, curves in outcome.curves.items():
+                item = LeftOut(outcome.muscle, subject, laboratory, curves[rows], outcome.emg[rows])
+                found.setdefault(outcome.condition, {}).setdefault(method, []).append(item)
+    table: dict[str, dict[str, dict[str, list[dict[str, Any]]]]] = {}
+    for condition, methods in found.items():
+        for method, items in methods.items():
+            judged = left_out_coverage(items, list(dict.fromkeys(item.target for item in items)), limits)
+            known = {way: rows for way, rows in judged.items() if rows and way != "muscles"}
+            if known:
+                table.setdefault(condition, {})[method] = known
+    return table
 
 
 def _spread(items: Sequence[LeftOut], targets: Collection[str]) -> dict[str, Array]:

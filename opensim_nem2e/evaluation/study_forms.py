@@ -23,6 +23,7 @@ _CHECK = {
     "note": (_TEXT, None),
     "worse": (_FLAG, None),
 }
+_COVERAGE = {"name": _TEXT, **dict.fromkeys(("subjects", "coverage", "width"), _NUMBER)}
 
 #: The form of a study; what is not named here may be anything. A tuple names what may be left out or null; lists hold
 #: items of one form.
@@ -48,6 +49,7 @@ STUDY: Mapping[Any, Any] = {
         **dict.fromkeys(("description", "licence", "attribution"), (_TEXT, None)),
         "conditions": {ANY: _PART},
     },
+    "band_coverage": {ANY: {ANY: {ANY: [(_COVERAGE, "all")]}}},
     "shortcut_check": {"meaning": (_TEXT, None), "muscles": [(_CHECK, "all")]},
     "packages": {ANY: _TEXT},
     "reproducibility": {ANY: _VALUE},

@@ -138,10 +138,12 @@ def _content(results: StudyResults, pictures: Sequence[Picture]) -> dict[str, An
     shortcut = _shortcut_table(study)
     conditions = _condition_table(results) if len(results.conditions) else None
     losses = drawn("losses")
+    bands = _band_table(results)
     sections = {
         "statistics": "Error and statistics",
         "baselines": "Beside the baselines",
         "conditions": "Comparison of the conditions" if conditions else "",
+        "bands": "Bands" if bands else "",
         "curves": "Curves before and after",
         "losses": "Training" if losses else "",
         "attention": "Attention" if attention else "",
@@ -173,6 +175,7 @@ def _content(results: StudyResults, pictures: Sequence[Picture]) -> dict[str, An
         ],
         "conditions": conditions,
         "conditions_text": study.get("comparison_of_conditions", WHY_PAIRED),
+        "bands": bands,
         "curves": drawn("curves"),
         "losses": losses,
         "attention": _fold(attention),
@@ -475,6 +478,33 @@ def _condition_table(results: StudyResults) -> Table:
         *("p, paired", "p, Holm", "note"),
     )
     return _table("Differences of Er between input conditions, muscle by muscle.", head, rows)
+
+
+def _band_table(results: StudyResults) -> Table | None:
+    """List how far the bands of every method held for subjects and laboratories that they were calibrated without."""
+    rows = []
+    for condition, methods in results.study.get("band_coverage", {}).items():
+        for method, ways in methods.items():
+            cells = [Cell(condition), Cell(results.label(method))]
+            for way in ("subjects", "laboratories"):
+                found = ways.get(way, ())
+                if not found:
+                    cells += _cells("–", "–", "–")
+                    continue
+                share, width = (sum(row[name] for row in found) / len(found) for name in ("coverage", "width"))
+                worst = min(found, key=lambda row: float(row["coverage"]))
+                least = f"{100 * worst['coverage']:.0f} ({worst['name']})"
+                cells += _cells(f"{100 * share:.0f}", least, f"{width:.2f}")
+            rows.append(TableRow(tuple(cells)))
+    head: tuple[str, ...] = ("condition", "method")
+    head += tuple(
+        f"{what}: {text}" for what in ("subjects", "laboratories") for text in ("EMG within (%)", "least", "width")
+    )
+    caption = (
+        "Bands of 90 %: share of measured EMG within, and mean width (of the EMG's maximum), of subjects and of "
+        "laboratories that they were calibrated without."
+    )
+    return Table(caption, head, tuple(rows)) if rows else None
 
 
 def _shortcut_table(study: Mapping[str, Any]) -> Table | None:

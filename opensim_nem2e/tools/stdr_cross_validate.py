@@ -287,6 +287,8 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
     ) -> dict[str, Any]:
         """Say all that the tables do not: settings, data, and what is to be read with the numbers."""
         from ..data.gait_cycles import describe_cycles
+        from ..evaluation.bands import study_coverage
+        from ..evaluation.splits import WITHIN_SUBJECT
         from ..evaluation.statistics import WHY_PAIRED
         from ..evaluation.study_tables import reproducibility, splitting_words
 
@@ -294,6 +296,8 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
         settings = {name: value for name, value in self.values().items() if not isinstance(value, dict)}
         stopping = any(found.get("early_stopping_patience") for found in options.values())
         subjects = tables.subjects
+        # EMG that was divided by its maximum cannot exceed 1.
+        limits = (0.0, float("inf") if self.emg_normalization == "none" else 1.0)
         return {
             "tool": self.tool_name,
             "name": self.name or self.results_name,
@@ -322,6 +326,7 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
             },
             "baselines": tables.baseline_choices(),
             "shortcut_check": tables.shortcut_check(),
+            "band_coverage": {} if self.splitting in WITHIN_SUBJECT else study_coverage(study.outcomes, limits),
             "leak_check": "Before training, everything that is learned in a fold was computed twice, once with the "
             "cycles that are left out as they are and once with random numbers in their place, and was the same to the "
             "last bit.",

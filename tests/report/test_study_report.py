@@ -104,6 +104,11 @@ def test_the_first_paragraph_is_the_summary(results, page):
     assert words(first) == summary(results)
 
 
+def test_bands_of_people_left_out(page):
+    row = page.xpath("//section[@aria-labelledby='bands']//tbody/tr")[0]
+    assert [words(cell) for cell in row] == ["One-Quarter", "STDR-Net", "91", "86 (s2)", "0.45", "–", "–", "–"]
+
+
 def test_limits_name_people_and_sources(results):
     said = " ".join(limits(results))
     assert "rest on 5 subjects: intervals are wide" in said

@@ -213,6 +213,13 @@ def test_description(study, lab):
         folds = pd.DataFrame([f for f in check["folds"] if all(f[k] == row[k] for k in ("condition", "muscle"))])
         means = folds.groupby("subject")[["E", "E_changed"]].mean()
         assert row["change"] == pytest.approx((means["E_changed"] / means["E"] - 1).mean())
+    # Bands of every method, the simulation and the baselines among them; one laboratory cannot be left out.
+    bands = about["band_coverage"]["One-Entire"]
+    assert {"opensim", "stdr_net", "mean", "ridge"} <= set(bands)
+    for ways in bands.values():
+        assert set(ways) == {"subjects"}
+        assert sorted(row["name"] for row in ways["subjects"]) == sorted(about["subjects"])
+        assert all(0.0 <= row["coverage"] <= 1.0 and row["width"] > 0.0 for row in ways["subjects"])
     again = STDRCrossValidateTool(study / "walk_effective_setup.xml")
     assert again.seeds == (0, 7)
     assert again.muscles == ("soleus", "tib")
