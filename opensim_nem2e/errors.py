@@ -36,6 +36,10 @@ class MissingFileError(NEM2EError):
     """A file that was named does not exist, is a directory, or cannot be read."""
 
 
+class MissingExtraError(NEM2EError):
+    """Optional packages are needed that are not installed."""
+
+
 class StorageError(NEM2EError):
     """A ``.sto``/``.mot`` file (or one of its columns) cannot be used.
 

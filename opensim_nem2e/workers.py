@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import NEM2EError
+from .extras import explained
 from .log import logger
 
 #: How often work is begun whose process dies.
@@ -520,9 +521,7 @@ class ClusterWorkers:
         try:
             import distributed
         except ImportError as error:
-            raise NEM2EError(
-                "A scheduler is given, but Dask is not installed: 'pip install \"opensim-nem2e[cluster]\"' installs it."
-            ) from error
+            raise explained(error) or error from error
         self._cluster: Any = None
         try:
             if scheduler == "local":

@@ -46,7 +46,10 @@ def test_unknown_name():
 
 def test_versions_agree(repository):
     with (repository / "pyproject.toml").open("rb") as stream:
-        assert tomllib.load(stream)["project"]["version"] == opensim_nem2e.__version__
+        project = tomllib.load(stream)
+    # Stated once: the build takes it from the package.
+    assert project["project"]["dynamic"] == ["version"]
+    assert project["tool"]["hatch"]["version"]["path"] == "opensim_nem2e/__init__.py"
     assert f"version: {opensim_nem2e.__version__}" in (repository / "CITATION.cff").read_text()
     assert f"## [{opensim_nem2e.__version__}]" in (repository / "CHANGELOG.md").read_text()
 

@@ -34,7 +34,9 @@ def test_two_commands(readme):
     found = re.findall(r"<!-- command (\d) -->\n```bash\n(.*?)```", readme, re.DOTALL)
     assert [number for number, _ in found] == ["1", "2"]
     assert "examples/01_refine_walking/setup_refine.xml" in found[0][1]
-    assert found[1][1] == "pytest -n logical --dist loadfile\n"
+    # What its example needs, and no more.
+    assert ".[report]" in found[0][1]
+    assert found[1][1] == 'pip install -c constraints.txt ".[dev]" &&\npytest -n logical --dist loadfile\n'
 
 
 def test_links_lead_somewhere(readme, repository):

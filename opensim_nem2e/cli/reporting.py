@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import NEM2EError
+from ..extras import explained
 from ..log import logger
 
 
@@ -15,6 +16,8 @@ def report(error: Exception) -> None:
         What was caught. Errors that a user can cause are shown as they are; anything else is named as a fault of
         the package.
     """
+    if isinstance(error, ImportError):
+        error = explained(error) or error
     if isinstance(error, OSError) and error.filename is None:
         message = f"The output cannot be written: {error.strerror or error}."
     elif isinstance(error, NEM2EError | OSError):

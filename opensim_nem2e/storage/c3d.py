@@ -272,7 +272,9 @@ def _read_apart(content: bytes, path: Path) -> Mapping[str, Any]:
     told = done.stderr.decode("utf-8", "replace").strip().splitlines()
     reason = told[-1][:300] if told else ""
     if done.returncode == 3:
-        raise StorageError("C3D files are read by ezc3d, which is not installed: pip install ezc3d.", path)
+        raise StorageError(
+            'C3D files are read by ezc3d, which is not installed: pip install "opensim-nem2e[c3d]".', path
+        )
     if done.returncode == 4:
         raise StorageError(f"It cannot be read as a C3D file: {reason}.", path)
     if done.returncode == 5 or "MemoryError" in reason or "bad_alloc" in reason:

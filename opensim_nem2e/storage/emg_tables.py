@@ -212,7 +212,9 @@ def _excel_lines(path: Path) -> list[str]:
         import openpyxl  # noqa: F401
     except ImportError:
         raise StorageError(
-            "Excel files are read by openpyxl, which is not installed: pip install openpyxl, or save it as CSV.", path
+            'Excel files are read by openpyxl, which is not installed: pip install "opensim-nem2e[excel]", or save it '
+            "as CSV.",
+            path,
         ) from None
     try:
         with zipfile.ZipFile(path) as archive:

@@ -177,6 +177,9 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
             )
         return faults
 
+    def _extras(self) -> list[str]:
+        return ["report"] if self.write_figures else []
+
     def _run(self, run: ToolRun) -> None:
         names = self._channel_names()
         recordings = self._process(self._files("emg_files"), names)

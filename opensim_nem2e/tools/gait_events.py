@@ -163,6 +163,9 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
     def _writes_to(self) -> list[Path]:
         return [*super()._writes_to(), self._table_file().parent]
 
+    def _extras(self) -> list[str]:
+        return ["opensim"] if self._method() == "model" else []
+
     def _run(self, run: ToolRun) -> None:
         from ..storage.events_table import write_gait_events
 

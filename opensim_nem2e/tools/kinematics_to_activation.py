@@ -113,6 +113,7 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
     """
 
     tool_name = "KinematicsToActivationTool"
+    main_inputs = ("coordinates_file",)
     results_name = "kinematics"
     result_endings = _RESULTS
 
@@ -139,6 +140,9 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
         elif self.bundle_file:
             faults.append(f"<bundle_file> is for <mode> kinematics; found <mode> {self.mode}.")
         return faults
+
+    def _extras(self) -> list[str]:
+        return ["opensim", *(["report"] if self.write_report else [])]
 
     def _run(self, run: ToolRun) -> None:
         from ..estimates.kinematics_results import write_optimum

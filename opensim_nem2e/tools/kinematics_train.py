@@ -64,7 +64,9 @@ class KinematicsTrainOptions(Options):
     )
     computing: ComputingOptions = group(ComputingOptions)
     output_bundle_file: FilePath = option(
-        "", "Name of the bundle (.safetensors) that is written. Empty: the tool's name in results_directory."
+        "",
+        "Name of the bundle (.safetensors) that is written. Empty: the tool's name in results_directory.",
+        written=True,
     )
     data: DataOptions = group(DataOptions)
 
@@ -86,6 +88,7 @@ class KinematicsTrainTool(KinematicsTrainToolAccessors, Tool[KinematicsTrainOpti
     """
 
     tool_name = "KinematicsTrainTool"
+    main_inputs = ("trials_file",)
     results_name = "moments"
 
     def _check(self) -> list[str]:
@@ -98,6 +101,9 @@ class KinematicsTrainTool(KinematicsTrainToolAccessors, Tool[KinematicsTrainOpti
         if bundle is not None and bundle.parent != results_directory(self) and not bundle.parent.is_dir():
             faults.append(f"<output_bundle_file>: the folder '{bundle.parent}' does not exist.")
         return faults
+
+    def _extras(self) -> list[str]:
+        return ["train", *(["cluster"] if self.scheduler else [])]
 
     def _run(self, run: ToolRun) -> None:
         from ..data.leg_kinematics import read_leg_trials

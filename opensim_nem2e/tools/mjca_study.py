@@ -94,6 +94,7 @@ class MJCAStudyTool(MJCAStudyToolAccessors, Tool[MJCAStudyOptions]):
     """
 
     tool_name = "MJCAStudyTool"
+    main_inputs = ("trials_file",)
     results_name = "mjca_study"
 
     def _check(self) -> list[str]:
@@ -106,6 +107,9 @@ class MJCAStudyTool(MJCAStudyToolAccessors, Tool[MJCAStudyOptions]):
 
     def _writes_to(self) -> list[Path]:
         return [*super()._writes_to(), *training_directories(self)]
+
+    def _extras(self) -> list[str]:
+        return ["train", "report", *(["cluster"] if self.scheduler else [])]
 
     def _run(self, run: ToolRun) -> None:
         from ..evaluation.mjca_study import VARIANTS, MJCAStudy, feature_space, read_frames, summarise_scores

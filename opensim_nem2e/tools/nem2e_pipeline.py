@@ -115,6 +115,9 @@ class NEM2EPipelineTool(NEM2EPipelineToolAccessors, Tool[PipelineOptions]):
             return ["<trial_folders> must be given with <trials_file>: it says where a trial's files are."]
         return []
 
+    def _extras(self) -> list[str]:
+        return ["opensim", *(["cluster"] if self.scheduler else [])]
+
     def _run(self, run: ToolRun) -> None:
         from ..storage.atomic import remove_leftovers
         from .pipeline.execute import Study

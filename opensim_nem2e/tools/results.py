@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .. import __version__
 from ..errors import MissingFileError, NEM2EError, did_you_mean
+from ..extras import require_extras
 
 if TYPE_CHECKING:
     import numpy as np
@@ -291,8 +292,9 @@ class RefineResult(Result):
         Raises
         ------
         opensim_nem2e.errors.NEM2EError
-            The trial has no such muscle, or with ``'%'`` no gait cycle of it was refined.
+            The trial has no such muscle, with ``'%'`` no gait cycle of it was refined, or Matplotlib is not installed.
         """
+        require_extras(["report"])
         from ..report.muscle_figure import draw_muscle
 
         trial, refined = self._given()

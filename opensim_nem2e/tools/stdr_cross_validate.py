@@ -169,6 +169,12 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
     def _writes_to(self) -> list[Path]:
         return [*super()._writes_to(), *training_directories(self)]
 
+    def _extras(self) -> list[str]:
+        # A study's description is made of its figures' styles.
+        figures = ["report"] if self.write_report else []
+        skeleton = ["opensim"] if self.skeleton_model_file else []
+        return ["train", *(["cluster"] if self.scheduler else []), *figures, *skeleton]
+
     def _run(self, run: ToolRun) -> None:
         from ..evaluation.cross_validate import CrossValidation
         from ..evaluation.study_tables import StudyTables, write_json

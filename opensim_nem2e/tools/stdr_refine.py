@@ -276,6 +276,10 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
                 faults.append(f"<{name}> must be increasing times, but '{_numbers(strikes)}' was found.")
         return faults + mechanics_faults(self) + self._check_cycle_source()
 
+    def _extras(self) -> list[str]:
+        torques = self.check_torques or self.redistribute
+        return ["opensim"] * torques + ["report"] * (torques or self.write_figures)
+
     def _check_cycle_source(self) -> list[str]:
         try:
             source = self._cycle_source()

@@ -164,6 +164,9 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
                 faults.append(f"<output_bundle_file>: the folder '{bundle.parent}' does not exist.")
         return faults
 
+    def _extras(self) -> list[str]:
+        return ["train", *(["cluster"] if self.scheduler else [])]
+
     def _run(self, run: ToolRun) -> None:
         run.details["bundle_file"] = self._bundle_file
         if self.initial_bundle_file:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_arg
 
 from .. import __version__
 from ..errors import MissingFileError, NEM2EError, SetupError, did_you_mean
+from ..extras import explained, require_extras
 from ..log import Recorder, audible, logger
 from ..musculoskeletal.opensim.objects import is_opensim_object, write_object
 from ..options import Element, Options, Property, Values, layout_of, option_at
@@ -660,19 +661,12 @@ class Tool(Generic[Declared]):
         ------
         opensim_nem2e.errors.SetupError
             Everything that is wrong, at once.
-        opensim_nem2e.errors.MissingFileError
-            Two input files or more are missing.
         """
         faults = self._values.faults() + self._check()
         if faults:
             if self._setup_file is None:
                 faults = [f"{self.tool_name}: {fault}" for fault in faults]
             raise SetupError(faults, self._setup_file)
-        # Of one missing file its reader knows more to say; of several all are to be named.
-        missing = self._missing_inputs()
-        if len(missing) > 1:
-            listed = "\n".join(f"  - <{name}>: there is no file '{path}'." for name, path in missing.items())
-            raise MissingFileError(f"{len(missing)} input files are missing:\n{listed}")
 
     def run(self) -> bool:
         """Run the tool. The working directory is never changed.
@@ -691,6 +685,8 @@ class Tool(Generic[Declared]):
         from ..storage.header import written_by
 
         self.check()
+        self._require_inputs()
+        require_extras(self._extras())
         # Hours may pass before the first result is written.
         for directory in self._writes_to():
             require_writable(directory)
@@ -713,6 +709,11 @@ class Tool(Generic[Declared]):
                     for note in self._notes:
                         logger.info("%s", note)
                     self._carry_out(run, recorder)
+            except ImportError as error:
+                known = explained(error)
+                if known is None:
+                    raise
+                raise known from error
             except NEM2EError as error:
                 error.provenance = run.provenance
                 raise
@@ -760,16 +761,22 @@ class Tool(Generic[Declared]):
             if isinstance(made, Path):
                 run.written_later.append(made)
 
-    def _missing_inputs(self) -> dict[str, Path]:
-        found = {}
+    def _require_inputs(self) -> None:
+        """Name all input files that are missing; of a single one its reader knows more to say."""
+        missing = []
         for prop in self.properties:
             path = self.resolve(prop.name) if prop.type == "file" and not prop.written else None
             if path is not None and not path.exists():
-                found[prop.name] = path
-        return found
+                missing.append(f"  - <{prop.name}>: there is no file '{path}'.")
+        if len(missing) > 1:
+            raise MissingFileError("\n".join([f"{len(missing)} input files are missing:", *missing]))
 
     def _check(self) -> list[str]:
         """Return the faults that concern several properties together. For subclasses."""
+        return []
+
+    def _extras(self) -> list[str]:
+        """Name the optional packages that a run needs (:mod:`opensim_nem2e.extras`). For subclasses."""
         return []
 
     def _writes_to(self) -> list[Path]:
