@@ -1,0 +1,318 @@
+"""One run of NMM on a subject: the fit, and what the subject's own measured channels say of its worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import TrainingError
+from ...log import logger
+from .fit import Fit, Head, fit
+from .population import Population
+from .recordings import LEAD, OFFSETS, Recordings
+from .shapes import Mixer, Shapes
+
+Array = NDArray[np.float64]
+NMMMethod = Literal["structured", "paper", "synx", "copy", "population"]
+
+METHODS: tuple[str, ...] = get_args(NMMMethod)
+
+#: How each method's excitations come about: the head of the fit, the shapes that it starts from, free to deviate.
+_WAYS: dict[str, tuple[Head, str, bool]] = {
+    "structured": ("mixture", "structured", True),
+    "paper": ("transformer", "copy", False),
+    "synx": ("synergies", "copy", False),
+    "copy": ("mixture", "copy", False),
+    "population": ("mixture", "population", False),
+}
+
+#: Steps of the fits; the Transformer needs more.
+_STEPS = {"transformer": 300}
+
+#: Bands hold this share of the rows.
+BAND = 0.9
+
+
+@dataclass(frozen=True)
+class ChannelScore:
+    """How well a channel is estimated when it is left out.
+
+    Parameters
+    ----------
+    channel : str
+        The EMG column.
+    left_out : {'channel', 'group'}
+        Whether it was left out alone or with all its synergists.
+    synergist_measured : bool
+        Whether a synergist was left.
+    r, R2, E : float
+        Correlation, coefficient of determination after one gain, and RMSE after one gain, over all rows, of EMG over
+        its maximum.
+    coverage : float
+        Share of rows within the band that the other channels give; NaN where there are too few of them.
+    r_simulation, R2_simulation, r_synx, R2_synx, r_copy, R2_copy, r_population, R2_population : float
+        The same for the simulation, synergy extrapolation, the nearest synergist's channel, and other subjects'
+        weights. Without a synergist the copy is the simulation.
+    """
+
+    channel: str
+    left_out: str
+    synergist_measured: bool
+    r: float
+    R2: float
+    E: float
+    coverage: float
+    r_simulation: float
+    R2_simulation: float
+    r_synx: float
+    R2_synx: float
+    r_copy: float
+    R2_copy: float
+    r_population: float
+    R2_population: float
+
+
+@dataclass(frozen=True, eq=False)
+class SubjectEstimate:
+    """What a run came to.
+
+    Parameters
+    ----------
+    recordings : Recordings
+        The subject.
+    method : str
+        The method.
+    shapes : Shapes
+        Curves of all muscles, nothing left out.
+    fitted : Fit
+        The fit; its first fold leaves nothing out.
+    scores : tuple of ChannelScore
+        Measured channels left out; empty where that was not asked for.
+    low, high : numpy.ndarray, shape (windows, ROWS, muscles), or None
+        Bands of the excitations.
+    """
+
+    recordings: Recordings
+    method: str
+    shapes: Shapes
+    fitted: Fit
+    scores: tuple[ChannelScore, ...]
+    low: Array | None
+    high: Array | None
+
+    @property
+    def excitations(self) -> Array:
+        """Excitations; (windows, ROWS, muscles)."""
+        return self.fitted.excitations[0]
+
+    @property
+    def activations(self) -> Array:
+        """Activations; (windows, ROWS, muscles)."""
+        return self.fitted.activations[0]
+
+    @property
+    def torques(self) -> Array:
+        """Torques of the activations (Nm); (windows, ROWS, coordinates)."""
+        return self.fitted.torques[0]
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """Personal parameters by name; (muscles,)."""
+        return {name: values[0] for name, values in self.fitted.parameters.items()}
+
+    def unsupported(self) -> list[str]:
+        """Name the unmeasured muscles without a measured synergist.
+
+        Returns
+        -------
+        list of str
+            Their estimates rest on the simulation, the torques and, where there is one, the population.
+        """
+        r = self.recordings
+        every = range(len(r.channels))
+        return [
+            name
+            for m, name in enumerate(r.muscles)
+            if self.shapes.measured[m] < 0 and not r.synergists(m, list(every))
+        ]
+
+
+def estimate_subject(
+    recordings: Recordings,
+    method: str = "structured",
+    population: Population | None = None,
+    *,
+    validate: bool = True,
+    fitted: NDArray[np.bool_] | None = None,
+    folds: Sequence[tuple[str, Sequence[int]]] | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+) -> SubjectEstimate:
+    """Estimate the excitations of all muscles of a subject.
+
+    Parameters
+    ----------
+    recordings : Recordings
+        The subject.
+    method : {'structured', 'paper', 'synx', 'copy', 'population'}
+        How unmeasured excitations come about.
+    population : Population, optional
+        Other subjects; used in gait.
+    validate : bool
+        Whether measured channels are left out to find errors and bands.
+    fitted : numpy.ndarray of bool, shape (windows,), optional
+        The windows that are fitted; the scores are then of the others. All by default.
+    folds : sequence of (str, sequence of int), optional
+        What is left out: ``'channel'`` or ``'group'``, and the channels. Every channel alone, and every group of
+        synergists, by default.
+    steps : int, optional
+        Steps of the fits.
+    seed : int
+        Of the networks' first weights.
+
+    Returns
+    -------
+    SubjectEstimate
+        The estimates.
+
+    Raises
+    ------
+    opensim_nem2e.errors.TrainingError
+        The method is not known, or needs a population.
+    """
+    if method not in _WAYS:
+        raise TrainingError(f"The method must be one of {', '.join(METHODS)}; found '{method}'.")
+    if method == "population" and population is None:
+        raise TrainingError("The method 'population' needs a population of other subjects, but there is none.")
+    head, shaping, deviates = _WAYS[method]
+    count = len(recordings.windows)
+    chosen = np.ones(count, dtype=bool) if fitted is None else np.asarray(fitted, dtype=bool)
+    judged = np.ones(count, dtype=bool) if chosen.all() else ~chosen
+    mixer = Mixer(recordings, population, chosen)
+    left = list(folds) if folds is not None else _folds(recordings) if validate else []
+    shapes = [mixer.shapes(held, shaping) for held in ([], *(held for _, held in left))]
+    for trial, place in zip(recordings.trials, shapes[0].offsets, strict=True):
+        logger.info("%s: EMG(t %+.3f s) fits activation(t).", trial.name, OFFSETS[place])
+
+    def solved(head: Head, shapes: Sequence[Shapes], deviates: bool) -> Fit:
+        number = steps or _STEPS.get(head, 150)
+        return fit(recordings, shapes, chosen, head=head, deviates=deviates, steps=number, seed=seed)
+
+    # What neither deviates nor asks the torques has the same shape whatever the fit says.
+    closed = head == "mixture" and not deviates
+    result = solved(head, shapes[:1] if closed else shapes, deviates)
+    if not left:
+        return SubjectEstimate(recordings, method, shapes[0], result, (), None, None)
+    curves = [_channels(recordings, fold.curves[:, LEAD:]) for fold in shapes[1:]]
+    if not closed:
+        curves = [_channels(recordings, values) for values in result.excitations[1:]]
+    others: dict[str, list[Array]] = {}
+    for name, way in (("simulation", "simulation"), ("copy", "copy"), ("population", "population")):
+        if population is None and name == "population":
+            continue
+        others[name] = [_channels(recordings, mixer.shapes(held, way).curves[:, LEAD:]) for _, held in left]
+    synergies = result if head == "synergies" else solved("synergies", shapes, False)
+    first = 1
+    others["synx"] = [_channels(recordings, values) for values in synergies.excitations[first:]]
+    truth = [fold.emg[:, LEAD:] for fold in shapes[1:]]
+    items = [(k, kind, c) for k, (kind, held) in enumerate(left) for c in held]
+    residuals = [_residual(curves[k][..., c][judged], truth[k][..., c][judged]) for k, _, c in items]
+    scores = []
+    for place, (k, kind, c) in enumerate(items):
+        kept = [x for x in range(len(recordings.channels)) if x not in left[k][1]]
+        near = any(recordings.synergists(m, kept) for m in recordings.channel_muscles[c])
+        own = _measures(curves[k][..., c][judged], truth[k][..., c][judged])
+        rest = {
+            f"{what}_{name}": _measures(others[name][k][..., c][judged], truth[k][..., c][judged])[what]
+            if name in others
+            else float("nan")
+            for name in ("simulation", "synx", "copy", "population")
+            for what in ("r", "R2")
+        }
+        factor = _factor([r for r, (_, said, d) in zip(residuals, items, strict=True) if d != c and said == kind])
+        coverage = float("nan") if factor is None else float(np.mean(residuals[place] <= factor))
+        scores.append(ChannelScore(recordings.channels[c].column, kind, near, **own, coverage=coverage, **rest))
+    low, high = _bands(recordings, shapes[0], result.excitations[0], residuals, [kind for _, kind, _ in items])
+    return SubjectEstimate(recordings, method, shapes[0], result, tuple(scores), low, high)
+
+
+def _folds(recordings: Recordings) -> list[tuple[str, list[int]]]:
+    """Leave out each channel, and each group of two or more synergists, as long as others are left."""
+    channels = len(recordings.channels)
+    if channels < 2:
+        logger.warning("With one EMG channel nothing can be left out: the run says nothing of its own errors.")
+        return []
+    groups = [group for group in recordings.groups() if 1 < len(group) < channels]
+    return [("channel", [c]) for c in range(channels)] + [("group", group) for group in groups]
+
+
+def _channels(recordings: Recordings, values: Array) -> Array:
+    """Return the mean over each channel's muscles; (windows, rows, channels)."""
+    return np.stack([values[..., own].mean(-1) for own in recordings.channel_muscles], -1)
+
+
+def _gain(estimate: Array, truth: Array) -> float:
+    return max(0.0, float(np.sum(estimate * truth) / max(float(np.sum(estimate**2)), 1e-12)))
+
+
+def _measures(estimate: Array, truth: Array) -> dict[str, Any]:
+    """Return r, and R2 and E after one gain."""
+    x, y = estimate.ravel(), truth.ravel()
+    flat = x.std() < 1e-9 or y.std() < 1e-9
+    error = y - _gain(x, y) * x
+    return {
+        "r": 0.0 if flat else float(np.corrcoef(x, y)[0, 1]),
+        "R2": float(1.0 - np.sum(error**2) / max(float(np.sum((y - y.mean()) ** 2)), 1e-12)),
+        "E": float(np.sqrt(np.mean(error**2))),
+    }
+
+
+def _scale(estimate: Array, axes: tuple[int, ...] = (0, 1)) -> Array:
+    """Return how large errors are about, from the estimate: half its RMS, and more where it is large."""
+    size: Array = np.sqrt(np.mean(estimate**2, axis=axes, keepdims=True))
+    return 0.5 * size + 0.5 * estimate
+
+
+def _residual(estimate: Array, truth: Array) -> Array:
+    """Return the errors after one gain, in units of the expected size."""
+    scaled = _gain(estimate, truth) * estimate
+    size = np.maximum(_scale(scaled), 1e-3 * max(float(truth.max()), 1e-9))
+    result: Array = np.abs(truth - scaled) / size
+    return result
+
+
+def _factor(residuals: Sequence[Array]) -> float | None:
+    """Return the width of a band that holds for nearly every channel: a high quantile of the channels' own."""
+    if len(residuals) < 2:
+        return None
+    return float(np.quantile([np.quantile(r, BAND) for r in residuals], BAND))
+
+
+def _bands(
+    recordings: Recordings,
+    shapes: Shapes,
+    excitations: Array,
+    residuals: Sequence[Array],
+    kinds: Sequence[str],
+) -> tuple[Array | None, Array | None]:
+    """Give unmeasured muscles the band of channels that were left out as they are: alone, or with their synergists."""
+    factors = {
+        kind: _factor([r for r, said in zip(residuals, kinds, strict=True) if said == kind])
+        for kind in ("channel", "group")
+    }
+    low, high = excitations.copy(), excitations.copy()
+    every = list(range(len(recordings.channels)))
+    for m in range(len(recordings.muscles)):
+        if shapes.measured[m] >= 0:
+            continue
+        factor = factors["channel" if recordings.synergists(m, every) else "group"] or factors["channel"]
+        if factor is None:
+            return None, None
+        width = factor * _scale(excitations[..., m])
+        low[..., m] = np.clip(excitations[..., m] - width, 0.0, 1.0)
+        high[..., m] = np.clip(excitations[..., m] + width, 0.0, 1.0)
+    return low, high
