@@ -20,6 +20,7 @@ _PUBLIC = {
     "MJCAStudyTool": "tools.mjca_study",
     "NEM2EError": "errors",
     "NEM2EPipelineTool": "tools.nem2e_pipeline",
+    "NMMTool": "tools.nmm",
     "STDRCrossValidateTool": "tools.stdr_cross_validate",
     "STDRRefineTool": "tools.stdr_refine",
     "STDRTrainTool": "tools.stdr_train",

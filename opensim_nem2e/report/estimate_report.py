@@ -83,6 +83,8 @@ def write_report(
     tradeoff: Picture | None = None,
     run: RunRecord | None = None,
     model: ModelFiles | None = None,
+    more: Sequence[ReportPart] = (),
+    summary: str = "",
 ) -> None:
     """Write the report of an estimate: ``<name>_report.html``.
 
@@ -110,6 +112,10 @@ def write_report(
         What is known of the run.
     model : ModelFiles, optional
         Model and motion for the 3D view; None: none is wanted.
+    more : sequence of ReportPart, optional
+        Sections of the method's own.
+    summary : str, optional
+        In place of the summary.
     """
     record = run or RunRecord()
     muscles = muscle_charts(activations, trial, mechanics)
@@ -119,7 +125,9 @@ def write_report(
     if mechanics is not None:
         torques = None if check is None else torque_charts(check, activations)
         parts += mechanics_parts(mechanics, check, torques, tradeoff)
+    parts += more
     sets = [muscles] if torques is None else [muscles, torques]
+    sets += [part.charts for part in more if part.charts is not None]
     trust = _trust_table(activations)
     consistent = None if mechanics is None or mechanics.consistent is None else mechanics.consistent.new
     view = ModelView("The 3D view was switched off.")
@@ -135,7 +143,7 @@ def write_report(
             "by": _by_line(activations, trial),
             "name": name,
             "version": __version__,
-            "summary": _summary(activations, changes, mechanics, check),
+            "summary": summary or _summary(activations, changes, mechanics, check),
             "muscles": muscles,
             "curves_text": _curves_text(muscles, trial),
             "worries": _worries(activations, changes, record),

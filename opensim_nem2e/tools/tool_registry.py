@@ -114,6 +114,11 @@ register(
     "Run setup files from Scale and IK over CMC to the refinement, for one trial or a whole study.",
 )
 register(
+    "NMMTool",
+    "opensim_nem2e.tools.nmm",
+    "Estimate the excitations of all muscles, deep ones included, from a few EMG channels and mechanics.",
+)
+register(
     "STDRRefineTool",
     "opensim_nem2e.tools.stdr_refine",
     "Refine the muscle activations of a CMC, StaticOptimization or Moco result with an EMG-trained network.",

@@ -57,7 +57,7 @@ class ActivationDynamics(torch.autograd.Function):
         return torch.from_numpy(np.ascontiguousarray(a.transpose(1, 2, 0, 3)))
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
         """Go back through the rows.
 
         Parameters
@@ -90,4 +90,8 @@ class ActivationDynamics(torch.autograd.Function):
         to_excitations = total * (1.0 - left)
         to_excitations[0] += later
         to_tau = (total * by_tau).sum((0, 2, 3))[:, None]
-        return torch.from_numpy(np.ascontiguousarray(to_excitations.transpose(1, 2, 0, 3))), torch.from_numpy(to_tau), None
+        return (
+            torch.from_numpy(np.ascontiguousarray(to_excitations.transpose(1, 2, 0, 3))),
+            torch.from_numpy(to_tau),
+            None,
+        )

@@ -107,17 +107,20 @@ class SubjectEstimate:
     @property
     def excitations(self) -> Array:
         """Excitations; (windows, ROWS, muscles)."""
-        return self.fitted.excitations[0]
+        values: Array = self.fitted.excitations[0]
+        return values
 
     @property
     def activations(self) -> Array:
         """Activations; (windows, ROWS, muscles)."""
-        return self.fitted.activations[0]
+        values: Array = self.fitted.activations[0]
+        return values
 
     @property
     def torques(self) -> Array:
         """Torques of the activations (Nm); (windows, ROWS, coordinates)."""
-        return self.fitted.torques[0]
+        values: Array = self.fitted.torques[0]
+        return values
 
     @property
     def parameters(self) -> dict[str, Array]:
@@ -135,9 +138,7 @@ class SubjectEstimate:
         r = self.recordings
         every = range(len(r.channels))
         return [
-            name
-            for m, name in enumerate(r.muscles)
-            if self.shapes.measured[m] < 0 and not r.synergists(m, list(every))
+            name for m, name in enumerate(r.muscles) if self.shapes.measured[m] < 0 and not r.synergists(m, list(every))
         ]
 
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -127,7 +128,8 @@ class Fit:
         """
         needed = recordings.windows.torques
         error = np.sqrt(np.mean((self.torques - needed)[:, windows] ** 2, axis=(1, 2)))
-        return 100.0 * error / np.abs(needed).max((0, 1))
+        share: Array = 100.0 * error / np.abs(needed).max((0, 1))
+        return share
 
 
 class _Parameters(nn.Module):
@@ -180,7 +182,7 @@ class _Deviation(nn.Module):
         sizes = (inputs, _HIDDEN, _HIDDEN, outputs)
         self.weights = nn.ParameterList(
             nn.Parameter(torch.randn(folds, a, b) * (1.0 if k < 2 else 0.1) / math.sqrt(a))
-            for k, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
+            for k, (a, b) in enumerate(pairwise(sizes))
         )
         self.shifts = nn.ParameterList(nn.Parameter(torch.zeros(folds, 1, b)) for b in sizes[1:])
 
@@ -190,7 +192,8 @@ class _Deviation(nn.Module):
         for k, (weight, shift) in enumerate(zip(self.weights, self.shifts, strict=True)):
             x = torch.baddbmm(shift, x, weight)
             x = torch.tanh(x) if k < 2 else 0.5 * torch.tanh(x)
-        return x.unflatten(1, shape[1:])
+        made: torch.Tensor = x.unflatten(1, shape[1:])
+        return made
 
 
 class _Transformer(nn.Module):
@@ -225,13 +228,15 @@ class _Transformer(nn.Module):
 
         x = x.flatten(1, 2) @ self.enter
         for layer in self.layers:
+            assert isinstance(layer, nn.ParameterDict)
             parts = (normal(x) @ layer["ask"]).reshape(folds * windows, rows, 3, self.heads, -1)
             query, key, value = parts.permute(2, 0, 3, 1, 4)
             seen = nn.functional.scaled_dot_product_attention(query, key, value)
             x = x + seen.transpose(1, 2).reshape(folds, windows * rows, _WIDTH) @ layer["join"]
             x = x + nn.functional.gelu(normal(x) @ layer["widen"]) @ layer["narrow"]
         out: torch.Tensor = torch.sigmoid(torch.baddbmm(self.shift, normal(x), self.leave))
-        return out.unflatten(1, (windows, rows))
+        made: torch.Tensor = out.unflatten(1, (windows, rows))
+        return made
 
 
 def fit(
@@ -411,7 +416,8 @@ class _Problem:
         now = excitations.gather(2, places[..., None].expand(-1, -1, -1, width))
         then = excitations.gather(2, before[..., None].expand(-1, -1, -1, width))
         delayed = now * (1.0 - part) + then * part
-        reached = ActivationDynamics.apply(delayed, values["activation_time"], self.step[rows])[:, :, LEAD:]
+        apply: Any = ActivationDynamics.apply
+        reached = apply(delayed, values["activation_time"], self.step[rows])[:, :, LEAD:]
         bend = values["nonlinearity"][:, None, None].clamp(max=-1e-3)
         return torch.expm1(bend * reached) / torch.expm1(bend)
 
@@ -465,8 +471,8 @@ class _Problem:
             torques = _joint(self.arms, active * activations + passive)
         shape = values["strength"].shape
         parameters = {name: value.expand(shape).double().numpy() for name, value in values.items()}
-        arrays = (x.double().numpy() for x in (excitations[:, :, LEAD:], activations, torques))
-        return Fit(*arrays, parameters)
+        made, held, turned = (x.double().numpy() for x in (excitations[:, :, LEAD:], activations, torques))
+        return Fit(made, held, turned, parameters)
 
 
 def _joint(arms: torch.Tensor, forces: torch.Tensor) -> torch.Tensor:
@@ -511,6 +517,6 @@ def personal_muscles(hill: HillMuscles, parameters: dict[str, Array]) -> HillMus
         With strengths, fiber and tendon lengths of the subject.
     """
     names = ("max_isometric_force", "optimal_fiber_length", "tendon_slack_length")
-    factors = dict(zip(names, ("strength", "optimal_fiber_length", "tendon_slack_length"), strict=True))
-    changed = {f.name: getattr(hill, f.name) * parameters[factors[f.name]] for f in fields(hill) if f.name in factors}
+    factors = (parameters[name] for name in ("strength", "optimal_fiber_length", "tendon_slack_length"))
+    changed = {name: getattr(hill, name) * factor for name, factor in zip(names, factors, strict=True)}
     return replace(hill, **changed)

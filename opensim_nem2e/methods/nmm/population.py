@@ -182,7 +182,8 @@ class Population:
         numpy.ndarray
             EMG of RMS 1 over a cycle.
         """
-        return np.interp(phase, np.arange(SAMPLES) / SAMPLES, self.profiles[self.muscles.index(muscle)], period=1.0)
+        own = self.profiles[self.muscles.index(muscle)]
+        return np.asarray(np.interp(phase, np.arange(SAMPLES) / SAMPLES, own, period=1.0), dtype=float)
 
     def save(self, path: str | os.PathLike[str], description: str = "") -> None:
         """Write a bundle.
@@ -268,7 +269,7 @@ def _read(file: Path) -> Population:
 
 
 def _mean_cycle(cycles: Array) -> Array:
-    return np.nanmean(cycles, axis=0)
+    return np.asarray(np.nanmean(cycles, axis=0), dtype=float)
 
 
 def _profile(cycles: Array, weights: Array) -> Array:
@@ -303,11 +304,11 @@ def _moments(
         if known.any():
             curves[-2] = _profile(np.where(known[:, None], own, np.nan), others)
         there = np.isfinite(curves)
-        curves = np.where(there, curves, 0.0).reshape(size, -1)
+        flat = np.where(there, curves, 0.0).reshape(size, -1)
         shared = there.reshape(size, -1).astype(float)
         common = shared @ shared.T
         seen = common > 0.0
-        total[seen] += weights[k] * (curves @ curves.T)[seen] / common[seen]
+        total[seen] += weights[k] * (flat @ flat.T)[seen] / common[seen]
         weight[seen] += weights[k]
     return np.where(weight > 0.0, total / np.where(weight > 0.0, weight, 1.0), np.nan)
 

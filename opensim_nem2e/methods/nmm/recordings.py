@@ -16,7 +16,7 @@ from ...log import logger
 from ...musculoskeletal.dynamics import Motion
 from ...musculoskeletal.hill import HillMuscles
 from ...musculoskeletal.paths import MOMENT_ARM_THRESHOLD, coordinate_ranges, fit_paths
-from ...musculoskeletal.redistribution import redistribute
+from ...musculoskeletal.row_programs import solve_rows
 from ...signals.cycles import Cycle
 from ...signals.resample import interpolate
 from ...storage import TimeSeries
@@ -46,6 +46,22 @@ SYNERGY = 0.7
 
 #: One spelling for compartments and heads that share an EMG channel.
 _CANONICAL = {"semit": "sem", "glmax2": "glmax1", "glmax3": "glmax1", "glmed2": "glmed1", "glmed3": "glmed1"}
+
+
+def canonical_name(standard_name: str) -> str:
+    """Name a muscle as its EMG does: compartments and heads that share a channel have one name.
+
+    Parameters
+    ----------
+    standard_name : str
+        Standard name of a muscle.
+
+    Returns
+    -------
+    str
+        The name in a population.
+    """
+    return _CANONICAL.get(standard_name, standard_name)
 
 
 @dataclass(frozen=True)
@@ -78,7 +94,7 @@ class RecordedTrial:
         Envelopes.
     simulated : TimeSeries or None
         Activations of static optimisation or CMC, one column per muscle under its name; None: they are computed
-        (:meth:`Recordings.optimised`).
+        by static optimisation.
     cycles : mapping of str to sequence of Cycle
         Gait cycles by side; empty for other movements.
     cyclic : bool
@@ -316,8 +332,8 @@ class Recordings:
             for muscle in channel.muscles:
                 if muscle not in hill.names:
                     raise ModelError(
-                        f"The EMG channel '{channel.column}' must stand for muscles of the model '{model.name}', but it "
-                        f"has none that is called '{muscle}' and acts."
+                        f"The EMG channel '{channel.column}' must stand for muscles of the model '{model.name}', but "
+                        f"it has none that is called '{muscle}' and acts."
                     )
         motions = [trial.motion for trial in trials]
         joined = replace(
@@ -332,7 +348,7 @@ class Recordings:
         hill = HillMuscles.from_model(model, muscles)
         paths = paths.of(muscles)
         translated = (names or MuscleNames.load()).of_model(muscles)
-        standard = tuple("" if (s := translated[m]) is None else _CANONICAL.get(s.name, s.name) for m in muscles)
+        standard = tuple("" if (s := translated[m]) is None else canonical_name(s.name) for m in muscles)
         sides = tuple("" if (s := translated[m]) is None else (s.side or "") for m in muscles)
         main = _main_side(channels, dict(zip(muscles, sides, strict=True)))
         spans = spans or [_spans(trial, main) for trial in trials]
@@ -342,12 +358,11 @@ class Recordings:
         )
         flat = pull.transpose(1, 0, 2).reshape(len(muscles), -1)
         flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
-        made = cls(hill, chosen, tuple(channels), tuple(trials), windows, flat @ flat.T, standard, sides)
         complete = tuple(
-            trial if trial.simulated is not None else replace(trial, simulated=made.optimised(k))
-            for k, trial in enumerate(trials)
+            trial if trial.simulated is not None else replace(trial, simulated=_optimised(trial, hill, paths, chosen))
+            for trial in trials
         )
-        return replace(made, trials=complete)
+        return cls(hill, chosen, tuple(channels), complete, windows, flat @ flat.T, standard, sides)
 
     @property
     def muscles(self) -> tuple[str, ...]:
@@ -401,7 +416,8 @@ class Recordings:
         """
         left, found = list(range(len(self.channels))), []
         alike = [
-            [float(np.mean(self.channel_similarity[a][self.channel_muscles[b]])) for b in left] for a in range(len(left))
+            [float(np.mean(self.channel_similarity[a][self.channel_muscles[b]])) for b in left]
+            for a in range(len(left))
         ]
         while left:
             group = [left.pop(0)]
@@ -427,7 +443,8 @@ class Recordings:
         silent = [column for column, high in zip(columns, highest, strict=True) if not high > 0.0]
         if silent:
             raise LabelError(f"An EMG channel must not be silent, but {', '.join(silent)} is.", self.trials[0].emg.path)
-        return table / highest
+        scaled: NDArray[np.float32] = table / highest
+        return scaled
 
     def simulated(self, ahead: Array) -> Array:
         """Sample the simulation.
@@ -489,7 +506,7 @@ class Recordings:
             found[k] = np.einsum("nc,lnc->lc", x, y) / np.maximum(size, 1e-12)
         return found
 
-    def offsets(self, channels: Sequence[int]) -> Array:
+    def offsets(self, channels: Sequence[int]) -> NDArray[np.intp]:
         """Find the time offset of each trial's EMG from some channels.
 
         Parameters
@@ -508,34 +525,23 @@ class Recordings:
             [
                 int(np.abs(OFFSETS - trial.offset).argmin()) if trial.offset is not None else int(score.argmax())
                 for trial, score in zip(self.trials, scores, strict=True)
-            ]
+            ],
+            dtype=np.intp,
         )
 
-    def optimised(self, trial: int) -> TimeSeries:
-        """Compute the activations of static optimisation by moment matching, where none were given.
 
-        Parameters
-        ----------
-        trial : int
-            Which trial.
-
-        Returns
-        -------
-        TimeSeries
-            The least sum of squared activations that makes the torques, at the windows' rows.
-        """
-        w = self.windows
-        own = np.flatnonzero(w.trial == trial)
-        active, passive = self.hill.rigid_terms(w.lengths[own], w.velocities[own])
-        arms = w.moment_arms[own]
-        gain = np.einsum("wnmc,wnm->wncm", arms, active).reshape(-1, len(self.coordinates), len(self.muscles))
-        needed = (w.torques[own] - np.einsum("wnmc,wnm->wnc", arms, passive)).reshape(-1, len(self.coordinates))
-        zeros = np.zeros((len(needed), len(self.muscles)))
-        found = redistribute(gain, needed, zeros, np.ones(zeros.shape[1]), np.full(zeros.shape[1], 0.01), 1.0, reserve=1.0)
-        time = w.time[own, LEAD:].ravel()
-        order = np.unique(time, return_index=True)[1]
-        logger.info("%s: static optimisation by moment matching, %d rows.", self.trials[trial].name, order.size)
-        return TimeSeries(time[order], self.muscles, found.activations[order], name="static_optimisation")
+def _optimised(trial: RecordedTrial, hill: HillMuscles, paths: MusclePaths, coordinates: tuple[str, ...]) -> TimeSeries:
+    """Find the least sum of squared activations that makes a trial's torques, where no simulation was given."""
+    motion = trial.motion
+    used, columns = motion.columns(paths.coordinates), motion.columns(coordinates)
+    lengths, arms = paths.evaluate(motion.q[:, used])
+    active, passive = hill.rigid_terms(lengths, paths.velocities(arms, motion.qdot[:, used]))
+    arms = arms[..., [paths.coordinates.index(name) for name in coordinates]]
+    needed = motion.torques[:, columns] - np.einsum("nmc,nm->nc", arms, passive)
+    gain = np.einsum("nmc,nm->ncm", arms, active)
+    found = solve_rows(gain, needed, low=0.01, high=1.0, reserve=np.ones(len(coordinates)))
+    logger.info("%s: no simulation was given; static optimisation of %d rows.", trial.name, len(needed))
+    return TimeSeries(motion.time, hill.names, found.activations, name="static_optimisation")
 
 
 def _chosen(
@@ -557,7 +563,9 @@ def _chosen(
     if coordinates:
         for name in coordinates:
             if name not in paths.coordinates or name not in free:
-                raise ModelError(f"The coordinate '{name}' must be a rotation that muscles actuate and the motion tells.")
+                raise ModelError(
+                    f"The coordinate '{name}' must be a rotation that muscles actuate and the motion tells."
+                )
         chosen = tuple(coordinates)
     else:
         chosen = tuple(name for k, name in enumerate(paths.coordinates) if name in free and turns[measured, k].any())
@@ -603,8 +611,8 @@ def _cut(
         told = [k for k in range(len(motion.coordinates)) if motion.given[k] and motion.rotational[k]]
         for start, end in own:
             step = (end - start) / ROWS
-            time = start + step * np.arange(-LEAD, ROWS)
-            at = time
+            time: Array = start + step * np.arange(-LEAD, ROWS, dtype=float)
+            at: Array = time
             if trial.cyclic:
                 at = motion.time[0] + (time - motion.time[0]) % _period(motion.time)
 
@@ -628,5 +636,13 @@ def _cut(
     table = np.stack(features)
     spread = table.std((0, 1))
     table = (table - table.mean((0, 1))) / np.where(spread > 1e-9, spread, 1.0)
-    stacked = (np.stack(x) for x in (lengths, velocities, arms, torques))
-    return Windows(np.array(places), np.stack(times), np.array(steps), *stacked, table)
+    return Windows(
+        np.array(places),
+        np.stack(times),
+        np.array(steps),
+        np.stack(lengths),
+        np.stack(velocities),
+        np.stack(arms),
+        np.stack(torques),
+        table,
+    )

@@ -108,7 +108,7 @@ class Mixer:
         emg = self._emg(ahead - total)
         simulated = r.simulated(ahead)
         base = _Sources(self, emg, simulated, r.phases(ahead))
-        measured = np.full(len(r.muscles), -1)
+        measured = np.full(len(r.muscles), -1, dtype=np.intp)
         for c in kept:
             measured[r.channel_muscles[c]] = c
         # A muscle without measured synergists is judged by how channels fare without theirs.
@@ -133,6 +133,7 @@ class Mixer:
         self._share(curves, measured, base)
         highest = curves[self.fitted][:, LEAD:].max((0, 1))
         size = _rms(curves) / np.maximum(highest, 1e-6)
+        guessed = [base.guessed(m, kept) and measured[m] < 0 for m in range(len(r.muscles))]
         return Shapes(
             tuple(held),
             offsets,
@@ -140,9 +141,9 @@ class Mixer:
             emg,
             simulated,
             curves / np.maximum(highest, 1e-6),
-            spread * size,
+            np.asarray(spread * size),
             measured,
-            np.array([base.guessed(m, kept) for m in range(len(r.muscles))]) & (measured < 0),
+            np.array(guessed, dtype=bool),
         )
 
     def _share(self, curves: Array, measured: NDArray[np.intp], base: _Sources) -> None:

@@ -1,0 +1,140 @@
+"""NMMTool on an elbow whose owner's excitations are known, from setup file to files that OpenSim opens."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("opensim")
+
+import opensim
+
+from opensim_nem2e import NMMTool
+from opensim_nem2e.cli.main import main
+from opensim_nem2e.errors import LabelError, SetupError
+from opensim_nem2e.storage import read_storage
+
+LOADS = (0.0, 3.0)
+MEASURED = ("TRIlong", "TRIlat", "BIClong", "BICshort", "BRD")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(paths_cache):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
+        yield
+
+
+@pytest.fixture(scope="module")
+def elbow(repository, tmp_path_factory):
+    """Return the folder of an elbow that lifts nothing and 3 kg."""
+    file = repository / "examples" / "06_deep_elbow" / "make_example.py"
+    spec = importlib.util.spec_from_file_location("make_deep_elbow", file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    folder = tmp_path_factory.mktemp("elbow")
+    module.make(folder, seed=1, loads=LOADS, seconds=4.0)
+    return folder
+
+
+def tool_of(folder, **values):
+    names = [f"lift_{load:g}kg" for load in LOADS]
+    return NMMTool(
+        name="elbow",
+        **{
+            "model_file": str(folder / "elbow.osim"),
+            "coordinates_files": [str(folder / f"{name}.mot") for name in names],
+            "emg_files": [str(folder / f"{name}_emg.sto") for name in names],
+            "channels": list(MEASURED),
+            "external_masses": list(LOADS),
+            "external_mass_bodies": ["forearm"],
+            "external_mass_point": [0.0, -0.33, 0.0],
+            **values,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def results(elbow):
+    """Run the tool from a setup file and the command line."""
+    tool = tool_of(elbow, results_directory="results")
+    assert tool.printToXML(elbow / "setup_nmm.xml")
+    assert main(["run", str(elbow / "setup_nmm.xml")]) == 0
+    return elbow / "results"
+
+
+def rows_of(path):
+    with path.open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_an_unmeasured_flexor_is_found(elbow, results):
+    """The truth is neither the neighbours' EMG nor the simulation."""
+    found, truth = [], []
+    for load in LOADS:
+        found.append(read_storage(results / f"elbow_lift_{load:g}kg_excitation.sto").column("BRA"))
+        truth.append(read_storage(elbow / f"lift_{load:g}kg_truth.sto").column("BRA"))
+    found, truth = np.concatenate(found), np.concatenate(truth)
+    assert np.corrcoef(found, truth)[0, 1] > 0.93
+    assert np.sqrt(np.mean((found - truth) ** 2)) < 0.25 * truth.max()
+
+
+def test_every_channel_was_left_out(results):
+    rows = rows_of(results / "elbow_left_out.csv")
+    alone = [row for row in rows if row["left_out"] == "channel"]
+    assert {row["channel"] for row in alone} == set(MEASURED)
+    flexors = [row for row in alone if row["channel"].startswith("B")]
+    assert np.mean([float(row["r"]) for row in flexors]) > 0.9
+    # Flexors and extensors are the two groups.
+    assert len([row for row in rows if row["left_out"] == "group"]) == len(MEASURED)
+    assert all(row["synergist_measured"] == "False" for row in rows if row["left_out"] == "group")
+    bands = read_storage(results / "elbow_lift_3kg_excitation_bands.sto")
+    assert set(bands.labels) == {f"{muscle}_{edge}" for muscle in ("BRA", "TRImed") for edge in ("low", "high")}
+    assert (bands.column("BRA_high") >= bands.column("BRA_low")).all()
+
+
+def test_torques_are_met_and_opensim_opens_all(results, open_with_opensim):
+    (torque,) = rows_of(results / "elbow_torques.csv")
+    assert float(torque["rmse_fit"]) < 0.1 * float(torque["peak"])
+    assert float(torque["rmse_consistent"]) < 0.01 * float(torque["peak"])
+    paths = [results / f"elbow_lift_3kg_{kind}.sto" for kind in ("excitation", "activation", "controls", "torques")]
+    for path, counts in open_with_opensim(paths).items():
+        assert counts[0] == counts[2] > 100, path
+    rows = rows_of(results / "elbow_parameters.csv")
+    own = opensim.Model(str(results / "elbow_model.osim"))
+    given = opensim.Model(str(results.parent / "elbow.osim"))
+    muscles, generic = own.getMuscles(), given.getMuscles()
+    for row in rows:
+        assert 0.5 <= float(row["strength"]) <= 2.5
+        factor = muscles.get(row["muscle"]).get_max_isometric_force()
+        factor /= generic.get(row["muscle"]).get_max_isometric_force()
+        assert factor == pytest.approx(float(row["strength"]), rel=1e-4)
+    page = (results / "elbow_lift_3kg_report.html").read_text(encoding="utf-8")
+    assert "Left-out channels" in page
+    assert "synergy extrapolation" in page
+
+
+@pytest.mark.parametrize("method", ["copy", "synx", "paper"])
+def test_other_methods_share_the_physics(elbow, tmp_path, method):
+    tool = tool_of(elbow, method=method, validate=False, write_report=False, results_directory=str(tmp_path))
+    assert tool.run()
+    (torque,) = rows_of(tmp_path / "elbow_torques.csv")
+    assert float(torque["rmse_fit"]) < 0.25 * float(torque["peak"])
+    assert not (tmp_path / "elbow_left_out.csv").exists()
+
+
+def test_faults_are_named_together(elbow):
+    tool = tool_of(elbow, external_masses=[1.0], external_mass_bodies=[])
+    with pytest.raises(SetupError) as caught:
+        tool.check()
+    assert len(caught.value.faults) == 2
+    assert "one entry for each of the 2" in caught.value.faults[0]
+    with pytest.raises(SetupError, match="needs a <population_bundle> and gait cycles"):
+        tool_of(elbow, method="population", results_directory=str(elbow / "none")).run()
+    with pytest.raises(LabelError, match="'BRX' does not"):
+        tool_of(elbow, channels=["BRX"], results_directory=str(elbow / "none")).run()
