@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-#: A peak that moves by more than this share of a cycle has not moved: another burst has become the largest.
-_FAR = 0.25
-
 _WAYS = {"leave_one_subject_out": "subjects left out of training", "held_out": "held-out subjects"}
 _SIDES = {"r": "right", "l": "left"}
 
@@ -148,7 +145,6 @@ def write_report(
             "curves_text": _curves_text(muscles, trial),
             "worries": _worries(activations, changes, record),
             "trust": trust,
-            "bands": band_lines(activations.provenance.bands),
             "parts": parts,
             "limits": [*_LIMITS, *(MECHANICS_LIMITS if check is not None else ())],
             "methods": _methods(activations, trial, mechanics, check),
@@ -190,13 +186,17 @@ def muscle_charts(activations: Estimate, trial: SimulatedTrial | None, mechanics
     consistent = None if mechanics is None or mechanics.consistent is None else mechanics.consistent.new
     emg = None if mechanics is None else mechanics.emg
     items: dict[str, MuscleEstimate] = {**({} if consistent is None else consistent.muscles), **activations.muscles}
+    known = MuscleNames.load().of_model(items)
     standard = {
-        muscle: items[muscle].standard_name or ("" if found is None else found.name)
-        for muscle, found in MuscleNames.load().of_model(items).items()
+        muscle: (
+            item.standard_name or (found.name if found is not None else ""),
+            item.side or (found.side if found is not None else "") or _side(muscle),
+        )
+        for (muscle, found), item in zip(known.items(), items.values(), strict=True)
     }
     time = thinned(activations.time)
     panels = []
-    for muscle in sorted(items, key=lambda name: anatomical_order(name, standard[name], items[name].side)):
+    for muscle in sorted(items, key=lambda name: anatomical_order(name, *standard[name])):
         item = items[muscle]
         new = {"refined": activations.muscles.get(muscle)}
         new["consistent"] = None if consistent is None else consistent.muscles.get(muscle)
@@ -224,7 +224,7 @@ def muscle_charts(activations: Estimate, trial: SimulatedTrial | None, mechanics
         panels.append(
             Panel(
                 muscle,
-                group_of(standard[muscle]),
+                group_of(standard[muscle][0]),
                 series,
                 cycles if item.cycles else {},
                 bands,
@@ -294,6 +294,11 @@ def torque_charts(check: TorqueCheck, activations: Estimate) -> ChartSet:
     return ChartSet("torques", "coordinate", "torque (Nm)", time, kinds, panels)
 
 
+def _side(muscle: str) -> str:
+    ending = muscle.rpartition("_")[2]
+    return ending if ending in _SIDES else ""
+
+
 def _within(item: MuscleEstimate, time: Array, at: Array, values: Array) -> Array:
     """Interpolate to the page's times, with gaps where nothing was estimated."""
     covered = np.interp(at, time, item.covered.astype(float)) >= 0.5
@@ -343,9 +348,8 @@ def _summary(
             f"Activations changed by {fmean(row.rms_change for row in changes):.2f} on average (RMS, of 0 to 1), most "
             f"in {most.muscle} ({most.rms_change:.2f}). "
         )
-        near = [row for row in changes if _shifted(row) is not None and not _is_far(row)]
-        if near:
-            shifts = [row.peak_shift_ms for row in near]
+        shifts = [row.peak_shift_ms for row in changes if math.isfinite(row.peak_shift_ms)]
+        if shifts:
             text += (
                 f"Peaks moved by {_ms(min(shifts))} to {_ms(max(shifts))} ms (median {_ms(median(shifts))}; later is "
                 "positive). "
@@ -363,17 +367,14 @@ def _summary(
 
 
 def _ms(value: float) -> str:
+    if math.isnan(value):
+        return "–"
     return f"{value:+.0f}" if round(value) else "0"
 
 
-def _shifted(row: MuscleChange) -> float | None:
-    return row.peak_shift_ms if math.isfinite(row.peak_shift_ms) else None
-
-
 def _is_far(row: MuscleChange) -> bool:
-    """Tell whether the peak is too far away to be the same burst."""
-    moved = abs(row.peak_after_percent - row.peak_before_percent) / 100.0
-    return min(moved, 1.0 - moved) > _FAR
+    """Tell whether another burst has become the largest, so that nothing has been shifted."""
+    return math.isfinite(row.peak_after_percent) and math.isnan(row.peak_shift_ms)
 
 
 def _curves_text(muscles: ChartSet, trial: SimulatedTrial | None) -> str:
@@ -389,12 +390,14 @@ def _curves_text(muscles: ChartSet, trial: SimulatedTrial | None) -> str:
 def _worries(activations: Estimate, changes: Sequence[MuscleChange], record: RunRecord) -> list[str]:
     """Say what a reader should know before using the result."""
     found = list(dict.fromkeys(record.warnings))
-    far = [row.muscle for row in changes if _shifted(row) is not None and _is_far(row)]
+    far = [row.muscle for row in changes if _is_far(row)]
     if far:
         found.append(
             f"The highest point moved by more than a quarter of the gait cycle in {', '.join(far)}: there another "
             "burst has become the largest, which is no shift in time."
         )
+    if activations.provenance.bands is None:
+        found += band_lines(None)
     for row in changes:
         if row.clipped_samples and row.largest_excess >= 0.005:
             found.append(
@@ -444,8 +447,7 @@ def _changes_part(changes: Sequence[MuscleChange]) -> ReportPart:
     head = ("muscle", "cycles", "RMS change", "mean before", "mean after", "peak before (%)", "peak after (%)")
     body = []
     for row in changes:
-        shift = _shifted(row)
-        moved = "–" if shift is None else "another burst" if _is_far(row) else _ms(shift)
+        moved = "another burst" if _is_far(row) else _ms(row.peak_shift_ms)
         cells = [Cell(row.muscle), Cell(str(row.cycles) if row.cycles else "–"), Cell(f"{row.rms_change:.3f}")]
         cells += [Cell(f"{row.mean_before:.3f}"), Cell(f"{row.mean_after:.3f}")]
         peaks = (row.peak_before_percent, row.peak_after_percent)

@@ -204,7 +204,7 @@ def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None) -> str:
         rows = check.changes()
         peaks = [row.peak for row in rows]
         percents = {kind: overall_percent([getattr(row, f"rmse_{kind}") for row in rows], peaks) for kind in kinds}
-        listed = [f"{percents[kind]:.3g} % with {words[kind]} activations" for kind in kinds]
+        listed = [f"{_plain(percents[kind])} % with {words[kind]} activations" for kind in kinds]
         text += f"The torques of {len(rows)} joint coordinates are off by {_and(listed)} (of their peaks). "
         balances = [row for row in rows if isinstance(row, TorqueBalance)]
         if balances:
@@ -220,6 +220,10 @@ def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None) -> str:
         listed = [f"{errors[kind]:.3f} with {words[kind]} activations" for kind in kinds]
         text += f"Against measured EMG of {len(mechanics.emg_errors)} muscles the error E is {_and(listed)}. "
     return text
+
+
+def _plain(percent: float) -> str:
+    return f"{percent:.0f}" if percent >= 10.0 else f"{percent:.1f}"
 
 
 def _and(words: Sequence[str]) -> str:
