@@ -21,8 +21,11 @@ class EmgError:
     E_opensim, E_refined, E_consistent : float
         Root mean square error over the samples of a cycle, mean of the cycles; the channel is divided by its maximum
         over these cycles. NaN where there is no such curve.
+    shape_opensim, shape_refined, shape_consistent : float
+        The same after the gain that makes it least over all cycles: the error of the shape, since EMG does not tell
+        amplitudes.
     r_opensim, r_refined, r_consistent : float
-        Pearson's r, mean of the cycles: it does not depend on the amplitude, which EMG does not tell.
+        Pearson's r, mean of the cycles: it does not depend on the amplitude either.
     """
 
     muscle: str
@@ -31,6 +34,9 @@ class EmgError:
     E_opensim: float
     E_refined: float
     E_consistent: float
+    shape_opensim: float
+    shape_refined: float
+    shape_consistent: float
     r_opensim: float
     r_refined: float
     r_consistent: float
@@ -81,14 +87,14 @@ def emg_table(rows: Sequence[EmgError]) -> list[str]:
         A header, one line per muscle, and their mean.
     """
     width = max(len(name) for name in ("muscle", *(row.muscle for row in rows)))
-    lines = [f"{'muscle':<{width}}  E OpenSim  refined  consistent    r OpenSim  refined  consistent"]
-    names = ("E_opensim", "E_refined", "E_consistent", "r_opensim", "r_refined", "r_consistent")
+    lines = [f"{'muscle':<{width}}  shape error OpenSim  refined  consistent    r OpenSim  refined  consistent"]
+    names = ("shape_opensim", "shape_refined", "shape_consistent", "r_opensim", "r_refined", "r_consistent")
     values = [[getattr(row, name) for name in names] for row in rows]
     titles = [row.muscle for row in rows]
     if len(rows) > 1:
         titles, values = [*titles, "mean"], [*values, np.mean(values, axis=0).tolist()]
     for title, numbers in zip(titles, values, strict=True):
         cells = [f"{number:.3f}" if np.isfinite(number) else "-" for number in numbers]
-        errors, shapes = (f"{a:>9}  {b:>7}  {c:>10}" for a, b, c in (cells[:3], cells[3:]))
+        errors, shapes = (f"{a:>{first}}  {b:>7}  {c:>10}" for first, (a, b, c) in ((19, cells[:3]), (9, cells[3:])))
         lines.append(f"{title:<{width}}  {errors}    {shapes}")
     return lines

@@ -18,6 +18,7 @@ from ..signals.resample import interpolate
 
 if TYPE_CHECKING:
     from ..data.simulation import Muscle
+    from .amplitude import Amplitude
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -71,6 +72,12 @@ class MuscleEstimate:
         made of; None: ``values`` need no such thing.
     faded : numpy.ndarray of bool, shape (rows,), or None
         Rows beside those that are covered in which activations fade to the simulation's; None: none.
+    shape_source : str
+        Where the shape is from: ``'network'``, ``'EMG'`` (measured) or ``'prior'``; empty: it has none of its own.
+    gain : float or None
+        The activation that the largest value stands for, where it is known; None: it is not.
+    certainty : float
+        A factor of what departing from the shape costs where torques ask for it.
 
     Raises
     ------
@@ -89,6 +96,9 @@ class MuscleEstimate:
     curves: CycleCurves | None = None
     joined: Array | None = None
     faded: Mask | None = None
+    shape_source: str = "network"
+    gain: float | None = None
+    certainty: float = 1.0
 
     def __post_init__(self) -> None:
         """Check what was given."""
@@ -220,6 +230,8 @@ class Estimate:
         The method that made it.
     kind : str
         What results and log call it: ``'refined'``, ``'consistent'``.
+    amplitude : Amplitude or None
+        How its amplitude was found; None: the values are as the method put them out.
 
     Raises
     ------
@@ -232,6 +244,7 @@ class Estimate:
     muscles: Mapping[str, MuscleEstimate]
     provenance: Provenance
     kind: str = "refined"
+    amplitude: Amplitude | None = None
 
     def __post_init__(self) -> None:
         """Check what was given."""
@@ -269,6 +282,21 @@ class Estimate:
             By muscle.
         """
         return {item.muscle: item.cycles for item in self}
+
+    def blended(self, crossfade: float) -> Estimate:
+        """Lead cycles into each other, and into the simulation's values outside.
+
+        Parameters
+        ----------
+        crossfade : float
+            Length of a fade outside the rows that are covered (s).
+
+        Returns
+        -------
+        Estimate
+            In its own unit, without jumps.
+        """
+        return replace(self, muscles={item.muscle: item.blended(self.time, crossfade) for item in self})
 
     def as_activations(self, muscles: Mapping[str, Muscle], crossfade: float = 0.0) -> Estimate:
         """Return the activations that the muscles can hold.

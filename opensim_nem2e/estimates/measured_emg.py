@@ -1,9 +1,9 @@
-"""Measured EMG of the trial that is refined, to compare activations with."""
+"""Measured EMG of the trial that is refined: to compare activations with, or to take their shapes from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,19 +12,29 @@ from numpy.typing import NDArray
 from ..errors import LabelError
 from ..log import logger
 from ..signals.compare import correlations, cycle_errors
+from ..signals.cycles import inside_cycles
 from ..signals.emg import refuse_raw
-from ..signals.resample import to_window
+from ..signals.resample import interpolate, to_window
 from ..storage import TimeSeries
 from ..storage.emg_files import read_envelopes
+from ..storage.muscles import MUSCLE_GROUPS
+from ..storage.tables import read_rows
+from .amplitude import shape_of
 from .consistency import EmgError
+from .estimate import Estimate, MuscleEstimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from ..data.simulation import SimulatedTrial
     from ..signals.cycles import Cycle
+    from ..storage.muscles import StandardMuscle
 
 Array = NDArray[np.float64]
+
+#: How much more than others the shapes of muscles that were not measured are to be kept: torques do not reveal them.
+_UNMEASURED_CERTAINTY = 3.0
 
 #: Samples of a cycle, as the networks have them (NEM2E paper, section 3.2.3).
 _SAMPLES = 20
@@ -73,6 +83,23 @@ class MeasuredEMG:
         start, end = cycle.start + self.offset, cycle.end + self.offset
         return to_window(self.series.time, values, start, end, _SAMPLES, roll)[:, 0]
 
+    def at(self, channel: str, time: Array) -> Array:
+        """Return a channel at times of the activations.
+
+        Parameters
+        ----------
+        channel : str
+            The channel.
+        time : numpy.ndarray, shape (times,)
+            On the clock of the activations (s).
+
+        Returns
+        -------
+        numpy.ndarray, shape (times,)
+            The envelope, as it was recorded; the nearest row is held outside of the recording.
+        """
+        return interpolate(self.series.time - self.offset, self.series.column(channel), time)
+
     def errors(
         self,
         curves: Mapping[str, tuple[Array, Mapping[str, Array]]],
@@ -105,14 +132,17 @@ class MeasuredEMG:
                 logger.warning("The EMG channel '%s' is silent: %s is not compared with it.", channel, muscle)
                 continue
             emg /= emg.max()
-            figures = {}
+            figures: dict[str, float] = {}
             for kind in ("opensim", "refined", "consistent"):
                 time, activations = curves.get(kind, (None, {}))
-                figures[f"E_{kind}"] = figures[f"r_{kind}"] = float("nan")
+                figures |= dict.fromkeys((f"E_{kind}", f"shape_{kind}", f"r_{kind}"), float("nan"))
                 if time is not None and muscle in activations:
                     values = activations[muscle]
                     cut = np.stack([c.window(time, values, _SAMPLES, tolerance=tolerance)[:, 0] for c in own])
                     figures[f"E_{kind}"] = float(cycle_errors(cut, emg).mean())
+                    power = float((cut**2).sum())
+                    gain = float((cut * emg).sum()) / power if power > 0.0 else 0.0
+                    figures[f"shape_{kind}"] = float(cycle_errors(gain * cut, emg).mean())
                     figures[f"r_{kind}"] = float(correlations(cut, emg).mean())
             rows.append(EmgError(muscle, channel, len(own), **figures))
         return rows
@@ -175,3 +205,157 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
     order = sorted(found, key=lambda muscle: (series.labels.index(found[muscle]), muscle))
     logger.info("Measured EMG: %s, %s.", path.name, ", ".join(f"{name} ({found[name]})" for name in order))
     return MeasuredEMG(series, offset, {muscle: found[muscle] for muscle in order})
+
+
+def read_maxima(path: Path, emg: MeasuredEMG) -> dict[str, float]:
+    """Read the largest voluntary contractions of the channels.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Table with the columns label (the channel) and maximum (its envelope in a maximal voluntary contraction, in the
+        unit of the recording).
+    emg : MeasuredEMG
+        The recording.
+
+    Returns
+    -------
+    dict of str to float
+        By channel; channels that are not in the recording are left out.
+
+    Raises
+    ------
+    opensim_nem2e.errors.LabelError
+        A maximum is no positive number, a channel is listed twice, or none is in the recording.
+    opensim_nem2e.errors.NEM2EError
+        The file cannot be read.
+    """
+    found: dict[str, float] = {}
+    for row in read_rows(path, ("label", "maximum"), kind="table of EMG maxima"):
+        label, value = row.cells["label"], row.number("maximum")
+        if value is None or not value > 0.0:
+            raise LabelError(
+                f"The maximum of '{label}' must be a number above 0; found '{row.cells['maximum']}'.", path
+            )
+        if label in found:
+            raise LabelError(f"The channel '{label}' is listed twice.", path)
+        found[label] = value
+    used = set(emg.channels.values())
+    if not used & set(found):
+        raise LabelError(
+            f"No channel of the recording is listed. It has {', '.join(sorted(used))}; found {', '.join(found)}.", path
+        )
+    return {label: value for label, value in found.items() if label in used}
+
+
+def with_measured_emg(
+    estimate: Estimate,
+    emg: MeasuredEMG,
+    trial: SimulatedTrial,
+    names: Mapping[str, StandardMuscle | None],
+    cycles: Mapping[str, Sequence[Cycle]],
+    maxima: Mapping[str, float] | None = None,
+) -> Estimate:
+    """Take the shapes of muscles from the trial's own EMG where it was measured.
+
+    A muscle that was not measured, but has a neighbour of its functional group and limb that was, gets half its own
+    shape (the estimate's, or else the simulation's) and half that of its neighbours.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        EMG relative to its maximum, as a method put it out.
+    emg : MeasuredEMG
+        The measured EMG.
+    trial : SimulatedTrial
+        The simulation.
+    names : mapping of str to StandardMuscle or None
+        What the trial's muscles are.
+    cycles : mapping of {'r', 'l'} to sequence of Cycle
+        The gait cycles of each limb.
+    maxima : mapping of str to float, optional
+        Largest voluntary contractions of channels, in the recording's unit: they tell the gain.
+
+    Returns
+    -------
+    Estimate
+        With the measured shapes, relative to their maximum in the cycles.
+
+    Raises
+    ------
+    opensim_nem2e.errors.LabelError
+        No channel covers a gait cycle of its muscle's limb.
+    """
+    measured: dict[str, MuscleEstimate] = {}
+    for muscle, channel in emg.channels.items():
+        standard = names.get(muscle)
+        item = None if standard is None else _measured(muscle, standard, emg, trial, cycles.get(standard.side, ()))
+        if item is None:
+            logger.warning("The EMG channel '%s' is not used for %s: it covers no gait cycle.", channel, muscle)
+            continue
+        if maxima is not None and channel in maxima:
+            top = float(np.maximum(emg.at(channel, trial.time), 0.0)[item.covered].max())
+            if top > maxima[channel]:
+                logger.warning(
+                    "'%s' is %.2f times its maximal contraction: 1 is taken.", channel, top / maxima[channel]
+                )
+            item = replace(item, gain=min(top / maxima[channel], 1.0))
+        measured[muscle] = item
+    if not measured:
+        raise LabelError(
+            "No EMG channel covers a gait cycle of its muscle's limb, so none can be used for the refinement."
+        )
+    beside = {
+        muscle: item
+        for muscle, standard in names.items()
+        if standard is not None
+        and muscle not in measured
+        and (item := _from_neighbours(muscle, standard, measured, estimate, trial)) is not None
+    }
+    logger.info("Shapes from measured EMG: %s.", ", ".join(measured))
+    if beside:
+        logger.info("Shapes partly from the measured EMG of neighbours: %s.", ", ".join(beside))
+    return replace(estimate, muscles={**estimate.muscles, **measured, **beside})
+
+
+def _measured(
+    muscle: str, standard: StandardMuscle, emg: MeasuredEMG, trial: SimulatedTrial, cycles: Sequence[Cycle]
+) -> MuscleEstimate | None:
+    """Return a muscle's measured EMG in the cycles that it covers."""
+    first, last = emg.series.time[0] - emg.offset, emg.series.time[-1] - emg.offset
+    own = tuple(cycle for cycle in cycles if first <= cycle.start and cycle.end <= last)
+    covered = inside_cycles(trial.time, own)
+    values = np.maximum(emg.at(emg.channels[muscle], trial.time), 0.0)
+    top = float(values[covered].max(initial=0.0))
+    if not top > 0.0:
+        return None
+    values = np.where(covered, values / top, trial.activations[muscle])
+    return MuscleEstimate(muscle, values, covered, standard.name, standard.side, own, shape_source="EMG")
+
+
+def _from_neighbours(
+    muscle: str,
+    standard: StandardMuscle,
+    measured: Mapping[str, MuscleEstimate],
+    estimate: Estimate,
+    trial: SimulatedTrial,
+) -> MuscleEstimate | None:
+    """Return the shape of a muscle that was not measured, but whose neighbours were."""
+    group = next((members for members in MUSCLE_GROUPS.values() if standard.name in members), ())
+    near = [item for item in measured.values() if item.side == standard.side and item.standard_name in group]
+    if not near:
+        return None
+    covered = near[0].covered
+    own = estimate.muscles.get(muscle)
+    base = MuscleEstimate(muscle, trial.activations[muscle], covered) if own is None else own
+    shape = 0.5 * (shape_of(base)[0] + np.mean([shape_of(item)[0] for item in near], axis=0))
+    return MuscleEstimate(
+        muscle,
+        np.where(covered, shape, trial.activations[muscle]),
+        covered,
+        standard.name,
+        standard.side,
+        near[0].cycles,
+        shape_source="prior" if own is None else "network",
+        certainty=_UNMEASURED_CERTAINTY,
+    )

@@ -1,19 +1,22 @@
-"""The mechanics of an estimate: torque check, redistribution, and comparison with measured EMG."""
+"""The mechanics of an estimate: its amplitude, torque check, redistribution, and comparison with measured EMG."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from ..errors import NEM2EError
 from ..log import logger
+from .amplitude import Amplitude, Convention, MuscleGain, by_prior, log_amplitude
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ..data.simulation import Muscle, SimulatedTrial
+    from ..musculoskeletal.torque_model import TorqueTerms
     from ..storage.atomic import ResultFiles
     from ..storage.osim import OsimModel
     from .consistency import EmgError
@@ -37,7 +40,16 @@ class MechanicsSettings:
     check_torques : bool
         Whether the joint torques are checked.
     redistribution : RedistributionSettings or None
-        How activations are made consistent with the torques (the check is part of it); None: they are not.
+        How activations are made consistent with the torques (the check is part of it); needed for the amplitude
+        ``'torques'``.
+    redistribute : bool
+        Whether that is done, and written apart, whatever the amplitude.
+    amplitude : {'auto', 'torques', 'simulation', 'emg'}
+        What the refined activations are relative to. auto: torques where ``torques_known``, else simulation.
+    torques_known : bool
+        Whether model, motion and loads are given.
+    crossfade : float
+        Time over which activations fade into the simulation's, outside the cycles (s).
     coordinates_file : pathlib.Path or None
         The motion; None: the coordinates in the trial's own file.
     external_loads_file : pathlib.Path or None
@@ -54,6 +66,10 @@ class MechanicsSettings:
 
     check_torques: bool = False
     redistribution: RedistributionSettings | None = None
+    redistribute: bool = False
+    amplitude: Literal["auto", "torques", "simulation", "emg"] = "emg"
+    torques_known: bool = False
+    crossfade: float = 0.0
     coordinates_file: Path | None = None
     external_loads_file: Path | None = None
     lowpass: float = 6.0
@@ -72,7 +88,10 @@ class Mechanics:
     trial : SimulatedTrial
         The simulation.
     activations : Estimate
-        The refined activations.
+        The refined activations, before torques had a say.
+    result : Estimate
+        The activations that are the result, with :attr:`.Estimate.amplitude`: those consistent with the torques where
+        these decide on the amplitude, else ``activations``.
     check : TorqueCheck or None
         Torques, if asked for.
     consistent : Consistent or None
@@ -81,17 +100,21 @@ class Mechanics:
         Measured EMG, if given.
     emg_errors : sequence of EmgError
         How far activations are from it.
+    apart : bool
+        Whether the consistent activations have files of their own (``<name>_consistent_states.sto``).
     """
 
     trial: SimulatedTrial
     activations: Estimate
+    result: Estimate
     check: TorqueCheck | None
     consistent: Consistent | None
     emg: MeasuredEMG | None
     emg_errors: Sequence[EmgError]
+    apart: bool = False
 
     def write(self, files: ResultFiles, writer: EstimateWriter) -> TorqueCheck | None:
-        """Write all of it but figures, and say it in the log.
+        """Write all of it but figures, the result's activations among it, and say it in the log.
 
         Parameters
         ----------
@@ -109,20 +132,29 @@ class Mechanics:
         from .consistency import EmgError, TradeOff, emg_table
 
         name, check = writer.name, self.check
+        reached = writer.write_activations(files, self.result)
+        amplitude = self.result.amplitude
+        assert amplitude is not None
+        log_amplitude(amplitude)
+        gains = amplitude.gains if self.consistent is None else self.consistent.gains
+        if gains:
+            write_rows(files.path(f"{name}_gains.csv"), MuscleGain, list(gains.values()))
         if self.consistent is not None:
-            reached = writer.write_activations(files, self.consistent.new, "consistent_")
+            if self.apart:
+                reached = writer.write_activations(files, self.consistent.new, "consistent_")
             check = self.consistent.led(self.trial, reached)
             write_rows(files.path(f"{name}_tradeoff.csv"), TradeOff, self.consistent.curve)
         if check is not None:
             check.write(files, name, writer.precision)
         if self.emg_errors:
             write_rows(files.path(f"{name}_emg_errors.csv"), EmgError, self.emg_errors)
-            logger.debug("Errors against measured EMG (each channel divided by its maximum over the cycles):")
+            logger.debug("Shape against measured EMG (each channel divided by its maximum over the cycles):")
             for line in emg_table(self.emg_errors):
                 logger.debug("%s", line)
-            means = {kind: fmean(getattr(row, f"E_{kind}") for row in self.emg_errors) for kind in _KINDS}
+            means = {kind: fmean(getattr(row, f"shape_{kind}") for row in self.emg_errors) for kind in _KINDS}
             logger.info(
-                "RMS error against measured EMG, each channel divided by its maximum, mean of %d muscles: %s.",
+                "Shape error against measured EMG (RMS after the best gain, each channel divided by its maximum), mean "
+                "of %d muscles: %s.",
                 len(self.emg_errors),
                 ", ".join(f"{words} {means[kind]:.3f}" for kind, words in _KINDS.items() if isfinite(means[kind])),
             )
@@ -132,11 +164,11 @@ class Mechanics:
 def examine_mechanics(
     trial: SimulatedTrial,
     muscles: Mapping[str, Muscle],
-    activations: Estimate,
+    estimate: Estimate,
     model: OsimModel | None,
     settings: MechanicsSettings,
 ) -> Mechanics:
-    """Check an estimate's torques, redistribute its activations and compare them with EMG, as asked.
+    """Find an estimate's amplitude, check its torques, redistribute it and compare it with EMG, as asked.
 
     Parameters
     ----------
@@ -144,8 +176,8 @@ def examine_mechanics(
         The simulation.
     muscles : mapping of str to Muscle
         Bounds and dynamics of its muscles.
-    activations : Estimate
-        The refined activations.
+    estimate : Estimate
+        What a method put out.
     model : OsimModel or None
         The simulation's model; needed for torques.
     settings : MechanicsSettings
@@ -168,38 +200,94 @@ def examine_mechanics(
         emg = read_measured_emg(
             settings.emg_file, settings.emg_channels_file, settings.emg_time_offset, trial.activations
         )
+    convention, terms = _convention(trial, estimate, model, settings)
+    if convention == "simulation":
+        activations = by_prior(estimate, trial.activations).as_activations(muscles, settings.crossfade)
+    else:
+        activations = estimate.as_activations(muscles, settings.crossfade)
+        unit: Convention = "emg" if estimate.quantity == "emg" else "method"
+        activations = replace(activations, amplitude=Amplitude(unit))
+    result = activations
     check: TorqueCheck | None = None
     consistent: Consistent | None = None
-    if settings.check_torques or settings.redistribution is not None:
-        from .torques import check_torques, joint_terms
+    if settings.redistribute or convention == "torques":
+        from .torque_consistent import make_consistent
 
-        assert model is not None
-        terms = joint_terms(
-            trial,
-            model,
-            settings.coordinates_file,
-            settings.external_loads_file,
-            settings.lowpass,
-            settings.coordinates,
-        )
-        if settings.redistribution is not None:
-            from .torque_consistent import make_consistent
+        assert terms is not None
+        assert settings.redistribution is not None
+        if settings.coordinates:
+            logger.warning(
+                "<torque_coordinates>: only the torques of these are made consistent. Their muscles may turn other "
+                "joints, whose torques then change, too."
+            )
+        shapes = estimate if estimate.quantity == "emg" else activations
+        consistent = make_consistent(trial, muscles, activations, terms, settings.redistribution, emg, shapes)
+        check = consistent.check
+        if convention == "torques":
+            # Refined muscles that span no such coordinate are as strong as their prior.
+            alone = by_prior(shapes, trial.activations).as_activations(muscles, settings.crossfade)
+            result = _joined(consistent.new, alone)
+    elif settings.check_torques:
+        from .torques import check_torques
 
-            if settings.coordinates:
-                logger.warning(
-                    "<torque_coordinates>: only the torques of these are made consistent. Their muscles may turn other "
-                    "joints, whose torques then change, too."
-                )
-            consistent = make_consistent(trial, muscles, activations, terms, settings.redistribution, emg)
-            check = consistent.check
-        else:
-            check = check_torques(trial, activations, terms)
-    errors = [] if emg is None else compare_with_emg(emg, trial, activations, consistent)
-    return Mechanics(trial, activations, check, consistent, emg, errors)
+        assert terms is not None
+        check = check_torques(trial, activations, terms)
+    in_its_unit = estimate.blended(settings.crossfade)
+    errors = [] if emg is None else compare_with_emg(emg, trial, in_its_unit, consistent)
+    return Mechanics(trial, activations, result, check, consistent, emg, errors, settings.redistribute)
+
+
+def _joined(consistent: Estimate, alone: Estimate) -> Estimate:
+    """Add the muscles whose amplitude torques do not tell."""
+    known, more = consistent.amplitude, alone.amplitude
+    assert known is not None
+    assert more is not None
+    gains = {**known.gains, **{name: row for name, row in more.gains.items() if name not in known.gains}}
+    muscles = {**alone.muscles, **consistent.muscles}
+    return replace(consistent, muscles=muscles, kind="refined", amplitude=replace(known, gains=gains))
+
+
+def _convention(
+    trial: SimulatedTrial, estimate: Estimate, model: OsimModel | None, settings: MechanicsSettings
+) -> tuple[Convention, TorqueTerms | None]:
+    """Settle what the amplitude is relative to, and compute what torques are made of where they are needed."""
+    asked = settings.amplitude
+    must = settings.check_torques or settings.redistribute or asked == "torques"
+    if estimate.quantity != "emg" and asked in ("auto", "emg"):
+        # The method puts out activations or excitations, which have an amplitude.
+        return "method", _terms(trial, model, settings) if must else None
+    if must or (asked == "auto" and settings.torques_known):
+        try:
+            terms = _terms(trial, model, settings)
+        except NEM2EError as error:
+            if must:
+                raise
+            logger.warning(
+                "<amplitude> auto: joint torques cannot be had, so the amplitude is that of the simulation. %s", error
+            )
+            return "simulation", None
+        if asked == "auto":
+            return "torques" if settings.torques_known else "simulation", terms
+        return asked, terms
+    return "simulation" if asked == "auto" else asked, None
+
+
+def _terms(trial: SimulatedTrial, model: OsimModel | None, settings: MechanicsSettings) -> TorqueTerms:
+    from .torques import joint_terms
+
+    assert model is not None
+    return joint_terms(
+        trial,
+        model,
+        settings.coordinates_file,
+        settings.external_loads_file,
+        settings.lowpass,
+        settings.coordinates,
+    )
 
 
 def compare_with_emg(
-    emg: MeasuredEMG, trial: SimulatedTrial, activations: Estimate, consistent: Consistent | None = None
+    emg: MeasuredEMG, trial: SimulatedTrial, refined: Estimate, consistent: Consistent | None = None
 ) -> list[EmgError]:
     """Compare all activations with measured EMG, in the cycles in which something was changed.
 
@@ -209,8 +297,8 @@ def compare_with_emg(
         The EMG.
     trial : SimulatedTrial
         The simulation.
-    activations : Estimate
-        The refined activations.
+    refined : Estimate
+        What was estimated, in its own unit.
     consistent : Consistent, optional
         The activations consistent with the torques.
 
@@ -219,9 +307,9 @@ def compare_with_emg(
     list of EmgError
         One per muscle that has a channel and cycles.
     """
-    cycles = activations.cycles()
+    cycles = refined.cycles()
     # What a result does not change it holds as OpenSim gave it.
-    curves = {"opensim": trial.activations, "refined": activations.values(trial.activations)}
+    curves = {"opensim": trial.activations, "refined": refined.values(trial.activations)}
     if consistent is not None:
         cycles = {**consistent.new.cycles(), **cycles}
         curves["consistent"] = consistent.new.values(trial.activations)

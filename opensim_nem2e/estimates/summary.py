@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .estimate import Estimate, MuscleEstimate
+
+if TYPE_CHECKING:
+    from ..data.simulation import Muscle
 
 Array = NDArray[np.float64]
 
@@ -40,9 +44,9 @@ class MuscleChange:
         mean cycle. NaN where that is more than a quarter of the cycle, because another burst has then become the
         largest and nothing moved; NaN, as the peaks, without cycles.
     clipped_samples : int
-        Rows at which the estimate left the muscle's bounds and was clipped.
+        Rows at which the estimate, as the method put it out, left the muscle's bounds.
     largest_excess : float
-        How far it left them at most, in activation.
+        How far it left them at most.
     band_width : float or None
         Mean width of the band of the method's output within the cycles; None without one.
     band_coverage : float or None
@@ -65,7 +69,9 @@ class MuscleChange:
     band_coverage: float | None = None
 
 
-def summarise(estimate: Estimate, activations: Estimate, simulated: Mapping[str, Array]) -> list[MuscleChange]:
+def summarise(
+    estimate: Estimate, activations: Estimate, simulated: Mapping[str, Array], muscles: Mapping[str, Muscle]
+) -> list[MuscleChange]:
     """Measure what changed, muscle by muscle.
 
     Parameters
@@ -73,9 +79,11 @@ def summarise(estimate: Estimate, activations: Estimate, simulated: Mapping[str,
     estimate : Estimate
         What the method put out.
     activations : Estimate
-        The same within the muscles' bounds, as it is written.
+        The activations that are written.
     simulated : mapping of str to numpy.ndarray, each (rows,)
         The simulation's activations.
+    muscles : mapping of str to Muscle
+        Bounds of the muscles.
 
     Returns
     -------
@@ -90,7 +98,8 @@ def summarise(estimate: Estimate, activations: Estimate, simulated: Mapping[str,
         # Excitations are clipped where the activations that they lead to are: what is clipped cannot be seen here.
         excess = np.zeros(1)
         if estimate.quantity != "excitation":
-            excess = np.abs((item.values if item.joined is None else item.joined) - written.values)[item.covered]
+            muscle, values = muscles[item.muscle], item.values[item.covered]
+            excess = np.abs(values - np.clip(values, muscle.low, muscle.high))
         rows.append(
             MuscleChange(
                 muscle=item.muscle,

@@ -1,8 +1,10 @@
 """Refined activations made consistent with the joint torques: the step after the torque check.
 
-On the rows of the motion (those at which the torques are known) activations are sought that are nearest to the refined
-ones and make the torques of inverse dynamics (:mod:`opensim_nem2e.musculoskeletal.redistribution`). The rows of the
-trial, which are denser and uneven, get the monotone curve through them.
+On the rows of the motion (those at which the torques are known) gains of the refined muscles' shapes are sought that
+suit the torques of inverse dynamics (:mod:`opensim_nem2e.musculoskeletal.shape_gains`), then activations that are
+nearest to these shapes, make the torques, and that muscles can follow
+(:mod:`opensim_nem2e.musculoskeletal.redistribution`). The rows of the trial, which are denser and uneven, get the
+monotone curve through them. With the gain 1 the second step alone is done, with the refined activations as they are.
 
 Muscles and coordinates that share a torque belong together: a gastrocnemius that turns the ankle turns the knee, too,
 and the knee's torque needs the hamstrings. Such a part (a leg) is solved as a whole, in the gait cycles of its refined
@@ -22,9 +24,11 @@ from ..errors import ModelError
 from ..log import logger
 from ..musculoskeletal.activation import CONTROL_STEP, activation_from_excitation
 from ..musculoskeletal.redistribution import redistribute_each
+from ..musculoskeletal.shape_gains import find_gains
 from ..signals.cycles import fade_outside
 from ..signals.emg import butterworth
 from ..signals.resample import interpolate, pchip
+from .amplitude import Amplitude, MuscleGain, prior_gains, rms, scaled, shape_of
 from .consistency import TradeOff
 from .estimate import Estimate, MuscleEstimate
 from .torque_metrics import overall_percent
@@ -59,6 +63,8 @@ class RedistributionSettings:
         Cut-off of the filter for the activations that were not refined (Hz); negative: none.
     crossfade : float
         Time over which consistent activations fade into the simulation's, outside the cycles (s).
+    free_gains : bool
+        Whether the amplitudes of the refined muscles are sought; if not, their activations are taken as they are.
     """
 
     others_weight: float
@@ -66,6 +72,7 @@ class RedistributionSettings:
     bound: float
     lowpass: float
     crossfade: float
+    free_gains: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,13 @@ class _Part:
     rows: Mask
     solved: Mask
     refined: Mask
+
+    def others_weight(self, settings: RedistributionSettings) -> float:
+        """Return what moving one of its muscles that were not refined costs."""
+        if not settings.free_gains:
+            return settings.others_weight
+        # All together, they cost the same in a model of few muscles and in one of many.
+        return settings.others_weight * float(self.refined.sum()) / max(float((~self.refined).sum()), 1.0)
 
 
 @dataclass(frozen=True)
@@ -114,6 +128,11 @@ class Consistent:
     exceeded: Mask
     curve: Sequence[TradeOff]
     bound: float
+
+    @property
+    def gains(self) -> Mapping[str, MuscleGain]:
+        """How the amplitude of each muscle was found."""
+        return {} if self.new.amplitude is None else self.new.amplitude.gains
 
     def led(self, trial: SimulatedTrial, reached: TimeSeries) -> TorqueCheck:
         """Add the torques of the activations that the written controls lead to.
@@ -149,8 +168,9 @@ def make_consistent(
     terms: TorqueTerms,
     settings: RedistributionSettings,
     emg: MeasuredEMG | None = None,
+    shapes: Estimate | None = None,
 ) -> Consistent:
-    """Redistribute a trial's activations such that they make the torques that the motion needs.
+    """Find activations that keep the shapes of a trial's refined ones and make the torques that the motion needs.
 
     Parameters
     ----------
@@ -166,6 +186,9 @@ def make_consistent(
         What is weighed.
     emg : MeasuredEMG, optional
         Measured EMG, for the trade-off curve.
+    shapes : Estimate, optional
+        What the shapes are taken from where gains are sought: the estimate before bounds clipped it. The refined
+        activations, if left out.
 
     Returns
     -------
@@ -181,12 +204,13 @@ def make_consistent(
     parts = _parts(given, terms, settings.crossfade)
     if not parts:
         raise ModelError("The motion has no row within a refined gait cycle: nothing can be redistributed.")
-    solver = _Solver(muscles, terms, given, parts, _aims(given, terms, settings.lowpass), settings)
+    goals = _goals(trial, muscles, refined if shapes is None else shapes, refined, terms, given, parts, settings)
+    solver = _Solver(muscles, terms, given, parts, goals, settings)
     reserves = sorted({*_RESERVES, settings.reserve}, reverse=True)
     chosen = reserves.index(settings.reserve)
     tries = solver.solve([(reserve, settings.bound if k == chosen else np.inf) for k, reserve in enumerate(reserves)])
     activations, exceeded = tries[chosen]
-    new = _on_the_trial(trial, refined, terms, activations, parts, settings.crossfade)
+    new = _on_the_trial(trial, goals.aimed, terms, activations, parts, settings.crossfade)
 
     columns = np.sort(np.concatenate([part.coordinates for part in parts]))
     compared = np.zeros((len(terms.time), len(terms.coordinates)), dtype=bool)
@@ -202,10 +226,39 @@ def make_consistent(
         consistent=terms.torques(interpolate(trial.time, written, terms.time))[:, columns],
         exceeded=exceeded[:, columns],
     )
-    solver.log(new, exceeded, settings)
-    points = [(np.inf, given.refined), *((reserve, one[0]) for reserve, one in zip(reserves, tries, strict=True))]
+    amplitude = Amplitude("torques", solver.amplitudes(activations), *_percents(check))
+    new = replace(new, amplitude=amplitude)
+    solver.log(exceeded, settings)
+    points = [(np.inf, goals.nearest), *((reserve, one[0]) for reserve, one in zip(reserves, tries, strict=True))]
     curve = [solver.point(reserve, made, reserve == settings.reserve, new, emg) for reserve, made in points]
     return Consistent(check, new, exceeded[:, columns], curve, settings.bound)
+
+
+@dataclass(frozen=True)
+class _Goals:
+    """What is aimed at, on the motion's rows.
+
+    Parameters
+    ----------
+    aimed : Estimate
+        The refined muscles with the amplitudes found, on the trial's rows.
+    nearest : numpy.ndarray, shape (rows, muscles)
+        These, and the simulation's activations of other muscles.
+    aims : numpy.ndarray, shape (rows, muscles)
+        The same with other muscles' activations low-passed: what the programs aim at.
+    weight : numpy.ndarray, shape (rows, muscles)
+        What a departure costs.
+    gains, priors, determined : mapping of str to float
+        Of the refined muscles.
+    """
+
+    aimed: Estimate
+    nearest: Array
+    aims: Array
+    weight: Array
+    gains: Mapping[str, float]
+    priors: Mapping[str, float]
+    determined: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -216,7 +269,7 @@ class _Solver:
     terms: TorqueTerms
     given: ActivationRows
     parts: Sequence[_Part]
-    aims: Array
+    goals: _Goals
     settings: RedistributionSettings
 
     def solve(self, prices: Sequence[tuple[float, float]]) -> list[tuple[Array, Mask]]:
@@ -227,7 +280,7 @@ class _Solver:
         """
         terms, muscles = self.terms, self.muscles
         gain, needed = terms.gain, terms.inverse_dynamics - terms.passive_torque
-        results = [(self.given.refined.copy(), np.zeros(needed.shape, dtype=bool)) for _ in prices]
+        results = [(self.goals.nearest.copy(), np.zeros(needed.shape, dtype=bool)) for _ in prices]
         for part in self.parts:
             own = [muscles[terms.muscles[k]] for k in part.muscles]
             for run in _runs(part.solved):
@@ -235,8 +288,8 @@ class _Solver:
                 found = redistribute_each(
                     gain[np.ix_(run, part.coordinates, part.muscles)],
                     needed[np.ix_(run, part.coordinates)],
-                    self.aims[where],
-                    np.where(part.refined, 1.0, self.settings.others_weight),
+                    self.goals.aims[where],
+                    self.goals.weight[where],
                     [muscle.low for muscle in own],
                     [muscle.high for muscle in own],
                     prices=prices,
@@ -253,12 +306,12 @@ class _Solver:
         """Weigh the torques' error of activations against the distance from what was aimed at."""
         terms = self.terms
         error = terms.torques(activations) - terms.inverse_dynamics
-        moved = activations - self.given.refined
+        moved = activations - self.goals.nearest
         rmse, peaks = [], []
         refined, others = [], []
         for part in self.parts:
             for k in part.coordinates:
-                rmse.append(_rms(error[part.rows, k]))
+                rmse.append(rms(error[part.rows, k]))
                 peaks.append(float(np.abs(terms.inverse_dynamics[part.rows, k]).max()))
             refined.append(moved[np.ix_(part.rows, part.muscles[part.refined])].ravel())
             others.append(moved[np.ix_(part.rows, part.muscles[~part.refined])].ravel())
@@ -272,22 +325,41 @@ class _Solver:
             chosen,
             overall_percent(rmse, peaks),
             max(rmse),
-            _rms(np.concatenate(refined)),
-            _rms(np.concatenate(others)),
+            rms(np.concatenate(refined)),
+            rms(np.concatenate(others)),
             e,
         )
 
-    def log(self, new: Estimate, exceeded: Mask, settings: RedistributionSettings) -> None:
+    def amplitudes(self, activations: Array) -> dict[str, MuscleGain]:
+        """Say of each muscle how its amplitude was found, and how far it moved; those with a shape first."""
+        goals, found = self.goals, {}
+        nothing = float("nan")
+        for part in self.parts:
+            for k in part.muscles:
+                name = self.terms.muscles[k]
+                moved = rms((activations - self.given.opensim)[part.rows, k])
+                item = goals.aimed.muscles.get(name)
+                if item is None:
+                    found[name] = MuscleGain(name, "", nothing, nothing, nothing, nothing, moved)
+                    continue
+                inside = self.given.within[:, k] & part.rows
+                departure = rms((activations - goals.nearest)[inside, k])
+                gain, prior, share = (one.get(name, nothing) for one in (goals.gains, goals.priors, goals.determined))
+                found[name] = MuscleGain(name, item.shape_source, gain, prior, share, departure, moved)
+        return dict(sorted(found.items(), key=lambda pair: not pair[1].shape))
+
+    def log(self, exceeded: Mask, settings: RedistributionSettings) -> None:
         """Say what was done, and what could not be."""
         terms = self.terms
         for part in self.parts:
             names = [terms.muscles[k] for k in part.muscles]
             count = int(part.refined.sum())
             logger.debug(
-                "Redistribution: refined muscles (%d, weight 1) and others (%d, weight %g) make the torques of %s, in "
-                "%d rows of the motion; a reserve of %g Nm costs as much as a refined activation moved by 1, and %g Nm "
-                "is the most.",
+                "Redistribution: refined muscles (%d, %s) and others (%d, weight %g) make the torques of %s, in %d "
+                "rows of the motion; a reserve of %g Nm costs as much as a refined activation moved by 1, and %g Nm is "
+                "the most.",
                 count,
+                "free gains" if settings.free_gains else "gain 1, weight 1",
                 len(names) - count,
                 settings.others_weight,
                 ", ".join(terms.coordinates[k] for k in part.coordinates),
@@ -316,18 +388,102 @@ class _Solver:
             logger.info("No refined muscle shares a torque with %s: left as it was.", ", ".join(alone))
 
 
-def _aims(given: ActivationRows, terms: TorqueTerms, lowpass: float) -> Array:
-    """Return the activations aimed at: the refined ones, and of other muscles OpenSim's without their chatter.
+def _goals(
+    trial: SimulatedTrial,
+    muscles: Mapping[str, Muscle],
+    shapes: Estimate,
+    refined: Estimate,
+    terms: TorqueTerms,
+    given: ActivationRows,
+    parts: Sequence[_Part],
+    settings: RedistributionSettings,
+) -> _Goals:
+    """Decide what each muscle is to keep near, and what departing from it costs."""
+    others = _without_chatter(given, terms, settings.lowpass)
+    weight = np.full(given.opensim.shape, settings.others_weight)
+    for part in parts:
+        weight[:, part.muscles] = part.others_weight(settings)
+    gains: dict[str, float] = {}
+    priors: dict[str, float] = {}
+    determined: dict[str, float] = {}
+    weights: dict[str, float] = {}
+    if settings.free_gains:
+        expected = prior_gains(shapes, trial.activations)
+        needed = terms.inverse_dynamics - terms.passive_torque
+        for part in parts:
+            columns = np.flatnonzero(part.refined)
+            names = [terms.muscles[k] for k in part.muscles[columns]]
+            items = [shapes.muscles[name] for name in names]
+            curves = np.column_stack([shape_of(item)[0] for item in items])
+            own = [muscles[terms.muscles[k]] for k in part.muscles]
+            known = [item.gain for item in items]
+            prior = [expected[name] if gain is None else gain for name, gain in zip(names, known, strict=True)]
+            result = find_gains(
+                terms.gain[np.ix_(part.rows, part.coordinates, part.muscles)],
+                needed[np.ix_(part.rows, part.coordinates)],
+                others[np.ix_(part.rows, part.muscles)],
+                interpolate(trial.time, curves, terms.time[part.rows]),
+                columns,
+                [muscle.low for muscle in own],
+                [muscle.high for muscle in own],
+                prior,
+                covered=given.within[np.ix_(part.rows, part.muscles[columns])],
+                fixed=np.array([gain is not None for gain in known]),
+                certainty=[item.certainty for item in items],
+                others_weight=part.others_weight(settings),
+                reserve=settings.reserve,
+            )
+            for known_, values in (
+                (gains, result.gains),
+                (determined, result.determined),
+                (weights, result.weight),
+                (priors, prior),
+            ):
+                known_.update(zip(names, map(float, values), strict=True))
+        aimed = scaled(shapes, gains).as_activations(muscles, settings.crossfade)
+        aimed_rows = ActivationRows.of(trial, aimed, terms).refined
+    else:
+        aimed, aimed_rows = refined, given.refined
+    touched = np.column_stack(
+        [
+            aimed.muscles[name].replaced if name in aimed.muscles else np.zeros(len(trial.time), dtype=bool)
+            for name in terms.muscles
+        ]
+    )
+    shaped = interpolate(trial.time, touched.astype(float), terms.time) > 0.0
+    costs = np.array([weights.get(name, 1.0) for name in terms.muscles])
+    return _Goals(
+        aimed,
+        np.where(shaped, aimed_rows, given.opensim),
+        np.where(shaped, aimed_rows, others),
+        np.where(shaped, costs, weight),
+        gains,
+        priors,
+        determined,
+    )
+
+
+def _percents(check: TorqueCheck) -> tuple[dict[str, float], float]:
+    """Return the torque error that consistent activations leave, in percent of the peak: each coordinate's, and all."""
+    assert check.consistent is not None
+    needed = check.terms.inverse_dynamics
+    columns = range(len(check.terms.coordinates))
+    peaks = [float(np.abs(needed[check.compared[:, k], k]).max()) for k in columns]
+    errors = [rms((check.consistent - needed)[check.compared[:, k], k]) for k in columns]
+    each = [overall_percent([error], [peak]) for error, peak in zip(errors, peaks, strict=True)]
+    return dict(zip(check.terms.coordinates, each, strict=True)), overall_percent(errors, peaks)
+
+
+def _without_chatter(given: ActivationRows, terms: TorqueTerms, lowpass: float) -> Array:
+    """Return OpenSim's activations without their chatter.
 
     CMC finds new excitations in every window of 10 ms, and its activations tremble from window to window. The motion,
     low-passed, needs no such thing; aimed at as they are, they would make the refined muscles tremble against them.
     """
-    others = ~given.within.any(axis=0)
-    aims = given.refined.copy()
     rate = (len(terms.time) - 1) / (terms.time[-1] - terms.time[0])
-    if 0.0 < lowpass < 0.5 * rate and others.any():
-        aims[:, others] = butterworth(given.opensim[:, others], rate, lowpass, "lowpass", padding="even")
-    return aims
+    if 0.0 < lowpass < 0.5 * rate:
+        return butterworth(given.opensim, rate, lowpass, "lowpass", padding="even")
+    return given.opensim
 
 
 def reach_of(muscles: Sequence[Muscle], step: float) -> Callable[[Array], tuple[Array, Array]]:
@@ -370,10 +526,6 @@ def reach_of(muscles: Sequence[Muscle], step: float) -> Callable[[Array], tuple[
     return reach
 
 
-def _rms(values: Array) -> float:
-    return float(np.sqrt(np.mean(values**2))) if values.size else 0.0
-
-
 def _parts(given: ActivationRows, terms: TorqueTerms, crossfade: float) -> list[_Part]:
     """Find what belongs together, and where it is to be made consistent."""
     known = given.known & ~terms.outside
@@ -408,21 +560,21 @@ def _connected(spans: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def _on_the_trial(
     trial: SimulatedTrial,
-    refined: Estimate,
+    aimed: Estimate,
     terms: TorqueTerms,
     activations: Array,
     parts: Sequence[_Part],
     crossfade: float,
 ) -> Estimate:
     """Bring activations on the motion's rows to the trial's rows, and let them fade into the simulation's."""
-    cycles_of = refined.cycles()
+    cycles_of = aimed.cycles()
     step = 1.5 * float(np.median(np.diff(terms.time)))
     known = (trial.time >= terms.time[0] - step) & (trial.time <= terms.time[-1] + step)
     known &= interpolate(terms.time, terms.outside.astype(float), trial.time) <= 0.0
     found = {}
     for part in parts:
         names = [terms.muscles[k] for k in part.muscles]
-        inside = known & np.any([item.covered for name in names if (item := refined.muscles.get(name))], axis=0)
+        inside = known & np.any([item.covered for name in names if (item := aimed.muscles.get(name))], axis=0)
         time = terms.time[part.solved]
         at = np.clip(trial.time, time[0], time[-1])
         curves = pchip(time, activations[np.ix_(part.solved, part.muscles)], at)
@@ -431,10 +583,18 @@ def _on_the_trial(
         for column, name in enumerate(names):
             before = trial.activations[name]
             blended = np.where(weight > 0.0, before + weight * (curves[:, column] - before), before)
-            item = refined.muscles.get(name)
-            standard_name, side = (item.standard_name, item.side) if item is not None else ("", "")
-            found[name] = MuscleEstimate(name, blended, inside, standard_name, side, own, faded=faded)
-    return Estimate(trial.time, "activation", found, refined.provenance, "consistent")
+            item = aimed.muscles.get(name)
+            if item is None:
+                found[name] = MuscleEstimate(name, blended, inside, cycles=own, faded=faded, shape_source="")
+                continue
+            low = high = None
+            if item.low is not None and item.high is not None:
+                # The estimate's band, at its amplitude: where the torques ask for more, it holds that, too.
+                low, high = np.minimum(item.low, blended), np.maximum(item.high, blended)
+            found[name] = replace(
+                item, values=blended, covered=inside, cycles=own, faded=faded, low=low, high=high, curves=None
+            )
+    return Estimate(trial.time, "activation", found, aimed.provenance, "consistent")
 
 
 def _runs(rows: Mask) -> list[NDArray[np.int64]]:

@@ -89,7 +89,7 @@ def redistribute(
         The torque asked of the activations: inverse dynamics less the passive torques (Nm).
     target : array_like, shape (rows, muscles)
         The activations aimed at; they need not be within the bounds.
-    weight : array_like, shape (muscles,)
+    weight : array_like, shape (muscles,) or (rows, muscles)
         What a departure from the target costs, more than 0.
     low, high : array_like, shape (muscles,)
         Bounds of the activations.
@@ -158,8 +158,9 @@ def redistribute_each(
 
     table, asked, wanted = (np.asarray(values, dtype=float) for values in (gain, needed, target))
     rows, _, muscles = table.shape
+    w = np.broadcast_to(np.asarray(weight, dtype=float), (rows, muscles))
     # The solver wants arrays of its own, which it may write to.
-    w, lowest, highest = (np.array(np.broadcast_to(values, (muscles,)), dtype=float) for values in (weight, low, high))
+    lowest, highest = (np.array(np.broadcast_to(values, (muscles,)), dtype=float) for values in (low, high))
     if not all(np.isfinite(values).all() for values in (table, asked, wanted)):
         raise ModelError("Activations cannot be redistributed: torques or activations are missing (nan) in some rows.")
     priced = all(reserve > 0.0 and bound >= 0.0 for reserve, bound in prices)
@@ -177,8 +178,8 @@ def redistribute_each(
         for number, (reserve, bound) in enumerate(prices):
             part = table[row] / reserve
             owed = asked[row] / reserve
-            cost = part.T @ part + np.diag(w)
-            slope = -(w * wanted[row] + part.T @ owed)
+            cost = part.T @ part + np.diag(w[row])
+            slope = -(w[row] * wanted[row] + part.T @ owed)
             found, _, flag, _ = daqp.solve(cost, slope, free, highs[number], lows[number], sense)
             if flag == 1 and np.abs(owed - part @ found).max(initial=0.0) > bound / reserve:
                 found, flag = _bounded(cost, slope, part, owed, bound / reserve, lows[number], highs[number])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..storage.muscles import MUSCLE_GROUPS
 from .drawing import figure_settings, log_scale, new_figure, save_figure, shade
 
 if TYPE_CHECKING:
@@ -27,15 +28,6 @@ if TYPE_CHECKING:
 
 #: Many figures are written: compressing them well would take most of the time.
 _LIGHTLY = {"compress_level": 1}
-
-#: Standard muscle names by functional group, in the order in which they are drawn.
-MUSCLE_GROUPS = {
-    "plantarflexors": ("soleus", "gasmed", "gaslat"),
-    "dorsiflexors": ("tib",),
-    "quadriceps": ("rect", "vaslat", "vasmed"),
-    "hamstrings": ("bi", "sem", "semit"),
-    "gluteals": ("glmax1", "glmax2", "glmax3", "glmed1", "glmed2", "glmed3"),
-}
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart.
 _BEFORE = "#0072B2"
@@ -60,7 +52,7 @@ def group_of(standard_name: str) -> str:
     Returns
     -------
     str
-        A key of :data:`MUSCLE_GROUPS`, or ``'other'``.
+        A key of :data:`.muscles.MUSCLE_GROUPS`, or ``'other'``.
     """
     for group, members in MUSCLE_GROUPS.items():
         if standard_name in members:
@@ -131,7 +123,7 @@ def draw_estimate(
     caption = f"Refined: {activations.provenance.source}."
     if trial.source_name:
         caption = f"OpenSim: {trial.source_name}. {caption}"
-    for group, members in grouped(activations).items():
+    for group, members in grouped(item for item in activations if item.shape_source).items():
         stems = [item.muscle.removesuffix(f"_{item.side}") for item in members]
         _draw_panels(
             _rows_of(stems, members),
@@ -139,7 +131,7 @@ def draw_estimate(
             files.path(f"{name}_{group}.{figure_format}"),
             title=f"{name}: {group}",
             caption=caption,
-            ylabel="activation",
+            ylabel="activation" if activations.amplitude is None else activations.amplitude.label,
             sharey=True,
         )
 

@@ -40,6 +40,15 @@ PAPER_MUSCLES = (
     "vasmed",
 )
 
+#: Standard muscle names by functional group.
+MUSCLE_GROUPS = {
+    "plantarflexors": ("soleus", "gasmed", "gaslat"),
+    "dorsiflexors": ("tib",),
+    "quadriceps": ("rect", "vaslat", "vasmed"),
+    "hamstrings": ("bi", "sem", "semit"),
+    "gluteals": ("glmax1", "glmax2", "glmax3", "glmed1", "glmed2", "glmed3"),
+}
+
 _COLUMNS = ("model_muscle", "standard_name", "side", "models", "note")
 _OPTIONAL = _COLUMNS[2:]
 

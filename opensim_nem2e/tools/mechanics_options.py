@@ -1,9 +1,9 @@
-"""The options of torque check, redistribution and comparison with EMG, for the tools that offer them."""
+"""The options of amplitude, torque check, redistribution and comparison with EMG, for the tools that offer them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..options import FilePath, Options, option
 
@@ -13,19 +13,27 @@ if TYPE_CHECKING:
 
 #: What they may leave behind, after the tool's name.
 MECHANICS_RESULTS = (
-    *("_torques.sto", "_torques.csv", "_consistent_states.sto", "_consistent_activation.sto"),
+    *("_gains.csv", "_torques.sto", "_torques.csv", "_consistent_states.sto", "_consistent_activation.sto"),
     *("_consistent_controls.sto", "_tradeoff.csv", "_emg_errors.csv"),
 )
 
 
-# The defaults of redistribute are measured (benchmarks/redistribution.py --settings, two real trials). Others' weight:
-# from 1 to 0.1 the refined muscles come 10 to 20 % nearer to the networks; at 0.01 only 10 to 15 % more, while others
-# move twice as far, against each other. Reserve: from 30 to 3 Nm the torques' error falls about a hundredfold, the
-# distance grows by 3 %. Filter: the others' second derivative falls by 50 to 90 %, the distances stay.
+# The defaults are measured (benchmarks/amplitude.py, benchmarks/redistribution.py --settings). Reserve: from 30 to 3 Nm
+# the torques' error falls about a hundredfold, the distance grows by 3 %. Filter: the others' second derivative falls
+# by 50 to 90 %, the distances stay.
 @dataclass(frozen=True)
 class MechanicsOptions(Options):
     """What is done with the mechanics of a refined trial."""
 
+    amplitude: Literal["auto", "torques", "simulation", "emg"] = option(
+        "auto",
+        "EMG tells the shape of a muscle's activity, not its strength: where the refined activations get theirs from. "
+        "torques: gains of the networks' shapes and activations of the other muscles are sought that make the joint "
+        "torques of the motion (needs model_file, runs OpenSim); states and controls are then torque-consistent. "
+        "simulation: each muscle's shape is as strong as the simulation and what is typical in gait let expect. emg: "
+        "the networks' output, EMG relative to its maximum, is taken for the activation, as in the NEM2E paper. auto: "
+        "torques if model_file, a motion and external_loads_file are given, else simulation.",
+    )
     check_torques: bool = option(
         False,
         "Compare the joint torques that the motion needs (inverse dynamics) with those of OpenSim's and of the "
@@ -34,63 +42,80 @@ class MechanicsOptions(Options):
     )
     redistribute: bool = option(
         False,
-        "Also find the activations nearest to the refined ones that make the joint torques that the motion needs, and "
-        "write them (name_consistent_states.sto, ..._activation.sto, ..._controls.sto)? Includes the "
-        "torque check and needs what it needs.",
+        "Also write the activations that make the joint torques that the motion needs, whatever the amplitude of the "
+        "others (name_consistent_states.sto, ..._activation.sto, ..._controls.sto)? Includes the torque check and "
+        "needs what it needs. With amplitude torques they are those of name_states.sto.",
+    )
+    gain: Literal["free", "1"] = option(
+        "free",
+        "For torque-consistent activations: free: each refined muscle's shape has a gain that is sought, so that "
+        "torques decide on amplitudes. 1: the refined activations are taken as they are, and those nearest to them are "
+        "sought.",
     )
     unrefined_muscle_weight: float = option(
-        0.1,
-        "For redistribute: what moving the activation of a muscle without a network costs, where that of a refined "
-        "muscle costs 1. Smaller: refined muscles keep nearer to the networks' output, the others depart further from "
-        "OpenSim's.",
+        0.07,
+        "For torque-consistent activations: what moving the activations of the muscles without a network costs, where "
+        "moving those of the refined muscles, of middling strength, costs 1 (with gain 1: of each muscle, not of all "
+        "together; try 0.1). Smaller: refined muscles keep nearer to the networks' output, the others depart further "
+        "from OpenSim's.",
         bounds="(0, Inf)",
     )
     unrefined_muscle_lowpass_frequency: float = option(
         6.0,
-        "For redistribute: low-pass cut-off frequency for OpenSim's activations of muscles without a network before "
-        "they are aimed at. CMC's tremble with its windows, and what they tremble the refined muscles would have to "
-        "make up for. A negative value results in no filtering.",
+        "For torque-consistent activations: low-pass cut-off frequency for OpenSim's activations of muscles without a "
+        "network before they are aimed at. CMC's tremble with its windows, and what they tremble the refined muscles "
+        "would have to make up for. A negative value results in no filtering.",
         unit="Hz",
     )
     reserve_optimal_force: float = option(
         3.0,
-        "For redistribute: the reserve torque at a joint that costs as much as a refined activation moved from 0 to "
-        "1. Smaller: the torques are met more exactly.",
+        "For torque-consistent activations: the reserve torque at a joint that costs as much as a refined activation "
+        "moved from 0 to 1. Smaller: the torques are met more exactly.",
         bounds="(0, Inf)",
         unit="Nm",
     )
     reserve_bound: float = option(
         2.0,
-        "For redistribute: largest reserve torque. Where the muscles are too weak to keep it, it is exceeded by the "
-        "least there can be, and the log says where.",
+        "For torque-consistent activations: largest reserve torque. Where the muscles are too weak to keep it, it is "
+        "exceeded by the least there can be, and the log says where.",
         bounds="[0, Inf]",
         unit="Nm",
     )
     coordinates_file: FilePath = option(
         "",
-        "Motion for check_torques and redistribute: the kinematics that CMC tracked (.mot or .sto). Empty: the "
+        "Motion for joint torques: the kinematics that CMC tracked (.mot or .sto). Empty: the "
         "coordinates in states_file.",
     )
     lowpass_cutoff_frequency_for_coordinates: float = option(
         6.0,
-        "Low-pass cut-off frequency for filtering the coordinates in check_torques and redistribute. A negative value "
+        "Low-pass cut-off frequency for filtering the coordinates before joint torques are computed. A negative value "
         "results in no filtering.",
         unit="Hz",
     )
     torque_coordinates: tuple[str, ...] = option(
         (),
-        "Coordinates whose torques check_torques compares and redistribute makes consistent. Empty: all rotations "
-        "that muscles turn and the motion tells.",
+        "Coordinates whose torques are compared and made consistent. Empty: all rotations that muscles turn and the "
+        "motion tells.",
     )
     emg_file: FilePath = option(
         "",
         "Measured EMG envelopes of this trial (.sto, .mot or a table such as .csv), to compare OpenSim's, the refined "
-        "and the consistent activations with. They are not used for the refinement.",
+        "and the consistent activations with. They are not used for the refinement unless use_emg says so.",
     )
     emg_channels_file: FilePath = option(
         "",
         "Table of EMG channels (.csv, as for STDRTrainTool) that says which muscles a channel of emg_file stands for. "
         "Empty: the channels have the muscles' names.",
+    )
+    use_emg: bool = option(
+        False,
+        "Take the shapes of muscles from emg_file where it has them? Other muscles keep the networks' shapes, half and "
+        "half with the EMG of measured muscles of their group (hamstrings, plantarflexors, ...).",
+    )
+    emg_maxima_file: FilePath = option(
+        "",
+        "Table (.csv with the columns label and maximum) of the channels' envelopes in maximal voluntary contractions, "
+        "in the unit of emg_file: for use_emg, the gains of these muscles are then known.",
     )
     emg_time_offset: float = option(
         0.0, "EMG(t + offset) fits activation(t): the time at which emg_file is read is later by this.", unit="s"
@@ -111,14 +136,18 @@ def mechanics_faults(tool: Tool[Any]) -> list[str]:
         What is wrong with them.
     """
     faults = []
-    if tool.get("check_torques") or tool.get("redistribute"):
-        which = "<redistribute>" if tool.get("redistribute") else "<check_torques>"
+    asking = [name for name in ("redistribute", "check_torques") if tool.get(name)]
+    if asking or tool.get("amplitude") == "torques":
+        which = f"<{asking[0]}>" if asking else "<amplitude> torques"
         if not tool.get("model_file"):
             faults.append(f"{which} needs <model_file>, but it is empty.")
         if not (tool.get("coordinates_file") or tool.get("states_file")):
             faults.append(f"{which} needs a motion: <coordinates_file> must be given where there is no <states_file>.")
-    if tool.get("emg_channels_file") and not tool.get("emg_file"):
-        faults.append("<emg_channels_file> goes with <emg_file>, but that is empty.")
+    for name in ("emg_channels_file", "use_emg"):
+        if tool.get(name) and not tool.get("emg_file"):
+            faults.append(f"<{name}> goes with <emg_file>, but that is empty.")
+    if tool.get("emg_maxima_file") and not tool.get("use_emg"):
+        faults.append("<emg_maxima_file> goes with <use_emg>, but that is false.")
     return faults
 
 
@@ -138,18 +167,21 @@ def mechanics_settings(tool: Tool[Any]) -> MechanicsSettings:
     from ..estimates.mechanics import MechanicsSettings
     from ..estimates.torque_consistent import RedistributionSettings
 
-    redistribution = None
-    if tool.get("redistribute"):
-        redistribution = RedistributionSettings(
+    motion = tool.get("coordinates_file") or tool.get("states_file")
+    return MechanicsSettings(
+        check_torques=tool.get("check_torques"),
+        redistribution=RedistributionSettings(
             tool.get("unrefined_muscle_weight"),
             tool.get("reserve_optimal_force"),
             tool.get("reserve_bound"),
             tool.get("unrefined_muscle_lowpass_frequency"),
             tool.get("crossfade_duration"),
-        )
-    return MechanicsSettings(
-        check_torques=tool.get("check_torques"),
-        redistribution=redistribution,
+            tool.get("gain") == "free",
+        ),
+        redistribute=tool.get("redistribute"),
+        amplitude=tool.get("amplitude"),
+        torques_known=bool(tool.get("model_file") and motion and tool.get("external_loads_file")),
+        crossfade=tool.get("crossfade_duration"),
         coordinates_file=tool.resolve("coordinates_file"),
         external_loads_file=tool.resolve("external_loads_file"),
         lowpass=tool.get("lowpass_cutoff_frequency_for_coordinates"),

@@ -7,7 +7,7 @@ and its GUI open.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ..report.model_view import ModelFiles
     from ..signals.cycle_sources import CycleSource
     from ..signals.cycles import Cycle
+    from ..storage.muscles import StandardMuscle
     from ..storage.osim import OsimModel
 
     Array = NDArray[np.float64]
@@ -367,7 +368,8 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         if source != "times" and listed:
             logger.warning("%s: not used, as <cycle_source> is %s.", " and ".join(listed), source)
         for name, its_source in (("external_loads_file", "external_loads"), ("events_file", "events")):
-            used_elsewhere = name == "external_loads_file" and (self.check_torques or self.redistribute)
+            used_elsewhere = name == "external_loads_file" and self.amplitude in ("auto", "torques")
+            used_elsewhere |= name == "external_loads_file" and (self.check_torques or self.redistribute)
             if source != its_source and self.get(name) and not used_elsewhere:
                 logger.info("<%s>: not used, as <cycle_source> is %s.", name, source)
 
@@ -376,15 +378,13 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
         estimate, writer, model = self._estimate()
         run.name = writer.name
-        activations = estimate.as_activations(writer.muscles, self.crossfade_duration)
-        settings = mechanics_settings(self)
-        mechanics = examine_mechanics(writer.trial, writer.muscles, activations, model, settings)
+        mechanics = examine_mechanics(writer.trial, writer.muscles, estimate, model, mechanics_settings(self))
         run.uses(estimate.provenance.bundle.removesuffix(".safetensors"), estimate.provenance.sha256)
         self._write(estimate, writer, mechanics, model, run)
         run.details = {
             "trial": writer.trial,
             "estimate": estimate,
-            "refined": mechanics.activations,
+            "refined": mechanics.result,
             "measured": mechanics.emg,
         }
 
@@ -406,19 +406,39 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         self._spare_inputs(name, trial)
 
         names = MuscleNames.load(self.resolve("muscle_names_file"))
+        cycles = self.find_cycles(trial.time)
         plan = plan_targets(bundle, names.of_model(trial.activations), self.muscles)
         estimate = estimate_trial(
             bundle,
             trial,
             plan,
-            self.find_cycles(trial.time),
+            cycles,
             requested=self.muscles,
             crossfade=self.crossfade_duration,
             interpolation=self.interpolation,
             tolerance=self.cycle_tolerance,
         )
+        if self.use_emg:
+            estimate = self._with_measured_emg(estimate, trial, names.of_model(trial.activations), cycles)
         muscles = defaults.muscles(model, trial.activations)
         return estimate, EstimateWriter(name, trial, muscles, self.output_precision), model
+
+    def _with_measured_emg(
+        self,
+        estimate: Estimate,
+        trial: SimulatedTrial,
+        names: Mapping[str, StandardMuscle | None],
+        cycles: Mapping[str, Sequence[Cycle]],
+    ) -> Estimate:
+        """Take the shapes of muscles from the trial's own EMG."""
+        from ..estimates.measured_emg import read_maxima, read_measured_emg, with_measured_emg
+
+        path, maxima_file = self.resolve("emg_file"), self.resolve("emg_maxima_file")
+        assert path is not None
+        channels_file = self.resolve("emg_channels_file")
+        emg = read_measured_emg(path, channels_file, self.emg_time_offset, trial.activations)
+        maxima = None if maxima_file is None else read_maxima(maxima_file, emg)
+        return with_measured_emg(estimate, emg, trial, names, cycles, maxima)
 
     def _load_bundle(self) -> Bundle:
         from ..methods.bundle import Bundle
@@ -426,8 +446,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         path = self.resolve("bundle_file")
         bundle = Bundle.load(path if path is not None else self.bundle_file)
         logger.info(
-            "Network bundle: %s (%s), trained on %s; its EMG was normalised by '%s', and refined activations are "
-            "relative to that.",
+            "Network bundle: %s (%s), trained on %s; its EMG was normalised by '%s', which its output is relative to.",
             bundle.path.stem if bundle.path else "",
             bundle.provenance.label,
             bundle.trained_on,
@@ -485,24 +504,24 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         from ..storage.tables import write_rows
 
         files, name, trial = run.files, run.name, writer.trial
-        activations = mechanics.activations
+        result = mechanics.result
         run.resolved = self._resolved(run.directory, trial)
         with files.own_names():
-            writer.write_activations(files, activations)
+            check = mechanics.write(files, writer)
             writer.write_estimate(files, estimate)
             if self.write_attention:
                 writer.write_attention(files, estimate)
             if self.write_figures:
                 from ..report.estimate_figures import draw_estimate
 
-                draw_estimate(files, name, trial, activations, self.figure_format)
-            rows = summarise(estimate, activations, trial.activations)
+                draw_estimate(files, name, trial, result, self.figure_format)
+            rows = summarise(estimate, result, trial.activations, writer.muscles)
             write_rows(files.path(f"{name}_summary.csv"), MuscleChange, rows)
             for line in summary_table(rows):
                 logger.debug("%s", line)
             for line in summary_in_words(rows):
                 logger.info("%s", line)
-            check, tradeoff = mechanics.write(files, writer), None
+            tradeoff = None
             if check is not None:
                 from ..report.torque_report import draw_mechanics
 
@@ -518,7 +537,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
                 write_report(
                     files,
                     name,
-                    activations,
+                    mechanics.activations,
                     trial=trial,
                     changes=rows,
                     cycles=cycles,

@@ -209,13 +209,13 @@ def test_a_states_file_of_cmc(simulation, tmp_path):
 
 def test_summary_by_hand(estimate, trial):
     activations = estimate.as_activations({"soleus_r": MUSCLE})
-    (row,) = summarise(estimate, activations, trial.activations)
+    (row,) = summarise(estimate, activations, trial.activations, {"soleus_r": MUSCLE})
     assert (row.muscle, row.network, row.side, row.cycles) == ("soleus_r", "soleus", "r", 1)
     cut = [CYCLE.window(TIME, curve)[:, 0] for curve in (bump(0.6), activations.muscles["soleus_r"].values)]
     assert row.rms_change == pytest.approx(np.sqrt(np.mean((cut[1] - cut[0]) ** 2)))
     assert row.peak_shift_ms == pytest.approx(1e3 * 1.1 / 19, rel=1e-6)
     whole = Estimate(TIME, "emg", {"soleus_r": replace(estimate.muscles["soleus_r"], cycles=())}, PROVENANCE)
-    (row,) = summarise(whole, whole.as_activations({"soleus_r": MUSCLE}), trial.activations)
+    (row,) = summarise(whole, whole.as_activations({"soleus_r": MUSCLE}), trial.activations, {"soleus_r": MUSCLE})
     inside = estimate.muscles["soleus_r"].covered
     assert row.cycles == 0
     assert row.rms_change == pytest.approx(np.sqrt(np.mean((bump(0.65) - bump(0.6))[inside] ** 2)))
@@ -242,7 +242,7 @@ def test_torques_are_checked_and_drawn(estimate, trial, terms, tmp_path):
     assert row.rows == pytest.approx(inside.sum(), abs=2)
     at = np.interp(terms.time[inside], TIME, bump(0.65) - bump(0.6))
     assert row.rms_change == pytest.approx(np.sqrt(np.mean((100.0 * at) ** 2)), rel=0.01)
-    mechanics = Mechanics(trial, activations, check, None, None, ())
+    mechanics = Mechanics(trial, activations, activations, check, None, None, ())
     with ResultFiles(tmp_path / "results") as files:
         check.write(files, "walk", 8)
         draw_mechanics(files, "walk", mechanics, check, "svg")
@@ -273,7 +273,7 @@ def test_redistribution_and_emg_without_a_bundle(estimate, trial, terms, writer,
     (row,) = compare_with_emg(emg, trial, activations, found)
     # The EMG is the soleus's as OpenSim had it; the refined one comes 0.05 s late.
     assert row.r_opensim > 0.999 > 0.95 > row.r_refined
-    mechanics = Mechanics(trial, activations, found.check, found, emg, [row])
+    mechanics = Mechanics(trial, activations, found.new, found.check, found, emg, [row], apart=True)
     with ResultFiles(tmp_path / "results") as files:
         check = mechanics.write(files, writer)
         tradeoff = draw_mechanics(files, "walk", mechanics, check, "png")

@@ -45,6 +45,7 @@ def consistent(tmp_path_factory, paths_cache):
     tool.setName("walking")
     tool.setResultsDir(folder)
     tool.write_figures = False
+    tool.amplitude = "emg"
     tool.redistribute = True
     tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
     tool.lowpass_cutoff_frequency_for_coordinates = -1.0
@@ -235,13 +236,53 @@ def test_controls_reproduce_the_activations(consistent):
     assert np.sqrt(np.mean((reached - wanted)[inside] ** 2, axis=0)).max() < 0.003
 
 
+def test_torques_decide_on_the_amplitude_by_default(consistent, tmp_path, paths_cache, monkeypatch):
+    """Model, motion and loads are given: the states are the torque-consistent ones."""
+    monkeypatch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
+    tool = STDRRefineTool(EXAMPLE / "setup_refine.xml")
+    tool.setName("walking")
+    tool.setResultsDir(tmp_path)
+    tool.write_figures = tool.write_report = False
+    tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
+    tool.lowpass_cutoff_frequency_for_coordinates = -1.0
+    assert tool.run()
+    for kind in ("states", "controls"):
+        own, apart = (
+            read_storage(path)
+            for path in (tmp_path / f"walking_{kind}.sto", consistent / f"walking_consistent_{kind}.sto")
+        )
+        np.testing.assert_allclose(own.data, apart.data, atol=1e-7)
+    assert not (tmp_path / "walking_consistent_states.sto").exists()
+    gains = {row["muscle"]: row for row in rows_of(tmp_path / "walking_gains.csv")}
+    assert len(gains) == 24
+    shaped = [row for row in gains.values() if row["shape"] == "network"]
+    assert len(shaped) == 18
+    states, emg = read_storage(tmp_path / "walking_states.sto"), read_storage(tmp_path / "walking_emg.sto")
+    for row in shaped:
+        assert 0.0 < float(row["gain"]) <= 1.0
+        assert 0.0 < float(row["determined"]) < 1.0
+        # The networks' shape, at this height, but for what from_shape says.
+        start, end = CYCLES[row["muscle"][-1]]
+        inside = (states.time >= start) & (states.time <= end)
+        shape = emg.column(row["muscle"])[inside]
+        departure = (
+            states.column(f"/forceset/{row['muscle']}/activation")[inside] - float(row["gain"]) * shape / shape.max()
+        )
+        assert np.sqrt(np.mean(departure**2)) == pytest.approx(float(row["from_shape"]), abs=0.02)
+    log = (tmp_path / "walking.log").read_text()
+    assert "joint torques how strong it is; torques determined" in log
+    errors = [float(row["rmse_consistent_percent"]) for row in rows_of(tmp_path / "walking_torques.csv")]
+    assert np.mean(errors) < 0.1
+
+
 def test_report_tells_it(consistent):
     page = (consistent / "walking_report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 1
     for kind in ("needed", "opensim", "refined", "consistent"):
         assert f'"{kind}":{{"shape":[' in page
     log = (consistent / "walking.log").read_text()
-    assert "refined muscles (9, weight 1) and others (3, weight 0.1) make the torques of hip_flexion_r" in log
+    assert "refined muscles (9, free gains) and others (3, weight 0.07) make the torques of hip_flexion_r" in log
+    assert "[warn] <amplitude> emg: the refined activations are EMG relative to its maximum." in log
     assert "RMSE consistent" in log
     errors = rows_of(consistent / "walking_emg_errors.csv")
     assert [row["muscle"] for row in errors] == ["soleus_r"]

@@ -1,0 +1,122 @@
+"""Amplitudes of shapes without torques, and shapes from the trial's own EMG; numbers by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from opensim_nem2e.data.simulation import Muscle, SimulatedTrial
+from opensim_nem2e.errors import LabelError
+from opensim_nem2e.estimates.amplitude import by_prior, prior_gain, shape_of
+from opensim_nem2e.estimates.estimate import Estimate, MuscleEstimate
+from opensim_nem2e.estimates.measured_emg import MeasuredEMG, read_maxima, with_measured_emg
+from opensim_nem2e.estimates.mechanics import MechanicsSettings, examine_mechanics
+from opensim_nem2e.methods.base import Provenance
+from opensim_nem2e.signals.cycles import Cycle
+from opensim_nem2e.storage import TimeSeries
+from opensim_nem2e.storage.muscles import MuscleNames
+
+TIME = np.linspace(0.0, 1.5, 301)
+CYCLE = Cycle("r", 0.2, 1.3)
+COVERED = (TIME >= 0.2) & (TIME <= 1.3)
+NAMES = ("semimem_r", "bflh_r", "soleus_r", "psoas_r")
+PROVENANCE = Provenance("by_hand", "a method made by hand")
+
+
+def bump(centre: float) -> np.ndarray:
+    return 0.02 + 0.3 * np.exp(-(((TIME - centre) / 0.1) ** 2))
+
+
+@pytest.fixture
+def trial() -> SimulatedTrial:
+    activations = {name: bump(0.5 + 0.2 * k) for k, name in enumerate(NAMES)}
+    source = TimeSeries(TIME, tuple(activations), np.column_stack(list(activations.values())))
+    return SimulatedTrial(TIME, activations, source, {}, False, None, {}, "walk")
+
+
+@pytest.fixture
+def estimate(trial) -> Estimate:
+    """Twice the simulated activation, 0.1 s later."""
+    items = {
+        name: MuscleEstimate(
+            name, np.where(COVERED, 2.0 * bump(0.6 + 0.2 * k), trial.activations[name]), COVERED, std, "r", (CYCLE,)
+        )
+        for k, (name, std) in enumerate(zip(NAMES[:3], ("sem", "bi", "soleus"), strict=True))
+    }
+    return Estimate(TIME, "emg", items, PROVENANCE)
+
+
+@pytest.fixture
+def emg() -> MeasuredEMG:
+    """Millivolts, 0.04 s after the motion; the file ends before the motion does."""
+    values = np.column_stack([1e-3 * bump(0.45), 2e-3 * bump(0.8)])
+    return MeasuredEMG(TimeSeries(TIME + 0.04, ("ham", "calf"), values), 0.04, {"semimem_r": "ham", "soleus_r": "calf"})
+
+
+def test_the_prior_is_between_the_simulation_and_what_is_typical(trial, estimate):
+    shape, maximum = shape_of(estimate.muscles["bflh_r"])
+    assert maximum == pytest.approx(0.64, rel=1e-3)
+    assert shape[COVERED].max() == 1.0
+    # The estimate is the simulation's bump, moved, at the height 0.32: this is its strength.
+    assert prior_gain(TIME, trial.activations["bflh_r"], shape, COVERED) == pytest.approx(np.sqrt(0.4 * 0.32), rel=0.01)
+    # Strengths count within bounds; a shape's scale does not matter.
+    assert prior_gain(TIME, 0.0 * TIME, shape, COVERED) == pytest.approx(np.sqrt(0.4 * 0.03))
+    doubled = replace(estimate.muscles["bflh_r"], values=5.0 * estimate.muscles["bflh_r"].values)
+    np.testing.assert_allclose(shape_of(doubled)[0][COVERED], shape[COVERED])
+    silent = replace(doubled, values=0.0 * doubled.values)
+    assert (shape_of(silent)[0] == 1.0).all()
+
+
+def test_without_torques_shapes_are_as_strong_as_their_prior(trial, estimate, caplog):
+    found = by_prior(estimate, trial.activations)
+    row = found.amplitude.gains["bflh_r"]
+    assert (row.shape, row.gain, row.determined) == ("network", row.prior, 0.0)
+    assert found.muscles["bflh_r"].values[COVERED].max() == pytest.approx(row.gain)
+    np.testing.assert_array_equal(found.muscles["bflh_r"].values[~COVERED], trial.activations["bflh_r"][~COVERED])
+    muscles = {name: Muscle(0.02, 1.0, 0.02, 1.0, 0.01, 0.01, 0.04, "first_order") for name in NAMES}
+    for amplitude, height, label in (("auto", row.gain, "activation"), ("emg", 0.64, "EMG / maximum")):
+        mechanics = examine_mechanics(trial, muscles, estimate, None, MechanicsSettings(amplitude=amplitude))
+        result = mechanics.result
+        assert result.muscles["bflh_r"].values[COVERED].max() == pytest.approx(height, rel=1e-3)
+        assert result.amplitude.label == label
+
+
+def test_measured_emg_is_the_shape(trial, estimate, emg):
+    names = MuscleNames.load().of_model(trial.activations)
+    found = with_measured_emg(estimate, emg, trial, names, {"r": [CYCLE]}, {"calf": 1.28e-3})
+    own = found.muscles["semimem_r"]
+    assert (own.shape_source, own.gain, own.cycles) == ("EMG", None, (CYCLE,))
+    np.testing.assert_allclose(own.values[COVERED], (bump(0.45) / bump(0.45)[COVERED].max())[COVERED], atol=1e-9)
+    # 0.64 mV of 1.28 mV in a maximal contraction.
+    assert found.muscles["soleus_r"].gain == pytest.approx(0.5, rel=1e-3)
+    # The other hamstring was not measured: half the network's shape, half its neighbour's EMG. Psoas has none.
+    beside = found.muscles["bflh_r"]
+    half = 0.5 * (shape_of(estimate.muscles["bflh_r"])[0] + shape_of(own)[0])
+    np.testing.assert_allclose(beside.values[COVERED], half[COVERED])
+    assert (beside.shape_source, beside.certainty) == ("network", 3.0)
+    assert "psoas_r" not in found.muscles
+
+
+def test_channels_that_cover_no_cycle(trial, estimate, emg, caplog):
+    names = MuscleNames.load().of_model(trial.activations)
+    with pytest.raises(LabelError, match="No EMG channel covers a gait cycle"):
+        with_measured_emg(estimate, emg, trial, names, {"r": [Cycle("r", 0.9, 1.6)]})
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("label,maximum\ncalf,0\n", "must be a number above 0; found '0'"),
+        ("label,maximum\ncalf,1\ncalf,2\n", "listed twice"),
+        ("label,maximum\nbrow,1\n", "No channel of the recording is listed"),
+    ],
+)
+def test_maxima_that_do_not_fit(emg, tmp_path, text, fault):
+    path = tmp_path / "maxima.csv"
+    path.write_text(text)
+    with pytest.raises(LabelError, match=fault):
+        read_maxima(path, emg)
+    path.write_text("label,maximum\ncalf,1.5e-3\nbrow,1\n")
+    assert read_maxima(path, emg) == {"calf": 1.5e-3}
