@@ -1815,8 +1815,10 @@ class STDRRefineToolKeywords(TypedDict, total=False):
     write_attention: bool
     write_figures: bool
     figure_format: str
+    amplitude: str
     check_torques: bool
     redistribute: bool
+    gain: str
     unrefined_muscle_weight: float
     unrefined_muscle_lowpass_frequency: float
     reserve_optimal_force: float
@@ -1825,6 +1827,8 @@ class STDRRefineToolKeywords(TypedDict, total=False):
     lowpass_cutoff_frequency_for_coordinates: float
     torque_coordinates: str | Iterable[str]
     emg_channels_file: _Path
+    use_emg: bool
+    emg_maxima_file: _Path
     emg_time_offset: float
 
 class STDRTrainToolAccessors(_TrialsOptions, _CyclesOptions, _ComputingOptions, _DataOptions):
