@@ -263,11 +263,12 @@ def test_torques_decide_on_the_amplitude_by_default(consistent, tmp_path, paths_
         assert 0.0 < float(row["determined"]) < 1.0
         # The networks' shape, at this height, but for what from_shape says.
         start, end = CYCLES[row["muscle"][-1]]
-        inside = (states.time >= start) & (states.time <= end)
-        shape = emg.column(row["muscle"])[inside]
-        departure = (
-            states.column(f"/forceset/{row['muscle']}/activation")[inside] - float(row["gain"]) * shape / shape.max()
+        times = np.arange(start, end, 0.01)
+        shape, activation = (
+            interpolate(series.time, series.column(label), times)
+            for series, label in ((emg, row["muscle"]), (states, f"/forceset/{row['muscle']}/activation"))
         )
+        departure = activation - float(row["gain"]) * shape / shape.max()
         assert np.sqrt(np.mean(departure**2)) == pytest.approx(float(row["from_shape"]), abs=0.02)
     log = (tmp_path / "walking.log").read_text()
     assert "joint torques how strong it is; torques determined" in log

@@ -67,14 +67,15 @@ def refined(tmp_path_factory) -> Path:
 
 def test_opensim_opens_every_result(refined, open_with_opensim):
     paths = sorted((refined / "results").glob("*.sto"))
-    assert len(paths) == 4
+    assert len(paths) == 5
     for path, (rows, columns, storage_rows, storage_columns) in open_with_opensim(paths).items():
         own = read_storage(path)
         assert (rows, columns) == own.data.shape
         assert (storage_rows, storage_columns) == (own.n_rows, len(own.labels))
 
 
-def test_both_limbs_are_refined_and_the_rest_is_not(refined):
+def test_the_legs_activations_change_and_nothing_else(refined):
+    """The muscles without a network move, too: all together make the torques of the motion."""
     before = read_storage(refined / "cmc" / "walking_states.sto")
     after = read_storage(refined / "results" / "walking_states.sto")
     with (refined / "results" / "walking_summary.csv").open() as stream:
@@ -84,7 +85,14 @@ def test_both_limbs_are_refined_and_the_rest_is_not(refined):
     for label in before.labels:
         changed = not np.array_equal(before.column(label), after.column(label))
         muscle, state = label.split("/")[-2:]
-        assert changed == (muscle in muscles and state == "activation"), label
+        assert changed == (muscle.endswith(("_r", "_l")) and state == "activation"), label
+    with (refined / "results" / "walking_gains.csv").open() as stream:
+        shapes = {row["muscle"]: row["shape"] for row in csv.DictReader(stream)}
+    assert {muscle for muscle, shape in shapes.items() if shape == "network"} == muscles
+    with (refined / "results" / "walking_torques.csv").open() as stream:
+        errors = [float(row["rmse_consistent_percent"]) for row in csv.DictReader(stream)]
+    assert len(errors) == 6
+    assert np.mean(errors) < 0.1
 
 
 def test_soleus_of_the_walk_looks_like_emg(refined):

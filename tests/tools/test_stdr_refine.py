@@ -31,6 +31,7 @@ def tool(simulation, make_bundle):
     tool.setStatesFileName(simulation.states)
     tool.setResultsDir(simulation.folder / "results")
     tool.bundle_file = make_bundle()
+    tool.amplitude = "emg"
     tool.right_heel_strikes = RIGHT_STRIKES
     tool.left_heel_strikes = LEFT_STRIKES
     return tool

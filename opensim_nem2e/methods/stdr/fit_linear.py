@@ -177,7 +177,7 @@ class _Windows:
     def raw_weights(self) -> Array:
         """Of each window, such that a subject weighs as the square root of the number of their windows."""
         _, subject, counts = np.unique(self.subjects, return_inverse=True, return_counts=True)
-        weights: Array = counts[subject] ** -0.5
+        weights: Array = np.asarray(counts[subject] ** -0.5, dtype=np.float64)
         return weights
 
     @cached_property
