@@ -18,7 +18,7 @@ from .. import __version__
 from ..estimates.summary import MuscleChange
 from ..estimates.trust import band_lines
 from ..signals.cycles import Cycle, inside_cycles
-from ..storage.muscles import MUSCLE_GROUPS, MuscleNames
+from ..storage.muscles import MuscleNames
 from .curves import ChartSet, Panel, over_cycles, stretches, thinned
 from .estimate_figures import anatomical_order, group_of
 from .model_view import ModelFiles, ModelView, make_model_view
