@@ -171,7 +171,7 @@ def read_case(name: str, bundle: str, profiles: Mapping[str, np.ndarray]) -> Cas
     if tool.emg_file:
         path, channels = tool.resolve("emg_file"), tool.resolve("emg_channels_file")
         emg = read_measured_emg(path, channels, tool.emg_time_offset, trial.activations)
-    if name.startswith("predictsim"):
+    if emg is not None and name.startswith("predictsim"):
         terms = with_measured_torques(terms, Path(tool.coordinates_file.replace("_ik.mot", "_id.sto")))
         emg = replace(emg, series=repeated(emg.series))
     settings = mechanics_settings(tool).redistribution
@@ -287,7 +287,8 @@ def main() -> None:
     logging.getLogger(logger.name).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="amplitude_") as scratch:
         for name in options.trial:
-            if not ALL_TRIALS[name]().resolve("model_file").is_file():
+            model = ALL_TRIALS[name]().resolve("model_file")
+            if model is None or not model.is_file():
                 print(f"\n{name}: its model is not there")
                 continue
             dataset, subject = origin(name)

@@ -94,7 +94,7 @@ def test_what_the_torques_do_not_tell_keeps_its_prior():
     # With a lower bound of 0 the shape never meets a bound, which would tell something of its gain.
     found = find_gains(gain, needed, x, shape, range(4), 0.0, HIGH, [0.3, 0.35, 0.4, 0.3])
     assert found.gains[1] == pytest.approx(0.35, abs=1e-6)
-    assert found.determined[1] < 1e-6 < 0.05 < found.determined[0]
+    assert found.determined[1] < 1e-6 < 0.02 < found.determined[0]
 
 
 def test_rows_in_which_a_shape_is_not_known():
