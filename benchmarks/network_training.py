@@ -58,10 +58,10 @@ def obvious_forward(net: STDRNet, x: Tensor, target: Tensor | None) -> Tensor:
     return torch.cat(outputs, dim=1).squeeze(2)
 
 
-def obvious(task: Task, fused: bool) -> Callable[[], None]:
+def obvious(task: Task, fused: bool, device: torch.device | str = "cpu") -> Callable[[], None]:
     """Make a function that does one step of the obvious loop."""
-    net: STDRNet = task.module.build()
-    x, y = (torch.from_numpy(task.data[name]) for name in ("x", "y"))
+    net: STDRNet = task.module.build().to(device)
+    x, y = (torch.from_numpy(task.data[name]).to(device) for name in ("x", "y"))
     target = y if net.teacher_forcing else None
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-3, fused=fused or None)
 

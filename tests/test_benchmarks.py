@@ -32,3 +32,13 @@ def test_it_can_be_started(name, monkeypatch, capsys):
         runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
     assert end.value.code == 0
     assert f"{name}.py" in capsys.readouterr().out
+
+
+def test_the_card_s_benchmark_runs_on_a_processor(monkeypatch, capsys):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(sys, "argv", ["card.py", "--small", "--device", "cpu"])
+    runpy.run_path(str(FOLDER / "card.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert printed.count("teacher-forced") == printed.count("free-running") == 2
+    assert "the last frame" in printed
+    assert "Forces of 24 muscles" in printed
