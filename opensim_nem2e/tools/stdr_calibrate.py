@@ -47,6 +47,7 @@ def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: ToolRun) -> No
     opensim_nem2e.errors.BundleError
         The initial bundle cannot be read.
     """
+    from ..evaluation.training_range import training_range
     from ..methods.base import RunSettings
     from ..methods.bundle import Bundle
     from ..methods.stdr.calibrate import FEWEST_STRIDES, calibrate
@@ -70,15 +71,16 @@ def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: ToolRun) -> No
             tool.setup_file,
         )
     motions = list(dict.fromkeys(trial.motion for trial in trials))
-    sets = _sets(tool, initial, read_cycles(tool, trials, initial.condition))
+    data = read_cycles(tool, trials, initial.condition)
+    sets = _sets(tool, initial, data)
     options = fine_tuning_options(tool)
     numbers = {name: getattr(options, name) for name in _FIELDS}
     how = RunSettings(tool.seed, tool.threads)
 
     logger.info("Calibrating to %s: strides of %s.", people[0], " and ".join(motions))
     found: dict[str, Calibrated] = {}
-    for target, data in sets.items():
-        found[target] = calibrate(_network(initial, target), data, options, how)
+    for target, cycles in sets.items():
+        found[target] = calibrate(_network(initial, target), cycles, options, how)
         _log(target, found[target])
     if initial.condition == "One-Quarter" and min(item.strides for item in found.values()) < FEWEST_STRIDES:
         logger.warning(
@@ -94,6 +96,9 @@ def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: ToolRun) -> No
     run.tool = tool
     run.resolved = {"output_bundle_file": bundle_file, "muscles": tuple(found), "STDRNet": numbers}
     metadata = _metadata(tool, initial, sets, found, {**numbers, "seed": tool.seed}, bundle_file)
+    # For this subject: the initial bundle's subjects, and the bands of its networks, say nothing of that.
+    known = training_range(data.samples, initial.view)
+    metadata |= {} if known is None else {"training_range": known.section()}
     try:
         Bundle(initial.method, initial.view, {t: item.network for t, item in found.items()}, metadata).save(
             run.path(bundle_file)

@@ -394,6 +394,7 @@ def test_calibration_to_a_person(tmp_path, lab, bundle_of_two, condition, caplog
     assert calibration["strides"] == ["walk/0", "walk/1"]
     row = calibration["muscles"]["soleus"]
     assert (row["strides"], row["epochs"]) == (2, 0)
+    assert (bundle.bands, bundle.training_range.subjects) == (None, 1)
     # Carl's two strides are alike, so one tells all about the other.
     assert row["E_calibrated"] < row["E_initial"] or condition == "One-Quarter"
     assert f"E on strides left out: OpenSim {row['E_opensim']:.3f}" in caplog.text
