@@ -462,10 +462,12 @@ def optimise(
         rows = slice(first, first + _BLOCK)
         lengths, arms = torque_model.paths.evaluate(motion.q[rows, columns])
         velocities = torque_model.paths.velocities(arms, motion.qdot[rows, columns])
-        active, passive = hill.rigid_terms(lengths, velocities)
+        if settings.passive:
+            active, pull = hill.rigid_terms(lengths, velocities)
+        else:
+            active, pull = hill.rigid_active(lengths, velocities), np.zeros_like(velocities)
         arms = arms[..., own]
         gain = (arms * active[..., np.newaxis]).swapaxes(-1, -2)
-        pull = passive if settings.passive else np.zeros_like(passive)
         asked = needed[rows] - np.einsum("rmc,rm->rc", arms, pull)
         found = solve_rows(gain, asked, low=low, high=high, reserve=settings.reserve)
         fibers = np.hypot(lengths - hill.tendon_slack_length, hill.fiber_width)

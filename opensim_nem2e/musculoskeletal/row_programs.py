@@ -13,8 +13,8 @@ Its unknowns are many, but those of its dual are only as many as there are coord
 reserves are R^2 l and the activations clip(t + G'l / w, low, high), so that R^2 l + G a(l) = b is to be solved. The
 left side is the gradient of a convex function that is piecewise quadratic: Newton's method on its active piece, each
 step as long as lowers the function most, ends at the exact solution after a few steps (a semismooth Newton method; Qi
-and Sun 1993). All rows take their steps together; in a stream of rows the multipliers of the last one are the next
-one's start.
+and Sun 1993). All rows take their steps together, and what has no muscle in common (two legs) is solved apart; in a
+stream of rows the multipliers of the last one are the next one's start.
 
 References
 ----------
@@ -111,12 +111,35 @@ def solve_rows(
         raise ModelError("Activations cannot be found: torques, moment arms or forces are missing (nan) in some rows.")
     if not ((w > 0.0).all() and (spring > 0.0).all() and (lowest <= highest).all()):
         raise ModelError("Weights and reserves must be positive, and the activations' bounds in order.")
-    start = np.zeros((rows, coordinates)) if multipliers is None else np.asarray(multipliers, dtype=float)
-    program = _Program(table, asked, lowest, highest, aim, w, spring)
-    found, steps = _minimise(program, start)
-    activations = program.activations(found)
-    reserves = asked - (table @ activations[..., np.newaxis])[..., 0]
+    found = np.zeros((rows, coordinates)) if multipliers is None else np.array(multipliers, dtype=float)
+    activations = np.clip(aim, lowest, highest)
+    reserves, steps = asked.copy(), 0
+    for joint, own in _parts((table != 0.0).any(axis=0)):
+        bounds = (np.ascontiguousarray(values[:, own]) for values in (lowest, highest, aim, w))
+        part = _Program(np.ascontiguousarray(table[:, joint][:, :, own]), asked[:, joint], *bounds, spring[joint])
+        found[:, joint], taken = _minimise(part, found[:, joint])
+        activations[:, own] = part.activations(found[:, joint])
+        reserves[:, joint] -= (part.gain @ activations[:, own, np.newaxis])[..., 0]
+        steps = max(steps, taken)
     return RowSolutions(activations, reserves, found, steps)
+
+
+def _parts(acts: NDArray[np.bool_]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Return coordinates and muscles that have nothing to do with the others, such as those of a leg.
+
+    ``acts`` says which muscle acts on which coordinate; (coordinates, muscles).
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    coordinates = len(acts)
+    shared = csr_array(acts.astype(int) @ acts.T.astype(int))
+    count, part = connected_components(shared, directed=False) if coordinates else (0, np.zeros(0, dtype=int))
+    found = []
+    for number in range(count):
+        joint = np.flatnonzero(part == number)
+        found.append((joint, np.flatnonzero(acts[joint].any(axis=0))))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
