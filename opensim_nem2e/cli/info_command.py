@@ -174,7 +174,11 @@ def describe_bundle(path_or_name: str) -> str:
     """
     from ..estimates.trust import validation_table
     from ..methods.bundle import Bundle
+    from ..methods.motion_bundle import MotionBundle, is_motion_bundle
 
+    wrapper = textwrap.TextWrapper(_WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    if is_motion_bundle(path_or_name):
+        return "\n".join(map(wrapper.fill, MotionBundle.load(path_or_name).described()))
     bundle = Bundle.load(path_or_name)
     data = bundle.metadata["data"]
     facts = {
@@ -188,7 +192,6 @@ def describe_bundle(path_or_name: str) -> str:
         "licence of the data": data["licence"],
         "attribution": data["attribution"],
     }
-    wrapper = textwrap.TextWrapper(_WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
     lines = [wrapper.fill(f"{name}: {text}") for name, text in facts.items()]
     return "\n".join([*lines, "", *validation_table(bundle.provenance, bundle.targets)])
 

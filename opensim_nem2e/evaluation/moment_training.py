@@ -97,9 +97,10 @@ class MomentTraining:
 
     @property
     def joints(self) -> tuple[str, ...]:
-        """The joints whose moments are known of any subject."""
+        """The joints whose moments are wanted and known of any subject."""
         known = {joint for trial, _ in self.trials for joint in trial.joints if _told(trial, joint)}
-        return tuple(joint for joint in LEG if joint in known)
+        wanted = self.options.moment_joints or LEG
+        return tuple(joint for joint in LEG if joint in known and joint in wanted)
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -165,3 +165,51 @@ class MotionBundle:
             package_version=__version__,
             validation=self.metadata["validation"],
         )
+
+    def described(self) -> list[str]:
+        """Say what the bundle is, what it was trained on, and how good it is.
+
+        Returns
+        -------
+        list of str
+            One fact each.
+        """
+        data, validation = self.metadata["data"], self.metadata["validation"]
+        facts = {
+            "file": str(self.path),
+            "method": self.provenance.label,
+            "inputs": ", ".join(self.network.coordinates),
+            "joint moments": ", ".join(self.network.moments),
+            "looks ahead": f"{self.network.lookahead:g} s",
+            "data": data["description"],
+            "licence of the data": data["licence"],
+            "attribution": data["attribution"],
+            "judged by": f"{validation['method'].replace('_', ' ')} {validation.get('note', '')}".strip(),
+        }
+        figures = [
+            f"{joint}: R2 {row['median_r2']:.2f} (least {row['least_r2']:.2f}), RMSE {row['median_rmse']:.2f} Nm/kg, "
+            f"medians of {row['left_out']} left out; by the mean moment R2 {row['median_r2_mean']:.2f}"
+            for joint, row in validation.get("joints", {}).items()
+        ]
+        return [*(f"{name}: {text}" for name, text in facts.items()), *figures]
+
+
+def is_motion_bundle(path_or_name: str | os.PathLike[str]) -> bool:
+    """Tell a bundle of this kind from one that estimates EMG.
+
+    Parameters
+    ----------
+    path_or_name : str or os.PathLike
+        A file or a shipped bundle's name.
+
+    Returns
+    -------
+    bool
+        False also where it cannot be read.
+    """
+    try:
+        with safe_open(find_bundle(path_or_name), framework="numpy") as file:
+            header = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+    except (BundleError, SafetensorError, OSError, ValueError, RecursionError):
+        return False
+    return isinstance(header, dict) and header.get("kind") == "motion"

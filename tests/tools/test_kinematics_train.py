@@ -192,6 +192,20 @@ def test_damage_and_other_bundles_are_told(bundle, tmp_path):
     assert '"mlp"' in text
 
 
+def test_the_shipped_bundle(capsys):
+    """It ships with its figures on subjects that were left out, and needs no PyTorch."""
+    found = MotionBundle.load("kinematics")
+    assert found.network.moments == ("hip_flexion", "hip_adduction", "hip_rotation", "knee_angle", "ankle_angle")
+    assert found.network.lookahead == pytest.approx(0.15)
+    rows = found.metadata["validation"]["joints"]
+    assert rows["ankle_angle"]["left_out"] == 12
+    assert rows["ankle_angle"]["median_r2"] > rows["ankle_angle"]["median_r2_mean"]
+    assert main(["info", "kinematics"]) == 0
+    shown = capsys.readouterr().out
+    assert "looks ahead: 0.15 s" in shown
+    assert "ankle_angle: R2" in shown
+
+
 def test_bad_setups_are_told(bundle, example, tmp_path):
     model, motion = str(example / "walker.osim"), str(example / "walking_coordinates.mot")
     tool = KinematicsToActivationTool(model_file=model, coordinates_file=motion, mode="kinematics")

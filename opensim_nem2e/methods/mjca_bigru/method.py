@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.cycle_view import CycleView
+from ...data.leg_kinematics import BODY
 from ...errors import BundleError, TrainingError
 from ..base import Common, Method, Plan, Prediction, Requirements, RunSettings, check_arrays
 from .forward import Architecture, ArchitectureName, run
@@ -151,7 +152,7 @@ class MJCABiGRUMethod(Method):
         if unknown:
             raise TrainingError(f"No subject has a moment of {', '.join(unknown)} to learn from.")
         usable = samples.select(known)
-        normal = _Normalisation.of(usable, frames)
+        normal = _Normalisation.of(usable, frames, options.body_inputs)
         sizes = dict(SIZES[options.network_size])
         if options.architecture == "mlp":
             sizes["head"] = options.hidden_units
@@ -159,7 +160,7 @@ class MJCABiGRUMethod(Method):
             options.architecture,
             joints=len(samples.channels["coordinates"]),
             features=2,
-            conditions=len(samples.channels["body"]),
+            conditions=len(normal.condition_offset),
             outputs=len(samples.channels["moments"]),
             samples=windowing.samples,
             before=windowing.before,
@@ -214,8 +215,18 @@ class MJCABiGRUMethod(Method):
         for name in names:
             windowing = Windowing.of(name, options)
             own = {**sizes, "head": options.hidden_units} if name == "mlp" else sizes
+            body = len(BODY) if options.body_inputs else 0
             shape = Architecture(
-                name, inputs, 2, 3, inputs, windowing.samples, windowing.before, windowing.after, windowing.lags, **own
+                name,
+                inputs,
+                2,
+                body,
+                inputs,
+                windowing.samples,
+                windowing.before,
+                windowing.after,
+                windowing.lags,
+                **own,
             )
             counts.append(sum(int(np.prod(shape)) for shape in shape.weight_shapes().values()))
         return max(counts)
@@ -260,8 +271,8 @@ class MomentNetwork:
         Its weights.
     input_offset, input_scale : ndarray, shape (channels, 2)
         What is subtracted from angles and speeds, and what they are divided by.
-    condition_offset, condition_scale : ndarray, shape (3,)
-        Likewise for mass and segment lengths.
+    condition_offset, condition_scale : ndarray, shape (3,) or (0,)
+        Likewise for mass and segment lengths, where they are inputs.
     output_offset, output_scale : ndarray, shape (moments,)
         In Nm per kg and m.
     lowest, highest : ndarray, shape (channels, 2)
@@ -370,7 +381,8 @@ class MomentNetwork:
         """
         x = np.stack([inputs["coordinates"], inputs["speeds"]], axis=-1).astype(np.float32)
         x = (x - self.input_offset) / self.input_scale
-        body = (inputs["body"][:, 0].astype(np.float32) - self.condition_offset) / self.condition_scale
+        body = inputs["body"][:, 0, : self.architecture.conditions].astype(np.float32)
+        body = (body - self.condition_offset) / self.condition_scale
         found = run(self.architecture, self.weights, x, body)
         return Prediction((found * self.output_scale + self.output_offset).astype(np.float64))
 
@@ -461,9 +473,11 @@ class _Normalisation:
     highest: NDArray[np.float32]
 
     @classmethod
-    def of(cls, samples: Samples, frames: slice) -> _Normalisation:
+    def of(cls, samples: Samples, frames: slice, body_inputs: bool) -> _Normalisation:
         x = np.stack([samples.inputs["coordinates"], samples.inputs["speeds"]], axis=-1)
         body, y = samples.context["body"][:, 0], samples.targets["moments"][:, frames]
+        if not body_inputs:
+            body = body[:, :0]
         found = (*_spread(x, (0, 1)), *_spread(body, (0,)), *_spread(y, (0, 1)), x.min(axis=(0, 1)), x.max(axis=(0, 1)))
         return cls(*(values.astype(np.float32) for values in found))
 
@@ -476,10 +490,11 @@ class _Normalisation:
         known = _finite(y, (1,))
         arrays: dict[str, NDArray[Any]] = {
             "x": (x - self.input_offset) / self.input_scale,
-            "conditions": (samples.context["body"][:, 0] - self.condition_offset) / self.condition_scale,
             "y": np.where(known[:, None], y, 0.0),
             "known": known.astype(np.float32),
         }
+        if len(self.condition_offset):
+            arrays["conditions"] = (samples.context["body"][:, 0] - self.condition_offset) / self.condition_scale
         return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 

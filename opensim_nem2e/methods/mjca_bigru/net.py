@@ -117,11 +117,14 @@ class MomentNet(MotionNet):
     """Learns joint moments: mean squared error, each moment in units of its own spread."""
 
     def loss_terms(self, batch: Mapping[str, Tensor], draw: float) -> dict[str, Tensor]:
-        """Compute the loss of windows ``x`` with ``conditions`` and moments ``y`` (windows, frames, outputs).
+        """Compute the loss of windows ``x``, with ``conditions`` if there are any, and moments ``y``.
 
-        ``known`` (windows, outputs) is 0 for moments that a subject's model does not have, else 1.
+        ``y`` is (windows, frames, outputs); ``known`` (windows, outputs) is 0 for moments that a subject's model does
+        not have, else 1.
         """
-        error = (self(batch["x"], batch["conditions"]) - batch["y"]) ** 2 * batch["known"][:, None]
+        x = batch["x"]
+        conditions = batch["conditions"] if "conditions" in batch else x.new_zeros(len(x), 0)
+        error = (self(x, conditions) - batch["y"]) ** 2 * batch["known"][:, None]
         return {"moments": error.mean()}
 
 

@@ -78,6 +78,14 @@ class MJCAOptions(Options):
     pelvis_inputs: tuple[Literal["pelvis_tilt", "pelvis_list", "pelvis_rotation"], ...] = option(
         (), "Coordinates of the pelvis that are inputs beside those of the leg."
     )
+    moment_joints: tuple[
+        Literal["hip_flexion", "hip_adduction", "hip_rotation", "knee_angle", "ankle_angle", "subtalar_angle"], ...
+    ] = option((), "Joints whose moments are estimated. Empty: all that any subject has.")
+    body_inputs: bool = option(
+        False,
+        "Are body mass and the lengths of thigh and shank inputs, too? Moments are per mass and height anyway; of a "
+        "dozen subjects a network learns to tell them apart by these numbers.",
+    )
     epochs: int = option(60, "Passes through the training data.", bounds="[1, 1000000]")
     batch_size: int = option(64, "Windows per training step.", bounds="[1, 1000000]")
     learning_rate: float = option(0.003, "Step size of AdamW, which falls to a tenth (cosine).", bounds="(0, 1]")

@@ -1,0 +1,423 @@
+"""What activations from kinematics are worth, beside everything cheaper: within a trial, at other speeds, for others.
+
+    python benchmarks/kinematics.py [within speeds subjects seeds] [--cache DIR] [--epochs 60] [--seeds 5]
+
+The environment variable OPENSIM_NEM2E_DATA names the folder with the recordings; ``more_data`` beside it is read where
+it exists. Activations are judged against OpenSim's StaticOptimization of the same strides: medians of R2 over the
+active muscles (more than .1 anywhere) and over the paper's ten. Columns:
+
+* exact: the moments of inverse dynamics and the subject's own program, which no estimate of moments can beat;
+* ridge: kernel ridge regression to the moments, then the program;
+* phase: the mean of static optimisation by phase of the training strides, which knows nothing of the motion;
+* supervised: the same network, trained on activations instead of moments;
+* ours: the network's moments, then the program; no label of a muscle is used.
+
+Motion, moments and muscles of every trial are kept in ``--cache``, since OpenSim and the fits of the muscles' paths
+take minutes; trainings are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import pickle
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from recordings import DATA
+
+from opensim_nem2e.data.leg_kinematics import LEG, Body, LegCoordinates, LegTrial, leg_samples
+from opensim_nem2e.data.manifest import CycleRecord
+from opensim_nem2e.data.samples import Samples
+from opensim_nem2e.evaluation.mjca_study import MUSCLES
+from opensim_nem2e.methods.base import RunSettings
+from opensim_nem2e.methods.mjca_bigru.method import PART, MJCABiGRUMethod, MomentNetwork, Windowing
+from opensim_nem2e.methods.mjca_bigru.options import MJCAOptions
+from opensim_nem2e.musculoskeletal.dynamics import Motion, analyse_motion
+from opensim_nem2e.musculoskeletal.row_programs import solve_rows
+from opensim_nem2e.musculoskeletal.torque_model import TorqueModel
+from opensim_nem2e.storage import MuscleNames, read_model, read_storage
+from opensim_nem2e.training.trainer import train_task
+
+INPUTS = ("hip_flexion", "hip_adduction", "hip_rotation", "knee_angle", "ankle_angle")
+MARGIN = 0.6
+
+
+@dataclass
+class Stride:
+    """A stride: its leg, and OpenSim's static optimisation at some of its rows."""
+
+    record: CycleRecord
+    trial: LegTrial
+    rows: np.ndarray
+    signs: np.ndarray
+    gain: np.ndarray
+    activations: np.ndarray
+    muscles: tuple[str, ...]
+
+    @property
+    def moments(self) -> np.ndarray:
+        """Nm, in the leg's signs."""
+        return self.trial.moments[self.rows]
+
+    @property
+    def phase(self) -> np.ndarray:
+        """0..1."""
+        return (self.trial.time[self.rows] - self.record.start) / (self.record.end - self.record.start)
+
+
+def read_strides(cache: Path) -> list[Stride]:
+    """Read all strides that have static optimisation, trial by trial."""
+    cache.mkdir(parents=True, exist_ok=True)
+    found = []
+    for folder in (DATA, DATA.parent / "more_data"):
+        groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
+        if not (folder / "trials.csv").is_file():
+            continue
+        for row in csv.DictReader((folder / "trials.csv").open()):
+            if row["activation_source"] == "so":
+                groups.setdefault((row["dataset"], row["subject"], row["trial"], row["side"]), []).append(row)
+        for key, rows in groups.items():
+            file = cache / ("__".join(key) + ".strides")
+            if not file.exists():
+                file.write_bytes(pickle.dumps(_read_trial(folder, rows, cache)))
+            found += pickle.loads(file.read_bytes())  # our own file, of this benchmark
+            print(f"{' '.join(key)}: {len(rows)} strides", flush=True)
+    return found
+
+
+def _read_trial(folder: Path, rows: list[dict[str, str]], cache: Path) -> list[Stride]:
+    first = rows[0]
+    files, model_file = folder / first["dataset"], folder / first["model_file"]
+    model, side, trial = read_model(model_file), first["side"], first["trial"]
+    motion_file, loads = files / f"{trial}_ik.mot", files / f"{trial}_external_loads.xml"
+    if first["dataset"] == "walk_3d_example":
+        motion_file, loads = files / "coordinates.sto", files / "grf_walk.xml"
+    start = min(float(row["t_start"]) for row in rows) - MARGIN
+    end = max(float(row["t_end"]) for row in rows) + MARGIN
+    lowpass = 10.0 if first["motion"] == "run" else 6.0
+    if loads.is_file():
+        motion = analyse_motion(model_file, read_storage(motion_file), loads, lowpass=lowpass, start=start, end=end)
+    else:
+        # Cycles without ground reactions: their moments are known, and they were filtered before.
+        motion = analyse_motion(model_file, read_storage(motion_file), lowpass=-1.0)
+        motion = _with_moments(motion, files / f"{trial}_id.sto")
+    leg = LegCoordinates.of(model, side)
+    joints = [joint for joint in LEG if joint in leg.names]
+    names = [leg.names[joint] for joint in joints]
+    signs = np.array([leg.signs[joint] for joint in joints])
+    channels = tuple(leg.names)
+    q, qdot = leg.table(channels, motion)
+    moments = motion.torques[:, motion.columns(names)] * signs
+    own = LegTrial(motion.time, channels, q, qdot, moments, Body.of(model, side, leg))
+    muscles = [name for name in model.muscles if name.endswith(f"_{side}")]
+    torque_model = TorqueModel.of_model(
+        model_file, motion, muscles=muscles, coordinates=names, cache_directory=cache, curves="static_optimization"
+    )
+    terms = torque_model.evaluate(motion)
+    strides = []
+    for row in rows:
+        series = read_storage(folder / row["activation_file"])
+        times = series.time[(series.time >= float(row["t_start"])) & (series.time <= float(row["t_end"]))]
+        at = np.array([np.abs(motion.time - moment).argmin() for moment in times])
+        known = [name for name in torque_model.muscles if name in series.labels]
+        columns = [torque_model.muscles.index(name) for name in known]
+        ends = (float(row["t_start"]), float(row["t_end"]))
+        record = CycleRecord(
+            *(row[name] for name in ("dataset", "subject", "trial", "stride", "motion")),
+            *(None, side, None, None, "so", None, 0.0, *ends, None, 0),
+        )
+        values = np.array([np.interp(times, series.time, series.column(name)) for name in known]).T
+        strides.append(Stride(record, own, at, signs, terms.gain[at][:, :, columns], values, tuple(known)))
+    return strides
+
+
+def _with_moments(motion: Motion, file: Path) -> Motion:
+    series = read_storage(file)
+    torques = np.full_like(motion.torques, np.nan)
+    for column, name in enumerate(motion.coordinates):
+        if f"{name}_moment" in series.labels:
+            torques[:, column] = np.interp(motion.time, series.time, series.column(f"{name}_moment"))
+    return replace(motion, torques=torques)
+
+
+# --- estimates --------------------------------------------------------------------------------------------------------
+
+Estimator = Callable[[Stride], np.ndarray]
+
+
+def program(stride: Stride, moments: np.ndarray) -> np.ndarray:
+    """Share moments (in the leg's signs) among the muscles."""
+    needed = moments * stride.signs
+    return solve_rows(stride.gain, needed, low=0.01, high=1.0, reserve=np.ones(len(stride.signs))).activations
+
+
+def trials_of(strides: Sequence[Stride]) -> list[tuple[LegTrial, list[CycleRecord]]]:
+    """Put strides of one trial together."""
+    groups: dict[int, tuple[LegTrial, list[CycleRecord]]] = {}
+    for stride in strides:
+        groups.setdefault(id(stride.trial), (stride.trial, []))[1].append(stride.record)
+    return list(groups.values())
+
+
+def cut(strides: Sequence[Stride], options: MJCAOptions, joints: Sequence[str] = LEG) -> Samples:
+    """Cut the training windows."""
+    windows = Windowing.of(options.architecture, options)
+    share = 0.5 if windows.samples - windows.before - windows.after > 1 else 1.0
+    around = (windows.before * windows.step, windows.after * windows.step)
+    return leg_samples(trials_of(strides), windows.cut(share), *around, INPUTS, joints)
+
+
+def train(samples: Samples, options: MJCAOptions, seed: int = 0) -> tuple[MomentNetwork, float]:
+    """Train a network; returns it and the milliseconds of processor time per labelled frame."""
+    plan = MJCABiGRUMethod().plan(samples, PART, None, options, RunSettings(seed))
+    begun = time.process_time()
+    trained = train_task(plan.task)
+    frames = plan.task.data["y"].shape[0] * plan.task.data["y"].shape[1] * options.epochs
+    return plan.finish(trained), 1e3 * (time.process_time() - begun) / frames
+
+
+def estimate(network: MomentNetwork, stride: Stride) -> np.ndarray:
+    """Estimate what a network puts out, at a stride's rows, in its own units."""
+    trial, rows = stride.trial, stride.rows
+    step = float(np.median(np.diff(trial.time)))
+    around = int(MARGIN / step)
+    part = slice(max(0, rows[0] - around), rows[-1] + around + 1)
+    columns = [trial.channels.index(name) for name in INPUTS]
+    found, _ = network.over_motion(
+        trial.time[part], trial.q[part][:, columns], trial.qdot[part][:, columns], trial.body.values
+    )
+    return found[rows - part.start]
+
+
+def moments_by(network: MomentNetwork) -> Estimator:
+    """Turn a network into an estimator of moments (Nm)."""
+
+    def moments(stride: Stride) -> np.ndarray:
+        places = [network.moments.index(joint) for joint in stride.trial.joints]
+        body = stride.trial.body
+        return estimate(network, stride)[:, places] * body.mass * body.height
+
+    return moments
+
+
+def kernel_ridge(strides: Sequence[Stride], lags: Sequence[float], penalty: float) -> Estimator:
+    """Fit kernel ridge regression to the moments per mass and height; joints that a subject lacks count as 0."""
+
+    def features(stride: Stride) -> np.ndarray:
+        trial, blocks = stride.trial, []
+        columns = [trial.channels.index(name) for name in INPUTS]
+        for lag in lags:
+            at = np.clip(trial.time[stride.rows] - lag, trial.time[0], trial.time[-1])
+            for values in (trial.q, trial.qdot):
+                blocks += [np.interp(at, trial.time, values[:, column]) for column in columns]
+        return np.column_stack(blocks)
+
+    def targets(stride: Stride) -> np.ndarray:
+        table = np.zeros((len(stride.rows), len(LEG)))
+        places = [LEG.index(joint) for joint in stride.trial.joints]
+        table[:, places] = np.nan_to_num(stride.moments) / (stride.trial.body.mass * stride.trial.body.height)
+        return table
+
+    x, y = np.concatenate([features(s) for s in strides]), np.concatenate([targets(s) for s in strides])
+    mean, scale, offset = x.mean(axis=0), x.std(axis=0) + 1e-9, y.mean(axis=0)
+    x = (x - mean) / scale
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        apart = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2.0 * a @ b.T
+        return np.exp(-np.maximum(apart, 0.0) / (2.0 * x.shape[1]))
+
+    weights = np.linalg.solve(kernel(x, x) + penalty * np.eye(len(x)), y - offset)
+
+    def moments(stride: Stride) -> np.ndarray:
+        found = kernel((features(stride) - mean) / scale, x) @ weights + offset
+        places = [LEG.index(joint) for joint in stride.trial.joints]
+        return found[:, places] * stride.trial.body.mass * stride.trial.body.height
+
+    return moments
+
+
+def phase_mean(strides: Sequence[Stride]) -> Estimator:
+    """Average static optimisation by phase."""
+    grid = np.linspace(0.0, 1.0, 51)
+    curves = [[np.interp(grid, s.phase, values) for values in s.activations.T] for s in strides]
+    mean = np.mean(curves, axis=0)
+    return lambda stride: np.column_stack([np.interp(stride.phase, grid, curve) for curve in mean])
+
+
+def supervised(strides: Sequence[Stride], options: MJCAOptions, seed: int) -> Estimator:
+    """Train the same network on the activations: they take the moments' place in the samples."""
+    names = strides[0].muscles
+    parts = []
+    for stride in strides:
+        trial = stride.trial
+        at = np.clip(trial.time, trial.time[stride.rows[0]], trial.time[stride.rows[-1]])
+        table = np.column_stack([np.interp(at, trial.time[stride.rows], a) for a in stride.activations.T])
+        one = replace(trial, moments=table)
+        samples = cut([replace(stride, trial=replace(trial, moments=np.zeros((len(at), len(trial.joints)))))], options)
+        windows = [np.interp(samples.time, one.time, column) for column in table.T]
+        parts.append(
+            replace(
+                samples, targets={"moments": np.stack(windows, -1)}, channels={**samples.channels, "moments": names}
+            )
+        )
+    first = parts[0]
+    joined = Samples(
+        {key: np.concatenate([part.inputs[key] for part in parts]) for key in first.inputs},
+        first.channels,
+        np.concatenate([part.time for part in parts]),
+        tuple(record for part in parts for record in part.records),
+        {"moments": np.concatenate([part.targets["moments"] for part in parts])},
+        {"body": np.concatenate([part.context["body"] for part in parts])},
+    )
+    network, _ = train(joined, options, seed)
+    return lambda stride: np.clip(estimate(network, stride), 0.01, 1.0)
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+
+def determination(true: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Take R2 of each column."""
+    return 1.0 - ((true - found) ** 2).sum(0) / ((true - true.mean(0)) ** 2).sum(0)
+
+
+def scores(strides: Sequence[Stride], found: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Take the medians of R2 over active muscles, and over the paper's ten; of one subject."""
+    true, ours = np.concatenate([s.activations for s in strides]), np.concatenate(found)
+    r2 = determination(true, ours)
+    table = MuscleNames.load()
+    standard = [table.standard(name) for name in strides[0].muscles]
+    ten = [k for k, one in enumerate(standard) if one is not None and one.name in MUSCLES]
+    return float(np.median(r2[true.max(0) > 0.1])), float(np.median(r2[ten]))
+
+
+def row(title: str, strides: Sequence[Stride], columns: dict[str, Sequence[np.ndarray]]) -> None:
+    """Print a row of the table."""
+    cells = [
+        f"{name} {'/'.join(f'{value:.3f}' for value in scores(strides, found))}" for name, found in columns.items()
+    ]
+    print(f"{title:34s} {'   '.join(cells)}", flush=True)
+
+
+def compare(
+    title: str, train_on: Sequence[Sequence[Stride]], test_on: Sequence[Sequence[Stride]], options: MJCAOptions
+) -> None:
+    """Train on each part, estimate what belongs to it, and print a row over all."""
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("exact", "ridge", "phase", "supervised", "ours")}
+    every: list[Stride] = []
+    true, estimates, cost = [], [], []
+    for rest, left in zip(train_on, test_on, strict=True):
+        network, spent = train(cut(rest, options), options)
+        cost.append(spent)
+        ours, ridge = moments_by(network), kernel_ridge(rest, options.lags, 0.01)
+        mean, taught = phase_mean(rest), supervised(rest, options, 0)
+        for stride in left:
+            every.append(stride)
+            true.append(stride.moments)
+            estimates.append(ours(stride))
+            columns["exact"].append(program(stride, stride.moments))
+            columns["ridge"].append(program(stride, ridge(stride)))
+            columns["phase"].append(mean(stride))
+            columns["supervised"].append(taught(stride))
+            columns["ours"].append(program(stride, estimates[-1]))
+    row(title, every, columns)
+    r2 = determination(np.concatenate(true), np.concatenate(estimates))
+    joints = ", ".join(f"{joint} {value:.3f}" for joint, value in zip(every[0].trial.joints, r2, strict=True))
+    print(f"{'':34s} moments, R2: {joints}; training {np.mean(cost):.3f} ms per labelled frame", flush=True)
+
+
+def within(strides: Sequence[Stride], options: MJCAOptions) -> None:
+    """Leave fifths of a trial's strides out."""
+    for trial in ("walk36", "walk45", "run81", "walking_baseline1"):
+        own = [s for s in strides if s.record.trial == trial]
+        folds = [[k for k in range(len(own)) if k % 5 == fold] for fold in range(5)]
+        parts = [[own[k] for k in range(len(own)) if k not in fold] for fold in folds]
+        compare(f"within {trial}, 5-fold", parts, [[own[k] for k in fold] for fold in folds], options)
+
+
+def speeds(strides: Sequence[Stride], options: MJCAOptions) -> None:
+    """Leave one speed of a subject out."""
+    names = ("walk36", "walk45", "run81")
+    for left in names:
+        rest = [s for s in strides if s.record.trial in names and s.record.trial != left]
+        compare(f"left out: {left}", [rest], [[s for s in strides if s.record.trial == left]], options)
+
+
+def subjects(strides: Sequence[Stride], options: MJCAOptions, most: int = 4) -> None:
+    """Leave one subject out; of each other at most so many walking strides are trained on."""
+    walking = [s for s in strides if s.record.motion == "walk"]
+    people = sorted({s.record.subject for s in walking})
+    some = [s for p in people for s in [one for one in walking if one.record.subject == p][:most]]
+    samples = cut(some, options)
+    table: dict[str, list[list[float]]] = {"ours": [], "ridge": [], "exact": []}
+    moments: dict[str, list[np.ndarray]] = {"ours": [], "ridge": []}
+    for person in people:
+        left = [s for s in walking if s.record.subject == person]
+        network, _ = train(samples.leave_out([person])[0], options)
+        rest = [s for s in some if s.record.subject != person]
+        estimators = {"ours": moments_by(network), "ridge": kernel_ridge(rest, options.lags, 0.3)}
+        for name, estimator in estimators.items():
+            found = [estimator(s) for s in left]
+            r2 = determination(np.concatenate([s.moments for s in left]), np.concatenate(found))
+            places = [left[0].trial.joints.index(joint) for joint in ("hip_flexion", "knee_angle", "ankle_angle")]
+            moments[name].append(r2[places])
+            table[name].append(list(scores(left, [program(s, one) for s, one in zip(left, found, strict=True)])))
+        table["exact"].append(list(scores(left, [program(s, s.moments) for s in left])))
+        cells = [
+            f"{n} moments {np.round(moments[n][-1], 2)} activations {np.round(table[n][-1], 2)}" for n in estimators
+        ]
+        print(f"left out: {person:24s} {'; '.join(cells)}; exact {np.round(table['exact'][-1], 2)}", flush=True)
+    for name, rows in table.items():
+        of = f"moments {np.round(np.median(moments[name], axis=0), 3)}, " if name in moments else ""
+        print(f"medians over {len(people)} subjects, {name}: {of}activations {np.round(np.median(rows, axis=0), 3)}")
+
+
+def seeds(strides: Sequence[Stride], options: MJCAOptions, count: int) -> None:
+    """Compare MJCA-BiGRU with the MLP over seeds: moments of the last fifth of a trial's strides."""
+    for trial in ("walk45", "run81"):
+        own = [s for s in strides if s.record.trial == trial]
+        rest, left = own[: len(own) * 4 // 5], own[len(own) * 4 // 5 :]
+        for name in ("mlp", "mjca_bigru"):
+            chosen = replace(options, architecture=name, batch_size=options.batch_size if name == "mlp" else 8)
+            samples, found, cost = cut(rest, chosen), [], []
+            for seed in range(count):
+                network, spent = train(samples, chosen, seed)
+                estimator = moments_by(network)
+                r2 = determination(
+                    np.concatenate([s.moments for s in left]), np.concatenate([estimator(s) for s in left])
+                )
+                active, _ = scores(left, [program(s, estimator(s)) for s in left])
+                found.append([*r2[[0, 3, 4]], active])
+                cost.append(spent)
+            mean, spread = np.mean(found, axis=0), np.std(found, axis=0)
+            figures = ", ".join(f"{m:.3f} +- {s:.3f}" for m, s in zip(mean, spread, strict=True))
+            print(
+                f"{trial} {name:11s} hip, knee, ankle, active muscles: {figures}; {np.mean(cost):.3f} ms per frame",
+                flush=True,
+            )
+
+
+def main() -> None:
+    """Print the tables asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("tables", nargs="*", default=["within", "speeds", "subjects", "seeds"])
+    parser.add_argument("--cache", type=Path, default=Path("kinematics_cache"))
+    parser.add_argument("--epochs", type=int, default=MJCAOptions().epochs)
+    parser.add_argument("--seeds", type=int, default=5)
+    given = parser.parse_args()
+    options = MJCAOptions(epochs=given.epochs)
+    strides = read_strides(given.cache)
+    for table in given.tables:
+        print(f"== {table}", flush=True)
+        if table == "seeds":
+            seeds(strides, options, given.seeds)
+        else:
+            {"within": within, "speeds": speeds, "subjects": subjects}[table](strides, options)
+
+
+if __name__ == "__main__":
+    main()
