@@ -62,7 +62,13 @@ def execute(options: argparse.Namespace) -> int:
         0, or 1 if there is an error among the findings.
     """
     from ..data.check.quality_check import examine
+    from ..storage.atomic import require_writable
 
+    # All files are read before anything is written.
+    if options.report:
+        require_writable(options.report)
+    if options.apply:
+        require_writable(Path(options.apply).parent)
     examination = examine(options.trials, options.channels)
     for finding in examination.findings:
         print(finding.line)

@@ -80,6 +80,8 @@ def execute(options: argparse.Namespace) -> int:
     from ..data.discovery import FolderLayout, discover, listed
 
     folder = Path(options.output or options.root)
+    if folder.suffix.lower() == ".csv" or folder.is_file():
+        raise NEM2EError(f"--output must be a folder, for trials.csv and emg_channels.csv; found '{folder}'.")
     if options.force and options.append:
         raise NEM2EError("--force replaces tables and --append adds to them: only one of them can be given.")
     for name in ("trials.csv", "emg_channels.csv"):

@@ -552,14 +552,15 @@ def _cycle_table(data: Mapping[str, Any]) -> Table | None:
             _cells(
                 muscle,
                 *(
-                    f"{part.get('cycles', {}).get(muscle, 0)} of {part.get('subjects_per_muscle', {}).get(muscle, 0)}"
+                    f"{part.get('cycles', {}).get(muscle, 0)} ({part.get('subjects_per_muscle', {}).get(muscle, 0)})"
                     for part in parts.values()
                 ),
             )
         )
         for muscle in muscles
     ]
-    return Table("Gait cycles of subjects, by muscle and condition.", ("muscle", *parts), tuple(rows)) if rows else None
+    title = "Gait cycles (and subjects), by muscle and condition."
+    return Table(title, ("muscle", *parts), tuple(rows)) if rows else None
 
 
 # --- lists and words --------------------------------------------------------------------------------------------------

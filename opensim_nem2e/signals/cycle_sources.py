@@ -175,9 +175,12 @@ class _Strikes:
                 min_duration=limits.minimum_duration,
                 max_duration=limits.maximum_duration,
                 max_deviation=float("inf") if self.trusted else limits.maximum_deviation,
+                data_range=(max(float(time[0]), limits.initial_time), min(float(time[-1]), limits.final_time)),
             )
             for pair in rejected:
-                logger.warning(
+                # At the ends of every simulation there are cycles that it holds a part of.
+                tell = logger.debug if pair.incomplete else logger.warning
+                tell(
                     "The %s gait cycle %.4f-%.4f s keeps OpenSim's values: %s.", word, pair.start, pair.end, pair.reason
                 )
             for cycle in found:

@@ -127,12 +127,15 @@ class Rejected:
         The two heel strikes (s).
     reason : str
         Why, for the log.
+    incomplete : bool
+        Whether it only is not within the data: nothing is wrong with it.
     """
 
     side: str
     start: float
     end: float
     reason: str
+    incomplete: bool = False
 
 
 def cycles_from_strikes(
@@ -145,6 +148,7 @@ def cycles_from_strikes(
     max_duration: float = MAX_DURATION,
     max_deviation: float = MAX_DEVIATION,
     tolerance: float = 0.0,
+    data_range: tuple[float, float] | None = None,
 ) -> tuple[list[Cycle], list[Rejected]]:
     """Build the complete cycles between neighbouring heel strikes of one limb.
 
@@ -164,6 +168,8 @@ def cycles_from_strikes(
     tolerance : float
         By how much a cycle may leave the range (s). CMC's results start 0.03 s after its initial time, so a
         simulation from heel strike to heel strike is not complete without some.
+    data_range : tuple of float, optional
+        The data's own range (s), for the reasons, where the other holds a tolerance already.
 
     Returns
     -------
@@ -181,6 +187,7 @@ def cycles_from_strikes(
     durations = [end - start for start, end in itertools.pairwise(times)]
     usual = [duration for duration in durations if min_duration <= duration <= max_duration]
     median = float(np.median(usual)) if len(usual) >= _ENOUGH_FOR_A_MEDIAN else None
+    first, last = data_range or (initial_time, final_time)
     cycles: list[Cycle] = []
     rejected: list[Rejected] = []
     for start, end in itertools.pairwise(times):
@@ -188,7 +195,7 @@ def cycles_from_strikes(
             raise CycleError(f"heel strikes must increase, found {start} s and then {end} s")
         if end <= initial_time or start >= final_time:
             continue
-        duration = end - start
+        duration, incomplete = end - start, False
         if duration < min_duration:
             reason = f"it lasts {duration:.3f} s, less than {min_duration:g} s (a spurious contact?)"
         elif duration > max_duration:
@@ -196,11 +203,11 @@ def cycles_from_strikes(
         elif median is not None and abs(duration - median) > max_deviation * median:
             reason = f"it lasts {duration:.3f} s, but this limb's cycles usually {median:.3f} s (a wrong contact?)"
         elif start < initial_time - tolerance or end > final_time + tolerance:
-            reason = f"it is not complete within {initial_time:.4f} to {final_time:.4f} s"
+            reason, incomplete = f"it is not complete within {first:.4f} to {last:.4f} s", True
         else:
             cycles.append(Cycle(side, start, end))
             continue
-        rejected.append(Rejected(side, start, end, reason))
+        rejected.append(Rejected(side, start, end, reason, incomplete))
     return cycles, rejected
 
 

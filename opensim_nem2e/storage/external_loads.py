@@ -10,6 +10,7 @@ from lxml import etree
 
 from ..errors import MissingFileError, SetupError, locate
 from ..log import logger
+from .file_names import tidy_path
 from .safe_xml import is_file, parse_xml
 
 #: What OpenSim writes for a name that is not set.
@@ -131,7 +132,7 @@ def _find_data_file(name: str, path: str | os.PathLike[str]) -> Path:
         for folder in (Path(path).parent, Path()):
             candidate = folder / spelling
             if is_file(candidate):
-                return candidate
+                return tidy_path(candidate)
     raise MissingFileError(
         locate(f"The data file '{name}' is neither beside this file nor in the working directory '{Path.cwd()}'.", path)
     )

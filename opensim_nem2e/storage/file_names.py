@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
+from pathlib import Path
 
 #: The longest name of a subject, trial or muscle; a file's name, which begins with it, may have 255 bytes.
 LONGEST_NAME = 100
@@ -16,6 +18,28 @@ _HASH = 6
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 #: Windows has devices of these names, whatever follows a dot.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def tidy_path(path: Path) -> Path:
+    """Take the detours (``x/../``) out of a path, so that messages can be read.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A path; a relative one stays relative.
+
+    Returns
+    -------
+    pathlib.Path
+        The same file. Unchanged where a link on the way makes ``..`` lead elsewhere.
+    """
+    if ".." not in path.parts:
+        return path
+    tidy = Path(os.path.normpath(path))
+    try:
+        return tidy if tidy.resolve() == path.resolve() else path
+    except (OSError, ValueError):
+        return path
 
 
 def file_name(text: str) -> str:

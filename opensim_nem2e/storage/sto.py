@@ -617,7 +617,7 @@ def write_storage(path: str | os.PathLike[str], series: TimeSeries, *, precision
     header = header_text(series.name, series.n_rows, len(series.labels) + 1, series.in_degrees, series.description)
     with _writing(path) as temporary, temporary.open("wb") as stream:
         stream.write(encode(header + "\t".join(("time", *series.labels)) + "\n"))
-        for text, row in zip(times, series.data, strict=True):
+        for text, row in zip(times, _without_negative_zeros(series.data, precision), strict=True):
             stream.write((text + row_format % tuple(row.tolist())).encode("ascii"))
 
 
@@ -672,7 +672,10 @@ def rewrite_columns(
                 f"The column '{label}' needs {source.n_rows} values, but has the shape {np.shape(values)}.", source.path
             )
     replaced = [source.index(label) + 1 for label in replacements]
-    new = list(replacements.values())
+    new = [
+        np.ma.array(_without_negative_zeros(np.ma.getdata(values), precision), mask=np.ma.getmaskarray(values))
+        for values in replacements.values()
+    ]
 
     changed = StorageError("The file has changed since it was read.", source.path)
     layout = source._layout or read_layout(read_bytes(source.path, "storage file"), source.path)
@@ -735,6 +738,11 @@ def _number_format(precision: int, path: str | os.PathLike[str]) -> str:
             path,
         )
     return f"%{precision + 8}.{precision}f"
+
+
+def _without_negative_zeros(values: np.ndarray, precision: int) -> np.ndarray:
+    """Make zeros of negative numbers that would be written as -0.000."""
+    return np.where((values < 0.0) & (values > -0.5 * 10.0**-precision), 0.0, values) + 0.0
 
 
 def _texts(values: np.ndarray, number: str) -> list[bytes]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..errors import StorageError, did_you_mean
 from .atomic import atomic_path
+from .file_names import tidy_path
 from .safe_xml import read_bytes
 
 if TYPE_CHECKING:
@@ -478,8 +479,8 @@ def path_in_table(folder: Path, text: str) -> Path:
         # A name that is too long for the file system: who opens it says so.
         there = False
     if os.sep == "/" and "\\" in text and not there:
-        return folder / text.replace("\\", "/")
-    return path
+        path = folder / text.replace("\\", "/")
+    return tidy_path(path)
 
 
 def write_table(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -317,7 +317,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         name, directory, files = run.name, run.directory, run.files
         with files.own_names():
             for item in recordings:
-                stem = item.source.path.stem if item.source.path else name
+                stem = (item.source.path.stem if item.source.path else name).removesuffix("_emg")
                 scale = [divisors[label] for label in item.source.labels]
                 series = TimeSeries(item.time, item.source.labels, item.envelope / scale, name=f"{stem}_emg")
                 path = directory / f"{stem}_emg.sto"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import MissingFileError
@@ -26,6 +27,11 @@ _NEEDS = {
     "markers": ("markers_file", "heel_markers", "toe_markers", "pelvis_markers"),
     "model": ("model_file", "coordinates_file"),
 }
+
+
+#: Strides (of both feet) from which on their median is known, and how far one may be from it, as a factor.
+_ENOUGH_GAPS = 3
+_MISSED, _EXTRA = 1.5, 0.6
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,7 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
             gaps = [later - earlier for earlier, later in pairwise(strikes.tolist())]
             spread = f", {min(gaps):.3f} to {max(gaps):.3f} s apart" if gaps else ""
             logger.info("%d %s heel strikes%s; %d toe-offs.", strikes.size, side, spread, leaves.size)
+        self._warn_of_gaps(events)
         if max(events.right.size, events.left.size) < 2:
             logger.warning("There is no gait cycle: no foot strikes the ground twice.")
         path = self._table_file()
@@ -187,6 +194,26 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
         with run.files.own_names():
             write_gait_events(run.path(path), events.table())
         logger.info("Wrote the table of gait events '%s'.", path)
+
+    def _warn_of_gaps(self, events: GaitEvents) -> None:
+        """Point out strikes that seem to be missing, or one too many: a table is there to be corrected."""
+        sides = {"right": events.right.tolist(), "left": events.left.tolist()}
+        gaps = [later - earlier for times in sides.values() for earlier, later in pairwise(times)]
+        if len(gaps) < _ENOUGH_GAPS:
+            return
+        usual = median(gaps)
+        for side, times in sides.items():
+            for earlier, later in pairwise(times):
+                if later - earlier > _MISSED * usual:
+                    what = "was a strike missed"
+                elif later - earlier < _EXTRA * usual:
+                    what = "is one of them no strike"
+                else:
+                    continue
+                logger.warning(
+                    "The %s heel strikes at %.3f and %.3f s are %.3f s apart, but strides usually last %.3f s: %s?",
+                    *(side, earlier, later, later - earlier, usual, what),
+                )
 
     def _find(self) -> GaitEvents:
         if self._method() == "external_loads":

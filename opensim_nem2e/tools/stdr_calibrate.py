@@ -71,6 +71,13 @@ def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: ToolRun) -> No
             tool.setup_file,
         )
     motions = list(dict.fromkeys(trial.motion for trial in trials))
+    if people[0] in initial.metadata["data"].get("subjects", ()):
+        logger.warning(
+            "The initial bundle was trained on %s already: what calibration gains cannot be seen on this subject.",
+            people[0],
+        )
+    else:
+        logger.info("The initial bundle names no subject '%s' among those it was trained on.", people[0])
     data = read_cycles(tool, trials, initial.condition)
     sets = _sets(tool, initial, data)
     options = fine_tuning_options(tool)
@@ -86,6 +93,17 @@ def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: ToolRun) -> No
         logger.warning(
             "A One-Quarter network cannot hold a mean cycle: with fewer than %d strides little can be calibrated.",
             FEWEST_STRIDES,
+        )
+    worse = [
+        f"{target} ({item.errors['initial']:.3f} -> {item.errors['calibrated']:.3f})"
+        for target, item in found.items()
+        if item.errors and item.errors["calibrated"] > item.errors["initial"]
+    ]
+    if worse:
+        logger.warning(
+            "On strides left out the calibrated networks are farther from EMG than before (E): %s. Leave these muscles "
+            "out by <muscles>, or calibrate to more strides.",
+            ", ".join(worse),
         )
     single = [target for target, item in found.items() if item.strides == 1]
     if single:

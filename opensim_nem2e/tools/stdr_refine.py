@@ -453,7 +453,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             bundle.metadata["normalization"]["emg"],
         )
         logger.debug("Its file: '%s', sha256 %s; muscles %s.", bundle.path, bundle.sha256, ", ".join(bundle.targets))
-        logger.debug("It was trained on: %s", bundle.metadata["data"]["description"])
+        logger.debug("Its training data: %s", bundle.metadata["data"]["description"])
         return bundle
 
     def _load_model(self) -> OsimModel | None:

@@ -277,7 +277,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
                 **({"output": options["network_output"]} if "network_output" in options else {}),
             },
             "data": {
-                "description": self.data_description or NOT_STATED,
+                "description": self.data_description or _description(training),
                 "licence": self.data_licence or NOT_STATED,
                 "attribution": self.data_attribution or NOT_STATED,
                 **describe_cycles({muscle: training.cycles(muscle) for muscle in training.muscles}),
@@ -297,6 +297,17 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
             bundle.save(run.path(path))
         except OSError as error:
             raise NEM2EError(f"The bundle '{path}' cannot be written: {error.strerror or error}.") from error
+
+
+def _description(training: BundleTraining) -> str:
+    """Say what is known of the data where nobody has."""
+    from ..data.gait_cycles import describe_cycles
+
+    about = describe_cycles({muscle: training.cycles(muscle) for muscle in training.muscles})
+    return (
+        f"subjects {', '.join(about['subjects'])} of {', '.join(about['datasets'])}; motions: "
+        f"{', '.join(about['motions'])}; simulated by {', '.join(about['activation_sources'])}"
+    )
 
 
 def _history_rows(target: str, trained: Trained) -> list[dict[str, Any]]:

@@ -914,10 +914,9 @@ def _is_bare(value: str) -> bool:
 
 
 def _absolute(base: Path, value: str) -> Path:
-    path = base.absolute() / value
-    tidy = Path(os.path.normpath(path))
-    # Where '..' follows a link, dropping the two together would lead elsewhere.
-    return tidy if tidy.resolve() == path.resolve() else path
+    from ..storage.file_names import tidy_path
+
+    return tidy_path(base.absolute() / value)
 
 
 def path_seen_from(directory: Path, target: Path, is_directory: bool = False) -> str:

@@ -23,3 +23,11 @@ def test_a_manifest_that_is_missing(command):
     done = command("check", "trials.csv")
     assert done.returncode == 1
     assert "The manifest 'trials.csv' cannot be read" in done.stderr
+
+
+def test_where_nothing_can_be_written_is_said_first(command):
+    (command.folder / "taken").write_text("")
+    done = command("check", "trials.csv", "--report", "taken")
+    assert done.returncode == 1
+    assert "taken" in done.stderr
+    assert "manifest" not in done.stderr

@@ -103,3 +103,11 @@ def test_the_recipes_for_the_papers_datasets(command, repository):
     done = command(*recipe(repository, "walking"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[info] 8 gait cycles of 2 subjects, 2 EMG channels."
+
+
+def test_a_table_is_no_folder(command):
+    (command.folder / "lab").mkdir()
+    done = command("manifest", "lab", "--pattern", "activation_file={subject}.sto", "--output", "t1.csv")
+    assert done.returncode == 1
+    assert "--output must be a folder, for trials.csv and emg_channels.csv; found 't1.csv'" in done.stderr
+    assert not (command.folder / "t1.csv").exists()

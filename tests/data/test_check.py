@@ -164,6 +164,15 @@ def test_a_constant_lag_is_found_with_its_remedy(study, shift):
     assert proposed == pytest.approx([0.2 + shift] * len(proposed), abs=0.011)
 
 
+def test_a_lag_that_no_delay_of_emg_makes_is_asked_about(study):
+    study.rewrite("walk_emg.sto", lambda s: replace(s, time=s.time + 0.24))
+    examination = examine(study.trials)
+    findings = [f for f in examination.findings if f.code == "lag"]
+    assert findings
+    assert all("do EMG and simulation belong to the same trial and clock?" in f.remedy for f in findings)
+    assert not examination.offsets
+
+
 @pytest.mark.parametrize("shift", [-0.03, 0.0, 0.03])
 def test_a_small_lag_is_physiology(study, shift):
     study.rewrite("walk_emg.sto", lambda s: replace(s, time=s.time + shift + 0.2))

@@ -149,7 +149,7 @@ def test_from_raw_emg_to_refined_activations(walkthrough, laboratory):
     proposed = re.findall(r"set emg_time_offset_s to ([+-][\d.]+)", said)
     assert len(proposed) == len(rows)
     assert np.array(proposed, dtype=float) == pytest.approx(-AHEAD, abs=0.021)
-    others = [line for line in said.splitlines() if line.startswith("[warning]") and "] lag: " not in line]
+    others = [line for line in said.splitlines() if line.startswith("[warn]") and "] lag: " not in line]
     assert len(others) == len(TRIALS)
     assert all(re.match(r"\[warning\] flat: .*subject04/emg/walk\d_emg\.sto: vaslat_r: ", line) for line in others)
     assert (laboratory / "check" / "check.html").stat().st_size > 100_000

@@ -44,6 +44,10 @@ def test_cycles_between_strikes_and_why_the_others_are_not():
     assert "more than 2.5 s" in reasons[2.6, 5.6]
     assert "within 0.2500 to 7.0000 s" in reasons[6.7, 7.8]
     assert all(r.side == "r" for r in rejected)
+    # What a simulation holds a part of is no fault, and the reason names the data's own range.
+    assert {(r.start, r.end) for r in rejected if r.incomplete} == {(0.2, 1.3), (6.7, 7.8)}
+    _, (last,) = cycles_from_strikes(strikes[-2:], "r", 0.21, 7.04, data_range=(0.25, 7.0))
+    assert "within 0.2500 to 7.0000 s" in last.reason
 
 
 def test_a_cycle_unlike_the_others_began_with_a_wrong_contact():

@@ -56,6 +56,17 @@ def test_what_is_written_reads_back(tmp_path, series, precision):
     np.testing.assert_array_equal(read_storage(again).data, back.data)
 
 
+def test_no_zero_is_negative(tmp_path):
+    values = np.array([[-0.0, -1e-9], [-4e-5, -6e-5]])
+    series = TimeSeries(np.array([0.0, 1.0]), ("a", "b"), values)
+    write_storage(tmp_path / "a.sto", series, precision=4)
+    assert "-0.0000" not in (tmp_path / "a.sto").read_text()
+    assert read_storage(tmp_path / "a.sto").data.tolist() == [[0.0, 0.0], [0.0, -0.0001]]
+    read = read_storage(tmp_path / "a.sto")
+    rewrite_columns(read, {"b": np.array([-1e-9, 0.5])}, tmp_path / "b.sto", name="b", precision=4)
+    assert "-0.0000" not in (tmp_path / "b.sto").read_text()
+
+
 def test_layout_is_opensims(tmp_path):
     path = tmp_path / "walk.sto"
     series = TimeSeries([0.43, 0.5], ["/forceset/soleus_r/activation", "a"], [[0.02, -1.5], [123456.75, np.pi]], "walk")

@@ -140,8 +140,8 @@ def test_envelopes_pass_through(lab, tmp_path):
         tool.input_type = given
         tool.results_directory = str(tmp_path / given)
         tool.run()
-        again = read_storage(tmp_path / given / "walk1_emg_emg.sto")
-        # The same rate and already normalised: nothing is left to do.
+        again = read_storage(tmp_path / given / "walk1_emg.sto")
+        # Once is enough: no 'walk1_emg_emg.sto'. The same rate and already normalised: nothing is left to do.
         assert again.data == pytest.approx(read_storage(first).data, abs=2e-8)
         assert "taken for envelopes" in (tmp_path / given / "emg.log").read_text() or given == "envelope"
     tool.input_type = "raw"

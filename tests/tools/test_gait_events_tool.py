@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +12,7 @@ from opensim_nem2e import GaitEventsTool, STDRRefineTool
 from opensim_nem2e.errors import MissingFileError, SetupError, StorageError
 from opensim_nem2e.signals.cycles import cycles_from_strikes
 from opensim_nem2e.signals.events import GaitEvents, events_from_external_loads
-from opensim_nem2e.storage import TimeSeries, write_storage
+from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
 from opensim_nem2e.storage.events_table import read_gait_events
 
 LOADS = (
@@ -170,6 +173,21 @@ def write_walk(folder, offset):
         "<datafile>grf.mot</datafile></ExternalLoads></OpenSimDocument>"
     )
     return folder / "grf.xml"
+
+
+def test_a_missed_strike_is_warned_of(tmp_path, caplog):
+    loads = write_walk(tmp_path, 0.0)
+    run(tmp_path, external_loads_file=loads)
+    assert "was a strike missed" not in caplog.text
+    # The right foot misses the plate once.
+    series = read_storage(tmp_path / "grf.mot")
+    gone = (series.time > 2.3) & (series.time < 3.2)
+    write_storage(tmp_path / "grf.mot", replace(series, data=np.where(gone[:, None] * [True, False], 0.0, series.data)))
+    run(tmp_path, external_loads_file=loads)
+    (said,) = [message for message in caplog.messages if "was a strike missed" in message]
+    assert re.match(
+        r"The right heel strikes at 1\.\d+ and 3\.5\d+ s are 2\.20\d s apart, but strides usually last 1\.10", said
+    )
 
 
 def test_offset_release_and_prosthesis_are_properties(tmp_path, caplog):

@@ -401,6 +401,12 @@ def test_calibration_to_a_person(tmp_path, lab, bundle_of_two, condition, caplog
     assert "Calibrating to carl: strides of run and walk." in caplog.text
     assert ("A One-Quarter network" in caplog.text) == (condition == "One-Quarter")
 
+    # Has the bundle seen this person, and did calibration make anything worse?
+    assert "The initial bundle names no subject 'carl' among those it was trained on." in caplog.text
+    rows = calibration["muscles"].items()
+    worse = [name for name, row in rows if row["E_calibrated"] > row["E_initial"]]
+    assert ("farther from EMG than before" in caplog.text) == bool(worse)
+
     again = STDRTrainTool(results / "carl_effective_setup.xml")
     assert (again.condition, again.hidden_units, again.score_function) == (condition, 6, "dot")
     assert (again.epochs, again.learning_rate, again.teacher_forcing) == (20, 0.01, 1.0)

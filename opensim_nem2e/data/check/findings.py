@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 #: From what cannot be used, over what gives wrong results, to what should be known.
 SEVERITIES = ("error", "warning", "note")
 
+#: What the log calls them.
+LEVEL_OF = {"error": "error", "warning": "warn", "note": "info"}
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -35,8 +38,8 @@ class Finding:
 
     @property
     def line(self) -> str:
-        """All of it on one line."""
-        return f"[{self.severity}] {self.code}: {self.where}: {self.what} Remedy: {self.remedy}"
+        """All of it on one line, with the log's word for the severity."""
+        return f"[{LEVEL_OF[self.severity]}] {self.code}: {self.where}: {self.what} Remedy: {self.remedy}"
 
 
 @dataclass

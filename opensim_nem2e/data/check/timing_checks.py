@@ -24,6 +24,10 @@ LAGS = np.arange(-60, 61) * 0.005
 #: correlation by so much. Recordings with the right offset: at most 0.045 s and 0.047.
 LAG, LAG_GAIN = 0.05, 0.05
 
+#: A lag that is larger is no delay of EMG (electromechanical delay and filters make less): it is asked about and not
+#: proposed. Nor is one of more than a quarter of the cycle, where the neighbouring burst fits as well.
+FARTHEST_LAG = 0.2
+
 #: A channel that fits the activation no better than this at any lag measures another muscle, or the simulation misses
 #: what it does. Correct channels: 0.39 and more in healthy walking with several strides.
 UNLIKE = 0.3
@@ -188,8 +192,8 @@ def _lag(found: Alignment, findings: Findings) -> None:
             f"EMG and activations fit best with a further lag of {LAGS[best]:+.3f} s (mean r {mean[zero]:.2f} -> "
             f"{mean[best]:.2f}; channels {_spread(found)})."
         )
-        if best in (0, LAGS.size - 1):
-            remedy = "the lag is larger than 0.3 s: do EMG and simulation belong to the same trial and clock?"
+        if abs(LAGS[best]) > min(FARTHEST_LAG, 0.25 * found.recording.duration):
+            remedy = "so large a lag is no delay of EMG: do EMG and simulation belong to the same trial and clock?"
         else:
             remedy = (
                 f"set emg_time_offset_s to {offset + LAGS[best]:+.3f}, if the shift is the same in all trials (--apply "
