@@ -173,12 +173,12 @@ def consistent_activations(subject: SubjectEstimate) -> tuple[Array, Array]:
     Returns
     -------
     activations : numpy.ndarray, shape (windows, ROWS, muscles)
-        For the subject's own muscles, rigid tendons.
+        For the subject's own muscles with the force curves of their classes, rigid tendons.
     torques : numpy.ndarray, shape (windows, ROWS, coordinates)
         What they make (Nm).
     """
     w = subject.recordings.windows
-    own = personal_muscles(subject.recordings.hill, subject.parameters)
+    own = personal_muscles(subject.recordings.own_curves, subject.parameters)
     active, passive = own.rigid_terms(w.lengths, w.velocities)
     held = np.einsum("wnmc,wnm->wnc", w.moment_arms, passive)
     gain = np.einsum("wnmc,wnm->wncm", w.moment_arms, active)

@@ -17,6 +17,7 @@ from opensim_nem2e import NMMTool
 from opensim_nem2e.cli.main import main
 from opensim_nem2e.errors import LabelError, SetupError
 from opensim_nem2e.storage import read_storage
+from opensim_nem2e.storage.osim_edit import write_carried_mass
 
 LOADS = (0.0, 3.0)
 MEASURED = ("TRIlong", "TRIlat", "BIClong", "BICshort", "BRD")
@@ -138,3 +139,41 @@ def test_faults_are_named_together(elbow):
         tool_of(elbow, method="population", results_directory=str(elbow / "none")).run()
     with pytest.raises(LabelError, match="'BRX' does not"):
         tool_of(elbow, channels=["BRX"], results_directory=str(elbow / "none")).run()
+
+
+def test_forward_simulation_of_the_controls_stays_on_the_motion(elbow, results, tmp_path):
+    """Open loop, half a second from two starts, with the subject's own model and 3 kg in the hand."""
+    motion = read_storage(elbow / "lift_3kg.mot")
+    angle = np.radians(motion.column("elbow_flexion"))
+    activations, controls = (
+        read_storage(results / f"elbow_lift_3kg_{kind}.sto") for kind in ("activation", "controls")
+    )
+    write_carried_mass(results / "elbow_model.osim", tmp_path / "loaded.osim", {"forearm": 3.0}, (0.0, -0.33, 0.0))
+    for start in (0.8, 2.4):
+        model = opensim.Model(str(tmp_path / "loaded.osim"))
+        controller = opensim.PrescribedController()
+        names = [model.getMuscles().get(k).getName() for k in range(model.getMuscles().getSize())]
+        for name in names:
+            function = opensim.PiecewiseLinearFunction()
+            for time, value in zip(controls.time, controls.column(name), strict=True):
+                function.addPoint(float(time), float(value))
+            controller.addActuator(model.updMuscles().get(name))
+            controller.prescribeControlForActuator(name, function)
+        model.addController(controller)
+        state = model.initSystem()
+        state.setTime(start)
+        coordinate = model.getCoordinateSet().get("elbow_flexion")
+        row = int(np.abs(motion.time - start).argmin())
+        coordinate.setValue(state, float(angle[row]))
+        speed = (angle[row + 1] - angle[row - 1]) / (motion.time[row + 1] - motion.time[row - 1])
+        coordinate.setSpeedValue(state, float(speed))
+        for name in names:
+            value = float(np.interp(start, activations.time, activations.column(name)))
+            model.setStateVariableValue(state, f"/forceset/{name}/activation", value)
+        manager = opensim.Manager(model)
+        manager.setIntegratorAccuracy(1e-5)
+        manager.initialize(state)
+        for time in (start + 0.25, start + 0.5):
+            state = manager.integrate(time)
+            wanted = np.interp(time, motion.time, angle)
+            assert abs(np.degrees(coordinate.getValue(state) - wanted)) < 2.0

@@ -36,6 +36,9 @@ _STEPS = {"transformer": 300}
 #: Bands hold this share of the rows.
 BAND = 0.9
 
+#: More windows than this, spread evenly, are not fitted: the others are estimated, and judge the left-out channels.
+MOST_FITTED = 12
+
 
 @dataclass(frozen=True)
 class ChannelScore:
@@ -166,7 +169,7 @@ def estimate_subject(
     validate : bool
         Whether measured channels are left out to find errors and bands.
     fitted : numpy.ndarray of bool, shape (windows,), optional
-        The windows that are fitted; the scores are then of the others. All by default.
+        The windows that are fitted; the scores are then of the others. By default all, or :data:`MOST_FITTED` of them.
     folds : sequence of (str, sequence of int), optional
         What is left out: ``'channel'`` or ``'group'``, and the channels. Every channel alone, and every group of
         synergists, by default.
@@ -191,7 +194,10 @@ def estimate_subject(
         raise TrainingError("The method 'population' needs a population of other subjects, but there is none.")
     head, shaping, deviates = _WAYS[method]
     count = len(recordings.windows)
-    chosen = np.ones(count, dtype=bool) if fitted is None else np.asarray(fitted, dtype=bool)
+    chosen = np.zeros(count, dtype=bool)
+    chosen[np.linspace(0, count - 1, min(count, MOST_FITTED)).round().astype(int)] = True
+    if fitted is not None:
+        chosen = np.asarray(fitted, dtype=bool)
     judged = np.ones(count, dtype=bool) if chosen.all() else ~chosen
     mixer = Mixer(recordings, population, chosen)
     left = list(folds) if folds is not None else _folds(recordings) if validate else []

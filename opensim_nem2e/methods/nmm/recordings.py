@@ -258,7 +258,9 @@ class Recordings:
     Parameters
     ----------
     hill : HillMuscles
-        The muscles that pull on the joints looked at; generic parameters.
+        The muscles that pull on the joints looked at; generic parameters, smooth curves.
+    own_curves : HillMuscles
+        The same with the force curves of the model's own muscle classes, for what a simulation is to follow.
     coordinates : tuple of str
         The joints' coordinates.
     channels : tuple of EmgChannel
@@ -276,6 +278,7 @@ class Recordings:
     """
 
     hill: HillMuscles
+    own_curves: HillMuscles
     coordinates: tuple[str, ...]
     channels: tuple[EmgChannel, ...]
     trials: tuple[RecordedTrial, ...]
@@ -362,7 +365,8 @@ class Recordings:
             trial if trial.simulated is not None else replace(trial, simulated=_optimised(trial, hill, paths, chosen))
             for trial in trials
         )
-        return cls(hill, chosen, tuple(channels), complete, windows, flat @ flat.T, standard, sides)
+        own = HillMuscles.from_model(model, muscles, curves="own")
+        return cls(hill, own, chosen, tuple(channels), complete, windows, flat @ flat.T, standard, sides)
 
     @property
     def muscles(self) -> tuple[str, ...]:
