@@ -2,11 +2,11 @@
 
     python benchmarks/nmm.py DATA MORE_DATA [--only predictsim walk_sub1 ceinms elbow] [--seeds 3] [--methods paper]
 
-DATA and MORE_DATA are folders with ``trials.csv`` and ``emg_channels.csv``. Every subject is estimated with a population
-without this subject; strides are fitted or kept to be judged on (the lists below), and all figures are of
-the latter. Ridge and trust of the population were chosen on the other subjects. The size of the deviation, the price of
-torques and the cosine from which muscles count as synergists were chosen with predictsim and walk_sub1 in view, by the
-torques' error and by left-out channels: for these two they are not blind, for ceinms and the elbow they are.
+DATA and MORE_DATA are folders with ``trials.csv`` and ``emg_channels.csv``. Every subject is estimated with a
+population without this subject; strides are fitted or kept to be judged on (the lists below), and all figures are of
+the latter. Ridge and trust of the population were chosen on the other subjects. What is not blind: the size of the
+deviation and the price of torques were chosen with predictsim and walk_sub1 in view, the cosine from which muscles count
+as synergists with all three.
 """
 
 from __future__ import annotations
