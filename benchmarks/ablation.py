@@ -1,82 +1,218 @@
-"""What makes the networks better on people they have not seen: the parts of the preset ``fast``, one by one.
+"""What makes the estimate better on laboratories that were not seen: inputs, regressions, profiles and networks.
 
-    python benchmarks/ablation.py [--seeds 3] [--motions walk] [--emg-normalization subject_max]
+    python benchmarks/ablation.py [--leave subject] [--sources so cmc] [--test-source so] [--seeds 1]
 
-The environment variable OPENSIM_NEM2E_DATA names the folder with the recordings (their ``trials.csv`` and
-``emg_channels.csv``; static optimisation is used). Every row leaves out one person at a time; the figures are the mean
-over people of the mean over muscles of Er = E / E_opensim - 1, and the mean E.
+The environment variables OPENSIM_NEM2E_DATA and OPENSIM_NEM2E_MORE_DATA name the folders with the recordings. Every row
+leaves out one laboratory (or subject) at a time; every motion has a table of its own. The figures are means over
+subjects, then over muscles: Er = E / E_opensim - 1, E, E after the best gain of each subject and muscle, and r. The
+child with cerebral palsy is left out. ``--seeds 0`` leaves out the networks, which take most of the time.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from recordings import DATA
+from numpy.typing import NDArray
+from recordings import everyone
 
-from opensim_nem2e.data.cycle_view import CONDITIONS
+from opensim_nem2e.data.cycle_view import CycleView
 from opensim_nem2e.data.gait_cycles import CycleData, MuscleCycles, read_gait_cycles
-from opensim_nem2e.data.manifest import read_channels, read_trials
 from opensim_nem2e.data.samples import Samples
 from opensim_nem2e.methods.base import RunSettings
+from opensim_nem2e.methods.profiles import fit_profiles
 from opensim_nem2e.methods.registry import BASELINES, find_method
 from opensim_nem2e.methods.stdr.fit_linear import fit_linear
+from opensim_nem2e.methods.stdr.guide import fit_guides, mix
 from opensim_nem2e.methods.stdr.hyperparameters import STDROptions
-from opensim_nem2e.signals.compare import cycle_errors
+from opensim_nem2e.methods.stdr.linear_part import shape_of
+from opensim_nem2e.signals.compare import correlations, cycle_errors, gain_errors
 from opensim_nem2e.training.trainer import train_task
 
-#: Estimates by muscle and person.
-Estimates = dict[tuple[str, str], np.ndarray]
+Array = NDArray[np.float64]
+Cycles = Mapping[str, MuscleCycles]
+#: From training samples, their cycles and the cycles left out, by muscle, to estimates by muscle.
+Estimator = Callable[[Samples, Cycles, Cycles], Mapping[str, Array]]
 
-#: Networks without a linear part, as they were before there was one.
-PLAIN = {"hidden_units": 64, "epochs": 30}
+MUSCLES = ["soleus", "gasmed", "gaslat", "tib", "rect", "vaslat", "vasmed", "bi", "sem", "glmed1", "glmax1"]
+
+VIEW = CycleView()
+
+#: A network without a linear part or profiles, as it was before there were any.
+PLAIN = STDROptions(hidden_units=64, epochs=30, network_output="deviation")
+
+#: Variances of the hierarchical regression: of laboratories, of subjects within them, and of cycles within these.
+HIERARCHY = (0.3, 0.5, 1.0)
 
 
-def folds(data: CycleData) -> Iterator[tuple[str, Samples, dict[str, MuscleCycles]]]:
-    """Leave one person out of all muscles."""
-    for person, train, test in data.samples.folds():
-        cycles = {muscle: MuscleCycles.of(test, muscle, data.view) for muscle in data.muscles}
-        known = {muscle for muscle in data.muscles if MuscleCycles.of(train, muscle, data.view).records}
-        yield person, train, {muscle: one for muscle, one in cycles.items() if one.records and muscle in known}
+class Study:
+    """Recordings that are split by laboratory or subject."""
+
+    def __init__(self, data: CycleData, leave: str, sources: list[str], test_source: str):
+        self.data, self.samples = data, data.samples
+        self.labels = self.samples.laboratories if leave == "laboratory" else self.samples.subjects
+        simulated = np.array([record.activation_source for record in self.samples.records])
+        self.learned, self.judged = np.isin(simulated, [*sources, ""]), simulated == test_source
+
+    def folds(self) -> Iterator[tuple[Samples, dict[str, MuscleCycles], dict[str, MuscleCycles]]]:
+        """Leave out one laboratory or subject at a time."""
+        for name in dict.fromkeys(self.labels[self.judged].tolist()):
+            rest = self.samples.select((self.labels != name) & self.learned)
+            out = self.samples.select((self.labels == name) & self.judged)
+            train = {muscle: MuscleCycles.of(rest, muscle, self.data.view) for muscle in self.data.muscles}
+            train = {muscle: cycles for muscle, cycles in train.items() if cycles.records}
+            test = {muscle: MuscleCycles.of(out, muscle, self.data.view) for muscle in train}
+            yield rest, train, {muscle: cycles for muscle, cycles in test.items() if cycles.records}
+
+    def show(self, name: str, estimator: Estimator) -> None:
+        """Print a row of every motion's table."""
+        found: dict[str, dict[str, list[list[float]]]] = {}
+        for rest, train, test in self.folds():
+            for muscle, values in estimator(rest, train, test).items():
+                cycles = test[muscle]
+                keys = list(zip(cycles.subjects.tolist(), cycles.about["motion"].tolist(), strict=True))
+                for subject, motion in dict.fromkeys(keys):
+                    rows = np.array([key == (subject, motion) for key in keys])
+                    curves, emg = np.asarray(values)[rows], cycles.y[rows]
+                    error = cycle_errors(curves, emg).mean()
+                    rate = error / cycle_errors(cycles.own[rows], emg).mean() - 1
+                    shape = gain_errors(curves, emg, cycles.subjects[rows]).mean()
+                    figures = [rate, error, shape, correlations(curves, emg).mean()]
+                    found.setdefault(motion, {}).setdefault(muscle, []).append(figures)
+        for motion, muscles in sorted(found.items()):
+            rate, error, shape, r = np.mean([np.mean(rows, axis=0) for rows in muscles.values()], axis=0)
+            print(f"{motion:5} {name:58} Er {rate:+.3f}  E {error:.4f}  E_gain {shape:.4f}  r {r:.3f}", flush=True)
 
 
-def baseline(data: CycleData, key: str) -> Estimates:
-    """Fit a baseline."""
-    found, method = {}, find_method(key)
-    for person, train, test in folds(data):
+def method(key: str) -> Estimator:
+    """Use a method without networks."""
+    one = find_method(key)
+
+    def estimate(rest: Samples, train: Cycles, test: Cycles) -> dict[str, Array]:
+        found, common = {}, one.common(rest, VIEW, one.options())
         for muscle, cycles in test.items():
-            fitted = method.plan(train, muscle, data.view, method.options(), RunSettings()).finish(None)
-            x = cycles.x if fitted.inputs == cycles.inputs else cycles.own[:, :, None]
-            found[muscle, person] = fitted.predict({"activation": x}).values
-    return found
+            fitted = one.plan(rest, muscle, VIEW, one.options(), RunSettings(), common).finish(None)
+            found[muscle] = fitted.predict({"activation": cycles.own[:, :, None], **cycles.about}).values
+        return found
+
+    return estimate
 
 
-def linear_part(data: CycleData) -> Estimates:
+def profiles_of_simulated(rest: Samples, train: Cycles, test: Cycles) -> dict[str, Array]:
+    """Leave the EMG without simulations out of the profiles."""
+    simulated = np.array([record.activation_file is not None for record in rest.records])
+    found = fit_profiles(rest.select(simulated), train).sets
+    return {m: found[m].profiles[found[m].rows({"activation": c.x, **c.about})] for m, c in test.items()}
+
+
+def linear_part(rest: Samples, train: Cycles, test: Cycles) -> dict[str, Array]:
     """Predict by the linear part alone."""
-    found = {}
-    for person, train, test in folds(data):
-        fits = fit_linear({muscle: MuscleCycles.of(train, muscle, data.view) for muscle in data.muscles}, data.view)
-        for muscle, cycles in test.items():
-            found[muscle, person] = np.maximum(fits[muscle].constant + fits[muscle].part.predict(cycles.x), 0)
-    return found
+    fits = fit_linear(train, VIEW)
+    return {m: np.maximum(fits[m].constant + fits[m].part.predict(c.x), 0) for m, c in test.items()}
 
 
-def networks(data: CycleData, options: STDROptions, seeds: int) -> list[Estimates]:
-    """Train the networks of all muscles and people, once with each seed."""
-    method = find_method("stdr_net")
-    found: list[Estimates] = [{} for _ in range(seeds)]
-    for person, train, test in folds(data):
-        common = method.common(train, data.view, options)
+def floor_removed(rest: Samples, train: Cycles, test: Cycles) -> dict[str, Array]:
+    """Take the lowest tenth of each subject's mean cycle off the EMG, and give the mean of that back."""
+    floors: dict[str, float] = {}
+    lifted = {}
+    for muscle, cycles in train.items():
+        y, own = cycles.y.copy(), []
+        for subject in dict.fromkeys(cycles.subjects.tolist()):
+            rows = cycles.subjects == subject
+            own.append(float(np.quantile(y[rows].mean(axis=0), 0.1)))
+            y[rows] = (y[rows] - own[-1]) / (1 - own[-1])
+        floors[muscle] = float(np.mean(own))
+        lifted[muscle] = replace(cycles, y=y)
+    found = linear_part(rest, lifted, test)
+    return {muscle: floors[muscle] + (1 - floors[muscle]) * values for muscle, values in found.items()}
+
+
+def guided(how: str) -> Estimator:
+    """Put profiles beside the linear part: as an offset, half of each, or as chosen on training laboratories."""
+
+    def estimate(rest: Samples, train: Cycles, test: Cycles) -> dict[str, Array]:
+        fits, found = fit_linear(train, VIEW), {}
+        guides = fit_guides(rest, train, fits, VIEW)
         for muscle, cycles in test.items():
-            for seed in range(seeds):
-                plan = method.plan(train, muscle, data.view, options, RunSettings(seed), common)
-                assert plan.task is not None
-                network = plan.finish(train_task(plan.task))
-                found[seed][muscle, person] = network.predict({"activation": cycles.x}).values
-    return found
+            inputs = {"activation": cycles.x, **cycles.about}
+            values = np.maximum(fits[muscle].constant + fits[muscle].part.predict(cycles.x), 0)
+            guide = guides[muscle].guide
+            profile = guide.profiles.profiles[guide.profiles.rows(inputs)]
+            if how == "chosen":
+                found[muscle] = guide.apply(values, inputs)[0]
+            else:
+                share = np.full(len(values), 1.0 if how == "offset" else 0.5)
+                found[muscle] = mix(values + guide.offset(inputs), profile, share)
+        return found
+
+    return estimate
+
+
+def features(data: MuscleCycles, every: Array, names: list[str]) -> Array:
+    """Describe cycles by the muscle's own activation, its shape, the cycle time, or the shapes of all muscles."""
+    whole = every / np.maximum(every.max(axis=1, keepdims=True), 0.05)
+    columns = {
+        "activation": data.own,
+        "shape": shape_of(data.own),
+        "cycle time": 3.0 * np.array([[record.end - record.start] for record in data.records]),
+        "all muscles": whole.reshape(len(whole), -1) / np.sqrt(10.0),
+    }
+    return np.hstack([columns[name] for name in names])
+
+
+def kernel_regression(study: Study, names: list[str], width: float | None = None) -> Estimator:
+    """Regress cycles within subjects within laboratories: ridge, or a mixture weighted by similarity of the input."""
+    everything = study.data.samples.channels["activation"]
+    inputs = study.data.samples.select_channels("activation", everything)
+    known = np.isfinite(inputs[study.learned | study.judged]).reshape(-1, len(everything)).mean(axis=0) > 0.8
+    place = {record.line: row for row, record in enumerate(study.samples.records)}
+
+    def every(cycles: MuscleCycles) -> Array:
+        rows = [place[record.line] for record in cycles.records]
+        return np.nan_to_num(inputs[rows][:, :, known])
+
+    def estimate(rest: Samples, train: Cycles, test: Cycles) -> dict[str, Array]:
+        found = {}
+        for muscle, out in test.items():
+            one = train[muscle]
+            a, b = features(one, every(one), names), features(out, every(out), names)
+            distance = ((b[:, None] - a[None]) ** 2).sum(axis=2)
+            if width is not None:
+                weights = np.exp(-distance / width**2) + 1e-9
+                found[muscle] = weights / weights.sum(axis=1, keepdims=True) @ one.y
+                continue
+            laboratories = np.array([record.laboratory for record in one.records])
+            noise = HIERARCHY[0] * (laboratories[:, None] == laboratories)
+            noise += HIERARCHY[1] * (one.subjects[:, None] == one.subjects) + HIERARCHY[2] * np.eye(len(a))
+            centre = a.mean(axis=0)
+            precision = np.linalg.inv((a - centre) @ (a - centre).T + noise)
+            mean = precision.sum(axis=0) @ one.y / precision.sum()
+            found[muscle] = np.maximum(mean + (b - centre) @ (a - centre).T @ precision @ (one.y - mean), 0)
+        return found
+
+    return estimate
+
+
+def networks(options: STDROptions, seed: int) -> Estimator:
+    """Train the networks of all muscles."""
+    one = find_method("stdr_net")
+
+    def estimate(rest: Samples, train: Cycles, test: Cycles) -> dict[str, Array]:
+        found, common = {}, one.common(rest, VIEW, options)
+        for muscle, cycles in test.items():
+            plan = one.plan(rest, muscle, VIEW, options, RunSettings(seed), common)
+            assert plan.task is not None
+            network = plan.finish(train_task(plan.task))
+            found[muscle] = network.predict({"activation": cycles.x, **cycles.about}).values
+        return found
+
+    return estimate
 
 
 @contextmanager
@@ -95,58 +231,46 @@ def without(part: str) -> Iterator[None]:
             yield
 
 
-def show(name: str, data: CycleData, *found: Estimates) -> None:
-    """Print a row; the spread is over seeds."""
-    rates, errors = [], []
-    for estimates in found:
-        rows: dict[str, list[float]] = {}
-        every = []
-        for (target, person), y in estimates.items():
-            test = data.cycles(target).leave_out([person])[1]
-            error = cycle_errors(y, test.y).mean()
-            rows.setdefault(person, []).append(error / cycle_errors(test.own, test.y).mean() - 1)
-            every.append(error)
-        rates.append(np.mean([np.mean(values) for values in rows.values()]))
-        errors.append(np.mean(every))
-    spread = f" +- {np.std(rates):.3f}" if len(rates) > 1 else ""
-    print(f"{name:58} Er {np.mean(rates):+.3f}{spread:9} E {np.mean(errors):.4f}", flush=True)
-
-
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--motions", nargs="+", default=["walk"])
-    parser.add_argument("--emg-normalization", default="subject_max", choices=("subject_max", "trial_max"))
-    parser.add_argument("--conditions", nargs="+", default=["One-Entire", "All-Entire"], choices=CONDITIONS[1:])
+    parser.add_argument("--leave", default="laboratory", choices=("laboratory", "subject"))
+    parser.add_argument("--sources", nargs="+", default=["so", "cmc"], help="simulations that are learned from")
+    parser.add_argument("--test-source", default="so")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--cmc", type=Path, help="results directory of cmc_strides.py")
     options = parser.parse_args()
-    trials = [
-        trial
-        for trial in read_trials(DATA / "trials.csv")
-        if trial.activation_source == "so" and trial.motion in options.motions
-    ]
-    for condition in options.conditions:
+    with tempfile.TemporaryDirectory() as folder:
+        trials, channels = everyone(Path(folder), options.cmc)
         data = read_gait_cycles(
-            trials,
-            read_channels(DATA / "emg_channels.csv"),
-            condition=condition,
-            emg_normalization=options.emg_normalization,
+            [trial for trial in trials if trial.dataset != "cp_child"],
+            channels,
+            targets=MUSCLES,
+            inputs="own",
+            emg_normalization="trial_max",
             shared_channels=False,
         )
-        print(condition)
-        for key in BASELINES:
-            show(f"  baseline {key}", data, baseline(data, key))
-        for output in ("emg", "deviation"):
-            how = STDROptions(network_output=output, **PLAIN)
-            show(f"  network, output {output} (64 units, 30 epochs)", data, *networks(data, how, options.seeds))
-        for part in ("sharing", "shape"):
-            with without(part):
-                show(f"  linear part without {part}", data, linear_part(data))
-        show("  linear part", data, linear_part(data))
-        for weight in (0.25, 0.5, 1.0):
-            how = STDROptions(correction_weight=weight)
-            name = f"  linear part and network, weight {weight:g}"
-            show(name, data, *networks(data, how, options.seeds))
+    study = Study(data, options.leave, options.sources, options.test_source)
+    study.show("OpenSim", lambda rest, train, test: {muscle: cycles.own for muscle, cycles in test.items()})
+    for key in (*BASELINES, "profiles"):
+        study.show(f"baseline {key}", method(key))
+    study.show("profiles without the 15 adults whom nobody simulated", profiles_of_simulated)
+    for more in ([], ["activation"], ["cycle time"], ["all muscles"]):
+        names = ["shape", *more]
+        study.show(f"hierarchical ridge on {', '.join(names)}", kernel_regression(study, names))
+    for names in (["shape"], ["all muscles"]):
+        study.show(f"mixture weighted by similarity of {names[0]}", kernel_regression(study, names, 1.0))
+    for part in ("sharing", "shape"):
+        with without(part):
+            study.show(f"linear part without {part}", linear_part)
+    study.show("linear part", linear_part)
+    study.show("linear part, EMG's floor removed and given back", floor_removed)
+    study.show("linear part + profiles as offset", guided("offset"))
+    study.show("half of that, half profiles", guided("half"))
+    study.show("chosen by muscle and motion on training laboratories", guided("chosen"))
+    for seed in range(options.seeds):
+        study.show(f"network alone (64 units, 30 epochs), seed {seed}", networks(PLAIN, seed))
+        study.show(f"gait: linear part, network and profiles, seed {seed}", networks(STDROptions(), seed))
 
 
 if __name__ == "__main__":

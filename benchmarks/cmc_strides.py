@@ -30,7 +30,10 @@ from opensim_nem2e.tools.nem2e_pipeline import NEM2EPipelineTool
 MARGINS = (0.06, 0.03)
 
 #: Optimal torques (Nm) or forces (N): of the pelvis, of reserves beside muscles, of joints without muscles.
-PELVIS, RESERVE, JOINT = 100.0, 2.0, 50.0
+PELVIS, RESERVE, JOINT = 100.0, 5.0, 50.0
+
+#: What is run first.
+MOTIONS = ("walk", "run", "turn")
 
 
 def loads_and_motion(trial: CycleRecord) -> tuple[Path, Path] | None:
@@ -41,9 +44,10 @@ def loads_and_motion(trial: CycleRecord) -> tuple[Path, Path] | None:
 
 
 def candidates(strides: int, only: list[str] | None) -> list[CycleRecord]:
-    """List strides in the order in which they are run: one of every trial, then the second of every trial."""
+    """List strides as they are run: one of every trial, those without CMC first, then the second of every trial."""
     trials, _ = read_recordings()
     done = {(t.dataset, t.trial, t.stride) for t in trials if t.activation_source == "cmc"}
+    begun = {key[:2] for key in done}
     groups: dict[tuple[str, str], list[CycleRecord]] = {}
     for trial in trials:
         key = (trial.dataset, trial.trial, trial.stride)
@@ -55,7 +59,13 @@ def candidates(strides: int, only: list[str] | None) -> list[CycleRecord]:
         wanted = min(strides, len(group))
         spread.append([group[(2 * number + 1) * len(group) // (2 * wanted)] for number in range(wanted)])
     rounds = itertools.zip_longest(*spread)
-    return [trial for one in rounds for trial in sorted(filter(None, one), key=lambda t: t.motion)]
+    return [
+        trial
+        for one in rounds
+        for trial in sorted(
+            filter(None, one), key=lambda t: ((t.dataset, t.trial) in begun, MOTIONS.index(t.motion), t.identity)
+        )
+    ]
 
 
 def write_setup(trial: CycleRecord, folder: Path) -> Path:

@@ -102,6 +102,14 @@ class MuscleCycles(SplitBySubject):
             tuple(samples.records[k] for k in rows),
         )
 
+    @property
+    def about(self) -> dict[str, NDArray[np.str_]]:
+        """What is known of the cycles besides their activations: ``motion`` and ``age_group``, shape (cycles,)."""
+        return {
+            name: np.array([getattr(record, name) for record in self.records], dtype=np.str_)
+            for name in ("motion", "age_group")
+        }
+
     def select(self, rows: NDArray[np.bool_]) -> MuscleCycles:
         """Keep some of the cycles.
 

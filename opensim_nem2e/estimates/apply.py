@@ -149,6 +149,8 @@ def estimate_trial(
     requested: Sequence[str] = (),
     interpolation: str = "pchip",
     tolerance: float | None = None,
+    motion: str = "",
+    age_group: str = "",
 ) -> Estimate:
     """Estimate the muscles of a trial, and say in the log which are and which are not.
 
@@ -170,6 +172,8 @@ def estimate_trial(
         How the method's samples are brought back onto the trial's times.
     tolerance : float, optional
         By how much a cycle may leave the data (s); the nearest row is held there.
+    motion, age_group : str
+        What the trial is and whose, where that is known (:meth:`opensim_nem2e.methods.base.Predictor.predict`).
 
     Returns
     -------
@@ -205,17 +209,19 @@ def estimate_trial(
     def window(muscle: str, cycle: Cycle) -> Array:
         return windows[muscle, cycle]
 
+    about = {name: value for name, value in (("motion", motion), ("age_group", age_group)) if value}
     predictions: dict[str, tuple[Prediction, slice]] = {}
     for name, members in by_name.items():
         jobs = [(target, cycle) for target in members for cycle in cycles[target.side]]
         x = np.stack([np.column_stack([window(name, cycle) for name in target.inputs]) for target, cycle in jobs])
-        prediction = predictor.predict(name, x)
+        prediction = predictor.predict(name, x, **about)
         first = 0
         for target in members:
             part = slice(first, first + len(cycles[target.side]))
             first = part.stop
             predictions[target.muscle] = prediction, part
 
+    _log_remarks({name: predictions[members[0].muscle][0] for name, members in by_name.items()})
     found: dict[str, MuscleEstimate] = {}
     for side in dict.fromkeys(target.side for target in targets):
         own = tuple(cycles[side])
@@ -332,6 +338,16 @@ def _log_plan(plan: TargetPlan, targets: Sequence[Target]) -> None:
     logger.info(
         "%d muscles are refined%s.", len(targets), f"; the bundle has no network for {none_for}" if none_for else ""
     )
+
+
+def _log_remarks(predictions: Mapping[str, Prediction]) -> None:
+    """Say which estimates are not the method's usual ones."""
+    found: dict[str, list[str]] = {}
+    for name, prediction in predictions.items():
+        for remark in filter(None, dict.fromkeys(prediction.remarks)):
+            found.setdefault(remark, []).append(name)
+    for remark, names in found.items():
+        logger.info("Chosen on training subjects left out, %s: %s.", remark, ", ".join(names))
 
 
 def _requested_muscles(muscles: Mapping[str, StandardMuscle | None], requested: Sequence[str]) -> set[str]:

@@ -32,6 +32,9 @@ WORTH_WHILE = 0.98
 
 _WAYS = {"leave_one_subject_out": "subjects left out of training", "held_out": "held-out subjects"}
 
+#: Simulations in words.
+_SOURCES = {"cmc": "CMC", "so": "static optimisation", "moco": "Moco"}
+
 
 def log_trust(estimate: Estimate) -> None:
     """Say what is known of the error of an estimate's method, for the muscles that it estimated.
@@ -58,7 +61,8 @@ def log_trust(estimate: Estimate) -> None:
         logger.debug("%s", line)
     judged = {target: figures[target] for target in targets if target in figures}
     if judged:
-        means = [fmean(row[f"E_{kind}"] for row in judged.values()) for kind in ("opensim", "refined", "mean")]
+        means = [fmean(row[f"E_{kind}"] for row in judged.values()) for kind in ("opensim", "refined")]
+        means.append(fmean(_profile(row) for row in judged.values()))
         no_better = [target for target, row in judged.items() if _remark(row)]
         logger.info(
             "RMS error against measured EMG on %s, mean of %d networks: OpenSim %.3f, refined %.3f, mean EMG profile "
@@ -68,8 +72,17 @@ def log_trust(estimate: Estimate) -> None:
             *means,
             f"; no better than one of these: {', '.join(no_better)}" if no_better else "",
         )
-    total = figures.get("ALL")
-    if total and total["E_refined"] > WORTH_WHILE * total["E_mean"]:
+    elsewhere = provenance.validation.get("leave_one_laboratory_out", {}).get("ALL")
+    if elsewhere:
+        logger.info(
+            "On laboratories left out of training: OpenSim %.3f, refined %.3f (%+.0f %%), mean EMG profile %.3f.",
+            elsewhere["E_opensim"],
+            elsewhere["E_refined"],
+            100.0 * elsewhere["Er_refined"],
+            _profile(elsewhere),
+        )
+    total = elsewhere or figures.get("ALL")
+    if total and total["E_refined"] > WORTH_WHILE * _profile(total):
         logger.warning(
             "On subjects it has not seen the bundle is no nearer to measured EMG than the mean EMG profile of other "
             "subjects: take the refined curves as average waveforms, not as this subject's."
@@ -106,7 +119,7 @@ def validation_table(provenance: Provenance, targets: Iterable[str]) -> list[str
             continue
         lines.append(
             f"{target:<8}  {row['subjects']:8d}  {row['E_opensim']:7.3f}  {row['E_refined']:7.3f}  "
-            f"{100.0 * row['Er_refined']:+4.0f} %   {row['E_mean']:7.3f}{_remark(row)}"
+            f"{100.0 * row['Er_refined']:+4.0f} %   {_profile(row):7.3f}{_remark(row)}"
         )
     return lines
 
@@ -114,7 +127,32 @@ def validation_table(provenance: Provenance, targets: Iterable[str]) -> list[str
 def _remark(row: Mapping[str, float]) -> str:
     if row["E_refined"] >= row["E_opensim"]:
         return "  (no better than OpenSim)"
-    return "  (no better than the mean profile)" if row["E_refined"] >= row["E_mean"] else ""
+    return "  (no better than the mean profile)" if row["E_refined"] >= _profile(row) else ""
+
+
+def _profile(row: Mapping[str, float]) -> float:
+    """Take the error of the best mean profile that is known."""
+    return row.get("E_profiles", row["E_mean"])
+
+
+def warn_of_source(provenance: Provenance, source: str) -> None:
+    """Warn where a method was never validated with the kind of simulation that it is given.
+
+    Parameters
+    ----------
+    provenance : Provenance
+        Of the estimates.
+    source : {'cmc', 'so', 'moco'}
+        What simulated the trial.
+    """
+    known = provenance.validation.get("sources")
+    if known and source not in known:
+        logger.warning(
+            "The activations are of %s, but the bundle was validated with %s only: its error on other simulations is "
+            "not known.",
+            _SOURCES[source],
+            " and ".join(_SOURCES.get(name, name) for name in known),
+        )
 
 
 def _validation(provenance: Provenance) -> tuple[str, Mapping[str, Any]] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..methods.bands import Bands
 from ..methods.base import Common, Fitted, Method, Plan, RunSettings
 from ..methods.registry import find_method
 from ..methods.training_range import TrainingRange
-from ..signals.compare import cycle_errors
+from ..signals.compare import burst_errors, correlations, cycle_errors, gain_errors, peak_errors
 from ..storage.file_names import file_name
 from ..training.jobs import Job
 from ..training.task import Task, Trained
@@ -25,12 +25,38 @@ from .bands import LeftOut, calibrate_bands, coverage_row, left_out_coverage
 from .training_range import training_range
 
 #: Baselines whose errors stand in a bundle beside those of its own method.
-COMPARED = ("mean", "ridge")
+COMPARED = ("mean", "profiles", "ridge")
+
+#: What is left out: a kind and its name; both empty: nothing.
+_Without = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class CurveFigures:
+    """What is right and wrong with the shape of curves; means over a subject's cycles.
+
+    Parameters
+    ----------
+    E_gain : float
+        E after the subject's best gain.
+    r : float
+        Pearson's r with EMG.
+    peak_ms, onset_ms, offset_ms : float
+        Distance of the peak, and of the begin and the end of the main burst, from EMG's (ms).
+    """
+
+    E_gain: float
+    r: float
+    peak_ms: float
+    onset_ms: float
+    offset_ms: float
 
 
 @dataclass(frozen=True)
 class SubjectErrors:
     """Errors on one subject's cycles by estimators that have not seen this subject: means over the cycles.
+
+    Cycles of another motion or of another simulation are told apart.
 
     Parameters
     ----------
@@ -48,6 +74,12 @@ class SubjectErrors:
         E of the mean EMG cycle of the training subjects.
     ridge : float
         E of ridge regression on the same input.
+    profiles : float
+        E of the EMG profiles by motion and age group.
+    motion, source, laboratory : str
+        What the cycles are, what simulated them, and where they were recorded.
+    shapes : mapping of str to CurveFigures
+        What an error of amplitude does not touch, of ``opensim``, ``refined``, ``mean``, ``profiles`` and ``ridge``.
     """
 
     target: str
@@ -57,6 +89,11 @@ class SubjectErrors:
     refined: float
     mean: float
     ridge: float
+    profiles: float = float("nan")
+    motion: str = ""
+    source: str = ""
+    laboratory: str = ""
+    shapes: Mapping[str, CurveFigures] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -85,7 +122,7 @@ class BundleTraining:
     held_out : sequence of str
         Subjects that nothing is learned from.
     leave_one_out : bool
-        Learn without each subject in turn, too, where there are at least two.
+        Learn without each subject in turn, too, where there are at least two, and without each laboratory.
     """
 
     method: Method
@@ -99,20 +136,24 @@ class BundleTraining:
     jobs: list[Job] = field(init=False, default_factory=list)
     #: The largest number of epochs of a network; known once everything was checked.
     most_epochs: int = field(init=False, default=0)
-    _common: dict[str, Common | None] = field(init=False, default_factory=dict)
+    _common: dict[_Without, Common | None] = field(init=False, default_factory=dict)
+    _beside: dict[tuple[_Without, str], Common | None] = field(init=False, default_factory=dict)
     _parts: dict[str, Fitted] = field(init=False, default_factory=dict)
     _trained: dict[str, Trained] = field(init=False, default_factory=dict)
     _held_out_errors: dict[str, list[SubjectErrors]] = field(init=False, default_factory=dict)
-    _left_out_errors: dict[tuple[str, str], list[SubjectErrors]] = field(init=False, default_factory=dict)
+    _left_out_errors: dict[tuple[str, _Without], list[SubjectErrors]] = field(init=False, default_factory=dict)
     #: Estimates for subjects left out, and for those held out (under the name '').
     _estimates: dict[tuple[str, str], list[LeftOut]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._train, self._test = self.samples.leave_out(self.held_out)
         for muscle in self.muscles:
-            for without in ("", *self._left_out(muscle)):
+            for without in self._folds(muscle):
                 if self._weights(muscle):
-                    name = f"{muscle}_without_{file_name(without)}" if without else muscle
+                    kind, left_out = without
+                    name = f"{muscle}_without_{file_name(left_out)}" if left_out else muscle
+                    if kind == "laboratory":
+                        name = f"{muscle}_without_laboratory_{file_name(left_out)}"
                     task, done = partial(self._task, muscle, without), partial(self._keep, muscle, without)
                     self.jobs.append(Job(name, task, done))
 
@@ -125,7 +166,7 @@ class BundleTraining:
             See :meth:`opensim_nem2e.methods.base.Method.plan`.
         """
         for muscle in self.muscles:
-            for without in ("", *self._left_out(muscle)):
+            for without in self._folds(muscle):
                 plan = self._plan(muscle, without)
                 check_network(self.method.key, plan, self._weights(muscle))
                 task = plan.task
@@ -134,7 +175,7 @@ class BundleTraining:
     def finish(self) -> None:
         """Learn what needs no network."""
         for muscle in self.muscles:
-            for without in ("", *self._left_out(muscle)):
+            for without in self._folds(muscle):
                 if not self._weights(muscle):
                     self._keep(muscle, without, None)
 
@@ -156,14 +197,21 @@ class BundleTraining:
     @property
     def errors(self) -> dict[str, list[SubjectErrors]]:
         """Errors on unseen subjects by way of leaving them out, in the order of muscles and subjects."""
-        left_out = [
-            item
-            for muscle in self.muscles
-            for without in self._left_out(muscle)
-            for item in self._left_out_errors.get((muscle, without), ())
-        ]
+
+        def left_out(kind: str) -> list[SubjectErrors]:
+            return [
+                item
+                for muscle in self.muscles
+                for name in self._names(muscle, kind)
+                for item in self._left_out_errors.get((muscle, self._fold(kind, name)), ())
+            ]
+
         held_out = [item for muscle in self.muscles for item in self._held_out_errors.get(muscle, ())]
-        return {"leave_one_subject_out": left_out, "held_out": held_out}
+        return {
+            "leave_one_subject_out": left_out("subject"),
+            "leave_one_laboratory_out": left_out("laboratory"),
+            "held_out": held_out,
+        }
 
     def bands(self, limits: tuple[float, float]) -> Bands | None:
         """Calibrate bands on the subjects left out, and judge them by subjects and laboratories left out of that.
@@ -181,7 +229,7 @@ class BundleTraining:
         left_out = [
             item
             for muscle in self.muscles
-            for without in self._left_out(muscle)
+            for without in self._names(muscle, "subject")
             for item in self._estimates.get((muscle, without), ())
         ]
         bands = calibrate_bands(left_out, self.muscles, limits)
@@ -220,47 +268,75 @@ class BundleTraining:
         """
         return MuscleCycles.of(self._train, muscle, self.view)
 
-    def _left_out(self, muscle: str) -> list[str]:
+    def _names(self, muscle: str, kind: str) -> list[str]:
+        """List the subjects or laboratories that a muscle is learned without in turn."""
         if not self.leave_one_out:
             return []
-        subjects = list(dict.fromkeys(self.cycles(muscle).subjects.tolist()))
-        return subjects if len(subjects) > 1 else []
+        names = list(dict.fromkeys(getattr(record, kind) for record in self.cycles(muscle).records))
+        return names if len(names) > 1 else []
+
+    def _fold(self, kind: str, name: str) -> _Without:
+        """A laboratory of one subject is left out with the subject."""
+        if kind == "laboratory":
+            subjects = set(self._train.subjects[self._train.laboratories == name].tolist())
+            if len(subjects) == 1 and (self._train.laboratories[self._train.subjects == min(subjects)] == name).all():
+                return ("subject", min(subjects))
+        return (kind, name)
+
+    def _folds(self, muscle: str) -> list[_Without]:
+        """List what is learned: with everyone, and without each subject and each laboratory."""
+        without = [self._fold(kind, name) for kind in ("subject", "laboratory") for name in self._names(muscle, kind)]
+        return list(dict.fromkeys([("", ""), *without]))
+
+    def _split(self, without: _Without) -> tuple[Samples, Samples]:
+        """Split the training samples in what is learned from and what is left out."""
+        kind, name = without
+        labels = self._train.laboratories if kind == "laboratory" else self._train.subjects
+        out = (labels == name) & (kind != "")
+        return self._train.select(~out), self._train.select(out)
 
     def _weights(self, muscle: str) -> int:
         return self.method.weight_count(len(self.view.inputs_of(muscle)), self.view, self.options)
 
-    def _plan(self, muscle: str, without: str) -> Plan:
-        """Prepare a muscle from everyone, or without a subject."""
-        train = self._train.leave_out([without])[0] if without else self._train
+    def _plan(self, muscle: str, without: _Without) -> Plan:
+        """Prepare a muscle from everyone, or without a subject or laboratory."""
+        train, _ = self._split(without)
         if without not in self._common:
             # What muscles share is fitted once for all of them.
             self._common[without] = self.method.common(train, self.view, self.options)
         return self.method.plan(train, muscle, self.view, self.options, self.run, self._common[without])
 
-    def _task(self, muscle: str, without: str) -> Task:
+    def _task(self, muscle: str, without: _Without) -> Task:
         task = self._plan(muscle, without).task
         assert task is not None
         return task
 
-    def _keep(self, muscle: str, without: str, trained: Trained | None) -> None:
+    def _keep(self, muscle: str, without: _Without, trained: Trained | None) -> None:
         fitted = self._plan(muscle, without).finish(trained)
-        if without:
-            rest, test = self._train.leave_out([without])
-            self._left_out_errors[muscle, without] = self._judge(muscle, fitted, rest, test)
-            self._estimates[muscle, without] = left_out_estimates(MuscleCycles.of(test, muscle, self.view), fitted)
+        kind, name = without
+        if kind:
+            _, test = self._split(without)
+            self._left_out_errors[muscle, without] = self._judge(muscle, fitted, without, test)
+            if kind == "subject":
+                cycles = MuscleCycles.of(test, muscle, self.view)
+                self._estimates[muscle, name] = left_out_estimates(cycles, fitted)
             return
         self._parts[muscle] = fitted
         if trained is not None:
             self._trained[muscle] = trained
         if usable_rows(self._test, muscle, self.view).any():
-            self._held_out_errors[muscle] = self._judge(muscle, fitted, self._train, self._test)
+            self._held_out_errors[muscle] = self._judge(muscle, fitted, without, self._test)
             self._estimates[muscle, ""] = left_out_estimates(MuscleCycles.of(self._test, muscle, self.view), fitted)
 
-    def _judge(self, muscle: str, fitted: Fitted, train: Samples, test: Samples) -> list[SubjectErrors]:
-        beside = {
-            key: find_method(key).plan(train, muscle, self.view, find_method(key).options(), self.run).finish(None)
-            for key in COMPARED
-        }
+    def _judge(self, muscle: str, fitted: Fitted, without: _Without, test: Samples) -> list[SubjectErrors]:
+        train, _ = self._split(without)
+        beside = {}
+        for key in COMPARED:
+            method = find_method(key)
+            if (without, key) not in self._beside:
+                self._beside[without, key] = method.common(train, self.view, method.options())
+            common = self._beside[without, key]
+            beside[key] = method.plan(train, muscle, self.view, method.options(), self.run, common).finish(None)
         return subject_errors(MuscleCycles.of(test, muscle, self.view), self.view, fitted, beside)
 
 
@@ -302,26 +378,53 @@ def subject_errors(
     fitted : Fitted
         What the method learned.
     beside : mapping of str to Fitted
-        The baselines ``mean`` and ``ridge``.
+        The baselines ``mean`` and ``ridge``, and ``profiles`` where they are known.
 
     Returns
     -------
     list of SubjectErrors
-        One per subject of ``test``.
+        One per subject of ``test``, motion and source of simulations.
     """
     y = view.on_grid(test.y)
-
-    def error(one: Fitted) -> np.ndarray:
-        return cycle_errors(view.on_grid(_estimate(one, test)), y)
-
-    errors = {"opensim": cycle_errors(view.on_grid(test.own), y), "refined": error(fitted)}
-    errors |= {key: error(one) for key, one in beside.items()}
+    curves = {"opensim": view.on_grid(test.own), "refined": view.on_grid(_estimate(fitted, test))}
+    curves |= {key: view.on_grid(_estimate(one, test)) for key, one in beside.items()}
+    errors = {key: cycle_errors(values, y) for key, values in curves.items()}
+    durations = np.array([record.end - record.start for record in test.records])
+    keys = [(record.subject, record.motion, record.activation_source) for record in test.records]
     found = []
-    for subject in dict.fromkeys(test.subjects.tolist()):
-        rows = test.subjects == subject
+    for key in dict.fromkeys(keys):
+        rows = np.array([other == key for other in keys])
         means = {name: float(values[rows].mean()) for name, values in errors.items()}
-        found.append(SubjectErrors(test.target, subject, int(rows.sum()), **means))
+        shapes = {name: curve_figures(values[rows], y[rows], durations[rows]) for name, values in curves.items()}
+        subject, motion, source = key
+        laboratory = test.records[int(np.argmax(rows))].laboratory
+        about: dict[str, Any] = {"motion": motion, "source": source, "laboratory": laboratory, "shapes": shapes}
+        found.append(SubjectErrors(test.target, subject, int(rows.sum()), **{**means, **about}))
     return found
+
+
+def curve_figures(estimate: np.ndarray, emg: np.ndarray, durations: np.ndarray) -> CurveFigures:
+    """Judge the shape of one subject's curves.
+
+    Parameters
+    ----------
+    estimate, emg : ndarray, shape (cycles, samples)
+        What is compared.
+    durations : ndarray, shape (cycles,)
+        Of the cycles (s).
+
+    Returns
+    -------
+    CurveFigures
+        Means over the cycles, of absolute values for timing; NaN where all curves are flat.
+    """
+    onsets, offsets = burst_errors(estimate, emg)
+    timing = [1e3 * np.abs(phases) * durations for phases in (peak_errors(estimate, emg), onsets, offsets)]
+    known = [values[np.isfinite(values)] for values in timing]
+    peak, onset, offset = (float(values.mean()) if values.size else float("nan") for values in known)
+    whole = np.full(len(emg), "")
+    error = float(gain_errors(estimate, emg, whole).mean())
+    return CurveFigures(error, float(correlations(estimate, emg).mean()), peak, onset, offset)
 
 
 def left_out_estimates(test: MuscleCycles, fitted: Fitted) -> list[LeftOut]:
@@ -343,7 +446,7 @@ def left_out_estimates(test: MuscleCycles, fitted: Fitted) -> list[LeftOut]:
     found = []
     for subject in dict.fromkeys(test.subjects.tolist()):
         rows = test.subjects == subject
-        laboratory = test.records[int(np.argmax(rows))].dataset
+        laboratory = test.records[int(np.argmax(rows))].laboratory
         found.append(LeftOut(test.target, subject, laboratory, estimate[rows], test.y[rows]))
     return found
 
@@ -351,7 +454,11 @@ def left_out_estimates(test: MuscleCycles, fitted: Fitted) -> list[LeftOut]:
 def _estimate(fitted: Fitted, test: MuscleCycles) -> np.ndarray:
     """Apply what was learned to cycles; a baseline may take the muscle's own activation only."""
     x = test.x if fitted.inputs == test.inputs else test.own[:, :, None]
-    return fitted.predict({"activation": x}).values
+    return fitted.predict({"activation": x, **test.about}).values
+
+
+#: Figures of shapes in tables; what they are is in :class:`CurveFigures`.
+_SHAPE_FIGURES = tuple(item.name for item in fields(CurveFigures))
 
 
 def summarise(errors: Iterable[SubjectErrors]) -> dict[str, dict[str, Any]]:
@@ -365,21 +472,41 @@ def summarise(errors: Iterable[SubjectErrors]) -> dict[str, dict[str, Any]]:
     Returns
     -------
     dict of str to dict
-        Per muscle ``subjects, cycles, E_opensim, E_refined, E_mean, E_ridge`` and ``Er_refined, Er_mean, Er_ridge``
-        (``E / E_opensim - 1``), all averaged over subjects; under ``ALL`` the means over the muscles.
+        Per muscle ``subjects, cycles, E_opensim``, and of ``refined``, ``mean``, ``ridge`` and, where they are known,
+        ``profiles`` E and Er (``E_refined``; ``Er_refined`` = ``E_refined / E_opensim - 1``) and the figures of shapes
+        (``E_gain_refined``, ``r_refined``, ...), all averaged over a subject's cycles and then over subjects; under
+        ``ALL`` the means over the muscles.
     """
-    by_muscle: dict[str, list[SubjectErrors]] = {}
+    by_muscle: dict[str, dict[str, list[SubjectErrors]]] = {}
     for item in errors:
-        by_muscle.setdefault(item.target, []).append(item)
+        by_muscle.setdefault(item.target, {}).setdefault(item.subject, []).append(item)
     table: dict[str, dict[str, Any]] = {}
-    for muscle, items in by_muscle.items():
-        row: dict[str, Any] = {"subjects": len(items), "cycles": sum(item.cycles for item in items)}
-        row["E_opensim"] = float(np.mean([item.opensim for item in items]))
-        for name in ("refined", "mean", "ridge"):
-            row[f"E_{name}"] = float(np.mean([getattr(item, name) for item in items]))
-            row[f"Er_{name}"] = float(np.mean([getattr(item, name) / item.opensim - 1 for item in items]))
-        table[muscle] = row
+    for muscle, subjects in by_muscle.items():
+        cycles = sum(item.cycles for items in subjects.values() for item in items)
+        rows = [_subject_row(items) for items in subjects.values()]
+        figures = [name for name in rows[0] if all(np.isfinite(row.get(name, np.nan)) for row in rows)]
+        table[muscle] = {
+            "subjects": len(subjects),
+            "cycles": cycles,
+            **{name: float(np.mean([row[name] for row in rows])) for name in figures},
+        }
     if table:
-        figures = [name for name in next(iter(table.values())) if name.startswith("E")]
-        table["ALL"] = {name: float(np.mean([row[name] for row in table.values()])) for name in figures}
+        figures = [name for name in next(iter(table.values())) if name not in ("subjects", "cycles")]
+        known = {name: [row[name] for row in table.values() if name in row] for name in figures}
+        table["ALL"] = {name: float(np.mean(values)) for name, values in known.items()}
     return table
+
+
+def _subject_row(items: Sequence[SubjectErrors]) -> dict[str, float]:
+    """Average over the cycles of one subject, and relate to OpenSim."""
+    weights = np.array([item.cycles for item in items], dtype=float) / sum(item.cycles for item in items)
+
+    def mean(values: Iterable[float]) -> float:
+        return float(weights @ np.array(list(values)))
+
+    row = {f"E_{name}": mean(getattr(item, name) for item in items) for name in ("opensim", "refined", *COMPARED)}
+    row |= {f"Er_{name}": row[f"E_{name}"] / row["E_opensim"] - 1 for name in ("refined", *COMPARED)}
+    for name in items[0].shapes:
+        for figure in _SHAPE_FIGURES:
+            row[f"{figure}_{name}"] = mean(getattr(item.shapes[name], figure) for item in items)
+    return row

@@ -356,18 +356,18 @@ def judge(
     changed: dict[str, Array] = {}
     attention: dict[str, Array] = {}
     for key, (fitted, _) in learned.items():
-        found = fitted.predict({"activation": _inputs_of(fitted, test)})
+        found = fitted.predict({"activation": _inputs_of(fitted, test), **test.about})
         curves[key] = view.on_grid(found.values)
         if found.attention is not None:
             attention[key] = view.on_grid(found.attention).mean(axis=0)
         errors = np.zeros(len(emg))
         for draw in range(DRAWS):
             other = replace(test, x=changed_inputs(test.x, test.records, seed, draw))
-            values = fitted.predict({"activation": _inputs_of(fitted, other)}).values
+            values = fitted.predict({"activation": _inputs_of(fitted, other), **test.about}).values
             errors += cycle_errors(view.on_grid(values), emg) / DRAWS
         changed[key] = errors
     for key, fitted in beside.items():
-        curves[key] = view.on_grid(fitted.predict({"activation": _inputs_of(fitted, test)}).values)
+        curves[key] = view.on_grid(fitted.predict({"activation": _inputs_of(fitted, test), **test.about}).values)
     everything = {**{key: fitted for key, (fitted, _) in learned.items()}, **beside}
     return FoldOutcome(
         seed=seed,

@@ -65,12 +65,15 @@ class Prediction:
         Attention weights, for methods that have them; each row sums to one.
     low, high : ndarray, shape (samples, time), optional
         The band around the estimate, for methods that have one.
+    remarks : tuple of str, length samples
+        What each estimate is, where it is not the method's usual one, in words; empty: nothing is to be said.
     """
 
     values: Array
     attention: Array | None = None
     low: Array | None = None
     high: Array | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class Fitted(Protocol):
@@ -88,13 +91,14 @@ class Fitted(Protocol):
     def attention_steps(self) -> tuple[str, ...]:
         """Names of what :attr:`Prediction.attention` weighs; empty for a method without attention."""
 
-    def predict(self, inputs: Mapping[str, Array]) -> Prediction:
+    def predict(self, inputs: Mapping[str, NDArray[Any]]) -> Prediction:
         """Estimate.
 
         Parameters
         ----------
         inputs : mapping of str to ndarray, shape (samples, time, channels)
-            The arrays that the method requires, with the channels of :attr:`inputs`.
+            The arrays that the method requires, with the channels of :attr:`inputs`. Where they are known also
+            ``motion`` and ``age_group``, shape (samples,), as the manifest has them.
 
         Returns
         -------
@@ -245,7 +249,7 @@ class Predictor(Protocol):
             Side-neutral: ``ipsi:soleus``, ``contra:soleus``, ...
         """
 
-    def predict(self, target: str, x: Array) -> Prediction:
+    def predict(self, target: str, x: Array, *, motion: str = "", age_group: str = "") -> Prediction:
         """Estimate a target.
 
         Parameters
@@ -254,6 +258,8 @@ class Predictor(Protocol):
             One of :attr:`targets`.
         x : ndarray, shape (cycles, cycle_samples, inputs)
             OpenSim's activations of its inputs (0..1).
+        motion, age_group : str
+            What the cycles are and of whom, where that is known: ``walk``, ``child``, ...
 
         Returns
         -------

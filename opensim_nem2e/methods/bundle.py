@@ -55,7 +55,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
 }
 
 #: Ways of estimating the error on unseen subjects, whose figures the section ``validation`` may hold, by muscle.
-VALIDATION_METHODS = ("leave_one_subject_out", "held_out")
+VALIDATION_METHODS = ("leave_one_subject_out", "leave_one_laboratory_out", "held_out")
 
 #: The figures of a muscle: RMS errors and their change (``E / E_opensim - 1``), averaged over subjects.
 VALIDATION_FIGURES = ("E_opensim", "E_refined", "E_mean", "E_ridge", "Er_refined")
@@ -341,7 +341,7 @@ class Bundle:
         """
         return self.part(target).attention_steps
 
-    def predict(self, target: str, x: ArrayLike) -> Prediction:
+    def predict(self, target: str, x: ArrayLike, *, motion: str = "", age_group: str = "") -> Prediction:
         """Estimate the EMG of one muscle from OpenSim's activations, many cycles at once.
 
         Parameters
@@ -352,6 +352,8 @@ class Bundle:
             OpenSim's activations as they are (0..1), one column per entry of ``inputs(target)``, at
             ``linspace(start, end, cycle_samples)`` of each cycle. For One-Quarter that is 77 samples: the four windows
             of 20 that share their border samples are cut, and put together again, in here.
+        motion, age_group : str
+            What the cycles are and of whom (``walk``, ``child``), for methods that tell them apart; empty: not known.
 
         Returns
         -------
@@ -374,7 +376,8 @@ class Bundle:
             )
         if not np.isfinite(values).all():
             raise BundleError(f"The activations given to the estimator of '{target}' are not all finite numbers.")
-        found = fitted.predict({"activation": values})
+        about = {"motion": np.full(len(values), motion), "age_group": np.full(len(values), age_group)}
+        found = fitted.predict({"activation": values, **about})
         if found.values.shape != values.shape[:2] or not np.isfinite(found.values).all():
             raise BundleError(
                 f"The method '{self.method.key}' gave an estimate of '{target}' that is not finite or not of the shape "
@@ -612,6 +615,9 @@ def _check_validation(section: Any) -> list[str]:
     if not isinstance(section, dict):
         return []
     faults = []
+    sources = section.get("sources", [])
+    if not isinstance(sources, list) or not all(isinstance(name, str) for name in sources):
+        faults.append("'sources' of the section 'validation' must be a list of texts")
     for method in VALIDATION_METHODS:
         if method not in section:
             continue
@@ -621,6 +627,7 @@ def _check_validation(section: Any) -> list[str]:
             continue
         for muscle, row in table.items():
             needed = VALIDATION_FIGURES if muscle == "ALL" else ("subjects", *VALIDATION_FIGURES)
+            needed = (*needed, *(name for name in ("E_profiles",) if name in row))
             missing = [name for name in needed if not _is_number(row.get(name))]
             if missing:
                 faults.append(

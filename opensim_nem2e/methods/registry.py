@@ -29,6 +29,7 @@ BUILT_IN: dict[str, str] = {
     "opensim": "opensim_nem2e.methods.baselines:Simulation",
     "stdr_net": "opensim_nem2e.methods.stdr.method:STDRNetMethod",
     "mean": "opensim_nem2e.methods.baselines:MeanProfile",
+    "profiles": "opensim_nem2e.methods.profiles:EMGProfiles",
     "shift": "opensim_nem2e.methods.baselines:TimeShift",
     "ridge": "opensim_nem2e.methods.baselines:RidgeRegression",
 }
@@ -38,6 +39,9 @@ OF_MOTION: dict[str, str] = {"mjca_bigru": "opensim_nem2e.methods.mjca_bigru.met
 
 #: What is compared with: not learned from training subjects, or so cheap that a method must beat it.
 BASELINES = ("mean", "shift", "ridge")
+
+#: All baselines; profiles need EMG of several motions, ages or laboratories to differ from the mean.
+ALL_BASELINES = (*BASELINES, "profiles")
 
 #: What every other method is compared with.
 REFERENCE = "opensim"

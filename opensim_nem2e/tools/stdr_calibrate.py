@@ -174,7 +174,8 @@ def _network(bundle: Bundle, target: str) -> Network:
 
     found = bundle.part(target)
     assert isinstance(found, Network)
-    return found
+    # Profiles are other people's.
+    return found.alone()
 
 
 def _sets(tool: STDRTrainTool, bundle: Bundle, data: CycleData) -> dict[str, MuscleCycles]:

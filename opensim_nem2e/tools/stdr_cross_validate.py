@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import OpenSimRunError
 from ..log import logger
-from ..methods.registry import BASELINES, element_names, element_options, find_method
+from ..methods.registry import ALL_BASELINES, BASELINES, element_names, element_options, find_method
 from ..methods.stdr.hyperparameters import STDROptions
 from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import STDRCrossValidateToolAccessors
@@ -80,8 +80,8 @@ class CrossValidateOptions(Options):
         "What the networks have to beat besides OpenSim, in the same folds. mean: the mean EMG cycle of the "
         "training cycles. shift: OpenSim's activation, moved by the lag that fits the training cycles best. ridge: "
         "ridge regression on the network's own input, its penalty chosen by leaving out one training subject at a "
-        "time.",
-        choices=BASELINES,
+        "time. profiles: the mean EMG cycle by motion and age group, of subjects without simulations, too.",
+        choices=ALL_BASELINES,
     )
     stdr_net: STDROptions = group(STDROptions, element="STDRNet", formerly_flat=True)
     seeds: tuple[int, ...] = option(

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 _SIDES = ("right", "left")
 
+#: Gait cycles that are shorter are taken for running (s): adults and children walk with 0.85 s and more.
+_LONGEST_RUNNING = 0.8
+
 #: What a run may leave behind, after the tool's name.
 _RESULTS = (
     *("_states.sto", "_activation.sto", "_controls.sto", "_emg.sto", "_emg_bands.sto", "_excitation.sto"),
@@ -87,6 +90,14 @@ class RefineOptions(Options):
         (),
         "Muscles to refine: names of the model (soleus_r) or standard names (soleus, both limbs). Empty: all for "
         "which the bundle has a network.",
+    )
+    motion: str = option(
+        "",
+        "What the trial is, as the bundle calls it: walk, run, ... Bundles with EMG profiles by motion use those of "
+        "this motion. Empty: run where gait cycles last less than 0.8 s, otherwise walk.",
+    )
+    age_group: str = option(
+        "", "Whose it is, as the bundle calls it: adult or child. Empty: EMG profiles of all ages are used."
     )
     muscle_names_file: FilePath = option(
         "",
@@ -392,6 +403,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         """Read everything and apply the networks; nothing is written yet."""
         from ..data.simulation import MuscleDefaults, read_simulation
         from ..estimates.apply import estimate_trial, plan_targets
+        from ..estimates.trust import warn_of_source
         from ..estimates.write import EstimateWriter
         from ..storage.muscles import MuscleNames
 
@@ -408,6 +420,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         names = MuscleNames.load(self.resolve("muscle_names_file"))
         cycles = self.find_cycles(trial.time)
         plan = plan_targets(bundle, names.of_model(trial.activations), self.muscles)
+        warn_of_source(bundle.provenance, self._simulated_by(trial))
         estimate = estimate_trial(
             bundle,
             trial,
@@ -417,6 +430,8 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             crossfade=self.crossfade_duration,
             interpolation=self.interpolation,
             tolerance=self.cycle_tolerance,
+            motion=self._motion(bundle, cycles),
+            age_group=self.age_group,
         )
         if self.use_emg:
             estimate = self._with_measured_emg(estimate, trial, names.of_model(trial.activations), cycles)
@@ -439,6 +454,29 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         emg = read_measured_emg(path, channels_file, self.emg_time_offset, trial.activations)
         maxima = None if maxima_file is None else read_maxima(maxima_file, emg)
         return with_measured_emg(estimate, emg, trial, names, cycles, maxima)
+
+    def _simulated_by(self, trial: SimulatedTrial) -> Literal["cmc", "so", "moco"]:
+        """Tell what simulated the trial: only Moco and static optimisation are read from <activations_file>."""
+        if not self.activations_file:
+            return "cmc"
+        return "moco" if trial.has_states else "so"
+
+    def _motion(self, bundle: Bundle, cycles: Mapping[str, Sequence[Cycle]]) -> str:
+        """Settle what the trial is."""
+        known = bundle.metadata["data"].get("motions", [])
+        if self.motion:
+            if known and self.motion not in known:
+                logger.warning(
+                    "<motion> is '%s', but the bundle was trained on %s: nothing is known of its error on this motion.",
+                    self.motion,
+                    ", ".join(known),
+                )
+            return self.motion
+        durations = [cycle.duration for side in cycles.values() for cycle in side]
+        mean = sum(durations) / len(durations)
+        found = "run" if mean < _LONGEST_RUNNING else "walk"
+        logger.info("Taken as %s: gait cycles last %.2f s. If it is another motion, give <motion>.", found, mean)
+        return found
 
     def _load_bundle(self) -> Bundle:
         from ..methods.bundle import Bundle

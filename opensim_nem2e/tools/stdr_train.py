@@ -82,7 +82,7 @@ class TrainOptions(Options):
         "none",
         "How the error on unseen subjects is estimated for the bundle's validation figures. "
         "leave_one_subject_out: networks are trained without each subject in turn (as many times the work as there "
-        "are subjects). none: not at all.",
+        "are subjects), and where there are several laboratories without each of them. none: not at all.",
     )
     computing: ComputingOptions = group(ComputingOptions)
     output_bundle_file: FilePath = option(
@@ -328,12 +328,18 @@ def _error_rows(errors: Mapping[str, Iterable[SubjectErrors]]) -> list[dict[str,
             "method": method,
             "muscle": item.target,
             "subject": item.subject,
+            "laboratory": item.laboratory,
+            "motion": item.motion,
+            "activation_source": item.source,
             "cycles": item.cycles,
             "E_opensim": item.opensim,
             "E_refined": item.refined,
             "E_mean": item.mean,
+            "E_profiles": item.profiles,
             "E_ridge": item.ridge,
             "Er_refined": item.rate,
+            **{f"E_gain_{name}": item.shapes[name].E_gain for name in ("opensim", "refined", "profiles")},
+            **{f"r_{name}": item.shapes[name].r for name in ("opensim", "refined", "profiles")},
         }
         for method, items in errors.items()
         for item in items
@@ -344,39 +350,67 @@ def _validation(errors: Mapping[str, list[SubjectErrors]]) -> dict[str, Any]:
     from ..evaluation.bundle_training import summarise
 
     done = {method: items for method, items in errors.items() if items}
-    rows = [{k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()} for row in _error_rows(done)]
+    sources = list(dict.fromkeys(item.source for items in done.values() for item in items))
+
+    def by(field: str) -> dict[str, Any]:
+        """Take the means over the muscles for every motion, or every kind of simulation."""
+        return {
+            method: {
+                name: _rounded(summarise(item for item in items if getattr(item, field) == name)["ALL"])
+                for name in dict.fromkeys(getattr(item, field) for item in items)
+            }
+            for method, items in done.items()
+        }
+
     return {
         "method": ", ".join(done) or "none",
         "error": "E: RMSE over the samples of a cycle, mean over a subject's cycles, then over subjects; "
-        "Er = E / E_opensim - 1",
-        **{method: summarise(items) for method, items in done.items()},
-        "subjects": rows,
+        "Er = E / E_opensim - 1; E_gain: E after the subject's best gain; r: Pearson's; peak, onset and offset: of the "
+        "main burst, in ms",
+        **{method: {m: _rounded(row) for m, row in summarise(items).items()} for method, items in done.items()},
+        "by_motion": by("motion"),
+        "by_source": by("source"),
+        "sources": sources,
+        # The table that is written beside the bundle holds more.
+        "subjects": [_rounded({name: row[name] for name in _KEPT}, 4) for row in _error_rows(done)],
     }
+
+
+#: What a bundle keeps of the errors on single subjects.
+_KEPT = (
+    *("method", "muscle", "subject", "laboratory", "motion", "activation_source", "cycles"),
+    *("E_opensim", "E_refined", "E_profiles", "E_gain_refined", "r_refined"),
+)
+
+
+def _rounded(row: Mapping[str, Any], digits: int = 6) -> dict[str, Any]:
+    """Round to what a table needs; what is not known (a flat curve's peak) is left out."""
+    return {k: round(v, digits) if isinstance(v, float) else v for k, v in row.items() if v == v}
 
 
 def _log_validation(validation: Mapping[str, Any], label: str) -> None:
     from ..methods.bundle import VALIDATION_METHODS
 
+    columns = (
+        *("E_opensim", "E_refined", "E_mean", "E_profiles", "E_ridge", "Er_refined", "Er_profiles"),
+        *("E_gain_refined", "E_gain_profiles", "r_refined", "r_profiles"),
+    )
     for method in VALIDATION_METHODS:
         if method not in validation:
             continue
         logger.info("Error on unseen subjects (%s):", method.replace("_", " "))
-        logger.info(
-            "%-10s %8s %9s %9s %9s %9s %7s", "muscle", "subjects", "E_opensim", "E_refined", "E_mean", "E_ridge", "Er"
-        )
-        for muscle, row in validation[method].items():
-            logger.info(
-                "%-10s %8s %9.3f %9.3f %9.3f %9.3f %+7.3f",
-                muscle,
-                row.get("subjects", ""),
-                *(row[f"E_{name}"] for name in ("opensim", "refined", "mean", "ridge")),
-                row["Er_refined"],
-            )
+        logger.info("%-10s %8s " + " ".join(f"%{len(name)}s" for name in columns), "muscle", "subjects", *columns)
+        rows = {**validation[method], **{f"- {k}": v for k, v in validation["by_motion"][method].items()}}
+        rows |= {f"- {source}": row for source, row in validation["by_source"][method].items()}
+        for muscle, row in rows.items():
+            cells = [f"{row[name]:{len(name)}.3f}" if name in row else " " * len(name) for name in columns]
+            logger.info("%-10s %8s %s", muscle, row.get("subjects", ""), " ".join(cells))
         total = validation[method]["ALL"]
-        if total["E_refined"] >= total["E_mean"]:
+        if total["E_refined"] >= min(total["E_mean"], total["E_profiles"]):
             logger.warning(
-                "On unseen subjects %s is no better than the mean EMG cycle of the training data: little more than the "
-                "average waveform was learned.",
+                "On unseen subjects (%s) %s is no better than the mean EMG cycle of the training data: little more "
+                "than the average waveform was learned.",
+                method.replace("_", " "),
                 label,
             )
 

@@ -19,7 +19,7 @@ from opensim_nem2e.estimates.mechanics import Mechanics, compare_with_emg
 from opensim_nem2e.estimates.summary import summarise, summary_table
 from opensim_nem2e.estimates.torque_consistent import RedistributionSettings, make_consistent
 from opensim_nem2e.estimates.torques import check_torques
-from opensim_nem2e.estimates.trust import log_trust
+from opensim_nem2e.estimates.trust import log_trust, warn_of_source
 from opensim_nem2e.estimates.write import EstimateWriter
 from opensim_nem2e.methods.base import Prediction, Provenance
 from opensim_nem2e.musculoskeletal.activation import activation_from_excitation
@@ -110,6 +110,19 @@ def test_any_predictor_can_be_applied(trial):
     assert labels == ["soleus_r/soleus_r", "soleus_r/tib_ant_r", "tib_ant_r/soleus_r", "tib_ant_r/tib_ant_r"]
     np.testing.assert_allclose(time, np.linspace(0.2, 1.3, 21))
     np.testing.assert_allclose(weights, np.tile([0.25, 0.75], (21, 2)))
+
+
+def test_a_predictor_hears_of_the_motion_and_tells_what_it_used(trial, caplog):
+    class Told(Shifted):
+        def predict(self, target, x, *, motion="", age_group=""):
+            assert (motion, age_group) == ("run", "child")
+            remark = f"mean EMG profile ({motion})" if target == "tib" else ""
+            return replace(super().predict(target, x), remarks=(remark,) * len(x))
+
+    plan = plan_targets(Told(), MuscleNames.load(None).of_model(trial.activations))
+    caplog.set_level("INFO", logger="opensim_nem2e")
+    estimate_trial(Told(), trial, plan, {"r": [CYCLE]}, crossfade=0.05, motion="run", age_group="child")
+    assert "Chosen on training subjects left out, mean EMG profile (run): tib." in caplog.text
 
 
 def test_a_predictor_that_cannot_be_applied(trial):
@@ -295,6 +308,27 @@ def test_trust_is_told_from_the_provenance(estimate, caplog):
     log_trust(replace(estimate, provenance=validated))
     assert "on held-out subjects" in caplog.text
     assert "take the refined curves as average waveforms" in caplog.text
+
+
+def test_errors_on_laboratories_count_where_they_are_known(estimate, caplog):
+    """They are what a user meets, and the best mean profile is what is to be beaten."""
+    row = {"subjects": 4, "E_opensim": 0.3, "E_refined": 0.2, "E_mean": 0.25, "E_profiles": 0.2, "Er_refined": -0.33}
+    better = {**row, "E_refined": 0.15}
+    known = {"held_out": {"soleus": better, "ALL": better}, "leave_one_laboratory_out": {"ALL": row}}
+    caplog.set_level("INFO", logger="opensim_nem2e")
+    log_trust(replace(estimate, provenance=replace(PROVENANCE, validation=known)))
+    assert "refined 0.150, mean EMG profile of the other subjects 0.200." in caplog.text
+    assert "On laboratories left out of training: OpenSim 0.300, refined 0.200 (-33 %)" in caplog.text
+    assert "take the refined curves as average waveforms" in caplog.text
+
+
+def test_simulations_that_were_not_validated_are_warned_of(caplog):
+    provenance = replace(PROVENANCE, validation={"sources": ["so", "cmc"]})
+    warn_of_source(provenance, "cmc")
+    warn_of_source(PROVENANCE, "moco")
+    assert caplog.text == ""
+    warn_of_source(provenance, "moco")
+    assert "of Moco, but the bundle was validated with static optimisation and CMC only" in caplog.text
 
 
 def test_what_does_not_fit_is_refused(estimate):

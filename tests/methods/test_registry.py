@@ -92,8 +92,8 @@ def install(tmp_path, monkeypatch):
 
 
 def test_built_in_methods():
-    assert method_keys() == ("opensim", "stdr_net", "mean", "shift", "ridge")
-    assert trainable_keys() == ("stdr_net", "mean", "shift", "ridge")
+    assert method_keys() == ("opensim", "stdr_net", "mean", "profiles", "shift", "ridge")
+    assert trainable_keys() == ("stdr_net", "mean", "profiles", "shift", "ridge")
     assert set(BASELINES) <= set(trainable_keys())
     for key in BUILT_IN:
         method = find_method(key)

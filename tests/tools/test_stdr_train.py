@@ -135,8 +135,14 @@ def test_from_setup_to_bundle(tmp_path, lab, condition):
     assert set(about["packages"]) >= {"opensim_nem2e", "numpy", "torch", "python"}
     table = about["validation"]["leave_one_subject_out"]
     assert table["soleus"]["subjects"] == 3
-    assert set(table["ALL"]) == {"E_opensim", "E_refined", "E_mean", "E_ridge", "Er_refined", "Er_mean", "Er_ridge"}
-    assert len(about["validation"]["subjects"]) == 9
+    assert set(table["ALL"]) > {"E_opensim", "E_refined", "E_mean", "E_ridge", "Er_refined", "Er_mean", "Er_ridge"}
+    # By subject, muscle and motion.
+    assert len(about["validation"]["subjects"]) == 18
+    assert set(table["ALL"]) > {"E_profiles", "E_gain_refined", "r_refined", "peak_ms_refined", "onset_ms_refined"}
+    assert about["validation"]["sources"] == list(about["validation"]["by_source"]["leave_one_subject_out"]) == ["so"]
+    assert set(about["validation"]["by_motion"]["leave_one_subject_out"]) == {"walk", "run"}
+    # All are of one laboratory.
+    assert "leave_one_laboratory_out" not in about["validation"]
     # Bands and the range of the training cycles, from the same leaving out.
     assert (bundle.bands.subjects, bundle.bands.rule, bundle.bands.limits) == (3, "worst subject", (0.0, 1.0))
     assert [row["name"] for row in bundle.bands.coverage["subjects"]] == list(SUBJECTS)
@@ -151,7 +157,7 @@ def test_from_setup_to_bundle(tmp_path, lab, condition):
     history = rows_of(results / "net_training_history.csv")
     assert len(history) == 9
     assert [row["epoch"] for row in history[:3]] == ["1", "2", "3"]
-    assert len(rows_of(results / "net_validation.csv")) == 9
+    assert len(rows_of(results / "net_validation.csv")) == 18
     again = STDRTrainTool(results / "net_effective_setup.xml")
     assert again.muscles == bundle.targets
     assert again.resolve("trials_file") == lab / "trials.csv"
@@ -268,7 +274,7 @@ def test_the_old_flat_names_are_understood(tmp_path, lab, caplog):
     assert "<hidden_units>9</hidden_units>" in old.to_xml()
 
 
-@pytest.mark.parametrize("method", ["mean", "shift", "ridge"])
+@pytest.mark.parametrize("method", ["mean", "profiles", "shift", "ridge"])
 def test_a_method_without_a_network_is_learned_and_kept(tmp_path, lab, method):
     setup = write_setup(tmp_path, lab, method=method, validate="leave_one_subject_out", hidden_units="", epochs="")
     tool = STDRTrainTool(setup)
@@ -281,7 +287,7 @@ def test_a_method_without_a_network_is_learned_and_kept(tmp_path, lab, method):
     assert attention is None
     table = bundle.metadata["validation"]["leave_one_subject_out"]
     assert table["soleus"]["subjects"] == 3
-    if method in ("mean", "ridge"):
+    if method in ("mean", "profiles", "ridge"):
         assert table["soleus"]["E_refined"] == pytest.approx(table["soleus"][f"E_{method}"])
     assert not (tmp_path / "results" / "net_training_history.csv").exists()
 

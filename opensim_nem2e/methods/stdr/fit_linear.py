@@ -38,8 +38,8 @@ LAG_REACH = 0.2
 LAG_PENALTY, OWN_PENALTY, ALL_PENALTY = 2.0, 0.1, 0.5
 FACTORS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
-#: The penalties' factor is chosen by leaving out each subject in turn; of more subjects than this, as many groups, so
-#: that the cost of a study does not grow with the square of the number of its subjects.
+#: The penalties' factor is chosen by leaving out each laboratory or subject in turn; of more than this, as many groups,
+#: so that the cost of a study does not grow with the square of the number of its subjects.
 MOST_FOLDS = 10
 
 
@@ -54,8 +54,8 @@ class LinearFit:
     constant : ndarray, shape (samples,)
         What is added.
     out_of_fold : ndarray, shape (windows, samples)
-        What is predicted of each training window, constant included, by a fit without its subject. With one subject:
-        by the fit itself.
+        What is predicted of each training window, constant included, by a fit without its laboratory, or where all
+        are of one laboratory without its subject. With one subject: by the fit itself.
     factor : float
         By what the penalties were multiplied.
     """
@@ -82,7 +82,9 @@ class LinearFit:
 
 
 def fit_linear(sets: Mapping[str, MuscleCycles], view: CycleView) -> dict[str, LinearFit]:
-    """Fit the linear part of every target, the penalties by leaving out each of these subjects (or groups) in turn.
+    """Fit the linear part of every target, the penalties by leaving out each of these laboratories (or groups) in turn.
+
+    Where all cycles are of one laboratory, subjects are left out.
 
     Parameters
     ----------
@@ -96,9 +98,10 @@ def fit_linear(sets: Mapping[str, MuscleCycles], view: CycleView) -> dict[str, L
     dict of str to LinearFit
         By target.
     """
-    muscles = {target: _Windows.of(data, view) for target, data in sets.items() if data.records}
+    labels, _ = groups_of(sets)
+    muscles = {target: _Windows.of(data, view, labels[target]) for target, data in sets.items() if data.records}
     whole = view.condition != "One-Quarter"
-    groups = _groups({target: data.subjects for target, data in muscles.items()})
+    groups = _groups({target: data.groups for target, data in muscles.items()})
     factor, out_of_fold = 1.0, {}
     if len(groups) > 1:
         tried = _fit_out_of_fold(muscles, groups, whole)
@@ -109,15 +112,39 @@ def fit_linear(sets: Mapping[str, MuscleCycles], view: CycleView) -> dict[str, L
     for target, (part, constant) in _fit(every, [factor], whole)[factor].items():
         data = muscles[target]
         own = constant + part.predict(data.x)
-        # A subject that alone has this muscle: there is no fit without it.
+        # A laboratory (or subject) that alone has this muscle: there is no fit without it.
         left_out = out_of_fold.get(target, own)
         fits[target] = LinearFit(part, constant, np.where(np.isnan(left_out), own, left_out), factor)
     return fits
 
 
-def _groups(subjects: Mapping[str, NDArray[np.str_]]) -> list[set[str]]:
-    """Deal the subjects out to the folds, those with most windows first: a subject each while there are few."""
-    names, counts = np.unique(np.concatenate([*subjects.values(), np.array([], dtype=str)]), return_counts=True)
+def groups_of(sets: Mapping[str, MuscleCycles]) -> tuple[dict[str, NDArray[np.str_]], str]:
+    """Name what is left out together: laboratories, or subjects where all cycles are of one laboratory.
+
+    Parameters
+    ----------
+    sets : mapping of str to MuscleCycles
+        The training cycles by target muscle.
+
+    Returns
+    -------
+    groups : dict of str to ndarray of str, each (cycles,)
+        By target.
+    by : {'laboratory', 'subject'}
+        What they are.
+    """
+    laboratories = {record.laboratory for data in sets.values() for record in data.records}
+    by = "laboratory" if len(laboratories) > 1 else "subject"
+    found = {
+        target: np.array([getattr(record, by) for record in data.records], dtype=np.str_)
+        for target, data in sets.items()
+    }
+    return found, by
+
+
+def _groups(labels: Mapping[str, NDArray[np.str_]]) -> list[set[str]]:
+    """Deal laboratories or subjects out to the folds, those with most windows first: one each while there are few."""
+    names, counts = np.unique(np.concatenate([*labels.values(), np.array([], dtype=str)]), return_counts=True)
     by_size = names[np.argsort(-counts, kind="stable")].tolist()
     return [set(by_size[k::MOST_FOLDS]) for k in range(min(MOST_FOLDS, len(by_size)))]
 
@@ -157,16 +184,19 @@ class _Windows:
     x: Array
     y: Array
     subjects: NDArray[np.str_]
+    groups: NDArray[np.str_]
     own_input: int | None
     small: Array
 
     @classmethod
-    def of(cls, data: MuscleCycles, view: CycleView) -> _Windows:
+    def of(cls, data: MuscleCycles, view: CycleView, groups: NDArray[np.str_] | None = None) -> _Windows:
         x, own, y = (view.split(values) for values in (data.x, data.own, data.y))
         name = f"ipsi:{data.target}"
         index = data.inputs.index(name) if name in data.inputs else None
         small = np.concatenate([own, shape_of(own), y], axis=1)
-        return cls(x, y, np.repeat(data.subjects, len(y) // len(data.y)), index, small)
+        windows = len(y) // len(data.y)
+        labels = data.subjects if groups is None else groups
+        return cls(x, y, np.repeat(data.subjects, windows), np.repeat(labels, windows), index, small)
 
     @cached_property
     def large(self) -> Array:
@@ -241,7 +271,7 @@ def _fit_out_of_fold(
     """Predict each group's windows by fits without it; by penalty factor and target."""
     found = {factor: {target: np.full_like(data.y, np.nan) for target, data in muscles.items()} for factor in FACTORS}
     for group in groups:
-        left_out = {target: np.isin(data.subjects, sorted(group)) for target, data in muscles.items()}
+        left_out = {target: np.isin(data.groups, sorted(group)) for target, data in muscles.items()}
         rest = {
             target: data.moments(~left_out[target]) for target, data in muscles.items() if not left_out[target].all()
         }

@@ -55,6 +55,13 @@ class STDROptions(Options):
         "prediction. What is learned from few subjects holds for others only in part.",
         bounds="(0, 1]",
     )
+    profiles: Literal["beside", "none"] = option(
+        "beside",
+        "For <network_output> correction: whether EMG profiles by motion and age group stand beside the network. "
+        "beside: it starts from them and is mixed with them; where the mixture is no nearer to the EMG of training "
+        "laboratories that were left out (subjects, where there is one laboratory), the profile alone is used for "
+        "that muscle and motion. none: the network alone.",
+    )
     teacher_forcing: float = option(
         1.0,
         "Share of the training steps in which the decoder is fed the measured EMG of the sample before; in the "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ...data.samples import Samples
     from ...training.task import ModuleSpec, Task, Trained, TrainingSettings
     from .fit_linear import LinearFit
+    from .guide import Guided
 
 Array = NDArray[np.float64]
 
@@ -49,7 +50,14 @@ class STDRNetMethod(Method):
         from .fit_linear import fit_linear
 
         sets = {muscle: muscle_cycles(samples, muscle, view) for muscle in sorted(samples.channels.get("emg", ()))}
-        return LinearParts(fit_linear({muscle: cycles for muscle, cycles in sets.items() if cycles.records}, view))
+        sets = {muscle: cycles for muscle, cycles in sets.items() if cycles.records}
+        fits = fit_linear(sets, view)
+        # A quarter of a cycle does not know its place in the cycle, which a profile is about.
+        if options.profiles == "none" or view.windows > 1:
+            return LinearParts(fits)
+        from .guide import fit_guides
+
+        return LinearParts(fits, fit_guides(samples, sets, fits, view))
 
     def plan(
         self,
@@ -63,10 +71,10 @@ class STDRNetMethod(Method):
         """Prepare the training of the network of one muscle (:func:`plan_network`)."""
         if common is None:
             common = self.common(samples, view, options)
-        fits = cast("LinearParts | None", common)
-        return plan_network(
-            muscle_cycles(samples, part, view), view, options, run, None if fits is None else fits.fits.get(part)
-        )
+        cycles, found = muscle_cycles(samples, part, view), cast("LinearParts | None", common)
+        if found is None:
+            return plan_network(cycles, view, options, run)
+        return plan_network(cycles, view, options, run, found.fits.get(part), found.guides.get(part))
 
     def load(
         self, part: str, description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], view: CycleView
@@ -90,9 +98,12 @@ class LinearParts:
     ----------
     fits : mapping of str to LinearFit
         By muscle.
+    guides : mapping of str to Guided
+        The profiles beside them; empty: none.
     """
 
     fits: Mapping[str, LinearFit]
+    guides: Mapping[str, Guided] = field(default_factory=dict)
 
     def evidence(self, part: str) -> Mapping[str, NDArray[Any]]:
         """Return every number of a muscle's fit.
@@ -107,7 +118,8 @@ class LinearParts:
         mapping of str to ndarray
             By what it is.
         """
-        return self.fits[part].evidence() if part in self.fits else {}
+        guide = self.guides[part].guide.evidence() if part in self.guides else {}
+        return {**self.fits[part].evidence(), **guide} if part in self.fits else {}
 
 
 def training_settings(options: STDROptions, run: RunSettings) -> TrainingSettings:
@@ -212,7 +224,12 @@ def network_task(
 
 
 def plan_network(
-    cycles: MuscleCycles, view: CycleView, options: STDROptions, run: RunSettings, linear: LinearFit | None = None
+    cycles: MuscleCycles,
+    view: CycleView,
+    options: STDROptions,
+    run: RunSettings,
+    linear: LinearFit | None = None,
+    guided: Guided | None = None,
 ) -> Plan:
     """Prepare the training of the network of one muscle.
 
@@ -232,6 +249,8 @@ def plan_network(
     linear : LinearFit, optional
         What the network is to correct, fitted to the same cycles; for the network output ``correction`` it is fitted
         to these cycles alone where it is not given.
+    guided : Guided, optional
+        Profiles beside the network, fitted to the same cycles.
 
     Returns
     -------
@@ -249,6 +268,8 @@ def plan_network(
         from .fit_linear import fit_linear
 
         linear = fit_linear({cycles.target: cycles}, view)[cycles.target]
+    if linear is not None and guided is not None:
+        linear = replace(linear, out_of_fold=linear.out_of_fold + view.split(guided.offsets))
     normal = _Normalisation.of(cycles, view, options, linear)
     windows, held = normal.windows(cycles, view, normal.base), None
     everything = None
@@ -288,6 +309,7 @@ def plan_network(
             output_scale=output_scale,
             view=view,
             linear=part,
+            guide=None if guided is None else guided.guide,
         )
 
     def record(left_out: Samples) -> Mapping[str, NDArray[Any]]:
@@ -296,11 +318,14 @@ def plan_network(
         others = muscle_cycles(left_out, cycles.target, view)
         if part is not None:
             base = base + part.predict(view.split(others.x))
+        if guided is not None:
+            base = base + view.split(guided.guide.offset({"activation": others.x, **others.about}))
         return outside.windows(others, view, base)
 
     evidence = {
         "output scaler": np.concatenate([output_offset, output_scale]),
         "training settings": np.array([repr(astuple(options)), repr(run)]),
+        **({} if guided is None else guided.guide.evidence()),
         **{_IN_WORDS.get(name, f"training data '{name}'"): array for name, array in task.arrays().items()},
     }
     return Plan(finish, evidence, task, record)

@@ -4,13 +4,14 @@
     EMG       = output_offset + output_scale * y_network
 
 A network that corrects a linear prediction (:mod:`.linear_part`) adds this prediction, and its estimate is never
-negative: ``EMG = max(0, output_offset + linear prediction + output_scale * y_network)``.
+negative: ``EMG = max(0, output_offset + linear prediction + output_scale * y_network)``. EMG profiles may stand beside
+it (:mod:`.guide`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from ...data.cycle_view import CycleView
 from ...errors import BundleError
 from ..base import Prediction, check_arrays
 from .forward import SCORES, Score, run_free, variant_of, weight_shapes
+from .guide import Guide, load_guide
 from .linear_part import LinearPart
 
 _NORMALISATION = ("input_offset", "input_scale", "output_offset", "output_scale")
@@ -48,6 +50,8 @@ class Network:
         The input condition and its windows.
     linear : LinearPart, optional
         The linear part of the estimate, which the network's output corrects. With it the estimate is never negative.
+    guide : Guide, optional
+        EMG profiles that the estimate is mixed with.
     """
 
     inputs: tuple[str, ...]
@@ -59,6 +63,7 @@ class Network:
     output_scale: NDArray[np.float32] = field(repr=False)
     view: CycleView
     linear: LinearPart | None = field(default=None, repr=False)
+    guide: Guide | None = field(default=None, repr=False)
 
     @property
     def hidden(self) -> int:
@@ -67,8 +72,11 @@ class Network:
 
     @property
     def chosen(self) -> Mapping[str, float]:
-        """Nothing: a network has no single number to tell."""
-        return {}
+        """The network's share by motion, where there are profiles beside it."""
+        if self.guide is None:
+            return {}
+        shares = zip(self.guide.profiles.classes, self.guide.shares.tolist(), strict=True)
+        return {f"share {motion or 'all'}": share for (motion, age), share in shares if not age}
 
     @property
     def attention_steps(self) -> tuple[str, ...]:
@@ -77,13 +85,14 @@ class Network:
             return self.inputs
         return tuple(f"sample_{step + 1:02d}" for step in range(self.view.samples))
 
-    def predict(self, inputs: Mapping[str, NDArray[np.float64]]) -> Prediction:
-        """Apply the network to whole cycles: cut them into windows, normalise, run, undo, join.
+    def predict(self, inputs: Mapping[str, NDArray[Any]]) -> Prediction:
+        """Apply the network to whole cycles: cut them into windows, normalise, run, undo, join, mix with profiles.
 
         Parameters
         ----------
         inputs : mapping of str to ndarray
-            ``activation``, shape (cycles, cycle_samples, inputs): OpenSim's activations as they are.
+            ``activation``, shape (cycles, cycle_samples, inputs): OpenSim's activations as they are; ``motion`` and
+            ``age_group``, shape (cycles,), where they are known.
 
         Returns
         -------
@@ -97,16 +106,31 @@ class Network:
         if self.linear is not None:
             # No EMG is negative, but sums of weighted activations can be.
             estimate = np.maximum(estimate + self.linear.predict(view.split(x)), 0)
-        return Prediction(view.join(estimate), view.join(attention.astype(np.float64)))
+        values, weights = view.join(estimate), view.join(attention.astype(np.float64))
+        if self.guide is None:
+            return Prediction(values, weights)
+        values, remarks = self.guide.apply(values, inputs)
+        return Prediction(values, weights, remarks=remarks)
+
+    def alone(self) -> Network:
+        """Return the network without profiles, with what they added to its constant where the motion is not known."""
+        if self.guide is None:
+            return self
+        offset = self.guide.profiles.profiles[0] - self.guide.profiles.base[0]
+        constant = (self.output_offset + offset).astype(np.float32)
+        return replace(self, output_offset=constant, guide=None)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return weights, normalisation and linear part."""
         linear = {} if self.linear is None else {name: getattr(self.linear, name[7:]) for name in _LINEAR}
-        return {**self.weights, **{name: getattr(self, name) for name in _NORMALISATION}, **linear}
+        guide = {} if self.guide is None else self.guide.arrays()
+        return {**self.weights, **{name: getattr(self, name) for name in _NORMALISATION}, **linear, **guide}
 
     def description(self) -> dict[str, Any]:
         """Return size and score function, and whether there is a linear part."""
         about: dict[str, Any] = {"hidden": self.hidden, "score": self.score}
+        if self.guide is not None:
+            about["classes"] = [list(names) for names in self.guide.profiles.classes]
         return about | ({} if self.linear is None else {"linear": True})
 
 
@@ -158,7 +182,9 @@ def load_network(
         "output_offset": (samples,),
         "output_scale": (1,),
     }
-    check_arrays(part, arrays, {**shapes, **normalisation, **(linear_shapes if has_linear else {})})
+    guided = {name: array for name, array in arrays.items() if name.startswith("guide.")}
+    plain = {name: array for name, array in arrays.items() if name not in guided}
+    check_arrays(part, plain, {**shapes, **normalisation, **(linear_shapes if has_linear else {})})
     for name in ("input_scale", "output_scale"):
         if not (arrays[name] > 0).all():
             raise BundleError(f"the tensor '{part}.{name}' must be positive")
@@ -175,4 +201,5 @@ def load_network(
         **{name: arrays[name] for name in normalisation},
         view=view,
         linear=linear,
+        guide=load_guide(part, description, guided, view) if guided or "classes" in description else None,
     )

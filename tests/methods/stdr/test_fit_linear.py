@@ -217,9 +217,9 @@ def test_a_bundle_training_fits_it_once_for_all_muscles(monkeypatch):
     study = BundleTraining(method, OPTIONS, samples, view, NAMES, RunSettings(), leave_one_out=True)
     study.check()
     assert len(fits) == 4  # of everyone, and without each of three
-    for left_out, expected in (("", whole), ("s1", without)):
+    for left_out, expected in ((("", ""), whole), (("subject", "s1"), without)):
         part = study._plan("bi", left_out).evidence
-        base = view.split(sets["bi"].leave_out([left_out])[0].y) - expected["bi"].out_of_fold
+        base = view.split(sets["bi"].leave_out([left_out[1]])[0].y) - expected["bi"].out_of_fold
         np.testing.assert_allclose(part["EMG to train on"], base / base.std(), atol=1e-5)
     for job in study.jobs:
         if job.name in ("bi", "bi_without_s1"):

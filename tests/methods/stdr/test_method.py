@@ -58,7 +58,7 @@ def estimate(network, samples):
 
 
 def beside(samples, condition="One-Entire"):
-    methods = {key: find_method(key) for key in ("mean", "ridge")}
+    methods = {key: find_method(key) for key in ("mean", "profiles", "ridge")}
     return {
         key: method.plan(samples, "soleus", view_of(condition), method.options(), RunSettings()).finish(None)
         for key, method in methods.items()
@@ -121,6 +121,21 @@ def test_a_bundle_training_leaves_everyone_out_once():
     assert [job.name for job in bundle_training(made(subjects=1)).jobs] == ["soleus"]
     with pytest.raises(TrainingError, match="at least two subjects"):
         bundle_training(made(subjects=2), replace(OPTIONS, early_stopping_patience=2)).check()
+
+
+def test_a_bundle_training_leaves_laboratories_out_as_well():
+    """A laboratory of one subject is left out with the subject; nothing is trained for it twice."""
+    data = made()
+    records = tuple(replace(record, dataset="here" if record.subject == "s0" else "there") for record in data.records)
+    study = bundle_training(replace(data, records=records))
+    names = ["soleus", *(f"soleus_without_s{k}" for k in range(3)), "soleus_without_laboratory_there"]
+    assert [job.name for job in study.jobs] == names
+    for job in study.jobs:
+        job.done(train_task(job.task()))
+    found = study.errors["leave_one_laboratory_out"]
+    assert [(item.laboratory, item.subject) for item in found] == [("here", "s0"), ("there", "s1"), ("there", "s2")]
+    assert found[0] == study.errors["leave_one_subject_out"][0]
+    assert found[1] != study.errors["leave_one_subject_out"][1]
 
 
 def test_subjects_that_are_held_out_are_judged_only():
