@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
+from ..estimates.amplitude import Convention
 from ..estimates.summary import MuscleChange
 from ..estimates.trust import band_lines
 from ..signals.cycles import Cycle, inside_cycles
@@ -23,7 +24,15 @@ from .curves import ChartSet, Panel, over_cycles, stretches, thinned
 from .estimate_figures import anatomical_order, group_of
 from .model_view import ModelFiles, ModelView, make_model_view
 from .page import REFERENCES, Cell, Picture, Table, TableRow, as_data, packaged, render_page
-from .torque_report import MECHANICS_LIMITS, ReportPart, mechanics_parts, mechanics_summary, number_or_dash
+from .torque_report import (
+    MECHANICS_LIMITS,
+    WORDS,
+    WORDS_BY_TORQUES,
+    ReportPart,
+    mechanics_parts,
+    mechanics_summary,
+    number_or_dash,
+)
 from .trust_part import trust_parts
 
 if TYPE_CHECKING:
@@ -39,6 +48,15 @@ Array = NDArray[np.float64]
 
 _WAYS = {"leave_one_subject_out": "subjects left out of training", "held_out": "held-out subjects"}
 _SIDES = {"r": "right", "l": "left"}
+
+_AMPLITUDES: Mapping[Convention, str] = {
+    "torques": "Joint torques decided on the amplitude: each muscle's shape was multiplied by a gain, and activations "
+    "were chosen that make the torques of inverse dynamics.",
+    "simulation": "Each muscle's shape was given the strength that the simulation had for the muscle; joint torques "
+    "had no say in the amplitude.",
+    "emg": "EMG relative to its maximum was taken for the activation: compare timing and shape, not height.",
+    "method": "The amplitude is that of the method, which puts out activations itself.",
+}
 
 _LIMITS = (
     "EMG tells when a muscle is active, not how much force that makes: compare timing and shape first, height with "
@@ -115,18 +133,22 @@ def write_report(
         In place of the summary.
     """
     record = run or RunRecord()
+    # Where torques decided on the amplitude, what is written is not what the method put out.
+    by_torques = mechanics is not None and activations is not mechanics.activations
+    words = WORDS_BY_TORQUES if by_torques else WORDS
     muscles = muscle_charts(activations, trial, mechanics)
-    parts = trust_parts(activations.provenance, cycles)
+    parts = gains_parts(activations)
+    parts += trust_parts(activations.provenance, cycles)
     parts += [_changes_part(changes)] if changes else []
     torques = None
     if mechanics is not None:
-        torques = None if check is None else torque_charts(check, activations)
-        parts += mechanics_parts(mechanics, check, torques, tradeoff)
+        torques = None if check is None else torque_charts(check, activations, words)
+        parts += mechanics_parts(mechanics, check, torques, tradeoff, words)
     parts += more
     sets = [muscles] if torques is None else [muscles, torques]
     sets += [part.charts for part in more if part.charts is not None]
     trust = _trust_table(activations)
-    consistent = None if mechanics is None or mechanics.consistent is None else mechanics.consistent.new
+    consistent = None if by_torques or mechanics is None or mechanics.consistent is None else mechanics.consistent.new
     view = ModelView("The 3D view was switched off.")
     if model is not None:
         view = make_model_view(model, activations, trial, consistent, muscles.kinds)
@@ -140,7 +162,7 @@ def write_report(
             "by": _by_line(activations, trial),
             "name": name,
             "version": __version__,
-            "summary": summary or _summary(activations, changes, mechanics, check),
+            "summary": summary or _summary(activations, changes, mechanics, check, words),
             "muscles": muscles,
             "curves_text": _curves_text(muscles, trial),
             "worries": _worries(activations, changes, record),
@@ -183,7 +205,9 @@ def muscle_charts(activations: Estimate, trial: SimulatedTrial | None, mechanics
     ChartSet
         By functional group, a right muscle before its left twin.
     """
-    consistent = None if mechanics is None or mechanics.consistent is None else mechanics.consistent.new
+    by_torques = mechanics is not None and activations is not mechanics.activations
+    unscaled = mechanics.activations if mechanics is not None and by_torques else None
+    consistent = None if by_torques or mechanics is None or mechanics.consistent is None else mechanics.consistent.new
     emg = None if mechanics is None else mechanics.emg
     items: dict[str, MuscleEstimate] = {**({} if consistent is None else consistent.muscles), **activations.muscles}
     known = MuscleNames.load().of_model(items)
@@ -198,7 +222,8 @@ def muscle_charts(activations: Estimate, trial: SimulatedTrial | None, mechanics
     panels = []
     for muscle in sorted(items, key=lambda name: anatomical_order(name, *standard[name])):
         item = items[muscle]
-        new = {"refined": activations.muscles.get(muscle)}
+        new = {"unscaled": None if unscaled is None else unscaled.muscles.get(muscle)}
+        new["refined"] = activations.muscles.get(muscle)
         new["consistent"] = None if consistent is None else consistent.muscles.get(muscle)
         curves = {} if trial is None else {"opensim": trial.activations[muscle]}
         series = {kind: np.interp(time, activations.time, values) for kind, values in curves.items()}
@@ -237,14 +262,16 @@ def muscle_charts(activations: Estimate, trial: SimulatedTrial | None, mechanics
     labels = {
         "emg": "measured EMG",
         "opensim": "OpenSim",
+        "unscaled": "unscaled (EMG / maximum)",
         "refined": activations.kind if trial is not None else "estimated",
         "consistent": "torque-consistent",
     }
     kinds = {kind: label for kind, label in labels.items() if kind in shown}
-    return ChartSet("muscles", "muscle", "activation (0..1)", time, kinds, panels, (0.0, 1.02))
+    unit = "activation" if activations.amplitude is None else activations.amplitude.label
+    return ChartSet("muscles", "muscle", f"{unit} (0..1)", time, kinds, panels, (0.0, 1.02))
 
 
-def torque_charts(check: TorqueCheck, activations: Estimate) -> ChartSet:
+def torque_charts(check: TorqueCheck, activations: Estimate, words: Mapping[str, str]) -> ChartSet:
     """Put the torques' curves together.
 
     Parameters
@@ -253,6 +280,8 @@ def torque_charts(check: TorqueCheck, activations: Estimate) -> ChartSet:
         The torques.
     activations : Estimate
         Whose gait cycles the torques are shown over.
+    words : mapping of str to str
+        What the kinds of activations are called (:data:`.torque_report.WORDS`).
 
     Returns
     -------
@@ -261,6 +290,8 @@ def torque_charts(check: TorqueCheck, activations: Estimate) -> ChartSet:
     """
     terms = check.terms
     time = thinned(terms.time)
+    # Each curve in the colour of its activations.
+    keys = {kind: "opensim" if kind == "opensim" else word for kind, word in words.items()}
     by_side: dict[str, Sequence[Cycle]] = {item.side: item.cycles for item in activations}
     panels = []
     for k, coordinate in enumerate(terms.coordinates):
@@ -269,14 +300,14 @@ def torque_charts(check: TorqueCheck, activations: Estimate) -> ChartSet:
         curves = {
             "needed": terms.inverse_dynamics[:, k],
             "opensim": check.opensim[:, k],
-            "refined": np.where(compared, check.refined[:, k], np.nan),
+            keys["refined"]: np.where(compared, check.refined[:, k], np.nan),
         }
         if check.consistent is not None:
-            curves["consistent"] = np.where(compared, check.consistent[:, k], np.nan)
+            curves[keys["consistent"]] = np.where(compared, check.consistent[:, k], np.nan)
         cycles = [c for c in by_side.get(side, ()) if terms.time[0] <= c.start + 0.1 and c.end - 0.1 <= terms.time[-1]]
-        complete = {"refined": check.refined, "opensim": check.opensim, "needed": terms.inverse_dynamics}
+        complete = {keys["refined"]: check.refined, "opensim": check.opensim, "needed": terms.inverse_dynamics}
         if check.consistent is not None:
-            complete["consistent"] = check.consistent
+            complete[keys["consistent"]] = check.consistent
         panels.append(
             Panel(
                 coordinate,
@@ -288,9 +319,10 @@ def torque_charts(check: TorqueCheck, activations: Estimate) -> ChartSet:
                 changed=stretches(terms.time, compared),
             )
         )
-    kinds = {"needed": "inverse dynamics", "opensim": "OpenSim's activations", "refined": "refined activations"}
+    kinds = {"needed": "inverse dynamics", "opensim": "OpenSim's activations"}
+    kinds[keys["refined"]] = f"{words['refined']} activations"
     if check.consistent is not None:
-        kinds["consistent"] = "torque-consistent activations"
+        kinds[keys["consistent"]] = f"{words['consistent']} activations"
     return ChartSet("torques", "coordinate", "torque (Nm)", time, kinds, panels)
 
 
@@ -335,9 +367,13 @@ def _cycle_words(activations: Estimate) -> str:
 
 
 def _summary(
-    activations: Estimate, changes: Sequence[MuscleChange], mechanics: Mechanics | None, check: TorqueCheck | None
+    activations: Estimate,
+    changes: Sequence[MuscleChange],
+    mechanics: Mechanics | None,
+    check: TorqueCheck | None,
+    words: Mapping[str, str],
 ) -> str:
-    count = len(activations.muscles)
+    count = len(_with_shape(activations))
     verb = "were refined" if changes else "were estimated"
     if count == 1:
         verb = verb.replace("were", "was")
@@ -355,7 +391,7 @@ def _summary(
                 "positive). "
             )
     if mechanics is not None:
-        text += mechanics_summary(mechanics, check)
+        text += mechanics_summary(mechanics, check, words)
     figures = _validated(activations)
     total = figures[1].get("ALL") if figures else None
     if figures and total:
@@ -364,6 +400,57 @@ def _summary(
             f"{total['E_opensim']:.3f} and that of the mean EMG profile of other people {total['E_mean']:.3f}."
         )
     return text.strip()
+
+
+def _with_shape(activations: Estimate) -> list[MuscleEstimate]:
+    """Return the muscles that have a shape of their own; others only keep the torques."""
+    return [item for item in activations if item.shape_source]
+
+
+def gains_parts(activations: Estimate) -> list[ReportPart]:
+    """Say how the amplitude was found, and each muscle's gain.
+
+    Parameters
+    ----------
+    activations : Estimate
+        The activations.
+
+    Returns
+    -------
+    list of ReportPart
+        One; none where the estimate does not say it.
+    """
+    amplitude = activations.amplitude
+    if amplitude is None:
+        return []
+    texts = [_AMPLITUDES[amplitude.convention]]
+    rows = [row for row in amplitude.gains.values() if row.shape]
+    tables: tuple[Table, ...] = ()
+    if rows:
+        texts.append(
+            "The gain is the activation that the largest value of a muscle's shape stands for. Determined: the share "
+            "of it that the torques decided; the rest is the prior's. Beside the shape: how far the activation departs "
+            "from gain times shape (root mean square)."
+        )
+        if amplitude.others_moved():
+            texts.append(f"Muscles without a shape moved by {amplitude.others_moved():.3f} on average.")
+        body = tuple(
+            TableRow(
+                (
+                    Cell(row.muscle),
+                    Cell(row.shape, words=True),
+                    Cell(number_or_dash(row.gain)),
+                    Cell(number_or_dash(row.prior)),
+                    Cell("–" if math.isnan(row.determined) else f"{100.0 * row.determined:.0f}"),
+                    Cell(number_or_dash(row.from_shape)),
+                    Cell(number_or_dash(row.moved)),
+                )
+            )
+            for row in rows
+        )
+        head = ("muscle", "shape from", "gain", "prior", "determined (%)", "beside the shape", "moved from OpenSim")
+        tables = (Table("Gains of the muscles with a shape.", head, body),)
+    return [ReportPart("gains", "Amplitude and gains", tuple(texts), tables=tables)]
 
 
 def _ms(value: float) -> str:
@@ -422,7 +509,7 @@ def _trust_table(activations: Estimate) -> Table | None:
         return None
     words, rows = figures
     body = []
-    for target in dict.fromkeys(item.standard_name for item in activations):
+    for target in dict.fromkeys(item.standard_name for item in _with_shape(activations)):
         row = rows.get(target)
         if row is None:
             body.append(TableRow((Cell(target), *(Cell("–") for _ in range(4)), Cell("never validated", words=True))))
@@ -478,8 +565,9 @@ def _methods(
             "Muscle activations simulated in OpenSim were refined toward measured EMG with opensim_nem2e "
             f"{__version__} by {by}"
         )
-    muscles = list(dict.fromkeys(item.standard_name or item.muscle for item in activations))
-    text += f", for {len(activations.muscles)} muscles ({', '.join(muscles)}), over {_cycle_words(activations)}"
+    shaped = _with_shape(activations)
+    muscles = list(dict.fromkeys(item.standard_name or item.muscle for item in shaped))
+    text += f", for {len(shaped)} muscles ({', '.join(muscles)}), over {_cycle_words(activations)}"
     if any(item.cycles for item in activations):
         text += ", each from heel strike to heel strike of the muscle's own limb"
     text += ". "
@@ -487,6 +575,8 @@ def _methods(
         text += "Elsewhere the simulated activations were kept. "
     if any(item.low is not None for item in activations):
         text += "Bands are those of the method. "
+    if activations.amplitude is not None:
+        text += _AMPLITUDES[activations.amplitude.convention] + " "
     if check is not None:
         text += (
             "Joint torques of the activations, by Hill-type muscles with rigid tendons, were compared with inverse "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 _MOST_OTHERS = 8
 
 _KINDS = ("opensim", "refined", "consistent")
+
+#: What tables and curves call them; by torques: where these decided on the amplitude of the refined activations, which
+#: are then the consistent ones, and what the method put out is shown unscaled.
+WORDS = dict(zip(_KINDS, ("OpenSim", "refined", "consistent"), strict=True))
+WORDS_BY_TORQUES = dict(zip(_KINDS, ("OpenSim", "unscaled", "refined"), strict=True))
 
 #: What an estimate's torques cannot say.
 MECHANICS_LIMITS = (
@@ -126,7 +131,11 @@ def draw_mechanics(
 
 
 def mechanics_parts(
-    mechanics: Mechanics, check: TorqueCheck | None, charts: ChartSet | None, tradeoff: Picture | None
+    mechanics: Mechanics,
+    check: TorqueCheck | None,
+    charts: ChartSet | None,
+    tradeoff: Picture | None,
+    words: Mapping[str, str],
 ) -> list[ReportPart]:
     """Say what was found out about torques, measured EMG and consistency.
 
@@ -140,6 +149,8 @@ def mechanics_parts(
         Their curves.
     tradeoff : Picture or None
         The figure of what consistency costs.
+    words : mapping of str to str
+        :data:`WORDS` or :data:`WORDS_BY_TORQUES`.
 
     Returns
     -------
@@ -149,11 +160,13 @@ def mechanics_parts(
     parts = []
     if mechanics.emg_errors:
         text = (
-            "E is the root mean square error over the samples of a gait cycle, r Pearson's correlation; each channel "
-            "is divided by its maximum over these cycles. They judge the refinement only if the method was not trained "
-            "on this subject."
+            "E is the root mean square error over the samples of a gait cycle, 'shape' the same after the gain that "
+            "makes it least, since EMG does not tell amplitudes, and r Pearson's correlation; each channel is divided "
+            "by its maximum over these cycles. They judge the refinement only if the method was not trained on this "
+            "subject."
         )
-        parts.append(ReportPart("emg", "Against measured EMG", (text,), tables=(_emg_table(mechanics.emg_errors),)))
+        table = _emg_table(mechanics.emg_errors, words)
+        parts.append(ReportPart("emg", "Against measured EMG", (text,), tables=(table,)))
     if check is not None:
         text = (
             "Torques that the motion needs (inverse dynamics) and those that the muscles make with each set of "
@@ -161,14 +174,16 @@ def mechanics_parts(
         )
         if check.consistent is not None:
             text += (
-                "What the consistent activations leave is the reserve. Through the controls: with the activations that "
-                "the written excitations lead to, since a muscle cannot follow everything."
+                f"What the {words['consistent']} activations leave is the reserve. Through the controls: with the "
+                "activations that the written excitations lead to, since a muscle cannot follow everything."
             )
+            if words is WORDS_BY_TORQUES:
+                text += " Unscaled: with the method's EMG, relative to its maximum, taken for the activation."
         else:
             text += "Read the change: OpenSim's own activations do not meet inverse dynamics by this method either."
         rows = check.changes()
         balances = [row for row in rows if isinstance(row, TorqueBalance)]
-        table = _torque_table(balances) if balances else _check_table(rows)
+        table = _torque_table(balances, words) if balances else _check_table(rows)
         parts.append(ReportPart("torques", "Joint torques", (text,), charts, tables=(table,)))
     if mechanics.consistent is not None:
         text = (
@@ -181,7 +196,7 @@ def mechanics_parts(
     return parts
 
 
-def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None) -> str:
+def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None, words: Mapping[str, str]) -> str:
     """Say in words what came out of torque check, redistribution and comparison with EMG.
 
     Parameters
@@ -190,6 +205,8 @@ def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None) -> str:
         What was found.
     check : TorqueCheck or None
         The torques, those of the controls included.
+    words : mapping of str to str
+        :data:`WORDS` or :data:`WORDS_BY_TORQUES`.
 
     Returns
     -------
@@ -199,12 +216,12 @@ def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None) -> str:
     text = ""
     consistent = mechanics.consistent is not None
     kinds = _KINDS if consistent else _KINDS[:2]
-    words = dict(zip(_KINDS, ("OpenSim's", "the refined", "the consistent"), strict=True))
+    told = {kind: "OpenSim's" if kind == "opensim" else f"the {words[kind]}" for kind in kinds}
     if check is not None:
         rows = check.changes()
         peaks = [row.peak for row in rows]
         percents = {kind: overall_percent([getattr(row, f"rmse_{kind}") for row in rows], peaks) for kind in kinds}
-        listed = [f"{_plain(percents[kind])} % with {words[kind]} activations" for kind in kinds]
+        listed = [f"{_plain(percents[kind])} % with {told[kind]} activations" for kind in kinds]
         text += f"The torques of {len(rows)} joint coordinates are off by {_and(listed)} (of their peaks). "
         balances = [row for row in rows if isinstance(row, TorqueBalance)]
         if balances:
@@ -216,9 +233,11 @@ def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None) -> str:
                 f"{mechanics.consistent.bound:g} Nm. "
             )
     if mechanics.emg_errors:
-        errors = {kind: fmean(getattr(row, f"E_{kind}") for row in mechanics.emg_errors) for kind in kinds}
-        listed = [f"{errors[kind]:.3f} with {words[kind]} activations" for kind in kinds]
-        text += f"Against measured EMG of {len(mechanics.emg_errors)} muscles the error E is {_and(listed)}. "
+        errors = {kind: fmean(getattr(row, f"shape_{kind}") for row in mechanics.emg_errors) for kind in kinds}
+        listed = [f"{errors[kind]:.3f} with {told[kind]} activations" for kind in kinds]
+        text += (
+            f"The error of the shape against measured EMG of {len(mechanics.emg_errors)} muscles is {_and(listed)}. "
+        )
     return text
 
 
@@ -264,13 +283,11 @@ def _curves(mechanics: Mechanics) -> list[ActivationCurves]:
     return curves
 
 
-def _torque_table(rows: Sequence[TorqueBalance]) -> Table:
+def _torque_table(rows: Sequence[TorqueBalance], words: Mapping[str, str]) -> Table:
     head = (
         "coordinate",
         "peak (Nm)",
-        "RMSE OpenSim",
-        "RMSE refined",
-        "RMSE consistent",
+        *(f"RMSE {words[kind]}" for kind in _KINDS),
         "through the controls",
         "largest reserve",
         "rows above the bound",
@@ -308,8 +325,11 @@ def _share(value: float, percent: float, strong: bool = False) -> Cell:
     return Cell(f"{value:.2f} ({percent:.1f} %)", strong=strong)
 
 
-def _emg_table(rows: Sequence[EmgError]) -> Table:
-    names = ("E_opensim", "E_refined", "E_consistent", "r_opensim", "r_refined", "r_consistent")
+def _emg_table(rows: Sequence[EmgError], words: Mapping[str, str]) -> Table:
+    pairs = [(measure, kind) for measure in ("shape", "E", "r") for kind in _KINDS]
+    # Without consistent activations there are no such columns.
+    pairs = [(measure, kind) for measure, kind in pairs if math.isfinite(getattr(rows[0], f"{measure}_{kind}"))]
+    names = [f"{measure}_{kind}" for measure, kind in pairs]
     body = []
     for row in rows:
         numbers = (Cell(number_or_dash(getattr(row, name))) for name in names)
@@ -317,17 +337,7 @@ def _emg_table(rows: Sequence[EmgError]) -> Table:
     if len(rows) > 1:
         means = [Cell(number_or_dash(fmean(getattr(row, name) for row in rows))) for name in names]
         body.append(TableRow((Cell("mean"), Cell(""), Cell(""), *means), total=True))
-    head = (
-        "muscle",
-        "channel",
-        "cycles",
-        "E OpenSim",
-        "E refined",
-        "E consistent",
-        "r OpenSim",
-        "r refined",
-        "r consistent",
-    )
+    head = ("muscle", "channel", "cycles", *(f"{measure} {words[kind]}" for measure, kind in pairs))
     return Table("Errors and correlations against measured EMG.", head, tuple(body))
 
 

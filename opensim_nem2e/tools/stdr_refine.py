@@ -575,7 +575,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
                 write_report(
                     files,
                     name,
-                    mechanics.activations,
+                    result,
                     trial=trial,
                     changes=rows,
                     cycles=cycles,
