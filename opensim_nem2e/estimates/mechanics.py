@@ -8,7 +8,7 @@ from math import isfinite
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import NEM2EError
+from ..errors import MissingFileError, NEM2EError
 from ..log import logger
 from .amplitude import Amplitude, Convention, MuscleGain, by_prior, log_amplitude
 
@@ -259,6 +259,8 @@ def _convention(
     if must or (asked == "auto" and settings.torques_known):
         try:
             terms = _terms(trial, model, settings)
+        except MissingFileError:
+            raise
         except NEM2EError as error:
             if must:
                 raise

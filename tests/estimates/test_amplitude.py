@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from opensim_nem2e.data.simulation import Muscle, SimulatedTrial
-from opensim_nem2e.errors import LabelError
+from opensim_nem2e.errors import LabelError, MissingFileError
 from opensim_nem2e.estimates.amplitude import by_prior, prior_gain, shape_of
 from opensim_nem2e.estimates.estimate import Estimate, MuscleEstimate
 from opensim_nem2e.estimates.measured_emg import MeasuredEMG, read_maxima, with_measured_emg
@@ -81,6 +82,14 @@ def test_without_torques_shapes_are_as_strong_as_their_prior(trial, estimate, ca
         result = mechanics.result
         assert result.muscles["bflh_r"].values[COVERED].max() == pytest.approx(height, rel=1e-3)
         assert result.amplitude.label == label
+
+
+def test_a_file_that_is_missing_is_an_error_under_auto_too(trial, estimate, tmp_path):
+    """What cannot be computed falls back to the simulation's amplitude with a warning; a wrong path never does."""
+    settings = MechanicsSettings(amplitude="auto", torques_known=True, coordinates_file=tmp_path / "none.mot")
+    model = SimpleNamespace(path=tmp_path / "none.osim")
+    with pytest.raises(MissingFileError, match=r"none\.mot"):
+        examine_mechanics(trial, {}, estimate, model, settings)
 
 
 def test_measured_emg_is_the_shape(trial, estimate, emg):
