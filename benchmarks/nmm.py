@@ -5,8 +5,8 @@
 DATA and MORE_DATA are folders with ``trials.csv`` and ``emg_channels.csv``. Every subject is estimated with a
 population without this subject; strides are fitted or kept to be judged on (the lists below), and all figures are of
 the latter. Ridge and trust of the population were chosen on the other subjects. What is not blind: the size of the
-deviation and the price of torques were chosen with predictsim and walk_sub1 in view, the cosine from which muscles count
-as synergists with all three.
+deviation and the price of torques were chosen with predictsim and walk_sub1 in view, the cosine of synergists with all
+three.
 """
 
 from __future__ import annotations

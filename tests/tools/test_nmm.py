@@ -105,7 +105,7 @@ def test_torques_are_met_and_opensim_opens_all(results, open_with_opensim):
     assert float(torque["rmse_consistent"]) < 0.01 * float(torque["peak"])
     paths = [results / f"elbow_lift_3kg_{kind}.sto" for kind in ("excitation", "activation", "controls", "torques")]
     for path, counts in open_with_opensim(paths).items():
-        assert counts[0] == counts[2] > 100, path
+        assert counts[0] == counts[2] >= 100, path
     rows = rows_of(results / "elbow_parameters.csv")
     own = opensim.Model(str(results / "elbow_model.osim"))
     given = opensim.Model(str(results.parent / "elbow.osim"))
