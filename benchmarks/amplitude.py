@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 from recordings import DATA
 from redistribution import TRIALS
-from shipped_bundle import DATASETS, gait_tool
+from shipped_bundle import LEFT_OUT, training_tool
 
 from opensim_nem2e.data.gait_cycles import read_gait_cycles
 from opensim_nem2e.data.manifest import read_channels, read_trials
@@ -135,7 +135,7 @@ def origin(name: str) -> tuple[str, str]:
 
 def mean_profiles(subject: str) -> dict[str, np.ndarray]:
     """Return the mean walking cycle of each muscle's EMG over all other subjects."""
-    records = [row for row in read_trials(DATA / "trials.csv") if row.dataset in DATASETS.split()]
+    records = [row for row in read_trials(DATA / "trials.csv") if row.dataset not in LEFT_OUT]
     records = [row for row in records if row.motion == "walk" and row.activation_source == "so"]
     samples = read_gait_cycles(records, read_channels(DATA / "emg_channels.csv"), targets=PAPER_MUSCLES).samples
     found = {}
@@ -152,8 +152,8 @@ def network(dataset: str, folder: Path) -> str:
     """Return a bundle that was trained without a dataset."""
     path = folder / dataset / "gait.safetensors"
     if dataset and not path.is_file():
-        tool = gait_tool(DATA, folder / dataset)
-        tool.datasets = [one for one in DATASETS.split() if one != dataset]
+        tool = training_tool("gait", folder / "recordings", folder / dataset, None)
+        tool.datasets = sorted({trial.dataset for trial in read_trials(tool.trials_file)} - {dataset})
         tool.validate = "none"
         tool.run()
     return str(path) if dataset else "gait"
