@@ -178,7 +178,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         return faults
 
     def _extras(self) -> list[str]:
-        return ["report"] if self.write_figures else []
+        return ["report"] if self.write_figures and self.is_set("write_figures") else []
 
     def _run(self, run: ToolRun) -> None:
         names = self._channel_names()
@@ -315,6 +315,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         from ..storage.tables import write_table
 
         name, directory, files = run.name, run.directory, run.files
+        draws = self._draws_figures()
         with files.own_names():
             for item in recordings:
                 stem = (item.source.path.stem if item.source.path else name).removesuffix("_emg")
@@ -328,7 +329,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
                 logger.info("%s: %d rows; largest value %.3f.", path, series.n_rows, largest)
                 if largest > 1.0 + 1e-9 and self.normalization == "mvc":
                     logger.warning("%s: more than the maximal voluntary contraction (%.3f times).", path, largest)
-                if self.write_figures:
+                if draws:
                     figure = files.path(f"{stem}_emg.{self.figure_format}")
                     recording = item.source if item.raw else None
                     draw_envelopes(

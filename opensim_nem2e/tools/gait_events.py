@@ -122,6 +122,8 @@ class GaitEventsOptions(Options):
         "results_directory.",
         written=True,
     )
+    write_figures: bool = option(True, "Draw the contacts of both feet and the durations of their strides?")
+    figure_format: Literal["png", "svg"] = option("png", "Format of the figure.")
 
 
 class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
@@ -170,7 +172,8 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
         return [*super()._writes_to(), self._table_file().parent]
 
     def _extras(self) -> list[str]:
-        return ["opensim"] if self._method() == "model" else []
+        figures = ["report"] if self.write_figures and self.is_set("write_figures") else []
+        return [*(["opensim"] if self._method() == "model" else []), *figures]
 
     def _run(self, run: ToolRun) -> None:
         from ..storage.events_table import write_gait_events
@@ -193,6 +196,11 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
             raise MissingFileError(f"The folder '{path.parent}' cannot be made: {error.strerror or error}.") from error
         with run.files.own_names():
             write_gait_events(run.path(path), events.table())
+            if self._draws_figures():
+                from ..report.events_figure import draw_events
+
+                figure = run.files.path(f"{path.stem}.{self.figure_format}")
+                draw_events(events, figure, f"{run.name}: gait events ({self._method()})")
         logger.info("Wrote the table of gait events '%s'.", path)
 
     def _warn_of_gaps(self, events: GaitEvents) -> None:

@@ -93,6 +93,10 @@ class TrainOptions(Options):
         written=True,
     )
     data: DataOptions = group(DataOptions)
+    write_figures: bool = option(
+        True, "Draw the losses of new networks and, with validate, their errors beside the baselines'?"
+    )
+    figure_format: Literal["png", "svg"] = option("png", "Format of the figure.")
 
 
 class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
@@ -165,7 +169,8 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
         return faults
 
     def _extras(self) -> list[str]:
-        return ["train", *(["cluster"] if self.scheduler else [])]
+        figures = ["report"] if self.write_figures and self.is_set("write_figures") else []
+        return ["train", *(["cluster"] if self.scheduler else []), *figures]
 
     def _run(self, run: ToolRun) -> None:
         run.details["bundle_file"] = self._bundle_file
@@ -210,6 +215,15 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
             _write_csv(run.files.path(f"{run.name}_training_history.csv"), history)
         if any(training.errors.values()):
             _write_csv(run.files.path(f"{run.name}_validation.csv"), _error_rows(training.errors))
+        from ..methods.bundle import VALIDATION_METHODS
+
+        errors: Mapping[str, Any] = next((validation[way] for way in VALIDATION_METHODS if way in validation), {})
+        if (history or errors) and self._draws_figures():
+            from ..report.training_figure import draw_training
+
+            by_muscle = {muscle: row for muscle, row in errors.items() if muscle != "ALL"}
+            figure = run.files.path(f"{run.name}_training.{self.figure_format}")
+            draw_training(history, by_muscle, figure, f"{run.name}: {method.label}, {self.condition}")
         run.resolved = {"output_bundle_file": bundle_file, "muscles": tuple(training.parts)}
         if method.element:
             run.resolved[method.element] = asdict(options)
@@ -286,7 +300,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
             "training": {
                 name: list(value) if isinstance(value, tuple) else value
                 for name, value in {**settings, **options}.items()
-                if name not in NO_TRAINING_SETTINGS | {"output_bundle_file"}
+                if name not in NO_TRAINING_SETTINGS | {"output_bundle_file", "write_figures", "figure_format"}
             },
             "packages": packages(),
             **sections,

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, get_arg
 
 from .. import __version__
 from ..errors import MissingFileError, NEM2EError, SetupError, did_you_mean
-from ..extras import explained, require_extras
+from ..extras import explained, missing_packages, require_extras
 from ..log import Recorder, audible, logger
 from ..musculoskeletal.opensim.objects import is_opensim_object, write_object
 from ..options import Element, Options, Property, Values, layout_of, option_at
@@ -778,6 +778,15 @@ class Tool(Generic[Declared]):
     def _extras(self) -> list[str]:
         """Name the optional packages that a run needs (:mod:`opensim_nem2e.extras`). For subclasses."""
         return []
+
+    def _draws_figures(self) -> bool:
+        """Tell whether ``write_figures`` can be followed: where nobody has asked for figures, a run goes on without."""
+        if not self.get("write_figures"):
+            return False
+        if missing_packages("report") and not self.is_set("write_figures"):
+            logger.warning('No figures are drawn: install Matplotlib by pip install "opensim-nem2e[report]".')
+            return False
+        return True
 
     def _writes_to(self) -> list[Path]:
         """Return the directories that a run writes to. For subclasses that write elsewhere, too."""

@@ -39,6 +39,7 @@ def run(folder, **values) -> GaitEvents:
         "trial.log",
         "trial_effective_setup.xml",
         "trial_events.csv",
+        "trial_events.png",
     }
     return GaitEvents.read(folder / "results" / "trial_events.csv")
 

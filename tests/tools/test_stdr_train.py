@@ -113,6 +113,7 @@ def test_from_setup_to_bundle(tmp_path, lab, condition):
         "net.log",
         "net_effective_setup.xml",
         "net_training_history.csv",
+        "net_training.png",
         "net_validation.csv",
     }
     bundle = Bundle.load(results / "net.safetensors")
