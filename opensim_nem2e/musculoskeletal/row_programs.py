@@ -115,8 +115,9 @@ def solve_rows(
     activations = np.clip(aim, lowest, highest)
     reserves, steps = asked.copy(), 0
     for joint, own in _parts((table != 0.0).any(axis=0)):
-        bounds = (np.ascontiguousarray(values[:, own]) for values in (lowest, highest, aim, w))
-        part = _Program(np.ascontiguousarray(table[:, joint][:, :, own]), asked[:, joint], *bounds, spring[joint])
+        below, above, to, price = (np.ascontiguousarray(values[:, own]) for values in (lowest, highest, aim, w))
+        gains = np.ascontiguousarray(table[:, joint][:, :, own])
+        part = _Program(gains, asked[:, joint], below, above, to, price, spring[joint])
         found[:, joint], taken = _minimise(part, found[:, joint])
         activations[:, own] = part.activations(found[:, joint])
         reserves[:, joint] -= (part.gain @ activations[:, own, np.newaxis])[..., 0]
