@@ -53,10 +53,10 @@ class MechanicsOptions(Options):
         "sought.",
     )
     unrefined_muscle_weight: float = option(
-        0.07,
+        0.1,
         "For torque-consistent activations: what moving the activations of the muscles without a network costs, where "
         "moving those of the refined muscles, of middling strength, costs 1 (with gain 1: of each muscle, not of all "
-        "together; try 0.1). Smaller: refined muscles keep nearer to the networks' output, the others depart further "
+        "together). Smaller: refined muscles keep nearer to the networks' output, the others depart further "
         "from OpenSim's.",
         bounds="(0, Inf)",
     )

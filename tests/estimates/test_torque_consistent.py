@@ -282,7 +282,7 @@ def test_report_tells_it(consistent):
     for kind in ("needed", "opensim", "refined", "consistent"):
         assert f'"{kind}":{{"shape":[' in page
     log = (consistent / "walking.log").read_text()
-    assert "refined muscles (9, free gains) and others (3, weight 0.07) make the torques of hip_flexion_r" in log
+    assert "refined muscles (9, free gains) and others (3, weight 0.1) make the torques of hip_flexion_r" in log
     assert "[warn] <amplitude> emg: the refined activations are EMG relative to its maximum." in log
     assert "RMSE consistent" in log
     errors = rows_of(consistent / "walking_emg_errors.csv")
