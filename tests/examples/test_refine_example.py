@@ -67,7 +67,7 @@ def refined(tmp_path_factory) -> Path:
 
 def test_opensim_opens_every_result(refined, open_with_opensim):
     paths = sorted((refined / "results").glob("*.sto"))
-    assert len(paths) == 5
+    assert len(paths) == 7
     for path, (rows, columns, storage_rows, storage_columns) in open_with_opensim(paths).items():
         own = read_storage(path)
         assert (rows, columns) == own.data.shape
@@ -80,7 +80,7 @@ def test_the_legs_activations_change_and_nothing_else(refined):
     after = read_storage(refined / "results" / "walking_states.sto")
     with (refined / "results" / "walking_summary.csv").open() as stream:
         muscles = {row["muscle"] for row in csv.DictReader(stream)}
-    targets = ("soleus", "gasmed", "gaslat", "tibant", "recfem", "vaslat", "vasmed", "bflh", "semimem")
+    targets = ("soleus", "gasmed", "gaslat", "tibant", "recfem", "vaslat", "vasmed", "bflh", "semimem", "glmax1")
     assert muscles == {f"{name}_{side}" for name in targets for side in "rl"}
     for label in before.labels:
         changed = not np.array_equal(before.column(label), after.column(label))
