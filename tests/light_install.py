@@ -31,6 +31,7 @@ with tempfile.TemporaryDirectory() as folder:
     written = {path.name for path in Path(folder, "refined").iterdir()}
     assert {"walk_states.sto", "walk_controls.sto", "walk_activation.sto", "walk_report.html"} <= written, written
     if "opensim" in absent:
+        assert "OpenSim is not installed, so joint torques cannot decide on amplitudes" in done.stderr, done.stderr
         done = run(*REFINE, "--out", "torques", "--check-torques")
         assert done.returncode == 1
         assert "Running OpenSim" in done.stderr, done.stderr

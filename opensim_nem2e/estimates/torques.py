@@ -106,7 +106,13 @@ class TorqueCheck:
         logger.debug("Joint torques, of muscles with rigid tendons, against inverse dynamics (refined cycles only):")
         for line in torque_table(rows):
             logger.debug("%s", line)
-        figures = {"OpenSim's activations": "opensim", "the refined": "refined", "the consistent": "consistent"}
+        figures = {"OpenSim's activations": "opensim", "the refined": "refined"}
+        if self.consistent is not None:
+            figures = {
+                "OpenSim's activations": "opensim",
+                "the estimate of EMG taken for an activation": "refined",
+                "the torque-consistent activations": "consistent",
+            }
         errors = {
             label: overall_percent([getattr(row, f"rmse_{kind}") for row in rows], [row.peak for row in rows])
             for label, kind in figures.items()

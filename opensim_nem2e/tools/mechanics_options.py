@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..extras import missing_packages
+from ..log import logger
 from ..options import FilePath, Options, option
 
 if TYPE_CHECKING:
@@ -168,6 +170,13 @@ def mechanics_settings(tool: Tool[Any]) -> MechanicsSettings:
     from ..estimates.torque_consistent import RedistributionSettings
 
     motion = tool.get("coordinates_file") or tool.get("states_file")
+    known = bool(tool.get("model_file") and motion and tool.get("external_loads_file"))
+    if known and tool.get("amplitude") == "auto" and missing_packages("opensim"):
+        known = False
+        logger.warning(
+            "OpenSim is not installed, so joint torques cannot decide on amplitudes, and the simulation does: "
+            'pip install "opensim-nem2e[opensim]".'
+        )
     return MechanicsSettings(
         check_torques=tool.get("check_torques"),
         redistribution=RedistributionSettings(
@@ -180,7 +189,7 @@ def mechanics_settings(tool: Tool[Any]) -> MechanicsSettings:
         ),
         redistribute=tool.get("redistribute"),
         amplitude=tool.get("amplitude"),
-        torques_known=bool(tool.get("model_file") and motion and tool.get("external_loads_file")),
+        torques_known=known,
         crossfade=tool.get("crossfade_duration"),
         coordinates_file=tool.resolve("coordinates_file"),
         external_loads_file=tool.resolve("external_loads_file"),

@@ -219,7 +219,11 @@ class RefineOptions(Options):
         "Geometry nor in that of OPENSIM_HOME. Bones that are not found are drawn as sticks.",
     )
     write_attention: bool = option(False, "Write the attention weights (name_attention.sto)?")
-    write_figures: bool = option(False, "Draw a before/after figure for each muscle group?")
+    write_figures: bool = option(
+        False,
+        "Draw a before/after figure for each muscle group, and figures of the torques where they are known? The report "
+        "has all curves without.",
+    )
     figure_format: Literal["png", "svg"] = option("png", "Format of the figures.")
     mechanics: MechanicsOptions = group(MechanicsOptions)
 
@@ -289,8 +293,8 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         return faults + mechanics_faults(self) + self._check_cycle_source()
 
     def _extras(self) -> list[str]:
-        torques = self.check_torques or self.redistribute
-        return ["opensim"] * torques + ["report"] * (torques or self.write_figures)
+        torques = self.check_torques or self.redistribute or self.amplitude == "torques"
+        return ["opensim"] * torques + ["report"] * self.write_figures
 
     def _check_cycle_source(self) -> list[str]:
         try:
@@ -560,7 +564,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             for line in summary_in_words(rows):
                 logger.info("%s", line)
             tradeoff = None
-            if check is not None:
+            if check is not None and self.write_figures:
                 from ..report.torque_report import draw_mechanics
 
                 tradeoff = draw_mechanics(files, name, mechanics, check, self.figure_format)

@@ -44,7 +44,7 @@ def consistent(tmp_path_factory, paths_cache):
     tool = STDRRefineTool(EXAMPLE / "setup_refine.xml")
     tool.setName("walking")
     tool.setResultsDir(folder)
-    tool.write_figures = False
+    tool.write_figures = True
     tool.amplitude = "emg"
     tool.redistribute = True
     tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")

@@ -23,7 +23,8 @@ def checked(tmp_path_factory, paths_cache):
     tool = STDRRefineTool(EXAMPLE / "setup_refine.xml")
     tool.setName("walking")
     tool.setResultsDir(folder)
-    tool.write_figures = False
+    tool.write_figures = True
+    tool.amplitude = "emg"
     tool.muscles = ["soleus", "tibant_r"]
     tool.check_torques = True
     tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
