@@ -22,7 +22,7 @@ STATIONARY = 0.2
 
 
 @dataclass(frozen=True)
-class LegMotion:
+class JointAngles:
     """The motion of the legs.
 
     Parameters
@@ -40,7 +40,7 @@ class LegMotion:
     pelvis: Array
 
     @classmethod
-    def of(cls, series: TimeSeries) -> LegMotion | None:
+    def of(cls, series: TimeSeries) -> JointAngles | None:
         """Take it from a file.
 
         Parameters
@@ -50,7 +50,7 @@ class LegMotion:
 
         Returns
         -------
-        LegMotion or None
+        JointAngles or None
             None where the file has no such angle.
         """
         columns: dict[str, str] = {}

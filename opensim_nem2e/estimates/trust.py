@@ -23,7 +23,7 @@ from .estimate import Estimate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..data.leg_motion import LegMotion
+    from ..data.leg_motion import JointAngles
     from ..methods.bands import Bands
     from ..methods.training_range import TrainingRange
 
@@ -236,14 +236,14 @@ class CycleTrust:
     reasons: str = ""
 
 
-def judge_cycles(estimate: Estimate, motion: LegMotion | None = None) -> list[CycleTrust]:
+def judge_cycles(estimate: Estimate, motion: JointAngles | None = None) -> list[CycleTrust]:
     """Compare the cycles of an estimate with those that its method was trained on.
 
     Parameters
     ----------
     estimate : Estimate
         The estimate. Of its muscles, the simulated activations are looked at.
-    motion : LegMotion, optional
+    motion : JointAngles, optional
         The trial's motion, for joint angles and, where the pelvis moves through the laboratory, speed.
 
     Returns
@@ -264,7 +264,7 @@ def judge_cycles(estimate: Estimate, motion: LegMotion | None = None) -> list[Cy
 
 
 def _judge_cycle(
-    known: TrainingRange, cycle: Cycle, curves: Mapping[str, NDArray[np.float64]], motion: LegMotion | None
+    known: TrainingRange, cycle: Cycle, curves: Mapping[str, NDArray[np.float64]], motion: JointAngles | None
 ) -> CycleTrust:
     references = known.activations
     samples = references.curves.shape[2]

@@ -261,7 +261,7 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class TrainedNetwork:
     """A trained network with what it normalises by.
 
     Parameters
@@ -280,12 +280,34 @@ class Network:
     scale: Array
 
     def activations(self, x: Array) -> Array:
-        """Estimate activations; (frames, muscles)."""
+        """Estimate activations.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, shape (frames, samples, joints, 3)
+            Windows that end with the frames.
+
+        Returns
+        -------
+        numpy.ndarray, shape (frames, muscles)
+            As the network puts them out, not bounded.
+        """
         found = run(self.architecture, self.weights, *self._inputs(x))
         return found[:, -1].astype(float)
 
     def features(self, x: Array) -> Array:
-        """Return what the fully connected layers take; (frames, numbers)."""
+        """Compute what the fully connected layers take.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, shape (frames, samples, joints, 3)
+            Windows that end with the frames.
+
+        Returns
+        -------
+        numpy.ndarray, shape (frames, numbers)
+            The features of the frames.
+        """
         return hidden(self.architecture, self.weights, *self._inputs(x))[:, -1].astype(float)
 
     def _inputs(self, x: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -310,7 +332,7 @@ class MJCAStudy:
     settings: StudySettings
     variants: Sequence[Variant] = VARIANTS
     scores: list[Score] = field(init=False, default_factory=list)
-    networks: dict[tuple[str, str], Network] = field(init=False, default_factory=dict)
+    networks: dict[tuple[str, str], TrainedNetwork] = field(init=False, default_factory=dict)
     splits: list[Split] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -408,7 +430,7 @@ class MJCAStudy:
         return frames.passive if self.settings.passive else np.zeros_like(frames.passive)
 
     def _keep(self, split: Split, variant: Variant, trained: Trained) -> None:
-        network = Network(self._architecture(variant), trained.weights, *self._normal(split))
+        network = TrainedNetwork(self._architecture(variant), trained.weights, *self._normal(split))
         self.networks[split.name, variant.key] = network
         self._score(split, variant.label, network.activations(split.test.x))
 
@@ -655,7 +677,7 @@ class FeatureSpace:
     separation: Mapping[str, Array]
 
 
-def feature_space(networks: Mapping[str, Network], frames: Frames, seed: int = 0) -> FeatureSpace | None:
+def feature_space(networks: Mapping[str, TrainedNetwork], frames: Frames, seed: int = 0) -> FeatureSpace | None:
     """Embed the features of two networks (figure 8 and table I of the paper).
 
     Parameters

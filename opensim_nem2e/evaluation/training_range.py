@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
 from ..data.cycle_view import CycleView
-from ..data.leg_motion import JOINTS, LegMotion
+from ..data.leg_motion import JOINTS, JointAngles
 from ..data.manifest import CycleRecord
 from ..data.samples import Samples
 from ..methods.training_range import Look, References, TrainingRange, angle_distance, input_distance
@@ -117,7 +117,7 @@ class _Looks:
         activations = samples.select_channels("activation", channels) if channels else np.zeros((len(samples), 2, 0))
         # 20 samples of the whole cycle tell its shape, in every condition.
         activations = activations[:, :: view.windows].transpose(0, 2, 1)
-        motions: dict[Path, LegMotion | None] = {}
+        motions: dict[Path, JointAngles | None] = {}
         angles = np.full((len(samples), len(JOINTS), activations.shape[2]), np.nan)
         for row, record in enumerate(samples.records):
             path = record.coordinates_file
@@ -126,7 +126,7 @@ class _Looks:
             if path is None:
                 continue
             if path not in motions:
-                motions[path] = LegMotion.of(read_storage(path))
+                motions[path] = JointAngles.of(read_storage(path))
             motion = motions[path]
             if motion is not None:
                 where = (record.side, record.start, record.end, record.heel_strike)

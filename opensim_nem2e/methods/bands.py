@@ -87,7 +87,13 @@ class Bands:
         return replace(prediction, low=low, high=high)
 
     def section(self) -> dict[str, Any]:
-        """Return what a bundle's metadata keep; JSON can hold it."""
+        """Describe them for a bundle's metadata.
+
+        Returns
+        -------
+        dict of str to object
+            JSON can hold it.
+        """
         return {
             "level": self.level,
             "subjects": self.subjects,

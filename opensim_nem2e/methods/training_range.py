@@ -221,7 +221,13 @@ class TrainingRange:
         return [measure for measure in found if np.isfinite(measure.value)]
 
     def section(self) -> dict[str, Any]:
-        """Return what a bundle's metadata keep; JSON can hold it."""
+        """Describe them for a bundle's metadata.
+
+        Returns
+        -------
+        dict of str to object
+            JSON can hold it.
+        """
         return {
             "subjects": self.subjects,
             "cycle_time_s": _numbers(np.array(self.cycle_time)),

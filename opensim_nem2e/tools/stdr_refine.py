@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..data.leg_motion import LegMotion
+    from ..data.leg_motion import JointAngles
     from ..data.simulation import SimulatedTrial
     from ..estimates.estimate import Estimate
     from ..estimates.mechanics import Mechanics
@@ -592,13 +592,13 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             for path in files.finals:
                 logger.debug("Writing '%s'.", path)
 
-    def _leg_motion(self, trial: SimulatedTrial) -> LegMotion | None:
+    def _leg_motion(self, trial: SimulatedTrial) -> JointAngles | None:
         """Take the motion that was given, or that of the simulation's own states."""
-        from ..data.leg_motion import LegMotion
+        from ..data.leg_motion import JointAngles
         from ..storage import read_storage
 
         path = self.resolve("coordinates_file")
-        return LegMotion.of(trial.source if path is None else read_storage(path))
+        return JointAngles.of(trial.source if path is None else read_storage(path))
 
     def _model_files(self, trial: SimulatedTrial, model: OsimModel | None) -> ModelFiles:
         """Name what the report's 3D view is made from."""

@@ -7,7 +7,7 @@ import csv
 import numpy as np
 import pytest
 
-from opensim_nem2e.data.leg_motion import JOINTS, LegMotion
+from opensim_nem2e.data.leg_motion import JOINTS, JointAngles
 from opensim_nem2e.estimates.estimate import CycleCurves, Estimate, MuscleEstimate
 from opensim_nem2e.estimates.trust import CycleTrust, judge_cycles, log_bands, log_cycles, log_training_range
 from opensim_nem2e.methods.bands import Bands
@@ -58,7 +58,7 @@ def motion(speed=1.2, knee=-1.0, degrees=True):
     columns = {f"{name}_r": unit * np.interp(phase, PHASE, row) for name, row in zip(JOINTS, ANGLES, strict=True)}
     columns["knee_angle_r"] *= knee
     columns |= {"pelvis_tx": speed * TIME, "pelvis_ty": 0.9 + 0 * TIME, "pelvis_tz": 0 * TIME}
-    return LegMotion.of(TimeSeries(TIME, tuple(columns), np.column_stack(list(columns.values())), in_degrees=degrees))
+    return JointAngles.of(TimeSeries(TIME, tuple(columns), np.column_stack(list(columns.values())), in_degrees=degrees))
 
 
 @pytest.mark.parametrize(("knee", "degrees"), [(-1.0, True), (1.0, True), (-1.0, False)])
@@ -97,7 +97,7 @@ def test_what_is_not_known_is_not_judged():
     assert (without.angle_distance, without.speed, without.outside) == (None, None, 0)
     assert judge_cycles(estimated(known=None)) == []
     arm = TimeSeries(TIME, ("elbow_flexion",), np.zeros((TIME.size, 1)))
-    assert LegMotion.of(arm) is None
+    assert JointAngles.of(arm) is None
 
 
 def test_bands_in_words(caplog):

@@ -66,7 +66,20 @@ class MotionNet(nn.Module):
         return answer
 
     def hidden(self, x: Tensor, conditions: Tensor) -> Tensor:
-        """Compute what the head takes; (windows, frames, numbers)."""
+        """Compute what the fully connected layers take.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (windows, samples, joints, features)
+            Normalised motion.
+        conditions : torch.Tensor, shape (windows, conditions)
+            Normalised numbers of the subject.
+
+        Returns
+        -------
+        torch.Tensor, shape (windows, frames, numbers)
+            The features of the frames that are estimated.
+        """
         shape = self.shape
         frames = torch.arange(shape.before, shape.samples - shape.after)
         flat = x.flatten(2)
@@ -86,7 +99,18 @@ class MotionNet(nn.Module):
         return states[:, frames]
 
     def answer(self, values: Tensor) -> Tensor:
-        """Compute the fully connected layers."""
+        """Compute the fully connected layers.
+
+        Parameters
+        ----------
+        values : torch.Tensor, shape (windows, frames, numbers)
+            What :meth:`hidden` gives.
+
+        Returns
+        -------
+        torch.Tensor, shape (windows, frames, outputs)
+            Normalised estimates.
+        """
         *inner, last = self.head
         for layer in inner:
             values = functional.gelu(layer(values))
@@ -114,13 +138,31 @@ class MotionNet(nn.Module):
 
 
 class MomentNet(MotionNet):
-    """Learns joint moments: mean squared error, each moment in units of its own spread."""
+    """Learns joint moments: mean squared error, each moment in units of its own spread.
+
+    Parameters
+    ----------
+    architecture : mapping of str to object
+        As for :class:`MotionNet`.
+    dropout : float
+        As for :class:`MotionNet`.
+    """
 
     def loss_terms(self, batch: Mapping[str, Tensor], draw: float) -> dict[str, Tensor]:
-        """Compute the loss of windows ``x``, with ``conditions`` if there are any, and moments ``y``.
+        """Compute the loss of a batch.
 
-        ``y`` is (windows, frames, outputs); ``known`` (windows, outputs) is 0 for moments that a subject's model does
-        not have, else 1.
+        Parameters
+        ----------
+        batch : mapping of str to torch.Tensor
+            Windows ``x``, with ``conditions`` if there are any, and moments ``y`` (windows, frames, outputs); ``known``
+            (windows, outputs) is 0 for moments that a subject's model does not have, else 1.
+        draw : float
+            Of no use here.
+
+        Returns
+        -------
+        dict of str to torch.Tensor
+            ``moments``, the mean squared error.
         """
         x = batch["x"]
         conditions = batch["conditions"] if "conditions" in batch else x.new_zeros(len(x), 0)
@@ -159,9 +201,20 @@ class ActivationNet(MotionNet):
     def loss_terms(self, batch: Mapping[str, Tensor], draw: float) -> dict[str, Tensor]:
         """Compute the losses of windows with one frame each.
 
-        ``gain`` (windows, joints, muscles) and ``needed`` (windows, joints) say which torques activations make and
-        which are needed (Nm); the supervised twin is given ``activation`` and ``force`` (windows, muscles; the forces
-        in units of their spread) and ``strength`` (windows, muscles): force per unit of activation in these units.
+        Parameters
+        ----------
+        batch : mapping of str to torch.Tensor
+            Windows ``x``; ``gain`` (windows, joints, muscles) and ``needed`` (windows, joints) say which torques
+            activations make and which are needed (Nm). The supervised twin is given ``activation`` and ``force``
+            (windows, muscles; the forces in units of their spread) and ``strength`` (windows, muscles): force per unit
+            of activation in these units.
+        draw : float
+            Of no use here.
+
+        Returns
+        -------
+        dict of str to torch.Tensor
+            The terms of the loss, weighted.
         """
         x = batch["x"]
         found = self(x, x.new_zeros(len(x), 0))[:, -1]

@@ -96,12 +96,24 @@ class Guide:
         return mixed, tuple(remarks)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of profiles and shares, for a bundle."""
+        """Give the arrays of profiles and shares, for a bundle.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            Their names begin with ``guide.``.
+        """
         own = {**profile_arrays(self.profiles), "shares": self.shares.astype(np.float32)}
         return {f"guide.{name}": array for name, array in own.items()}
 
     def evidence(self) -> dict[str, NDArray[Any]]:
-        """Return every number that was learned, by what it is."""
+        """Give every number that was learned.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            By what it is.
+        """
         return {
             "EMG profiles": np.concatenate([self.profiles.profiles, self.profiles.base]),
             "network's share": self.shares,

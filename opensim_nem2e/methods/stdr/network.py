@@ -113,7 +113,13 @@ class Network:
         return Prediction(values, weights, remarks=remarks)
 
     def alone(self) -> Network:
-        """Return the network without profiles, with what they added to its constant where the motion is not known."""
+        """Leave the profiles out.
+
+        Returns
+        -------
+        Network
+            What the profiles added where the motion is not known is in its constant.
+        """
         if self.guide is None:
             return self
         offset = self.guide.profiles.profiles[0] - self.guide.profiles.base[0]
