@@ -104,7 +104,9 @@ def draw_scores(
                     axis.bar(at, shown, width, color=colour, label=method)
                     beyond = means != shown
                     mark = "v" if measure == "r2" else "^"
-                    axis.plot(at[beyond], shown[beyond], mark, color=colour, ms=4, clip_on=False)
+                    # Beyond the axis on purpose: the layout must not make room for it.
+                    (arrows,) = axis.plot(at[beyond], shown[beyond], mark, color=colour, ms=4, clip_on=False)
+                    arrows.set_in_layout(False)
                 axis.set_title(f"{quantity}: {'R2' if measure == 'r2' else 'NRMSE'}")
                 axis.axhline(0.0, color="black", lw=0.6)
                 axis.set_ylim((_LOWEST, 1.0) if measure == "r2" else (0.0, 1.0))
