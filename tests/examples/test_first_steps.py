@@ -6,8 +6,11 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from nbclient import NotebookClient
+
+from opensim_nem2e.methods.bundle import Bundle
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NOTEBOOK = EXAMPLES / "04_first_steps" / "first_steps.ipynb"
@@ -42,10 +45,15 @@ def test_notebook_runs(executed):
     assert "[info] Complete right gait cycles (s): 0.2482-1.3655." in log
     assert "(0.2482, 1.3655)" in NOTEBOOK.read_text(encoding="utf-8")
     shown = [output.data for output in outputs if output.output_type in ("display_data", "execute_result")]
-    assert ["image/png" in data for data in shown] == [False, True, False]
-    summary, _, validation = (" ".join(data["text/plain"].split()) for data in shown)
-    assert " soleus_r 0.23 47.37 47.37 0.00 " in summary
-    assert " soleus 4 0.241 0.151 0.183 " in validation
+    assert ["image/png" in data for data in shown] == [False, False, True, False]
+    result, summary, _, validation = (" ".join(data["text/plain"].split()) for data in shown)
+    assert "cycles: 1 right, 1 left" in result
+    columns = ["rms_change", "peak_before_percent", "peak_after_percent", "peak_shift_ms"]
+    row = pd.read_csv(folder / "results" / "walking_summary.csv", index_col="muscle").loc["soleus_r", columns]
+    assert f" soleus_r {' '.join(f'{value:.2f}' for value in row)} " in summary
+    known = Bundle.load("gait").metadata["validation"]["leave_one_subject_out"]["soleus"]
+    figures = " ".join(f"{known[name]:.3f}" for name in ("E_opensim", "E_refined", "E_mean"))
+    assert f" soleus {known['subjects']} {figures} " in validation
 
 
 def test_links_lead_somewhere():

@@ -151,7 +151,7 @@ def test_from_raw_emg_to_refined_activations(walkthrough, laboratory):
     assert np.array(proposed, dtype=float) == pytest.approx(-AHEAD, abs=0.021)
     others = [line for line in said.splitlines() if line.startswith("[warn]") and "] lag: " not in line]
     assert len(others) == len(TRIALS)
-    assert all(re.match(r"\[warning\] flat: .*subject04/emg/walk\d_emg\.sto: vaslat_r: ", line) for line in others)
+    assert all(re.match(r"\[warn\] flat: .*subject04/emg/walk\d_emg\.sto: vaslat_r: ", line) for line in others)
     assert (laboratory / "check" / "check.html").stat().st_size > 100_000
 
     # That subject goes without it; the others keep theirs.

@@ -97,7 +97,7 @@ class TestResults:
         tool.run()
         for name in ("states", "activation", "controls", "emg"):
             lines = (tool.resolve("results_directory") / f"refined_{name}.sto").read_text().splitlines()
-            assert lines[0] == f"refined_{name}"
+            assert lines[0].startswith(f"refined_{name} (opensim_nem2e ")
             assert lines[1] == "version=1"
             assert lines[2] == f"nRows={len(lines) - 7}"
             assert lines[3] == f"nColumns={len(lines[6].split(chr(9)))}"
