@@ -20,9 +20,9 @@ from recordings import read_recordings
 
 from opensim_nem2e.data.gait_cycles import CycleData, MuscleCycles, read_gait_cycles
 from opensim_nem2e.data.samples import Samples
-from opensim_nem2e.evaluation.bands import LeftOut, calibrate_bands, coverage_row
+from opensim_nem2e.evaluation.band_calibration import LeftOut, calibrate_bands, coverage_row
 from opensim_nem2e.evaluation.bundle_training import left_out_estimates
-from opensim_nem2e.evaluation.training_range import looks, training_range
+from opensim_nem2e.evaluation.measured_range import looks, training_range
 from opensim_nem2e.methods.base import Method, RunSettings
 from opensim_nem2e.methods.registry import find_method
 from opensim_nem2e.methods.training_range import Look, TrainingRange

@@ -27,7 +27,7 @@ import torch
 from network_training import made_up, obvious
 
 from opensim_nem2e.methods.mjca_bigru.forward import Architecture
-from opensim_nem2e.methods.mjca_bigru.options import SIZES
+from opensim_nem2e.methods.mjca_bigru.moment_options import SIZES
 from opensim_nem2e.musculoskeletal.hill import HillMuscles
 from opensim_nem2e.storage import read_model
 from opensim_nem2e.training.schedule import TrainingStep

@@ -35,7 +35,7 @@ from opensim_nem2e.data.samples import Samples
 from opensim_nem2e.evaluation.mjca_study import MUSCLES
 from opensim_nem2e.methods.base import RunSettings
 from opensim_nem2e.methods.mjca_bigru.method import PART, MJCABiGRUMethod, MomentNetwork, Windowing
-from opensim_nem2e.methods.mjca_bigru.options import MJCAOptions
+from opensim_nem2e.methods.mjca_bigru.moment_options import MJCAOptions
 from opensim_nem2e.musculoskeletal.dynamics import Motion, analyse_motion
 from opensim_nem2e.musculoskeletal.row_programs import solve_rows
 from opensim_nem2e.musculoskeletal.torque_model import TorqueModel

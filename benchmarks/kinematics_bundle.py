@@ -21,7 +21,7 @@ from opensim_nem2e.data.manifest import CycleRecord
 from opensim_nem2e.evaluation.moment_training import MomentTraining, summarise_moments
 from opensim_nem2e.methods.base import RunSettings
 from opensim_nem2e.methods.bundle import SHIPPED
-from opensim_nem2e.methods.mjca_bigru.options import MJCAOptions
+from opensim_nem2e.methods.mjca_bigru.moment_options import MJCAOptions
 from opensim_nem2e.methods.motion_bundle import MotionBundle
 from opensim_nem2e.tools.kinematics_train import validation_of
 from opensim_nem2e.tools.training_run import packages

@@ -24,9 +24,9 @@ from population_bundle import read_people
 
 from opensim_nem2e import TimeSeries, read_storage
 from opensim_nem2e.estimates.static_optimization import read_motion
-from opensim_nem2e.methods.nmm.estimate import SubjectEstimate, estimate_subject
 from opensim_nem2e.methods.nmm.population import PersonCycles, Population
 from opensim_nem2e.methods.nmm.recordings import LEAD, EmgChannel, RecordedTrial, Recordings, with_torques
+from opensim_nem2e.methods.nmm.subject_estimate import SubjectEstimate, estimate_subject
 from opensim_nem2e.signals.cycles import Cycle
 from opensim_nem2e.storage.labels import find_so_activation_columns
 from opensim_nem2e.storage.osim import read_model

@@ -17,7 +17,7 @@ _PUBLIC = {
     "GaitEventsTool": "tools.gait_events",
     "KinematicsToActivationTool": "tools.kinematics_to_activation",
     "KinematicsTrainTool": "tools.kinematics_train",
-    "MJCAStudyTool": "tools.mjca_study",
+    "MJCAStudyTool": "tools.mjca_study_tool",
     "NEM2EError": "errors",
     "NEM2EPipelineTool": "tools.nem2e_pipeline",
     "NMMTool": "tools.nmm",

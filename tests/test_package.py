@@ -117,7 +117,9 @@ def test_a_class_name_stands_for_one_class():
         name = module_info.name.rpartition(".")[2]
         if name.startswith("_"):
             continue
-        modules.setdefault(name, []).append(module_info.name)
+        # Every method has its own of these, in a folder of its own.
+        if not (module_info.name.startswith("opensim_nem2e.methods.") and name in ("method", "forward", "net")):
+            modules.setdefault(name, []).append(module_info.name)
         module = importlib.import_module(module_info.name)
         for thing in vars(module).values():
             if inspect.isclass(thing) and thing.__module__ == module.__name__ and not thing.__name__.startswith("_"):

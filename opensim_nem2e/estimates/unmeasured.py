@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..log import logger
 from ..methods.base import Provenance, Quantity
-from ..methods.nmm.estimate import SubjectEstimate
 from ..methods.nmm.fit import BOUNDS, personal_muscles
 from ..methods.nmm.recordings import LEAD
+from ..methods.nmm.subject_estimate import SubjectEstimate
 from ..musculoskeletal.row_programs import solve_rows
 from ..signals.resample import interpolate
 from .estimate import Estimate, MuscleEstimate

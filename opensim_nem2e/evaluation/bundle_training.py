@@ -21,8 +21,8 @@ from ..signals.compare import burst_errors, correlations, cycle_errors, gain_err
 from ..storage.file_names import file_name
 from ..training.jobs import Job
 from ..training.task import Task, Trained
-from .bands import LeftOut, calibrate_bands, coverage_row, left_out_coverage
-from .training_range import training_range
+from .band_calibration import LeftOut, calibrate_bands, coverage_row, left_out_coverage
+from .measured_range import training_range
 
 #: Baselines whose errors stand in a bundle beside those of its own method.
 COMPARED = ("mean", "profiles", "ridge")
@@ -244,7 +244,7 @@ class BundleTraining:
         return replace(bands, coverage={way: rows for way, rows in coverage.items() if rows})
 
     def training_range(self) -> TrainingRange | None:
-        """Describe the range of the training cycles (:func:`opensim_nem2e.evaluation.training_range.training_range`).
+        """Describe the range of the training cycles (:func:`opensim_nem2e.evaluation.measured_range.training_range`).
 
         Returns
         -------

@@ -15,7 +15,7 @@ from ..data.manifest import CycleRecord
 from ..errors import TrainingError
 from ..methods.base import RunSettings
 from ..methods.mjca_bigru.method import PART, MJCABiGRUMethod, MomentNetwork, Windowing, candidates
-from ..methods.mjca_bigru.options import MJCAOptions
+from ..methods.mjca_bigru.moment_options import MJCAOptions
 from ..storage.file_names import file_name
 from ..training.jobs import Job
 from ..training.task import Task, Trained

@@ -13,7 +13,7 @@ from .base import Prediction
 
 Array = NDArray[np.float64]
 
-#: The rules by which bands are made wide enough (:func:`opensim_nem2e.evaluation.bands.calibrate_bands`).
+#: The rules by which bands are made wide enough (:func:`opensim_nem2e.evaluation.band_calibration.calibrate_bands`).
 RULES = ("worst subject", "all subjects")
 
 

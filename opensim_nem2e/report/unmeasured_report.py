@@ -17,7 +17,7 @@ from .torque_report import ReportPart, number_or_dash
 if TYPE_CHECKING:
     from ..data.simulation import SimulatedTrial
     from ..estimates.unmeasured import TorqueFit, TrialResult
-    from ..methods.nmm.estimate import ChannelScore, SubjectEstimate
+    from ..methods.nmm.subject_estimate import ChannelScore, SubjectEstimate
     from ..storage.atomic import ResultFiles
     from .estimate_report import RunRecord
 

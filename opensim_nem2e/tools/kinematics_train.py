@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NEM2EError
 from ..log import logger
-from ..methods.mjca_bigru.options import MJCAOptions
+from ..methods.mjca_bigru.moment_options import MJCAOptions
 from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import KinematicsTrainToolAccessors
 from .tool import Tool, ToolRun

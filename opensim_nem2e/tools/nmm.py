@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from ..data.simulation import MuscleDefaults, SimulatedTrial
     from ..estimates.unmeasured import TrialResult
-    from ..methods.nmm.estimate import SubjectEstimate
     from ..methods.nmm.population import Population
     from ..methods.nmm.recordings import EmgChannel, RecordedTrial
+    from ..methods.nmm.subject_estimate import SubjectEstimate
     from ..musculoskeletal.dynamics import Motion
     from ..signals.cycles import Cycle
     from ..storage import TimeSeries
@@ -196,8 +196,8 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
 
     def _run(self, run: ToolRun) -> None:
         from ..estimates.unmeasured import trial_results
-        from ..methods.nmm.estimate import estimate_subject
         from ..methods.nmm.recordings import Recordings
+        from ..methods.nmm.subject_estimate import estimate_subject
         from ..storage.muscles import MuscleNames
         from ..storage.osim import read_model
 
@@ -396,7 +396,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
 
         from ..estimates.unmeasured import ParameterRow, TorqueFit, parameter_rows, personal_values, torque_fits
         from ..estimates.write import EstimateWriter
-        from ..methods.nmm.estimate import ChannelScore
+        from ..methods.nmm.subject_estimate import ChannelScore
         from ..storage import TimeSeries, write_storage
         from ..storage.osim_edit import write_muscle_parameters
         from ..storage.tables import write_rows

@@ -47,7 +47,7 @@ def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: ToolRun) -> No
     opensim_nem2e.errors.BundleError
         The initial bundle cannot be read.
     """
-    from ..evaluation.training_range import training_range
+    from ..evaluation.measured_range import training_range
     from ..methods.base import RunSettings
     from ..methods.bundle import Bundle
     from ..methods.stdr.calibrate import FEWEST_STRIDES, calibrate

@@ -293,7 +293,7 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
     ) -> dict[str, Any]:
         """Say all that the tables do not: settings, data, and what is to be read with the numbers."""
         from ..data.gait_cycles import describe_cycles
-        from ..evaluation.bands import study_coverage
+        from ..evaluation.band_calibration import study_coverage
         from ..evaluation.splits import WITHIN_SUBJECT
         from ..evaluation.statistics import WHY_PAIRED
         from ..evaluation.study_tables import reproducibility, splitting_words

@@ -105,7 +105,7 @@ register(
 )
 register(
     "MJCAStudyTool",
-    "opensim_nem2e.tools.mjca_study",
+    "opensim_nem2e.tools.mjca_study_tool",
     "Repeat the study of the PI-MJCA-BiGRU paper: networks, ablations, tables and figures from one manifest.",
 )
 register(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..options import Options
     from ..training.jobs import Job, Pool
     from .kinematics_train import KinematicsTrainTool
-    from .mjca_study import MJCAStudyTool
+    from .mjca_study_tool import MJCAStudyTool
     from .stdr_cross_validate import STDRCrossValidateTool
     from .stdr_train import STDRTrainTool
 

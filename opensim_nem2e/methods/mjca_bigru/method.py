@@ -19,7 +19,7 @@ from ...data.leg_kinematics import BODY
 from ...errors import BundleError, TrainingError
 from ..base import Common, Method, Plan, Prediction, Requirements, RunSettings, check_arrays
 from .forward import Architecture, ArchitectureName, run
-from .options import SIZES, MJCAOptions
+from .moment_options import SIZES, MJCAOptions
 
 if TYPE_CHECKING:
     from ...data.samples import Samples

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ...musculoskeletal.hill import HillMuscles
-from .dynamics import ActivationDynamics
+from .excitation_dynamics import ActivationDynamics
 from .recordings import LEAD, Recordings
 from .shapes import Shapes
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from opensim_nem2e.evaluation.bands import LeftOut, calibrate_bands, coverage, left_out_coverage
+from opensim_nem2e.evaluation.band_calibration import LeftOut, calibrate_bands, coverage, left_out_coverage
 from opensim_nem2e.methods.bands import Bands
 from opensim_nem2e.methods.base import Prediction
 

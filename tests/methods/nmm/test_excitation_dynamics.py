@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from opensim_nem2e.methods.nmm.dynamics import ActivationDynamics
+from opensim_nem2e.methods.nmm.excitation_dynamics import ActivationDynamics
 from opensim_nem2e.musculoskeletal.activation import activation_from_excitation
 
 

@@ -12,7 +12,7 @@ from cycle_maker import make_record, make_samples
 from opensim_nem2e.data.cycle_view import CycleView
 from opensim_nem2e.data.gait_cycles import read_gait_cycles
 from opensim_nem2e.data.manifest import read_channels, read_trials
-from opensim_nem2e.evaluation.training_range import training_range
+from opensim_nem2e.evaluation.measured_range import training_range
 from opensim_nem2e.methods.training_range import Look, TrainingRange, angle_distance, input_distance
 
 VIEW = CycleView()
