@@ -20,7 +20,7 @@ _PUBLIC = {
     "MJCAStudyTool": "tools.mjca_study_tool",
     "NEM2EError": "errors",
     "NEM2EPipelineTool": "tools.nem2e_pipeline",
-    "NMMTool": "tools.nmm",
+    "NMMTool": "tools.nmm_tool",
     "STDRCrossValidateTool": "tools.stdr_cross_validate",
     "STDRRefineTool": "tools.stdr_refine",
     "STDRTrainTool": "tools.stdr_train",

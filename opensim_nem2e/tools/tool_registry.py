@@ -115,7 +115,7 @@ register(
 )
 register(
     "NMMTool",
-    "opensim_nem2e.tools.nmm",
+    "opensim_nem2e.tools.nmm_tool",
     "Estimate the excitations of all muscles, deep ones included, from a few EMG channels and mechanics.",
 )
 register(
