@@ -229,7 +229,10 @@ class RefineResult(Result):
 
     @cached_property
     def activations(self) -> pd.DataFrame:
-        """Activations of all muscles (0..1); those without a network, and times outside the cycles, are OpenSim's."""
+        """Activations of all muscles (0..1); outside the cycles, they are OpenSim's.
+
+        Muscles without a network are OpenSim's, too, unless joint torques decided on amplitudes: then they move along.
+        """
         trial, refined = self._given()
         return _frame(trial.time, refined.values(trial.activations))
 
@@ -253,7 +256,7 @@ class RefineResult(Result):
 
         _, refined = self._given()
         muscles: dict[Any, list[str]] = {}
-        for item in refined:
+        for item in self.estimate or refined:
             for cycle in item.cycles:
                 muscles.setdefault(cycle, []).append(item.muscle)
         rows = [
@@ -308,8 +311,11 @@ class RefineResult(Result):
     def _facts(self) -> dict[str, str]:
         trial, refined = self._given()
         cycles = self.cycles["side"].map({"r": "right", "l": "left"}).value_counts()
+        given = refined.muscles if self.estimate is None else self.estimate.muscles
+        along = len(refined.muscles) - len(given)
         return {
-            "muscles": f"{len(refined.muscles)} of {len(trial.activations)} refined",
+            "muscles": f"{len(given)} of {len(trial.activations)} refined"
+            + (f"; {along} others moved to meet the joint torques" if along else ""),
             "cycles": ", ".join(f"{count} {side}" for side, count in cycles.items()) or "none",
             "time": f"{trial.time[0]:.3f} to {trial.time[-1]:.3f} s, {len(trial.time)} rows",
         }
