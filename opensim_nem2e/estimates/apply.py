@@ -270,6 +270,7 @@ def estimate_trial(
                     tuple(muscle_of.get(step, step) for step in predictor.attention_steps(name)),
                 ),
                 joined=None if joined is None else np.ascontiguousarray(joined[:, column]),
+                remark=next(filter(None, prediction.remarks[part]), ""),
             )
     in_order = {target.muscle: found[target.muscle] for target in targets}
     return Estimate(trial.time, predictor.quantity, in_order, predictor.provenance)

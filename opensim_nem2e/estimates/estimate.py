@@ -74,6 +74,8 @@ class MuscleEstimate:
         Rows beside those that are covered in which activations fade to the simulation's; None: none.
     shape_source : str
         Where the shape is from: ``'network'``, ``'EMG'`` (measured) or ``'prior'``; empty: it has none of its own.
+    remark : str
+        What is not the method's usual estimate about it (half of it a mean profile); empty: nothing.
     gain : float or None
         The activation that the largest value stands for, where it is known; None: it is not.
     certainty : float
@@ -97,6 +99,7 @@ class MuscleEstimate:
     joined: Array | None = None
     faded: Mask | None = None
     shape_source: str = "network"
+    remark: str = ""
     gain: float | None = None
     certainty: float = 1.0
 

@@ -22,6 +22,9 @@ _FARTHEST_SHIFT = 0.25
 #: Samples of a cycle where a method does not say them, as the networks have them (NEM2E paper, section 3.2.3).
 _SAMPLES = 20
 
+#: Peaks are looked for among so many samples of a cycle.
+_PEAK_SAMPLES = 201
+
 
 @dataclass(frozen=True)
 class MuscleChange:
@@ -130,14 +133,17 @@ def _changes(item: MuscleEstimate, time: Array, simulated: Array, written: Array
         return {**_levels(before, after), **nothing}
     samples = _SAMPLES if item.curves is None else item.curves.after.shape[1]
 
-    def cut(values: Array) -> Array:
+    def cut(values: Array, samples: int = samples) -> Array:
         # The curve as it was written, blends at the cycles' ends included. The tolerance is the run's own affair.
         return np.stack([cycle.window(time, values, samples, tolerance=np.inf)[:, 0] for cycle in item.cycles])
 
     before, after = cut(simulated) if item.curves is None else item.curves.before, cut(written)
-    # The last sample is the next heel strike: phase 100 % is phase 0 % again.
-    last = samples - 1
-    peak_before, peak_after = (int(np.argmax(curves.mean(axis=0))) for curves in (before, after))
+    # The method's own samples are twentieths of a cycle, too coarse for peaks. The last sample is the next heel strike:
+    # phase 100 % is phase 0 % again.
+    last = _PEAK_SAMPLES - 1
+    peak_before, peak_after = (
+        int(np.argmax(cut(values, _PEAK_SAMPLES).mean(axis=0))) for values in (simulated, written)
+    )
     shift = (peak_after - peak_before) / last
     shift -= round(shift)
     if abs(shift) > _FARTHEST_SHIFT:
@@ -212,9 +218,9 @@ def summary_in_words(rows: Sequence[MuscleChange]) -> list[str]:
     moved = [row for row in rows if np.isfinite(row.peak_shift_ms) and round(row.peak_shift_ms)]
     if moved:
         farthest = max(moved, key=lambda row: abs(row.peak_shift_ms))
-        text += (
-            f" Peaks moved in {len(moved)} muscles, farthest by {farthest.peak_shift_ms:+.0f} ms ({farthest.muscle})"
-        )
+        many = "muscle" if len(moved) == 1 else "muscles"
+        shift = f"{farthest.peak_shift_ms:+.0f} ms ({farthest.muscle})"
+        text += f" Peaks moved in {len(moved)} {many}, farthest by {shift}"
     other = [row.muscle for row in rows if np.isfinite(row.peak_before_percent) and np.isnan(row.peak_shift_ms)]
     if other:
         text += f"{';' if moved else ''} another burst became the largest in {', '.join(other)}"

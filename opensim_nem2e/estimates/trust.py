@@ -62,7 +62,7 @@ def log_trust(estimate: Estimate) -> None:
     judged = {target: figures[target] for target in targets if target in figures}
     if judged:
         means = [fmean(row[f"E_{kind}"] for row in judged.values()) for kind in ("opensim", "refined")]
-        means.append(fmean(_profile(row) for row in judged.values()))
+        means.append(fmean(profile_error(row) for row in judged.values()))
         no_better = [target for target, row in judged.items() if _remark(row)]
         logger.info(
             "RMS error against measured EMG on %s, mean of %d networks: OpenSim %.3f, refined %.3f, mean EMG profile "
@@ -79,10 +79,10 @@ def log_trust(estimate: Estimate) -> None:
             elsewhere["E_opensim"],
             elsewhere["E_refined"],
             100.0 * elsewhere["Er_refined"],
-            _profile(elsewhere),
+            profile_error(elsewhere),
         )
     total = elsewhere or figures.get("ALL")
-    if total and total["E_refined"] > WORTH_WHILE * _profile(total):
+    if total and total["E_refined"] > WORTH_WHILE * profile_error(total):
         logger.warning(
             "On subjects it has not seen the bundle is no nearer to measured EMG than the mean EMG profile of other "
             "subjects: take the refined curves as average waveforms, not as this subject's."
@@ -119,7 +119,7 @@ def validation_table(provenance: Provenance, targets: Iterable[str]) -> list[str
             continue
         lines.append(
             f"{target:<8}  {row['subjects']:8d}  {row['E_opensim']:7.3f}  {row['E_refined']:7.3f}  "
-            f"{100.0 * row['Er_refined']:+4.0f} %   {_profile(row):7.3f}{_remark(row)}"
+            f"{100.0 * row['Er_refined']:+4.0f} %   {profile_error(row):7.3f}{_remark(row)}"
         )
     return lines
 
@@ -127,11 +127,22 @@ def validation_table(provenance: Provenance, targets: Iterable[str]) -> list[str
 def _remark(row: Mapping[str, float]) -> str:
     if row["E_refined"] >= row["E_opensim"]:
         return "  (no better than OpenSim)"
-    return "  (no better than the mean profile)" if row["E_refined"] >= _profile(row) else ""
+    return "  (no better than the mean profile)" if row["E_refined"] >= profile_error(row) else ""
 
 
-def _profile(row: Mapping[str, float]) -> float:
-    """Take the error of the best mean profile that is known."""
+def profile_error(row: Mapping[str, float]) -> float:
+    """Take the error of the best mean profile that is known.
+
+    Parameters
+    ----------
+    row : mapping of str to float
+        A muscle's figures of a bundle's validation.
+
+    Returns
+    -------
+    float
+        That of profiles by motion and age, where the bundle has it, otherwise of the training subjects' mean cycle.
+    """
     return row.get("E_profiles", row["E_mean"])
 
 
@@ -312,7 +323,7 @@ def log_cycles(rows: Sequence[CycleTrust]) -> None:
         return
     outside = [row for row in rows if row.outside]
     if not outside:
-        logger.info("All %d cycles are within the range of the training subjects.", len(rows))
+        logger.info("All cycles (%d) are within the range of the training subjects.", len(rows))
         return
     logger.warning(
         "%d of %d cycles are unlike those of the training subjects: there the estimates and their bands cannot be "
@@ -368,7 +379,7 @@ def band_lines(bands: Bands | None) -> list[str]:
             mean, width = (float(np.mean([row[name] for row in rows])) for name in ("coverage", "width"))
             worst = min(rows, key=lambda row: float(row["coverage"]))
             lines.append(
-                f"Of the EMG of {len(rows)} {words} such bands held {100 * mean:.0f} % (least: {worst['name']}, "
+                f"Such bands held {100 * mean:.0f} % of the EMG of {len(rows)} {words} (least: {worst['name']}, "
                 f"{100 * worst['coverage']:.0f} %); their mean width was {width:.2f} of the EMG's maximum."
             )
     return lines

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..estimates.amplitude import Convention
 from ..estimates.summary import MuscleChange
-from ..estimates.trust import band_lines
+from ..estimates.trust import band_lines, profile_error
 from ..signals.cycles import Cycle, inside_cycles
 from ..storage.muscles import MuscleNames
 from .curves import ChartSet, Panel, over_cycles, stretches, thinned
@@ -392,12 +392,12 @@ def _summary(
             )
     if mechanics is not None:
         text += mechanics_summary(mechanics, check, words)
-    figures = _validated(activations)
-    total = figures[1].get("ALL") if figures else None
-    if figures and total:
+    errors = _mean_errors(activations)
+    if errors is not None:
+        where, refined, opensim, profile = errors
         text += (
-            f"On {figures[0]} the method's error against measured EMG was {total['E_refined']:.3f}, OpenSim's "
-            f"{total['E_opensim']:.3f} and that of the mean EMG profile of other people {total['E_mean']:.3f}."
+            f"On {where} the method's error against measured EMG, mean of these muscles, was {refined:.3f}, OpenSim's "
+            f"{opensim:.3f} and that of mean EMG profiles of other subjects {profile:.3f}."
         )
     return text.strip()
 
@@ -424,6 +424,7 @@ def gains_parts(activations: Estimate) -> list[ReportPart]:
     if amplitude is None:
         return []
     texts = [_AMPLITUDES[amplitude.convention]]
+    remarks = {item.muscle: item.remark for item in activations}
     rows = [row for row in amplitude.gains.values() if row.shape]
     tables: tuple[Table, ...] = ()
     if rows:
@@ -438,7 +439,7 @@ def gains_parts(activations: Estimate) -> list[ReportPart]:
             TableRow(
                 (
                     Cell(row.muscle),
-                    Cell(row.shape, words=True),
+                    Cell(remarks.get(row.muscle) or row.shape, words=True),
                     Cell(number_or_dash(row.gain)),
                     Cell(number_or_dash(row.prior)),
                     Cell("–" if math.isnan(row.determined) else f"{100.0 * row.determined:.0f}"),
@@ -502,6 +503,20 @@ def _validated(activations: Estimate) -> tuple[str, Mapping[str, Any]] | None:
     return next(((words, known[way]) for way, words in _WAYS.items() if known.get(way)), None)
 
 
+def _mean_errors(activations: Estimate) -> tuple[str, float, float, float] | None:
+    """Average the refined muscles' errors on unseen subjects: the method's, OpenSim's, and the best mean profile's."""
+    figures = _validated(activations)
+    if figures is None:
+        return None
+    words, rows = figures
+    names = dict.fromkeys(item.standard_name for item in _with_shape(activations))
+    known = [rows[name] for name in names if name in rows]
+    if not known:
+        return None
+    refined, opensim = (fmean(row[key] for row in known) for key in ("E_refined", "E_opensim"))
+    return words, refined, opensim, fmean(profile_error(row) for row in known)
+
+
 def _trust_table(activations: Estimate) -> Table | None:
     """List the method's errors on subjects that it has not seen."""
     figures = _validated(activations)
@@ -517,13 +532,14 @@ def _trust_table(activations: Estimate) -> Table | None:
         verdict = "nearer to EMG than both"
         if row["E_refined"] >= row["E_opensim"]:
             verdict = "no better than OpenSim"
-        elif row["E_refined"] >= row["E_mean"]:
+        elif row["E_refined"] >= profile_error(row):
             verdict = "no better than the mean profile: take it as an average waveform"
-        numbers = (Cell(number_or_dash(row[key])) for key in ("E_opensim", "E_refined", "E_mean"))
+        errors = (row["E_opensim"], row["E_refined"], profile_error(row))
+        numbers = (Cell(number_or_dash(error)) for error in errors)
         body.append(TableRow((Cell(target), Cell(str(row["subjects"])), *numbers, Cell(verdict, words=True))))
     return Table(
         f"How far the method can be trusted: its RMS error E against normalised measured EMG on {words}, beside "
-        "OpenSim's and that of the mean EMG profile of the other subjects.",
+        "OpenSim's and that of mean EMG profiles of other subjects.",
         ("muscle", "subjects", "E OpenSim", "E refined", "E mean profile", "verdict"),
         tuple(body),
     )
@@ -572,7 +588,7 @@ def _methods(
         text += ", each from heel strike to heel strike of the muscle's own limb"
     text += ". "
     if trial is not None:
-        text += "Elsewhere the simulated activations were kept. "
+        text += "Outside the cycles the simulated activations were kept. "
     if any(item.low is not None for item in activations):
         text += "Bands are those of the method. "
     if activations.amplitude is not None:
@@ -587,14 +603,19 @@ def _methods(
             "The activations nearest to the refined ones that make the torques of inverse dynamics (reserves of at "
             f"most {mechanics.consistent.bound:g} Nm where the muscles allow it) were found by quadratic programming. "
         )
-    figures = _validated(activations)
-    total = figures[1].get("ALL") if figures else None
-    if figures and total:
+    remarks: dict[str, list[str]] = {}
+    for item in activations:
+        if item.remark:
+            remarks.setdefault(item.remark, []).append(item.muscle)
+    for remark, muscles in remarks.items():
+        text += f"Of {', '.join(muscles)} the estimate is {remark}, as chosen on training subjects left out. "
+    figures, errors = _validated(activations), _mean_errors(activations)
+    if figures is not None and errors is not None:
+        words, refined, opensim, profile = errors
         subjects = max(row.get("subjects", 0) for row in figures[1].values())
         text += (
-            f"On {figures[0]} (n = {subjects}), the RMS error against normalised EMG was "
-            f"{total['E_refined']:.3f} (simulation: {total['E_opensim']:.3f}; mean EMG profile of the other subjects: "
-            f"{total['E_mean']:.3f})."
+            f"On {words} (n = {subjects}), the RMS error against normalised EMG, mean of these muscles, was "
+            f"{refined:.3f} (simulation: {opensim:.3f}; mean EMG profiles of other subjects: {profile:.3f})."
         )
     return text.strip()
 

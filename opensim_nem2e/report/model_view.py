@@ -236,7 +236,7 @@ def _words(geometry: Geometry, simulated: bool, start: float, end: float, whole:
     text = f"The model from {start:.2f} to {end:.2f} s"
     text += ". " if whole else " (the first of the refined gait cycles). "
     if simulated:
-        text += "Muscles that were not refined have OpenSim's activation in both pictures. "
+        text += "Muscles without an estimate of their own are OpenSim's, or moved along to meet the joint torques. "
     if geometry.missing_shapes:
         names = ", ".join(geometry.missing_shapes[:3]) + (", ..." if len(geometry.missing_shapes) > 3 else "")
         text += (

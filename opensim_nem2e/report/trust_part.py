@@ -44,7 +44,7 @@ def trust_parts(provenance: Provenance, cycles: Sequence[CycleTrust] = ()) -> li
                 "on: there neither the estimate nor its band can be relied on."
             )
         else:
-            texts.append(f"All {len(cycles)} cycles are within the range of the subjects it was trained on.")
+            texts.append(f"All cycles ({len(cycles)}) are within the range of the subjects it was trained on.")
         tables.append(_cycles(cycles))
     if not texts:
         return []

@@ -93,8 +93,8 @@ class RefineOptions(Options):
     )
     motion: str = option(
         "",
-        "What the trial is, as the bundle calls it: walk, run, ... Bundles with EMG profiles by motion use those of "
-        "this motion. Empty: run where gait cycles last less than 0.8 s, otherwise walk.",
+        "What the trial is, as the bundle calls it: walk, run or turn. Bundles with EMG profiles by motion use those "
+        "of this motion. Empty: run where gait cycles last less than 0.8 s, otherwise walk.",
     )
     age_group: str = option(
         "", "Whose it is, as the bundle calls it: adult or child. Empty: EMG profiles of all ages are used."
@@ -522,6 +522,8 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         paths = [self.setup_file, trial.source.path, trial.controls.path if trial.controls else None]
         paths += [self.resolve(prop.name) for prop in self.properties if prop.type == "file"]
         inputs = {path.resolve() for path in paths if path is not None}
+        # The setup that an earlier run of this name left may be run again: it is written anew.
+        inputs.discard((directory / f"{name}_effective_setup.xml").resolve())
         for result in (directory / f"{name}{ending}" for ending in _RESULTS):
             if result.resolve() in inputs:
                 raise SetupError(

@@ -105,7 +105,7 @@ def test_bands_in_words(caplog):
     rows = [{"name": "ann", "coverage": 0.95, "width": 0.4}, {"name": "ben", "coverage": 0.85, "width": 0.6}]
     log_bands(Bands(0.9, {}, 2, 2.0, "worst subject", coverage={"subjects": rows}))
     assert "Bands of 90 %, calibrated on the residuals of 2 subjects left out of training" in caplog.text
-    assert "such bands held 90 % (least: ben, 85 %); their mean width was 0.50" in caplog.text
+    assert "that they were calibrated without (least: ben, 85 %); their mean width was 0.50" in caplog.text
     log_bands(None)
     assert "The bundle carries no bands" in caplog.text
 
