@@ -522,8 +522,10 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         paths = [self.setup_file, trial.source.path, trial.controls.path if trial.controls else None]
         paths += [self.resolve(prop.name) for prop in self.properties if prop.type == "file"]
         inputs = {path.resolve() for path in paths if path is not None}
+        effective = (directory / f"{name}_effective_setup.xml").resolve()
         # The setup that an earlier run of this name left may be run again: it is written anew.
-        inputs.discard((directory / f"{name}_effective_setup.xml").resolve())
+        if effective in inputs and b"<!--Written by opensim_nem2e" in effective.read_bytes()[:500]:
+            inputs.discard(effective)
         for result in (directory / f"{name}{ending}" for ending in _RESULTS):
             if result.resolve() in inputs:
                 raise SetupError(
