@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 from statistics import fmean
 
+from ..errors import NEM2EError
 from ..log import logger
 
 NAME = "compare"
@@ -67,6 +68,10 @@ def execute(options: argparse.Namespace) -> int:
     from ..estimates.comparison import MuscleDifference, compare_files
     from ..storage.tables import write_rows
 
+    if options.csv is not None:
+        read = [path for path in (options.a, options.b, options.channels) if path is not None]
+        if Path(options.csv).resolve() in {Path(path).resolve() for path in read}:
+            raise NEM2EError(f"The table '{options.csv}' would replace a file that is compared: give it another name.")
     found = compare_files(
         Path(options.a),
         Path(options.b),

@@ -231,6 +231,17 @@ def analyse_motion(
         logger.info("Running InverseDynamicsTool in a process of its own.")
         found = run_model_job("analyse_motion", model_file, request)
     names = tuple(str(name) for name in found["names"])
+    untold = [
+        name
+        for name, free in zip(names, found["movable"].tolist(), strict=True)
+        if free and name.startswith("pelvis_") and name not in told
+    ]
+    if external_loads_file is not None and untold:
+        raise StorageError(
+            "Ground reactions act in the ground's frame, so the motion must tell where the pelvis is; it lacks "
+            f"{', '.join(untold)}.",
+            series.path,
+        )
     return Motion(
         time=found["time"],
         coordinates=names,

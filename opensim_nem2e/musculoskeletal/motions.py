@@ -169,9 +169,9 @@ def refuse_another_motion(states: TimeSeries, motion: TimeSeries, model: OsimMod
     for name in ours.keys() & theirs.keys():
         one = interpolate(states.time, states.data[:, ours[name]], time) * _radians(states)
         other = interpolate(motion.time, motion.data[:, theirs[name]], time) * _radians(motion)
-        if np.isfinite(one).all() and np.isfinite(other).all() and np.ptp(other) > _MOVES:
+        if np.isfinite(one).all() and np.isfinite(other).all() and max(np.ptp(one), np.ptp(other)) > _MOVES:
             difference = float(np.sqrt(np.mean((one - other) ** 2)))
-            shares[name] = (difference / float(other.std()), math.degrees(difference))
+            shares[name] = (difference / max(float(one.std()), float(other.std())), math.degrees(difference))
     if len(shares) < 2 or np.median([share for share, _ in shares.values()]) <= _UNLIKE:
         return
     worst = sorted(shares, key=lambda name: -shares[name][0])[:4]

@@ -517,8 +517,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
     def _spare_inputs(self, name: str, trial: SimulatedTrial) -> None:
         """Never let a result replace the file it was made from."""
-        directory = self.resolve("results_directory")
-        assert directory is not None
+        directory = self.results_folder
         paths = [self.setup_file, trial.source.path, trial.controls.path if trial.controls else None]
         paths += [self.resolve(prop.name) for prop in self.properties if prop.type == "file"]
         inputs = {path.resolve() for path in paths if path is not None}

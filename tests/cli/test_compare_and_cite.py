@@ -94,3 +94,12 @@ def test_what_is_cited_is_what_citation_cff_says(command, repository):
     for doi in dois:
         assert done.stdout.count(doi) == 2
     assert Bundle.load("gait").metadata["data"]["attribution"] in done.stdout
+
+
+def test_the_table_never_replaces_what_is_compared(files, command):
+    path = files / "a_states.sto"
+    before = path.read_bytes()
+    done = command("compare", "a_states.sto", "b", "--csv", "a_states.sto")
+    assert done.returncode == 1
+    assert "would replace a file that is compared" in done.stderr
+    assert path.read_bytes() == before

@@ -83,3 +83,11 @@ def test_another_trials_loads_are_refused_with_numbers(caplog):
     judge(np.maximum(wave, 0.0))
     assert "in 43% of the motion's rows the ground pushes up by more than 20% of the body's weight" in caplog.text
     refuse_another_trials_loads(TIME, ("knee_angle_r",), np.zeros((TIME.size, 1)), 70.0, "grf.xml")
+
+
+def test_a_motion_that_hardly_moves_is_compared_too():
+    """Degrees read as radians, or a pose held: the simulation moves, the motion does not."""
+    states = motion(degrees=True)
+    still = TimeSeries(states.time, states.labels, 0.001 * states.data, in_degrees=True)
+    with pytest.raises(StorageError, match="This is not the motion of the simulation"):
+        refuse_another_motion(states, still, MODEL)

@@ -44,6 +44,9 @@ LONGEST_WINDOW = 2.0
 #: Muscles whose pull on the joints points the same way (cosine) are synergists.
 SYNERGY = 0.7
 
+#: Beyond the ends of a recording its last values are held, for this share of the rows at most.
+_MOST_HELD = 0.1
+
 #: One spelling for compartments and heads that share an EMG channel.
 _CANONICAL = {"semit": "sem", "glmax2": "glmax1", "glmax3": "glmax1", "glmed2": "glmed1", "glmed3": "glmed1"}
 
@@ -440,6 +443,14 @@ class Recordings:
         table = np.empty((OFFSETS.size, *w.time.shape, len(columns)), dtype=np.float32)
         for k, trial in enumerate(self.trials):
             own = np.flatnonzero(w.trial == k)
+            needed = w.time[own, LEAD:]
+            beyond = (needed < trial.emg.time[0]) | (needed > trial.emg.time[-1])
+            if not trial.cyclic and beyond.size and beyond.mean() > _MOST_HELD:
+                raise StorageError(
+                    f"EMG must cover the motion, {needed.min():.3f} to {needed.max():.3f} s, but for a tenth of it; "
+                    f"found {trial.emg.time[0]:.3f} to {trial.emg.time[-1]:.3f} s.",
+                    trial.emg.path,
+                )
             for lag, offset in enumerate(OFFSETS):
                 values = trial.sample(trial.emg, columns, (w.time[own] + offset).ravel())
                 table[lag, own] = np.maximum(values, 0.0).reshape(own.size, -1, len(columns))
