@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 from ..errors import SetupError
 from ..log import logger
@@ -234,5 +233,5 @@ def _weights(study: MJCAStudy) -> int:
     counts = []
     for variant in study.variants:
         shape = Architecture(variant.architecture, len(JOINTS), 3, 0, len(MUSCLES), window, window - 1)
-        counts.append(sum(int(np.prod(size)) for size in shape.weight_shapes().values()))
+        counts.append(sum(math.prod(size) for size in shape.weight_shapes().values()))
     return max(counts)

@@ -131,12 +131,13 @@ def test_run_succeeds(command, verb):
     log = (command.folder / "opensim_nem2e.log").read_text().splitlines()
     stamp = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\] "
     assert re.fullmatch(stamp + r"\[info\] Running DemoTool \(opensim_nem2e 0\.1\.0\)\.", log[0])
-    assert re.fullmatch(stamp + r"\[warn\] Something to know\.", log[2])
     # The details are in the log file only.
-    assert re.fullmatch(stamp + r"\[debug\] A detail\.", log[3])
-    assert len(log) == 5
+    assert re.fullmatch(stamp + r"\[debug\] Versions: opensim_nem2e 0\.1\.0, python .*", log[2])
+    assert re.fullmatch(stamp + r"\[warn\] Something to know\.", log[3])
+    assert re.fullmatch(stamp + r"\[debug\] A detail\.", log[4])
+    assert len(log) == 6
     command(verb, "sub/setup.xml")
-    assert len((command.folder / "opensim_nem2e.log").read_text().splitlines()) == 10
+    assert len((command.folder / "opensim_nem2e.log").read_text().splitlines()) == 12
 
 
 @pytest.mark.parametrize(
