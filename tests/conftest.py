@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 pytest_plugins = ["refine_fixtures"]
@@ -31,6 +32,11 @@ def pytest_configure() -> None:
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+# A busy machine takes longer now and then; that is no fault of what is tested. The same examples every time: the fuzzer
+# (tests/fuzz/run.py) is there to look for new ones.
+hypothesis.settings.register_profile("any_machine", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("any_machine")
 
 # One thread each for the matrix libraries, also in the processes that tests start: on two cores that other work shares,
 # two threads that wait for each other make tiny networks many times slower. Set before numpy or torch is imported.

@@ -184,7 +184,7 @@ def test_accessible(page):
     assert len(images) == 15
     assert all(len(image.get("alt")) > 40 for image in images)
     tables = page.xpath("//table")
-    assert len(tables) == 9
+    assert len(tables) == 10
     for table in tables:
         assert words(table.find("caption"))
         columns = table.xpath("./thead/tr/th[@scope='col']")

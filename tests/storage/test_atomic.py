@@ -340,7 +340,7 @@ def test_errors_name_the_directory(tmp_path):
 def test_a_directory_that_cannot_be_written_is_found_first(tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 300)):
-        with pytest.raises(NEM2EError, match="results directory") as caught:
+        with pytest.raises(NEM2EError, match="The directory") as caught:
             require_writable(folder)
         assert str(folder) in str(caught.value)
         assert ".part" not in str(caught.value)

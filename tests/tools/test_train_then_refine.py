@@ -43,6 +43,7 @@ REFINE = """<?xml version="1.0" encoding="UTF-8" ?>
 		<states_file>{data}/walk_sub1/activations_cmc/walking_baseline1_stride10_states.sto</states_file>
 		<external_loads_file>{data}/walk_sub1/walking_baseline1_external_loads.xml</external_loads_file>
 		<bundle_file>own.safetensors</bundle_file>
+		<amplitude>emg</amplitude>
 		<results_directory>results</results_directory>
 	</STDRRefineTool>
 </OpenSimDocument>
