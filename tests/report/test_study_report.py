@@ -194,7 +194,7 @@ def test_accessible(page):
     ids = page.xpath("//@id")
     assert len(ids) == len(set(ids))
     links = page.xpath("//nav//a/@href")
-    assert len(links) == 11
+    assert len(links) == 12
     assert {link.lstrip("#") for link in links} <= set(ids)
     levels = [int(heading.tag[1]) for heading in page.xpath("//h1|//h2|//h3")]
     assert all(after - before <= 1 for before, after in pairwise(levels))
