@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import SetupError
 from ..log import logger
 from ..options import DirectoryPath, FilePath, Options, option
 from .accessors import KinematicsToActivationToolAccessors
@@ -148,7 +147,7 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
         from ..estimates.kinematics_results import write_optimum
         from ..storage.osim import read_model
 
-        self._spare_inputs(run)
+        self._spare_inputs(run.name)
         model_file = self.resolve("model_file")
         assert model_file is not None
         model = read_model(model_file)
@@ -164,18 +163,6 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
                 write_kinematics_report(run.files, run.name, model, optimum, self.figure_format, source)
             for path in run.files.finals:
                 logger.info("Writing '%s'.", path)
-
-    def _spare_inputs(self, run: ToolRun) -> None:
-        """Never let a result replace the file it was made from."""
-        inputs = {self.setup_file, *(self.resolve(prop.name) for prop in self.properties if prop.type == "file")}
-        taken = {path.resolve() for path in inputs if path is not None}
-        for result in (run.directory / f"{run.name}{ending}" for ending in self.result_endings):
-            if result.resolve() in taken:
-                raise SetupError(
-                    f"The result '{result}' would replace an input file. Give the tool another name "
-                    f'(<{self.tool_name} name="...">) or another <results_directory>.',
-                    self.setup_file,
-                )
 
     def _settings(self) -> ProgramSettings:
         from ..estimates.static_optimization import ProgramSettings

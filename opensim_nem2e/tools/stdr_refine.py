@@ -419,7 +419,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         states, controls = self.resolve("states_file"), self.resolve("controls_file")
         trial = read_simulation(states, controls, self.resolve("activations_file"), model, defaults)
         name = self.getName() or f"{trial.stem}_refined"
-        self._spare_inputs(name, trial)
+        self._spare_inputs(name, (trial.source.path, trial.controls.path if trial.controls else None))
 
         names = MuscleNames.load(self.resolve("muscle_names_file"))
         cycles = self.find_cycles(trial.time)
@@ -514,24 +514,6 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         model = read_model(path)
         logger.info("Model: %s (%d muscles), '%s'.", model.name, len(model.muscles), path)
         return model
-
-    def _spare_inputs(self, name: str, trial: SimulatedTrial) -> None:
-        """Never let a result replace the file it was made from."""
-        directory = self.results_folder
-        paths = [self.setup_file, trial.source.path, trial.controls.path if trial.controls else None]
-        paths += [self.resolve(prop.name) for prop in self.properties if prop.type == "file"]
-        inputs = {path.resolve() for path in paths if path is not None}
-        effective = (directory / f"{name}_effective_setup.xml").resolve()
-        # The setup that an earlier run of this name left may be run again: it is written anew.
-        if effective in inputs and b"<!--Written by opensim_nem2e" in effective.read_bytes()[:500]:
-            inputs.discard(effective)
-        for result in (directory / f"{name}{ending}" for ending in _RESULTS):
-            if result.resolve() in inputs:
-                raise SetupError(
-                    f"The result '{result}' would replace an input file. Give the tool another name "
-                    f'(<{self.tool_name} name="...">) or another <results_directory>.',
-                    self.setup_file,
-                )
 
     # --- results -----------------------------------------------------------------------------------------------
 

@@ -48,6 +48,9 @@ _OPENSIM_ACCESSORS = {
     "final_time": ("EndTime",),
 }
 
+#: How the name of the setup that was run ends, and how that file begins.
+_EFFECTIVE_SETUP, _WRITTEN_BY_A_RUN = "_effective_setup.xml", "Written by opensim_nem2e"
+
 #: The packages that decide the numbers.
 _DECISIVE = ("numpy", "scipy", "pandas", "safetensors", "torch", "opensim")
 
@@ -621,7 +624,7 @@ class Tool(Generic[Declared]):
         values = self._seen_from(Path(directory), self._values, placed)
         if not note:
             origin = self._origin()
-            note = f"Written by opensim_nem2e {__version__}: the setup that was run, {origin}."
+            note = f"{_WRITTEN_BY_A_RUN} {__version__}: the setup that was run, {origin}."
         return document_text(self.tool_name, self._values.rows, values, self._name, note)
 
     def _origin(self) -> str:
@@ -788,6 +791,25 @@ class Tool(Generic[Declared]):
             return False
         return True
 
+    def _spare_inputs(self, name: str, more: Iterable[Path | None] = ()) -> None:
+        """Never let a result replace the file it was made from: this setup's files, or ``more`` that were found.
+
+        The setup that an earlier run of this name left may be run again: it is written anew.
+        """
+        given = (self.resolve(prop.name) for prop in self.properties if prop.type == "file")
+        inputs = {path.resolve() for path in (self.setup_file, *given, *more) if path is not None}
+        for ending in self.result_endings:
+            result = self.results_folder / f"{name}{ending}"
+            if result.resolve() not in inputs:
+                continue
+            if ending == _EFFECTIVE_SETUP and f"<!--{_WRITTEN_BY_A_RUN}".encode() in result.read_bytes()[:500]:
+                continue
+            raise SetupError(
+                f"The result '{result}' would replace an input file. Give the tool another name "
+                f'(<{self.tool_name} name="...">) or another <results_directory>.',
+                self.setup_file,
+            )
+
     def _writes_to(self) -> list[Path]:
         """Return the directories that a run writes to. For subclasses that write elsewhere, too."""
         return [self.results_folder]
@@ -870,7 +892,7 @@ def _finish(run: ToolRun, recorder: Recorder) -> None:
         shutil.copyfile(file, run.files.path(kept))
         run.resolved[name] = kept
     setup = run.tool.effective_setup(run.directory, run.resolved)
-    write_text(run.files.path(f"{run.name}_effective_setup.xml"), setup)
+    write_text(run.files.path(f"{run.name}{_EFFECTIVE_SETUP}"), setup)
     log = f"{run.name}.log"
     for ending in run.tool.result_endings:
         path = run.directory / f"{run.name}{ending}"
