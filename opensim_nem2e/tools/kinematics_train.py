@@ -13,11 +13,10 @@ from ..methods.mjca_bigru.moment_options import MJCAOptions
 from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import KinematicsTrainToolAccessors
 from .tool import Tool, ToolRun
-from .training_options import NO_TRAINING_SETTINGS, ComputingOptions, DataOptions
+from .training_options import NO_TRAINING_SETTINGS, ComputingOptions, DataOptions, SelectionOptions
 from .training_run import (
     NOT_STATED,
     packages,
-    results_directory,
     select_trials,
     train_networks,
     training_directories,
@@ -39,11 +38,7 @@ class KinematicsTrainOptions(Options):
         "inverse dynamics is run. No EMG and no activations are needed. Paths in it are relative to it.",
         required=True,
     )
-    datasets: tuple[str, ...] = option((), "Datasets to use. Empty: all.")
-    subjects: tuple[str, ...] = option((), "Subjects to use. Empty: all.")
-    motions: tuple[str, ...] = option((), "Motions to use, such as walk and run. Empty: all.")
-    trials: tuple[str, ...] = option((), "Trials to use. Empty: all.")
-    strides: tuple[str, ...] = option((), "Strides to use of every trial, by their names in the manifest. Empty: all.")
+    rows: SelectionOptions = group(SelectionOptions)
     lowpass_cutoff_frequency_for_coordinates: float = option(
         6.0,
         "Low-pass cut-off frequency for filtering the coordinates. A negative value results in no filtering. The "
@@ -98,7 +93,7 @@ class KinematicsTrainTool(KinematicsTrainToolAccessors, Tool[KinematicsTrainOpti
             faults.append(f"<trials_file> must be an existing file, but '{trials}' was not found.")
         if bundle is not None and bundle.suffix != ".safetensors":
             faults.append(f"<output_bundle_file> must end in '.safetensors', but '{bundle.name}' was found.")
-        if bundle is not None and bundle.parent != results_directory(self) and not bundle.parent.is_dir():
+        if bundle is not None and bundle.parent != self.results_folder and not bundle.parent.is_dir():
             faults.append(f"<output_bundle_file>: the folder '{bundle.parent}' does not exist.")
         return faults
 
@@ -145,8 +140,7 @@ class KinematicsTrainTool(KinematicsTrainToolAccessors, Tool[KinematicsTrainOpti
     @property
     def _bundle_file(self) -> Path:
         return (
-            self.resolve("output_bundle_file")
-            or results_directory(self) / f"{self.name or self.results_name}.safetensors"
+            self.resolve("output_bundle_file") or self.results_folder / f"{self.name or self.results_name}.safetensors"
         )
 
     def _network_options(self) -> MJCAOptions:

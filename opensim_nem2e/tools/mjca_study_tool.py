@@ -13,7 +13,7 @@ from ..log import logger
 from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import MJCAStudyToolAccessors
 from .tool import Tool, ToolRun
-from .training_options import ComputingOptions
+from .training_options import ComputingOptions, SelectionOptions
 from .training_run import select_trials, train_networks, training_directories
 
 if TYPE_CHECKING:
@@ -33,11 +33,7 @@ class MJCAStudyOptions(Options):
         "here. Paths in it are relative to it.",
         required=True,
     )
-    datasets: tuple[str, ...] = option((), "Datasets to use. Empty: all.")
-    subjects: tuple[str, ...] = option((), "Subjects to use. Empty: all.")
-    motions: tuple[str, ...] = option((), "Motions to use, such as walk and run. Empty: all.")
-    trials: tuple[str, ...] = option((), "Trials to use. Empty: all.")
-    strides: tuple[str, ...] = option((), "Strides to use of every trial, by their names in the manifest. Empty: all.")
+    rows: SelectionOptions = group(SelectionOptions)
     variants: tuple[Literal["pi", "supervised", "no_dynamics", "no_effort", "no_bounds", "bigru", "cnn_bigru"], ...] = (
         option(
             (),

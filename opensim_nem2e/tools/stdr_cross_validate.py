@@ -31,7 +31,6 @@ from .training_run import (
     options_of,
     packages,
     read_cycles,
-    results_directory,
     select_trials,
     train_networks,
     training_directories,
@@ -282,7 +281,7 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
                 logger.info("%s", note)
         for text in shortcut_verdicts(tables.shortcut, tables.labels):
             logger.info("%s", text)
-        logger.info("The results are in '%s', their names begin with '%s'.", results_directory(self), name)
+        logger.info("The results are in '%s', their names begin with '%s'.", self.results_folder, name)
         said = verdicts(tables.statistics, where, tables.labels)
         for text in said:
             logger.info("%s", text)

@@ -28,7 +28,6 @@ from .training_run import (
     options_of,
     packages,
     read_cycles,
-    results_directory,
     select_trials,
     train_networks,
     training_directories,
@@ -164,7 +163,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
                 faults.append(f"<output_bundle_file> must end in '.safetensors', but '{bundle.name}' was found.")
             if bundle.is_dir():
                 faults.append(f"<output_bundle_file> must be a file, but '{bundle}' is a directory.")
-            elif bundle.parent != results_directory(self) and not bundle.parent.is_dir():
+            elif bundle.parent != self.results_folder and not bundle.parent.is_dir():
                 faults.append(f"<output_bundle_file>: the folder '{bundle.parent}' does not exist.")
         return faults
 
@@ -243,8 +242,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
     @property
     def _bundle_file(self) -> Path:
         return (
-            self.resolve("output_bundle_file")
-            or results_directory(self) / f"{self.name or self.results_name}.safetensors"
+            self.resolve("output_bundle_file") or self.results_folder / f"{self.name or self.results_name}.safetensors"
         )
 
     def _muscles(self, data: CycleData) -> list[str]:

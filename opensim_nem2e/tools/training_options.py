@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..options import DirectoryPath, FilePath, Options, layout_of, option
+from ..options import DirectoryPath, FilePath, Options, group, layout_of, option
+
+
+@dataclass(frozen=True)
+class SelectionOptions(Options):
+    """Which rows of the manifest are used."""
+
+    datasets: tuple[str, ...] = option((), "Datasets to use. Empty: all.")
+    subjects: tuple[str, ...] = option((), "Subjects to use. Empty: all.")
+    motions: tuple[str, ...] = option((), "Motions to use, such as walk and run. Empty: all.")
+    trials: tuple[str, ...] = option((), "Trials to use. Empty: all.")
+    strides: tuple[str, ...] = option((), "Strides to use of every trial, by their names in the manifest. Empty: all.")
 
 
 @dataclass(frozen=True)
@@ -29,11 +40,7 @@ class TrialsOptions(Options):
         "Table (.csv with the columns model_muscle, standard_name) that adds to or replaces entries of the "
         "package's own table of muscle names.",
     )
-    datasets: tuple[str, ...] = option((), "Datasets to use. Empty: all.")
-    subjects: tuple[str, ...] = option((), "Subjects to use. Empty: all.")
-    motions: tuple[str, ...] = option((), "Motions to use, such as walk and run. Empty: all.")
-    trials: tuple[str, ...] = option((), "Trials to use. Empty: all.")
-    strides: tuple[str, ...] = option((), "Strides to use of every trial, by their names in the manifest. Empty: all.")
+    rows: SelectionOptions = group(SelectionOptions)
     data_groups: tuple[str, ...] = option(
         (),
         "Datasets that are of one laboratory, joined by '+': lab_a_2019+lab_a_2022. They are left out together when "

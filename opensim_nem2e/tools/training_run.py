@@ -92,22 +92,6 @@ def training_directories(tool: AnyTrainingTool) -> list[Path]:
     return [directory for directory in named if directory is not None]
 
 
-def results_directory(tool: AnyTrainingTool) -> Path:
-    """Find the folder for the results.
-
-    Parameters
-    ----------
-    tool : STDRTrainTool or STDRCrossValidateTool
-        Has ``results_directory``.
-
-    Returns
-    -------
-    pathlib.Path
-        The folder, which need not exist.
-    """
-    return tool.resolve("results_directory") or tool.base_directory
-
-
 def select_trials(tool: AnyTrainingTool, also: Mapping[str, str] | None = None) -> list[CycleRecord]:
     """Read the manifest and keep the trials that all filters name; a name that fits none is a fault.
 
@@ -367,7 +351,7 @@ def train_networks(tool: AnyTrainingTool, jobs: Sequence[Job], weights: int, epo
         )
     else:
         at_once = _jobs(tool, count, weights)
-    folder = results_directory(tool)
+    folder = tool.results_folder
     store = (tool.resolve("checkpoint_directory") or folder) / f"{name}_checkpoints"
     pool = Pool(store, at_once, tool.threads, tool.checkpoint_interval, device, tool.scheduler)
     names = [job.name for job in jobs]
