@@ -259,6 +259,12 @@ class TestResults:
         assert {k: v for k, v in first.items() if "setup" not in k} == {
             k: v for k, v in second.items() if "setup" not in k
         }
+        # In place, too: the setup that a run left is no input that would be lost.
+        STDRRefineTool(results(tool)["refined_effective_setup.xml"]).run()
+        third = digests(tool.resolve("results_directory"))
+        assert {k: v for k, v in first.items() if "setup" not in k} == {
+            k: v for k, v in third.items() if "setup" not in k
+        }
 
     def test_attention_file(self, tool, simulation):
         tool.write_attention = True
