@@ -7,7 +7,7 @@ both directions together, and one step of the gradient is a product, a sum and a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,11 +43,11 @@ def run_gru(gru: nn.GRU, steps: Tensor, before: int, after: int) -> Tensor:
             functional.linear(way, kernel, bias) for way, kernel, bias in zip(ways, inputs, input_biases, strict=True)
         ]
         if len(given[0]) == len(given[1]):
-            both = _Recurrence.apply(torch.stack(given, 1), torch.stack(kernels), torch.stack(biases))
+            both = _states(torch.stack(given, 1), torch.stack(kernels), torch.stack(biases))
             states = [both[:, 0], both[:, 1]]
         else:
             states = [
-                _Recurrence.apply(own[:, None], kernel[None], bias[None])[:, 0]
+                _states(own[:, None], kernel[None], bias[None])[:, 0]
                 for own, kernel, bias in zip(given, kernels, biases, strict=True)
             ]
         values = torch.cat([states[0][first:], states[1].flip(0)[: end - first]], -1)
@@ -57,6 +57,10 @@ def run_gru(gru: nn.GRU, steps: Tensor, before: int, after: int) -> Tensor:
 
 
 _NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+def _states(given: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    return cast(Tensor, _Recurrence.apply(given, kernel, bias))  # type: ignore[no-untyped-call]
 
 
 class _Recurrence(torch.autograd.Function):
