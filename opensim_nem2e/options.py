@@ -27,7 +27,7 @@ import os
 import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from functools import cache, cached_property
 from typing import Any, ClassVar, Literal, NewType, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -84,12 +84,15 @@ class Interval:
         The ends.
     low_closed, high_closed : bool
         Whether an end is itself allowed.
+    other : Interval, optional
+        A second range that is allowed, too.
     """
 
     low: float = float("-inf")
     high: float = float("inf")
     low_closed: bool = True
     high_closed: bool = True
+    other: Interval | None = None
 
     @classmethod
     def of(cls, bounds: Interval | str | tuple[float | None, float | None]) -> Interval:
@@ -98,7 +101,8 @@ class Interval:
         Parameters
         ----------
         bounds : Interval, str or tuple
-            ``"[0, 1]"``, ``"(0, Inf)"``, or ``(low, high)`` with both ends allowed and None for no end.
+            ``"[0, 1]"``, ``"(0, Inf)"``, ``"[-1, 0) or (0, 1]"``, or ``(low, high)`` with both ends allowed and None
+            for no end.
 
         Returns
         -------
@@ -107,6 +111,9 @@ class Interval:
         """
         if isinstance(bounds, Interval):
             return bounds
+        if isinstance(bounds, str) and " or " in bounds:
+            first, second = bounds.split(" or ")
+            return replace(cls.of(first), other=cls.of(second))
         if isinstance(bounds, str):
             match = re.fullmatch(r"\s*([\[(])([^,]+),([^,]+)([\])])\s*", bounds)
             if match is None:
@@ -118,12 +125,13 @@ class Interval:
     def __contains__(self, value: float) -> bool:
         above = value >= self.low if self.low_closed else value > self.low
         below = value <= self.high if self.high_closed else value < self.high
-        return above and below
+        return (above and below) or (self.other is not None and value in self.other)
 
     def __str__(self) -> str:
         left = "[" if self.low_closed else "("
         right = "]" if self.high_closed else ")"
-        return f"{left}{short_number(self.low)}, {short_number(self.high)}{right}"
+        own = f"{left}{short_number(self.low)}, {short_number(self.high)}{right}"
+        return own if self.other is None else f"{own} or {self.other}"
 
 
 @dataclass(frozen=True)
@@ -420,7 +428,10 @@ class Property:
         if self.type in ("double", "doubles"):
             if not isinstance(value, int | float) or isinstance(value, bool):
                 raise self._refusal(whole)
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:
+                raise self._refusal(whole) from None
         if (self.is_path or self.is_path_list) and isinstance(value, os.PathLike):
             value = os.fspath(value)
         if not isinstance(value, str):
@@ -501,7 +512,10 @@ def _quoted_name(name: str) -> str:
 
 
 def _quote(found: object) -> str:
-    text = found if isinstance(found, str) else repr(found)
+    try:
+        text = found if isinstance(found, str) else repr(found)
+    except ValueError:  # an integer of more digits than Python writes
+        text = f"a value of type {type(found).__name__}"
     if not text:
         return "nothing"
     if len(text) > _LONGEST_QUOTE:

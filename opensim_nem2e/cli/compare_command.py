@@ -13,6 +13,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from statistics import fmean
 
@@ -39,12 +40,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channels", metavar="FILE", help="the table of EMG channels (default: they have the muscles' names)"
     )
     parser.add_argument(
-        "--emg-time-offset", metavar="S", type=float, default=0.0, help="EMG(t + S) fits activation(t), in s"
+        "--emg-time-offset", metavar="S", type=_finite, default=0.0, help="EMG(t + S) fits activation(t), in s"
     )
     parser.add_argument("--muscles", metavar="NAME", nargs="+", default=[], help="muscles to compare (default: all)")
     parser.add_argument("--initial-time", metavar="S", type=float, default=float("-inf"), help="first time, in s")
     parser.add_argument("--final-time", metavar="S", type=float, default=float("inf"), help="last time, in s")
     parser.add_argument("--csv", metavar="FILE", help="also write the table to this file")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
 
 
 def execute(options: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
-from ..errors import ManifestError, NEM2EError, did_you_mean
+from ..errors import ManifestError, NEM2EError, StorageError, did_you_mean
 from ..log import logger
 from ..signals.cycles import Cycle, cycles_from_strikes
 from ..signals.events import GaitEvents, events_from_external_loads
@@ -134,6 +134,9 @@ def pattern_fault(pattern: str, absolute: bool = False, names: bool = True) -> s
         return f"'*' stands for any text without a slash, and '**' is not known; {shown(pattern)} was found."
     if not absolute and (Path(pattern).is_absolute() or PureWindowsPath(pattern).drive):
         return f"a pattern must be relative, but {shown(pattern)} was found."
+    anchor = Path(pattern).anchor
+    if anchor and re.search(r"[*{?]", pattern[len(anchor) :].lstrip("/\\").split("/")[0]):
+        return f"an absolute pattern must begin with the name of a folder, but {shown(pattern)} was found."
     if not Path(pattern).name:
         return f"a pattern must name a file or folder, but {shown(pattern)} was found."
     if names:
@@ -168,6 +171,11 @@ def find_files(
     -------
     list of tuple
         Each file with the texts of the pattern's names, in order of the path.
+
+    Raises
+    ------
+    opensim_nem2e.errors.StorageError
+        A folder cannot be looked through.
     """
     seen: set[str] = set()
     expression, wildcard = "", ""
@@ -187,8 +195,15 @@ def find_files(
             seen.add(name)
     fits = re.compile(expression)
     found = []
-    # Two stars side by side would mean any depth.
-    for path in sorted(root.glob(re.sub(r"\*+", "*", wildcard))):
+    try:
+        # Two stars side by side would mean any depth.
+        paths = sorted(root.glob(re.sub(r"\*+", "*", wildcard)))
+    except OSError as error:
+        where = error.filename or root
+        raise StorageError(
+            f"A folder that the pattern {shown(pattern)} fits cannot be looked through: {error.strerror}.", where
+        ) from error
+    for path in paths:
         match = fits.fullmatch(path.relative_to(root).as_posix())
         try:
             fits_kind = path.is_dir() if folders else path.is_file()

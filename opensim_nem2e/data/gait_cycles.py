@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..errors import ManifestError, did_you_mean
 from ..log import logger
 from ..signals.emg import refuse_raw
+from ..signals.gaps import gaps, gaps_in_words, overlaps
 from ..signals.resample import to_window
 from ..storage import TimeSeries, read_storage
 from ..storage.emg_files import read_envelopes
@@ -522,6 +523,14 @@ class _Builder:
                     warning=True,
                 )
                 return None
+        holes = gaps(series.time)
+        if overlaps(holes, start, end):
+            self._note(
+                f"{record.name}: the EMG file has no rows {gaps_in_words(holes)}, within the cycle "
+                f"{start:.3f}..{end:.3f} s: left out.",
+                warning=True,
+            )
+            return None
         samples = self.view.cycle_samples
         window = to_window(series.time, np.maximum(values, 0.0), start, end, samples, roll_to=roll)[:, 0]
         return window if np.isfinite(window).all() else None

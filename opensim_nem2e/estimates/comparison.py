@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LabelError, MissingFileError, StorageError
+from ..log import logger
 from ..signals.compare import correlations
+from ..signals.gaps import gaps, inside_gaps
 from ..signals.resample import interpolate
 from ..storage import read_storage
 from ..storage.labels import find_activation_columns, find_so_activation_columns
@@ -140,12 +142,14 @@ def compare_files(
     """
     a, b = activation_file(a), activation_file(b)
     time_a, curves_a = _activations(a)
+    curves_b: dict[str, tuple[Array, Array, Array]]
     if emg:
         measured = read_measured_emg(b, channels_file, emg_time_offset, list(curves_a))
         time_b = measured.series.time - measured.offset
-        curves_b = {name: np.maximum(measured.series.column(label), 0.0) for name, label in measured.channels.items()}
+        curves_b = {name: (*measured.rows(label), measured.gaps(label)) for name, label in measured.channels.items()}
     else:
-        time_b, curves_b = _activations(b)
+        time_b, found = _activations(b)
+        curves_b = {name: (time_b, values, gaps(time_b)) for name, values in found.items()}
     both = [name for name in curves_a if name in curves_b]
     absent = [name for name in muscles if name not in both]
     if absent or not both:
@@ -161,13 +165,21 @@ def compare_files(
     time = time_a[inside]
     rows = []
     for name in muscles or both:
-        one, other = curves_a[name][inside], interpolate(time_b, curves_b[name], time)
+        own_time, values, holes = curves_b[name]
+        there = ~inside_gaps(holes, time)
+        if there.sum() < 2:
+            raise StorageError(f"There is nothing to compare '{name}' with: its values are missing.", b)
+        if not there.all():
+            text = "%s: %d of %d rows lie in gaps of '%s' and are left out."
+            logger.warning(text, name, (~there).sum(), len(time), b)
+        other = interpolate(own_time, np.maximum(values, 0.0) if emg else values, time[there])
+        one = curves_a[name][inside][there]
         if emg and other.max() > 0.0:
             other = other / other.max()
         difference = float(np.sqrt(np.mean((other - one) ** 2)))
         r = float(correlations(one[np.newaxis], other[np.newaxis])[0])
         rows.append(MuscleDifference(name, float(one.mean()), float(other.mean()), difference, r))
-    only_a, only_b = ([name for name in curves if name not in both] for curves in (curves_a, curves_b))
+    only_a, only_b = ([name for name in curves if name not in both] for curves in (list(curves_a), list(curves_b)))
     return Comparison(a, b, float(time[0]), float(time[-1]), rows, only_a, only_b)
 
 
@@ -180,6 +192,6 @@ def _activations(path: Path) -> tuple[Array, dict[str, Array]]:
     return series.time, {name: series.column(label) for name, label in labels.items()}
 
 
-def _some(names: Mapping[str, object], most: int = 8) -> str:
+def _some(names: Iterable[str], most: int = 8) -> str:
     listed = list(names)
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import LabelError
+from ..errors import LabelError, StorageError
 from ..log import logger
 from ..signals.compare import correlations, cycle_errors
 from ..signals.cycles import inside_cycles
 from ..signals.emg import refuse_raw
+from ..signals.gaps import channel_gaps, gaps_in_words, inside_gaps, overlaps
 from ..signals.resample import interpolate, to_window
 from ..storage import TimeSeries
 from ..storage.emg_files import read_envelopes
@@ -39,6 +40,9 @@ _UNMEASURED_CERTAINTY = 3.0
 #: Samples of a cycle, as the networks have them (NEM2E paper, section 3.2.3).
 _SAMPLES = 20
 
+#: A recording this many times its maximal contraction is in another unit (percent, mV and V).
+_ANOTHER_UNIT = 10.0
+
 
 @dataclass(frozen=True)
 class MeasuredEMG:
@@ -58,6 +62,58 @@ class MeasuredEMG:
     offset: float
     channels: Mapping[str, str]
 
+    def rows(self, channel: str) -> tuple[Array, Array]:
+        """Return the rows of a channel that hold a value.
+
+        Parameters
+        ----------
+        channel : str
+            The channel.
+
+        Returns
+        -------
+        time, values : numpy.ndarray, shape (rows,)
+            On the clock of the activations (s), and the envelope as it was recorded.
+        """
+        values = self.series.data[:, self.series.index(channel)]
+        there = ~np.isnan(values)
+        return self.series.time[there] - self.offset, values[there]
+
+    def gaps(self, channel: str) -> Array:
+        """Find where a channel was not measured.
+
+        Parameters
+        ----------
+        channel : str
+            The channel.
+
+        Returns
+        -------
+        numpy.ndarray, shape (gaps, 2)
+            On the clock of the activations (s); see :func:`.gaps.channel_gaps`.
+        """
+        return channel_gaps(self.series.time - self.offset, self.series.data[:, self.series.index(channel)])
+
+    def whole(self, muscle: str, cycles: Sequence[Cycle]) -> tuple[Cycle, ...]:
+        """Leave out the cycles in which a muscle's channel has a gap.
+
+        Parameters
+        ----------
+        muscle : str
+            The muscle.
+        cycles : sequence of Cycle
+            The cycles, on the clock of the activations.
+
+        Returns
+        -------
+        tuple of Cycle
+            The others; none if the muscle has no channel.
+        """
+        if muscle not in self.channels:
+            return ()
+        holes = self.gaps(self.channels[muscle])
+        return tuple(cycle for cycle in cycles if not overlaps(holes, cycle.start, cycle.end))
+
     def window(self, muscle: str, cycle: Cycle) -> Array:
         """Cut a muscle's EMG to a cycle.
 
@@ -66,7 +122,7 @@ class MeasuredEMG:
         muscle : str
             A muscle that has a channel.
         cycle : Cycle
-            The cycle, on the clock of the activations.
+            A cycle without a gap, on the clock of the activations.
 
         Returns
         -------
@@ -78,10 +134,8 @@ class MeasuredEMG:
         opensim_nem2e.errors.CycleError
             The recording does not cover the cycle.
         """
-        values = np.maximum(self.series.column(self.channels[muscle]), 0.0)
-        roll = None if cycle.roll_to is None else cycle.roll_to + self.offset
-        start, end = cycle.start + self.offset, cycle.end + self.offset
-        return to_window(self.series.time, values, start, end, _SAMPLES, roll)[:, 0]
+        time, values = self.rows(self.channels[muscle])
+        return to_window(time, np.maximum(values, 0.0), cycle.start, cycle.end, _SAMPLES, cycle.roll_to)[:, 0]
 
     def at(self, channel: str, time: Array) -> Array:
         """Return a channel at times of the activations.
@@ -96,9 +150,12 @@ class MeasuredEMG:
         Returns
         -------
         numpy.ndarray, shape (times,)
-            The envelope, as it was recorded; the nearest row is held outside of the recording.
+            The envelope, as it was recorded; the nearest row is held outside of the recording. In a gap it is NaN.
         """
-        return interpolate(self.series.time - self.offset, self.series.column(channel), time)
+        own, values = self.rows(channel)
+        found = interpolate(own, values, time) if own.size else np.full(np.shape(time), np.nan)
+        found[inside_gaps(self.gaps(channel), time)] = np.nan
+        return found
 
     def errors(
         self,
@@ -120,12 +177,16 @@ class MeasuredEMG:
         Returns
         -------
         list of EmgError
-            One per muscle that has a channel and cycles.
+            One per muscle that has a channel and cycles without a gap.
         """
         rows = []
         for muscle, channel in self.channels.items():
-            own = cycles.get(muscle, ())
+            own = self.whole(muscle, cycles.get(muscle, ()))
             if not own:
+                if cycles.get(muscle):
+                    logger.warning(
+                        "The EMG channel '%s' has gaps in all cycles: %s is not compared with it.", channel, muscle
+                    )
                 continue
             emg = np.stack([self.window(muscle, cycle) for cycle in own])
             if not emg.max() > 0.0:
@@ -172,6 +233,8 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
     ------
     opensim_nem2e.errors.LabelError
         No muscle has a channel, or one has two.
+    opensim_nem2e.errors.StorageError
+        A value is infinite, or the recording is no envelopes.
     opensim_nem2e.errors.NEM2EError
         A file cannot be read.
     """
@@ -200,11 +263,19 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
             path,
         )
     labels = list(dict.fromkeys(found.values()))
-    refuse_raw(series.time, series.data[:, [series.labels.index(label) for label in labels]], labels, path)
+    values = series.data[:, [series.index(label) for label in labels]]
+    refuse_raw(series.time, values, labels, path)
     # In the order of the recording, and of the model's muscles within a channel.
     order = sorted(found, key=lambda muscle: (series.labels.index(found[muscle]), muscle))
     logger.info("Measured EMG: %s, %s.", path.name, ", ".join(f"{name} ({found[name]})" for name in order))
-    return MeasuredEMG(series, offset, {muscle: found[muscle] for muscle in order})
+    emg = MeasuredEMG(series, offset, {muscle: found[muscle] for muscle in order})
+    for label in labels:
+        holes = emg.gaps(label) + offset
+        if len(holes):
+            logger.warning(
+                "%s: '%s' has gaps: %s. What lies in them is left out.", path.name, label, gaps_in_words(holes)
+            )
+    return emg
 
 
 def read_maxima(path: Path, emg: MeasuredEMG) -> dict[str, float]:
@@ -285,16 +356,27 @@ def with_measured_emg(
     ------
     opensim_nem2e.errors.LabelError
         No channel covers a gait cycle of its muscle's limb.
+    opensim_nem2e.errors.StorageError
+        A channel is far above its maximal contraction.
     """
     measured: dict[str, MuscleEstimate] = {}
+    unused: dict[str, str] = {}
     for muscle, channel in emg.channels.items():
         standard = names.get(muscle)
-        item = None if standard is None else _measured(muscle, standard, emg, trial, cycles.get(standard.side, ()))
-        if item is None:
-            logger.warning("The EMG channel '%s' is not used for %s: it covers no gait cycle.", channel, muscle)
+        own = emg.whole(muscle, () if standard is None else cycles.get(standard.side, ()))
+        item = None if standard is None else _measured(muscle, standard, emg, trial, own)
+        if isinstance(item, str) or item is None:
+            unused[muscle] = item or "it is not known what muscle this is"
+            logger.warning("The EMG channel '%s' is not used for %s: %s.", channel, muscle, unused[muscle])
             continue
         if maxima is not None and channel in maxima:
             top = float(np.maximum(emg.at(channel, trial.time), 0.0)[item.covered].max())
+            if top > _ANOTHER_UNIT * maxima[channel]:
+                raise StorageError(
+                    f"The recording and its maximal contractions must be in the same unit, but '{channel}' reaches "
+                    f"{top:.3g} and its maximum is {maxima[channel]:.3g}. Is one of them in percent?",
+                    emg.series.path,
+                )
             if top > maxima[channel]:
                 logger.warning(
                     "'%s' is %.2f times its maximal contraction: 1 is taken.", channel, top / maxima[channel]
@@ -303,7 +385,9 @@ def with_measured_emg(
         measured[muscle] = item
     if not measured:
         raise LabelError(
-            "No EMG channel covers a gait cycle of its muscle's limb, so none can be used for the refinement."
+            "No EMG channel covers a gait cycle of its muscle's limb with a signal, so none can be used for the "
+            f"refinement: {'; '.join(f'{muscle}: {why}' for muscle, why in unused.items())}.",
+            emg.series.path,
         )
     beside = {
         muscle: item
@@ -320,15 +404,17 @@ def with_measured_emg(
 
 def _measured(
     muscle: str, standard: StandardMuscle, emg: MeasuredEMG, trial: SimulatedTrial, cycles: Sequence[Cycle]
-) -> MuscleEstimate | None:
-    """Return a muscle's measured EMG in the cycles that it covers."""
+) -> MuscleEstimate | str:
+    """Return a muscle's measured EMG in the cycles that it covers, or why there is none."""
     first, last = emg.series.time[0] - emg.offset, emg.series.time[-1] - emg.offset
     own = tuple(cycle for cycle in cycles if first <= cycle.start and cycle.end <= last)
     covered = inside_cycles(trial.time, own)
+    if not covered.any():
+        return "it covers no gait cycle"
     values = np.maximum(emg.at(emg.channels[muscle], trial.time), 0.0)
-    top = float(values[covered].max(initial=0.0))
-    if not top > 0.0:
-        return None
+    top, low = float(values[covered].max()), float(values[covered].min())
+    if not top > low:
+        return f"it is {'silent' if top == 0.0 else f'{top:.3g} throughout'} in its gait cycles"
     values = np.where(covered, values / top, trial.activations[muscle])
     return MuscleEstimate(muscle, values, covered, standard.name, standard.side, own, shape_source="EMG")
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError, StorageError, did_you_mean
 from ..log import logger
 from ..musculoskeletal.dynamics import Motion, analyse_motion
-from ..musculoskeletal.motions import refuse_another_trials_loads, unit_of_angles, with_true_unit
+from ..musculoskeletal.motions import refuse_another_trials_loads, refuse_gaps
 from ..musculoskeletal.row_programs import solve_rows
 from ..musculoskeletal.torque_model import TorqueModel
 from ..signals.resample import interpolate
@@ -27,7 +27,6 @@ from ..storage import read_storage
 if TYPE_CHECKING:
     import os
 
-    from ..storage import TimeSeries
     from ..storage.osim import OsimModel
 
 Array = NDArray[np.float64]
@@ -41,9 +40,6 @@ _RANGE_TOLERANCE = 1e-3
 
 #: A reserve is flagged above this share of the coordinate's largest moment (Hicks et al. 2015) and above this (Nm).
 _RESERVE_SHARE, _LEAST_RESERVE = 0.05, 1.0
-
-#: A step of the motion is a gap if it is longer than this (s) and than so many usual steps.
-_GAP, _GAP_STEPS = 0.05, 2.5
 
 #: An activation counts as saturated from this share of its upper bound on.
 _SATURATED = 0.999
@@ -279,56 +275,10 @@ def read_motion(
         Another fault of a file, or OpenSim failed.
     """
     series = read_storage(coordinates_file, model=model.path)
-    refuse_gaps(series, start, end)
-    series = with_true_unit(series, model)
-    unit, labels, largest = unit_of_angles(series, model)
-    if unit in ("radians", "columns"):
-        said, other = ("degrees", "radians") if unit == "radians" else ("radians", "degrees")
-        logger.warning(
-            "%s: its header says %s, but the values of %s (largest: %.3g) look like %s: is 'inDegrees' right?",
-            *(series.path, said, ", ".join(labels[:4]), largest, other),
-        )
     motion = analyse_motion(model.path, series, external_loads_file, lowpass=lowpass, start=start, end=end)
     if external_loads_file is not None:
         refuse_another_trials_loads(motion.time, motion.coordinates, motion.torques, model.mass, external_loads_file)
     return motion
-
-
-def refuse_gaps(series: TimeSeries, start: float, end: float) -> None:
-    """Refuse a motion with missing rows or values: filters and splines would make something up there.
-
-    Parameters
-    ----------
-    series : TimeSeries
-        The motion.
-    start, end : float
-        The time wanted (s).
-
-    Raises
-    ------
-    opensim_nem2e.errors.StorageError
-        A step is longer than 0.05 s and than 2.5 usual ones, or a value is no number.
-    """
-    inside = (series.time >= start) & (series.time <= end)
-    time, data = series.time[inside], series.data[inside]
-    if len(time) < 2:
-        return
-    steps = np.diff(time)
-    row = int(steps.argmax())
-    if steps[row] > max(_GAP, _GAP_STEPS * float(np.median(steps))):
-        raise StorageError(
-            f"The motion must have no gap longer than {_GAP:g} s, but between {time[row]:.3f} and {time[row + 1]:.3f} "
-            "s there is no row. Fill the gap, or choose a part with initial_time and final_time.",
-            series.path,
-        )
-    missing = ~np.isfinite(data)
-    if missing.any():
-        row, column = (int(place[0]) for place in np.nonzero(missing))
-        raise StorageError(
-            f"The motion's values must be numbers, but that of '{series.labels[column]}' at {time[row]:.3f} s is "
-            f"missing ({int(missing.sum())} values in all).",
-            series.path,
-        )
 
 
 def moments_of_file(

@@ -20,6 +20,7 @@ from ..storage.labels import find_state_label
 from ..storage.osim import OsimModel, read_model
 from ..storage.sto import TimeSeries, write_storage
 from .arrays import AnyArray, alike
+from .motions import checked_motion
 from .opensim.processes import run_model_job
 from .planar_leg import PlanarLeg
 
@@ -34,6 +35,9 @@ _THINNED, _EVEN_STEP = 1e-3, 5e-3
 #: OpenSim filters all of the motion that it is given. What is further than this from the time wanted (s) changes the
 #: filter's output there by less than rounding does.
 _AROUND = 2.0
+
+#: Quintic smoothing splines, and OpenSim's filter, need so many rows.
+_LEAST_ROWS = 10
 
 #: Decimals of the coordinates that OpenSim is given.
 _PRECISION = 12
@@ -184,7 +188,8 @@ def analyse_motion(
     external_loads_file : str or os.PathLike, optional
         ExternalLoads (``.xml``).
     lowpass : float, optional
-        Cut-off of the low-pass filter for the coordinates (Hz); negative: none.
+        Cut-off of the low-pass filter for the coordinates (Hz); negative: none. At most 0.49 of the rows' rate, as
+        in OpenSim.
     start, end : float, optional
         The time wanted (s).
 
@@ -195,10 +200,13 @@ def analyse_motion(
 
     Raises
     ------
+    opensim_nem2e.errors.StorageError
+        The kinematics cannot be a motion (:func:`.motions.checked_motion`), or have too few rows.
     opensim_nem2e.errors.NEM2EError
         The kinematics have no column for any coordinate or no rows in the time wanted, or OpenSim failed.
     """
-    series = _even(_coordinates_of(kinematics, read_model(model_file)))
+    model = read_model(model_file)
+    series = _even(_coordinates_of(checked_motion(kinematics, model, start, end), model))
     told = set(series.labels)
     start, end = max(start, float(series.time[0])), min(end, float(series.time[-1]))
     if not start < end:
@@ -208,6 +216,18 @@ def analyse_motion(
         )
     near = (series.time >= start - _AROUND) & (series.time <= end + _AROUND)
     series = replace(series, time=series.time[near], data=series.data[near])
+    if series.n_rows < _LEAST_ROWS:
+        raise StorageError(
+            f"The motion must have {_LEAST_ROWS} rows or more for splines of its coordinates; found {series.n_rows}.",
+            kinematics.path,
+        )
+    rate = (series.n_rows - 1) / float(series.time[-1] - series.time[0])
+    if lowpass >= 0.5 * rate:
+        logger.warning(
+            "%s: its %.3g Hz tell nothing above %.3g Hz: the low-pass filter of %.3g Hz is put there.",
+            *(kinematics.path, rate, 0.49 * rate, lowpass),
+        )
+        lowpass = 0.49 * rate
     with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
         coordinates = Path(scratch, "coordinates.sto")
         write_storage(coordinates, series, precision=_PRECISION)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import StorageError
 from ..log import logger
+from ..signals.gaps import LONGEST_STEP, gaps
 from ..signals.resample import interpolate
 from ..storage import OsimModel, TimeSeries, parse_label
 
@@ -23,6 +25,17 @@ GRAVITY = 9.80665
 #: 60 degrees: a file in degrees whose angles all stay below this is in radians.
 ONE_TURN = 2.0 * math.pi
 LEAST_DEGREES = math.pi
+
+#: Nobody turns round so often (rad): a larger angle is no angle.
+_MOST_TURNS = 100.0
+
+#: Motions are recorded at 25 Hz or more. Rows further apart than this (s) are in another unit.
+_SLOWEST_STEP = 0.2
+
+#: Angles of these joints reach tens of degrees whenever the legs move; where they stay below pi beside one that does,
+#: they are in radians. In radians an angle is 57 times smaller than its partner's of the other side in degrees.
+_WIDE = re.compile("(hip_flexion|knee_angle|knee_flexion)(_[rl])?$")
+_WIDE_ANGLE, _PARTNERS = 20.0, (25.0, 130.0)
 
 #: Angles that move by less say nothing (rad).
 _MOVES = math.radians(10.0)
@@ -69,7 +82,10 @@ def angles_of(series: TimeSeries, model: OsimModel) -> list[int]:
     list of int
         Columns of the values of coordinates that are no translations (by their names, ``pelvis_tx`` and so on).
     """
-    known = {c.name for c in model.coordinates if is_angle(c.name)}
+    return _columns_of(series, {c.name for c in model.coordinates if is_angle(c.name)})
+
+
+def _columns_of(series: TimeSeries, known: Collection[str]) -> list[int]:
     return [
         k
         for k, label in enumerate(series.labels)
@@ -90,7 +106,7 @@ def unit_of_angles(series: TimeSeries, model: OsimModel) -> tuple[Unit, list[str
     Returns
     -------
     unit : {'said', 'degrees', 'radians', 'columns'}
-        What it says; or what it is though it says the other; 'columns': radians, but for a few columns in degrees.
+        What it says; or what it is though it says the other; 'columns': what it says, but for a few columns.
     labels : list of str
         The columns that show it.
     largest : float
@@ -108,10 +124,30 @@ def unit_of_angles(series: TimeSeries, model: OsimModel) -> tuple[Unit, list[str
         others = [size for size in sizes if size <= ONE_TURN]
         few = others and len(far) < 0.2 * len(labels) and max(others) < LEAST_DEGREES
         return ("columns" if few else "degrees"), far, largest
+    if series.in_degrees and largest > _WIDE_ANGLE:
+        small = _radians_among_degrees(dict(zip(labels, sizes.tolist(), strict=True)))
+        if small:
+            return "columns", small, max(float(sizes[labels.index(label)]) for label in small)
     moves = np.nanmax(np.ptp(series.data[:, columns], axis=0)) > 0.1
     if series.in_degrees and largest < LEAST_DEGREES and moves:
         return "radians", labels, largest
     return "said", [], largest
+
+
+def _radians_among_degrees(sizes: Mapping[str, float]) -> list[str]:
+    """Find columns in radians in a file in degrees, by their largest values."""
+    by_name = {parse_label(label).name: size for label, size in sizes.items()}
+    found = []
+    for label, size in sizes.items():
+        name = parse_label(label).name
+        partner = by_name.get(f"{name[:-1]}{'l' if name.endswith('r') else 'r'}" if name[-2:] in ("_r", "_l") else "")
+        # What does not move at all is locked.
+        if not math.radians(_WIDE_ANGLE) < size < LEAST_DEGREES:
+            continue
+        unlike = partner is not None and partner > _WIDE_ANGLE and _PARTNERS[0] < partner / size < _PARTNERS[1]
+        if unlike or _WIDE.match(name):
+            found.append(label)
+    return found
 
 
 def with_true_unit(series: TimeSeries, model: OsimModel) -> TimeSeries:
@@ -139,6 +175,99 @@ def with_true_unit(series: TimeSeries, model: OsimModel) -> TimeSeries:
         largest,
     )
     return replace(series, in_degrees=True)
+
+
+def checked_motion(series: TimeSeries, model: OsimModel, start: float, end: float) -> TimeSeries:
+    """Refuse what cannot be a motion, correct its unit, and warn of what does not look like its unit.
+
+    Parameters
+    ----------
+    series : TimeSeries
+        Coordinates, or states.
+    model : OsimModel
+        The model.
+    start, end : float
+        The time wanted (s).
+
+    Returns
+    -------
+    TimeSeries
+        The same, in its true unit.
+
+    Raises
+    ------
+    opensim_nem2e.errors.StorageError
+        Rows or values are missing (:func:`refuse_gaps`), or an angle is more than 100 turns.
+    """
+    columns = angles_of(series, model)
+    told = _columns_of(series, {c.name for c in model.coordinates})
+    labels = tuple(series.labels[column] for column in told)
+    refuse_gaps(replace(series, labels=labels, data=series.data[:, told]), start, end)
+    turn = 360.0 if series.in_degrees else ONE_TURN
+    beyond = np.abs(series.data[:, columns]) > _MOST_TURNS * turn
+    series = with_true_unit(series, model)
+    if beyond.any():
+        row, place = (int(found[0]) for found in np.nonzero(beyond))
+        raise StorageError(
+            f"No joint turns round more than {_MOST_TURNS:g} times, but '{series.labels[columns[place]]}' is "
+            f"{series.data[row, columns[place]]:.4g} {'degrees' if series.in_degrees else 'rad'} at "
+            f"{series.time[row]:.3f} s.",
+            series.path,
+        )
+    unit, odd, largest = unit_of_angles(series, model)
+    if unit != "said":
+        said, other = ("degrees", "radians") if series.in_degrees else ("radians", "degrees")
+        logger.warning(
+            "%s: its header says %s, but the values of %s (largest: %.3g) look like %s: is 'inDegrees' right%s?",
+            *(series.path, said, ", ".join(odd[:4]) + (", ..." if len(odd) > 4 else ""), largest, other),
+            ", and are all columns in one unit" if unit == "columns" else "",
+        )
+    return series
+
+
+def refuse_gaps(series: TimeSeries, start: float, end: float) -> None:
+    """Refuse a motion with missing rows or values: filters and splines would make something up there.
+
+    Parameters
+    ----------
+    series : TimeSeries
+        The motion.
+    start, end : float
+        The time wanted (s).
+
+    Raises
+    ------
+    opensim_nem2e.errors.StorageError
+        A step is longer than 0.05 s and than 2.5 usual ones, or a value is no number; or all steps are so long that
+        the time cannot be in seconds.
+    """
+    inside = (series.time >= start) & (series.time <= end)
+    time, data = series.time[inside], series.data[inside]
+    if len(time) < 2:
+        return
+    step = float(np.median(np.diff(time)))
+    if step > _SLOWEST_STEP:
+        raise StorageError(
+            f"The rows of a motion must be at most {_SLOWEST_STEP:g} s apart, but are {step:g} s apart ({time[0]:g} to "
+            f"{time[-1]:g} s). Is its time in milliseconds, or in frames?",
+            series.path,
+        )
+    holes = gaps(time)
+    if len(holes):
+        before, behind = holes[np.argmax(holes[:, 1] - holes[:, 0])]
+        raise StorageError(
+            f"The motion must have no gap longer than {LONGEST_STEP:g} s, but between {before:.3f} and {behind:.3f} "
+            "s there is no row. Fill the gap, or choose a part with initial_time and final_time.",
+            series.path,
+        )
+    missing = ~np.isfinite(data)
+    if missing.any():
+        row, column = (int(place[0]) for place in np.nonzero(missing))
+        raise StorageError(
+            f"The motion's values must be numbers, but that of '{series.labels[column]}' at {time[row]:.3f} s is "
+            f"missing ({int(missing.sum())} values in all).",
+            series.path,
+        )
 
 
 def refuse_another_motion(states: TimeSeries, motion: TimeSeries, model: OsimModel) -> None:

@@ -243,9 +243,7 @@ def muscle_charts(activations: Estimate, trial: SimulatedTrial | None, mechanics
                     cycle_bands[kind] = low, high
         cycles = {kind: over_cycles(activations.time, values, item.cycles) for kind, values in curves.items()}
         if emg is not None and muscle in emg.channels and item.cycles:
-            own_time, values = _relative_emg(emg, muscle, item.cycles)
-            series = {"emg": np.interp(time, own_time, values, left=np.nan, right=np.nan), **series}
-            cycles = {"emg": over_cycles(own_time, values, item.cycles), **cycles}
+            series, cycles = _with_emg(emg, muscle, item.cycles, time, series, cycles)
         panels.append(
             Panel(
                 muscle,
@@ -338,13 +336,24 @@ def _within(item: MuscleEstimate, time: Array, at: Array, values: Array) -> Arra
     return inside
 
 
-def _relative_emg(emg: MeasuredEMG, muscle: str, cycles: Sequence[Cycle]) -> tuple[Array, Array]:
-    """Return EMG on the trial's clock, its maximum in the cycles 1."""
-    time = emg.series.time - emg.offset
-    values = np.maximum(emg.series.column(emg.channels[muscle]), 0.0)
-    inside = inside_cycles(time, cycles)
-    largest = float(values[inside].max()) if inside.any() else 0.0
-    return time, values / largest if largest > 0.0 else values
+def _with_emg(
+    emg: MeasuredEMG,
+    muscle: str,
+    cycles: Sequence[Cycle],
+    time: Array,
+    curves: Mapping[str, Array],
+    cut: Mapping[str, Array],
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Put EMG before the other curves, its maximum in the cycles 1: over time, and over the cycles without a gap."""
+    channel = emg.channels[muscle]
+    values = np.maximum(emg.at(channel, time), 0.0)
+    values[(time < emg.series.time[0] - emg.offset) | (time > emg.series.time[-1] - emg.offset)] = np.nan
+    own_time, own = emg.rows(channel)
+    own = np.maximum(own, 0.0)
+    largest = float(own[inside_cycles(own_time, cycles)].max(initial=0.0)) or 1.0
+    whole = emg.whole(muscle, cycles)
+    over = {"emg": over_cycles(own_time, own / largest, whole)} if whole else {}
+    return {"emg": values / largest, **curves}, {**over, **cut}
 
 
 # --- words and tables -------------------------------------------------------------------------------------------------

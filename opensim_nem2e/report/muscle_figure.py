@@ -90,8 +90,9 @@ def _over_cycles(axis: Any, item: MuscleEstimate, trial: SimulatedTrial, measure
         label: np.stack([c.window(trial.time, values, _PHASES, tolerance=np.inf)[:, 0] for c in item.cycles])
         for label, values in (("OpenSim", trial.activations[item.muscle]), ("refined", item.values))
     }
-    if measured is not None and item.muscle in measured.channels:
-        emg = np.stack([measured.window(item.muscle, own) for own in item.cycles])
+    whole = () if measured is None else measured.whole(item.muscle, item.cycles)
+    if measured is not None and whole:
+        emg = np.stack([measured.window(item.muscle, own) for own in whole])
         curves["measured EMG, relative to its maximum"] = emg / max(float(emg.max()), np.finfo(float).tiny)
     for label, rows in curves.items():
         percent = np.linspace(0.0, 100.0, rows.shape[1])
@@ -112,10 +113,14 @@ def _over_time(
             axis.axvline(strike, color="0.6", linewidth=0.7, linestyle=(0, (4, 3)), label="heel strike")
         axis.plot(trial.time, np.where(item.covered, item.values, np.nan), label="refined", **_STYLES["refined"])
     if measured is not None and muscle in measured.channels:
-        time = measured.series.time - measured.offset
+        time, emg = measured.rows(measured.channels[muscle])
+        # A line through NaN is broken: at the middle of each gap.
+        middles = measured.gaps(measured.channels[muscle]).mean(axis=1)
+        places = np.searchsorted(time, middles)
+        time, emg = np.insert(time, places, middles), np.insert(emg, places, np.nan)
         inside = (time >= trial.time[0]) & (time <= trial.time[-1])
-        emg = np.maximum(measured.series.column(measured.channels[muscle])[inside], 0.0)
-        if emg.size and emg.max() > 0.0:
+        emg = np.maximum(emg[inside], 0.0)
+        if np.nanmax(emg, initial=0.0) > 0.0:
             label = "measured EMG, relative to its maximum"
-            axis.plot(time[inside], emg / emg.max(), label=label, **_STYLES[label])
+            axis.plot(time[inside], emg / np.nanmax(emg), label=label, **_STYLES[label])
     axis.set(xlim=(trial.time[0], trial.time[-1]), xlabel="time (s)")

@@ -51,6 +51,9 @@ SIGNED = 0.5
 
 _MOST_SHOWN = 300
 
+#: No unit makes EMG larger than this: a tenth of a volt is 1e8 nV.
+LARGEST = 1e12
+
 #: Mains frequencies (Hz), and the share of the variance above :data:`RAW_ABOVE` within 1 Hz of one from which on it is
 #: hum. EMG alone has about 0.02 there.
 MAINS, HUM_SHARE = (50.0, 60.0), 0.2
@@ -247,8 +250,9 @@ def refuse_raw(time: ArrayLike, values: ArrayLike, labels: Sequence[str], path: 
     Raises
     ------
     StorageError
-        If it is raw EMG: why, and what to do.
+        If it is raw EMG: why, and what to do. If a value is infinite, or larger than any unit makes EMG.
     """
+    refuse_impossible(values, labels, path)
     t = np.asarray(time, dtype=float)
     if not len(labels) or t.size < 2 or not t[-1] > t[0]:
         return
@@ -258,6 +262,34 @@ def refuse_raw(time: ArrayLike, values: ArrayLike, labels: Sequence[str], path: 
         raise StorageError(
             f"This is raw EMG, but envelopes are needed: {reason}. Make envelopes of it with EMGEnvelopeTool, or leave "
             "these channels out.",
+            path,
+        )
+
+
+def refuse_impossible(values: ArrayLike, labels: Sequence[str], path: str | os.PathLike[str] | None) -> None:
+    """Refuse values that are no EMG in any unit.
+
+    Parameters
+    ----------
+    values : array_like, shape (rows, channels)
+        The channels that are used; missing values are left out.
+    labels : sequence of str
+        Their names.
+    path : str or os.PathLike or None
+        The file, for the message.
+
+    Raises
+    ------
+    StorageError
+        A value is infinite, or larger than :data:`LARGEST`.
+    """
+    table = np.asarray(values, dtype=float)
+    beyond = np.abs(table) > LARGEST
+    if beyond.any():
+        row, column = (int(place[0]) for place in np.nonzero(beyond))
+        raise StorageError(
+            f"EMG must be numbers of at most {LARGEST:g}, whatever its unit; found {table[row, column]:g} in "
+            f"'{labels[column]}', row {row + 1}.",
             path,
         )
 

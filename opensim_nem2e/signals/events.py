@@ -25,7 +25,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CycleError, StorageError
 from ..log import logger
-from .force_quality import WORDS, OffsetRemoval, debounce_notes, force_notes, gaps, refuse_impossible, without_offset
+from .force_quality import (
+    FORCE_GAP,
+    WORDS,
+    OffsetRemoval,
+    debounce_notes,
+    force_notes,
+    refuse_impossible,
+    without_offset,
+)
+from .gaps import gaps
 
 if TYPE_CHECKING:
     from ..storage import ExternalForce
@@ -299,7 +308,7 @@ def gait_events(
     t = np.asarray(time, dtype=float)
     forces = {"r": np.asarray(right_force, dtype=float), "l": np.asarray(left_force, dtype=float)}
     steps: list[_Step] = []
-    holes = gaps(t).tolist()
+    holes = gaps(t, *FORCE_GAP).tolist()
     short: list[str] = []
     low = 0.5 * threshold if release is None else release
     notes, untrue = force_notes(t, forces, low, threshold=threshold)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CycleError
+from .gaps import gaps
 
 Array = NDArray[np.float64]
 OffsetRemoval = Literal["none", "constant", "drift"]
@@ -37,8 +38,8 @@ _BODY_WEIGHTS, _PERCENTS = 6.0, 200.0
 #: The mean of another component this many times the vertical one's: the axes are not OpenSim's.
 _OTHER_AXIS = 2.0
 
-#: Rows further apart than this, and three times their usual distance, are a gap (s).
-_GAP = 0.03
+#: Of forces, rows further apart than this (s), and than so many usual steps, are a gap.
+FORCE_GAP = (0.03, 3.0)
 
 #: A contact, of whatever length, that carries this share of the largest force is a step.
 _STEP_SHARE = 0.3
@@ -112,27 +113,6 @@ def without_offset(time: ArrayLike, force: ArrayLike, removal: OffsetRemoval) ->
     return np.asarray(f - level)
 
 
-def gaps(time: ArrayLike) -> Array:
-    """Find where rows are missing.
-
-    Parameters
-    ----------
-    time : array_like, shape (rows,)
-        Time, increasing (s).
-
-    Returns
-    -------
-    numpy.ndarray, shape (gaps, 2)
-        The last row before and the first behind each (s).
-    """
-    t = np.asarray(time, dtype=float)
-    steps = np.diff(t)
-    if not steps.size:
-        return np.empty((0, 2))
-    rows = np.flatnonzero(steps > max(_GAP, 3.0 * float(np.median(steps))))
-    return np.column_stack([t[rows], t[rows + 1]])
-
-
 def refuse_impossible(forces: Mapping[str, Array]) -> None:
     """Refuse forces that are not in N on feet with y up.
 
@@ -195,7 +175,7 @@ def force_notes(
     untrue: set[str] = set()
     notes = [
         f"rows are missing between {begin:.3f} and {end:.3f} s ({end - begin:.3f} s): events there are unknown"
-        for begin, end in gaps(t).tolist()
+        for begin, end in gaps(t, *FORCE_GAP).tolist()
     ]
     largest = max(float(force.max()) for force in forces.values())
     if largest < _PERCENTS:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 #: The filters act between 0 and half the sampling rate; above this no EMG of any rate has power (Hz).
-_CORNERS = "(0, 2000]"
+_CORNERS = "[0.01, 2000]"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class EnvelopeOptions(Options):
         None,
         "Sampling rate of tables that have no time column, or whose times were rounded when written. Empty: what "
         "the table says.",
-        bounds="(0, Inf)",
+        bounds="[1, 1000000]",
         unit="Hz",
     )
     c3d_start: Literal["zero", "first_frame"] = option(
@@ -96,7 +96,7 @@ class EnvelopeOptions(Options):
         bounds=_CORNERS,
         unit="Hz",
     )
-    notch_width: float = option(2.0, "Width of a notch.", bounds="(0, 20]", unit="Hz")
+    notch_width: float = option(2.0, "Width of a notch.", bounds="[0.01, 20]", unit="Hz")
     rectification: Literal["full_wave", "rms"] = option(
         "full_wave", "full_wave: absolute value. rms: square, and the root after the low-pass filter."
     )
@@ -114,7 +114,7 @@ class EnvelopeOptions(Options):
         bounds="[2, 12]",
     )
     output_rate: float | None = option(
-        200.0, "Sampling rate of the results. Empty: that of each recording.", bounds="(0, Inf)", unit="Hz"
+        200.0, "Sampling rate of the results. Empty: that of each recording.", bounds="[1, 100000]", unit="Hz"
     )
     normalization: Literal["max", "mvc", "percentile", "none"] = option(
         "max",
@@ -226,7 +226,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         return names
 
     def _process(self, files: Iterable[Path], names: Mapping[str, str] | None) -> list[_Recording]:
-        from ..signals.emg import envelope, is_raw, resample, sampling_rate, why_raw
+        from ..signals.emg import envelope, is_raw, refuse_impossible, resample, sampling_rate, why_raw
         from ..storage.emg_files import TABLE_SUFFIXES, read_emg
 
         settings = self._filter()
@@ -239,6 +239,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
             try:
                 rate = sampling_rate(source.time)
                 values = source.select(source.labels)
+                refuse_impossible(values, source.labels, file)
                 raw = self.input_type == "raw" or (self.input_type == "auto" and is_raw(values, rate, source.labels))
                 result = envelope(values, rate, settings) if raw else values
                 reason = why_raw(values, rate, source.labels) if self.input_type == "envelope" else ""

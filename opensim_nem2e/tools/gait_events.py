@@ -39,18 +39,18 @@ class ContactOptions(Options):
     """When a foot is on the ground, for every tool that finds steps in ground reactions."""
 
     contact_threshold: float = option(
-        20.0, "Vertical ground reaction above which a foot is on the ground.", bounds="(0, Inf)", unit="N"
+        20.0, "Vertical ground reaction above which a foot is on the ground.", bounds="(0, 10000]", unit="N"
     )
     minimum_contact_duration: float = option(
-        0.1, "Shorter contacts are not a step (debounce).", bounds="[0, Inf)", unit="s"
+        0.1, "Shorter contacts are not a step (debounce).", bounds="[0, 10]", unit="s"
     )
     minimum_swing_duration: float = option(
-        0.1, "Shorter losses of contact do not end a step (debounce).", bounds="[0, Inf)", unit="s"
+        0.1, "Shorter losses of contact do not end a step (debounce).", bounds="[0, 10]", unit="s"
     )
     release_threshold: float | None = option(
         None,
         "Vertical ground reaction below which contact ends. Empty: half of contact_threshold.",
-        bounds="[0, Inf)",
+        bounds="[0, 10000]",
         unit="N",
     )
     force_offset_removal: Literal["none", "constant", "drift"] = option(

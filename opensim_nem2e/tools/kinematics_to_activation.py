@@ -65,6 +65,7 @@ class KinematicsToActivationOptions(Options):
     lowpass_cutoff_frequency_for_coordinates: float = option(
         6.0,
         "Low-pass cut-off frequency for filtering the coordinates. A negative value results in no filtering.",
+        bounds="[-1000, 0) or [0.01, 1000]",
         unit="Hz",
     )
     torque_coordinates: tuple[str, ...] = option(
@@ -86,7 +87,7 @@ class KinematicsToActivationOptions(Options):
         1.0,
         "Reserve moment at a coordinate that costs as much as an activation of 1 (optimal_force of the "
         "CoordinateActuators that StaticOptimization is given).",
-        bounds="(0, Inf)",
+        bounds="[1e-06, 1000000]",
         unit="Nm",
     )
     output_precision: int = option(8, "Decimals of the results.", bounds="[1, 20]")

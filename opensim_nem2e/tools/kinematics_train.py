@@ -43,6 +43,7 @@ class KinematicsTrainOptions(Options):
         6.0,
         "Low-pass cut-off frequency for filtering the coordinates. A negative value results in no filtering. The "
         "network is to be applied to coordinates that were filtered alike.",
+        bounds="[-1000, 0) or [0.01, 1000]",
         unit="Hz",
     )
     network: MJCAOptions = group(MJCAOptions, element="MJCABiGRU")

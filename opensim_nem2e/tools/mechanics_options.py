@@ -60,20 +60,21 @@ class MechanicsOptions(Options):
         "moving those of the refined muscles, of middling strength, costs 1 (with gain 1: of each muscle, not of all "
         "together). Smaller: refined muscles keep nearer to the networks' output, the others depart further "
         "from OpenSim's.",
-        bounds="(0, Inf)",
+        bounds="[1e-06, 1000000]",
     )
     unrefined_muscle_lowpass_frequency: float = option(
         6.0,
         "For torque-consistent activations: low-pass cut-off frequency for OpenSim's activations of muscles without a "
         "network before they are aimed at. CMC's tremble with its windows, and what they tremble the refined muscles "
         "would have to make up for. A negative value results in no filtering.",
+        bounds="[-1000, 0) or [0.01, 1000]",
         unit="Hz",
     )
     reserve_optimal_force: float = option(
         3.0,
         "For torque-consistent activations: the reserve torque at a joint that costs as much as a refined activation "
         "moved from 0 to 1. Smaller: the torques are met more exactly.",
-        bounds="(0, Inf)",
+        bounds="[1e-06, 1000000]",
         unit="Nm",
     )
     reserve_bound: float = option(
@@ -92,6 +93,7 @@ class MechanicsOptions(Options):
         6.0,
         "Low-pass cut-off frequency for filtering the coordinates before joint torques are computed. A negative value "
         "results in no filtering.",
+        bounds="[-1000, 0) or [0.01, 1000]",
         unit="Hz",
     )
     torque_coordinates: tuple[str, ...] = option(
@@ -120,7 +122,10 @@ class MechanicsOptions(Options):
         "in the unit of emg_file: for use_emg, the gains of these muscles are then known.",
     )
     emg_time_offset: float = option(
-        0.0, "EMG(t + offset) fits activation(t): the time at which emg_file is read is later by this.", unit="s"
+        0.0,
+        "EMG(t + offset) fits activation(t): the time at which emg_file is read is later by this.",
+        bounds="[-1000000, 1000000]",
+        unit="s",
     )
 
 

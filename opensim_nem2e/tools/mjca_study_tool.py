@@ -45,14 +45,14 @@ class MJCAStudyOptions(Options):
     loss_weights: tuple[float, ...] = option(
         (3.0, 1000.0, 500.0),
         "Weights of the equation of motion (per (Nm)^2), of effort and of bounds in the loss.",
-        bounds="[0, Inf)",
+        bounds="[0, 1000000]",
         list_size=3,
     )
     epochs: int = option(500, "Passes through the training data.", bounds="[1, 1000000]")
     learning_rate: float = option(
         0.0005, "Step size of the Adam algorithm, which falls to a tenth (cosine).", bounds="(0, 1]"
     )
-    weight_decay: float = option(0.01, "L2 penalty of the Adam algorithm.", bounds="[0, Inf)")
+    weight_decay: float = option(0.01, "L2 penalty of the Adam algorithm.", bounds="[0, 1000]")
     window_frames: int = option(20, "Frames of a window.", bounds="[2, 1000]")
     window_stride: int = option(2, "Frames from the start of one window to the next.", bounds="[1, 1000]")
     planar_leg: Literal["paper", "moving"] = option(
@@ -66,6 +66,7 @@ class MJCAStudyOptions(Options):
     lowpass_cutoff_frequency_for_coordinates: float = option(
         6.0,
         "Low-pass cut-off frequency for filtering the coordinates. A negative value results in no filtering.",
+        bounds="[-1000, 0) or [0.01, 1000]",
         unit="Hz",
     )
     seed: int = option(0, "Seed of all that is drawn.", bounds="[0, 9223372036854775807]")

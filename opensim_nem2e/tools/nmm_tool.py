@@ -67,11 +67,15 @@ class NMMOptions(Options):
         (), "Results of InverseDynamicsTool, one per trial, in place of running inverse dynamics."
     )
     external_masses: tuple[float, ...] = option(
-        (), "Mass that the hands carry in each trial, shared by external_mass_bodies.", bounds="[0, Inf)", unit="kg"
+        (), "Mass that the hands carry in each trial, shared by external_mass_bodies.", bounds="[0, 1000]", unit="kg"
     )
     external_mass_bodies: tuple[str, ...] = option((), "Bodies of the model that carry external_masses.")
     external_mass_point: tuple[float, ...] = option(
-        (), "Where they carry it, in the body's frame. Empty: at the body's mass centre.", list_size=3, unit="m"
+        (),
+        "Where they carry it, in the body's frame. Empty: at the body's mass centre.",
+        bounds="[-10, 10]",
+        list_size=3,
+        unit="m",
     )
     activations_files: tuple[FilePath, ...] = option(
         (),
@@ -115,11 +119,13 @@ class NMMOptions(Options):
         None,
         "EMG(t + offset) fits activation(t). Empty: found per trial from the channels that are used; a channel that is "
         "left out has no part in it.",
+        bounds="[-1000000, 1000000]",
         unit="s",
     )
     lowpass_cutoff_frequency_for_coordinates: float = option(
         6.0,
         "Low-pass cut-off frequency for filtering the coordinates. A negative value results in no filtering.",
+        bounds="[-1000, 0) or [0.01, 1000]",
         unit="Hz",
     )
     torque_coordinates: tuple[str, ...] = option(
@@ -130,7 +136,7 @@ class NMMOptions(Options):
         "Leave each channel, and each group of synergists, out in turn? It takes most of the time, and is the only way "
         "to know the errors; bands come from it.",
     )
-    seed: int = option(0, "Seed of the networks' first weights.", bounds="[0, Inf)")
+    seed: int = option(0, "Seed of the networks' first weights.", bounds="[0, 9223372036854775807]")
     output_precision: int = option(8, "Decimals of the results.", bounds="[1, 20]")
     write_report: bool = option(True, "Write a report (.html) of each trial?")
 

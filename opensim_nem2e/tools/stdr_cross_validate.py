@@ -106,6 +106,7 @@ class CrossValidateOptions(Options):
         (),
         "Start and end of one gait cycle of the right limb in that motion. Empty: the first whole one that its feet "
         "show, or the whole file if they show none.",
+        bounds="[-1e+10, 1e+10]",
         unit="s",
     )
 

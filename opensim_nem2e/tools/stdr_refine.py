@@ -123,10 +123,16 @@ class RefineOptions(Options):
     external_loads_file: FilePath = option("", "XML file (.xml) with the ExternalLoads of the simulation.")
     contact: ContactOptions = group(ContactOptions)
     right_heel_strikes: tuple[float, ...] = option(
-        (), "Times of successive right heel strikes, for cycle_source times.", unit="s"
+        (),
+        "Times of successive right heel strikes, for cycle_source times.",
+        bounds="[-1e+10, 1e+10]",
+        unit="s",
     )
     left_heel_strikes: tuple[float, ...] = option(
-        (), "Times of successive left heel strikes, for cycle_source times.", unit="s"
+        (),
+        "Times of successive left heel strikes, for cycle_source times.",
+        bounds="[-1e+10, 1e+10]",
+        unit="s",
     )
     whole_file_leading_limb: Literal["right", "left"] = option(
         "right",
@@ -147,12 +153,12 @@ class RefineOptions(Options):
         "that the motion repeats itself. Useful where the simulation covers one gait cycle only.",
     )
     minimum_cycle_duration: float = option(
-        0.4, "Shorter cycles are left alone (with whole_file: only warned of).", bounds="(0, Inf)", unit="s"
+        0.4, "Shorter cycles are left alone (with whole_file: only warned of).", bounds="(0, 1000]", unit="s"
     )
     maximum_cycle_duration: float = option(
         2.5,
         "Longer cycles are left alone, as a heel strike was missed (with whole_file: only warned of).",
-        bounds="(0, Inf)",
+        bounds="(0, 1000]",
         unit="s",
     )
     maximum_cycle_deviation: float = option(
@@ -174,7 +180,7 @@ class RefineOptions(Options):
         0.05,
         "Time over which neighbouring cycles are blended at their heel strike, and over which the activations lead "
         "over to OpenSim's, outside the cycles. name_emg.sto holds the networks' output without any blend.",
-        bounds="[0, Inf)",
+        bounds="[0, 10]",
         unit="s",
     )
     interpolation: Literal["pchip", "linear"] = option(
@@ -189,13 +195,13 @@ class RefineOptions(Options):
     activation_time_constant: float = option(
         0.01,
         "Time constant of activation where model_file does not say (default of Millard2012EquilibriumMuscle).",
-        bounds="(0, Inf)",
+        bounds="[0.0001, 10]",
         unit="s",
     )
     deactivation_time_constant: float = option(
         0.04,
         "Time constant of deactivation where model_file does not say (default of Millard2012EquilibriumMuscle).",
-        bounds="(0, Inf)",
+        bounds="[0.0001, 10]",
         unit="s",
     )
     output_precision: int = option(

@@ -56,6 +56,25 @@ def test_a_result_and_emg(command, files):
     assert float(row.split()[2]) == pytest.approx(2 * float(row.split()[1]), abs=0.01)
 
 
+def test_what_lies_in_a_gap_of_the_emg_is_not_compared(command, files):
+    wave = 0.3 + 0.2 * np.sin(2 * np.pi * TIME)
+    there = (TIME < 0.3) | (TIME > 0.6)
+    write(files / "gap.sto", {"soleus_r": wave[there]}, TIME[there])
+    write(files / "whole.sto", {"soleus_r": np.where(there, 0.5 * wave, np.nan)}, TIME)
+    for name in ("gap.sto", "whole.sto"):
+        done = command("compare", "a_states.sto", name, "--emg")
+        assert done.returncode == 0, done.stderr
+        assert f"{name}: 'soleus_r' has gaps: 0.290 to 0.610 s. What lies in them is left out." in done.stderr
+        assert "soleus_r: 31 of 101 rows lie in gaps" in done.stderr
+        row = next(line for line in done.stdout.splitlines() if line.startswith("soleus_r"))
+        assert float(row.split()[1]) == pytest.approx(wave[there].mean(), abs=1e-3)
+    write(files / "huge.sto", {"soleus_r": 1e300 * wave})
+    done = command("compare", "a_states.sto", "huge.sto", "--emg")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "EMG must be numbers of at most 1e+12, whatever its unit" in done.stderr
+    assert "RuntimeWarning" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -208,6 +208,16 @@ def test_normalisation_groups(tmp_path, lab, kind, expected):
     np.testing.assert_allclose(data.y.max(axis=1), expected, atol=1e-3)
 
 
+def test_a_cycle_over_missing_rows_of_the_emg_is_left_out(lab, tmp_path):
+    t = np.linspace(0, 4, 2001)
+    there = (t < 1.3) | (t > 1.4)
+    lab["emg"] = write_sto(tmp_path / "emg.sto", t[there], {"SOL": 2 * wave(t + 0.1)[there]})
+    records = [trial(lab, line, start=start, end=start + PERIOD) for line, start in ((2, 1.0), (3, 2.0))]
+    found = read_gait_cycles(records, CHANNELS, targets=["soleus"])
+    assert [record.line for record in found.cycles("soleus").records] == [3]
+    assert any("has no rows 1.298 to 1.402 s, within the cycle" in note for note in found.notes)
+
+
 def test_quarters_share_the_normalisation_of_whole_cycles(lab):
     whole = read_gait_cycles([trial(lab)], CHANNELS, targets=["soleus"]).cycles("soleus")
     quarters = read_gait_cycles([trial(lab)], CHANNELS, targets=["soleus"], condition="One-Quarter")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from opensim_nem2e.data.simulation import Muscle, SimulatedTrial
-from opensim_nem2e.errors import LabelError, MissingFileError
+from opensim_nem2e.errors import LabelError, MissingFileError, StorageError
 from opensim_nem2e.estimates.amplitude import by_prior, prior_gain, shape_of
 from opensim_nem2e.estimates.estimate import Estimate, MuscleEstimate
 from opensim_nem2e.estimates.measured_emg import MeasuredEMG, read_maxima, with_measured_emg
@@ -112,6 +112,37 @@ def test_channels_that_cover_no_cycle(trial, estimate, emg, caplog):
     names = MuscleNames.load().of_model(trial.activations)
     with pytest.raises(LabelError, match="No EMG channel covers a gait cycle"):
         with_measured_emg(estimate, emg, trial, names, {"r": [Cycle("r", 0.9, 1.6)]})
+
+
+@pytest.mark.parametrize("fault", ["values", "rows"])
+def test_no_emg_is_made_up_in_a_gap(trial, estimate, emg, fault, caplog):
+    """Two cycles, the first over a gap: only the second has a shape from EMG, and is compared."""
+    hole = (emg.series.time > 0.5) & (emg.series.time < 0.6)
+    data = np.where(hole[:, np.newaxis] & np.array([True, False]), np.nan, emg.series.data)
+    series = replace(emg.series, data=data)
+    if fault == "rows":
+        series = replace(series, time=series.time[~hole], data=series.data[~hole])
+    emg = MeasuredEMG(series, emg.offset, emg.channels)
+    names = MuscleNames.load().of_model(trial.activations)
+    cycles = [Cycle("r", 0.2, 0.7), Cycle("r", 0.7, 1.3)]
+    own = with_measured_emg(estimate, emg, trial, names, {"r": cycles}).muscles["semimem_r"]
+    assert own.cycles == (cycles[1],)
+    assert np.isfinite(own.values).all()
+    np.testing.assert_array_equal(own.values[TIME < 0.69], trial.activations["semimem_r"][TIME < 0.69])
+    curves = {"refined": (TIME, trial.activations)}
+    counts = {row.muscle: row.cycles for row in emg.errors(curves, dict.fromkeys(emg.channels, cycles), 0.0)}
+    assert counts == {"semimem_r": 1, "soleus_r": 1 if fault == "rows" else 2}
+    assert not emg.errors(curves, {"semimem_r": cycles[:1]}, 0.0)
+    assert "'ham' has gaps in all cycles: semimem_r is not compared" in caplog.text
+
+
+def test_channels_without_a_signal_and_in_another_unit(trial, estimate, emg, caplog):
+    names = MuscleNames.load().of_model(trial.activations)
+    flat = replace(emg, series=replace(emg.series, data=emg.series.data * [0.0, 0.0] + [0.3, 0.0]))
+    with pytest.raises(LabelError, match=r"semimem_r: it is 0\.3 throughout .*; soleus_r: it is silent in its"):
+        with_measured_emg(estimate, flat, trial, names, {"r": [CYCLE]})
+    with pytest.raises(StorageError, match=r"same unit, but 'calf' reaches 0\.0006.* maximum is 6\.4e-06.* percent"):
+        with_measured_emg(estimate, emg, trial, names, {"r": [CYCLE]}, {"calf": 6.4e-6})
 
 
 @pytest.mark.parametrize(

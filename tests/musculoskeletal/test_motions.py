@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from opensim_nem2e.errors import StorageError
 from opensim_nem2e.musculoskeletal.motions import (
     GRAVITY,
+    checked_motion,
     refuse_another_motion,
     refuse_another_trials_loads,
     unit_of_angles,
@@ -36,8 +38,6 @@ STATES = tuple(f"/jointset/j/{name}/value" for name in NAMES)
 
 
 def test_degrees_that_are_said_to_be_radians(caplog):
-    from dataclasses import replace
-
     wrong = replace(motion(degrees=True), in_degrees=False)
     assert unit_of_angles(wrong, MODEL)[0] == "degrees"
     right = with_true_unit(wrong, MODEL)
@@ -51,6 +51,31 @@ def test_degrees_that_are_said_to_be_radians(caplog):
     data[:, 3] = np.degrees(data[:, 3])
     assert unit_of_angles(replace(motion(), data=data), MODEL)[:2] == ("columns", ["knee_angle_r_beta"])
     assert unit_of_angles(replace(motion(), in_degrees=True), MODEL)[0] == "radians"
+
+
+def test_columns_in_radians_among_degrees_are_named(caplog):
+    labels = ("pelvis_tx", "hip_flexion_r", "hip_flexion_l", "arm_r", "arm_l", "trunk")
+    model = replace(MODEL, coordinates=tuple(Coordinate(name, "j", f"/jointset/j/{name}") for name in labels))
+    good = motion(degrees=True, labels=labels)
+    assert unit_of_angles(good, model)[0] == "said"
+    # The trunk hardly moves, which tells nothing.
+    data = good.data * [1.0, np.pi / 180.0, 1.0, np.pi / 180.0, 1.0, np.pi / 180.0]
+    assert unit_of_angles(replace(good, data=data), model)[:2] == ("columns", ["hip_flexion_r", "arm_r"])
+    checked_motion(replace(good, data=data), model, -np.inf, np.inf)
+    assert "says degrees, but the values of hip_flexion_r, arm_r (largest: 0.6) look like radians" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda s: replace(s, time=1000.0 * s.time), r"10 s apart \(0 to 1990 s\)\. Is its time in milliseconds"),
+        (lambda s: replace(s, data=1e30 * s.data), r"more than 100 times, but 'knee_angle_r' is .* degrees at"),
+        (lambda s: replace(s, time=s.time + (s.time > 1.0)), r"between 1\.000 and 2\.010 s there is no row"),
+    ],
+)
+def test_what_cannot_be_a_motion_is_refused(change, fault):
+    with pytest.raises(StorageError, match=fault):
+        checked_motion(change(motion(degrees=True)), MODEL, -np.inf, np.inf)
 
 
 def test_another_trials_motion_is_refused_with_numbers():

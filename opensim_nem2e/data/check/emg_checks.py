@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import StorageError, did_you_mean
-from ...signals.emg import sampling_rate, why_raw
+from ...signals.emg import refuse_impossible, sampling_rate, why_raw
 from ...signals.quality import copies, levels, plateaus
 from ...storage import MuscleNames, TimeSeries
 from ..manifest import Channel
@@ -137,6 +137,11 @@ class _Examined:
     def all(self, lows: dict[tuple[str, str], dict[Path, float]]) -> None:
         """Look at everything."""
         if not self.channels:
+            return
+        try:
+            refuse_impossible(self.values, [channel.column for channel in self.channels], None)
+        except StorageError as error:
+            self.add("error", "value", None, str(error), "look at its unit, and for damaged rows.")
             return
         try:
             rate = sampling_rate(self.series.time)

@@ -231,7 +231,8 @@ def _angles(path: Path, trial: CycleRecord, files: Files, findings: Findings) ->
     unit, labels, largest = unit_of_angles(series, model)
     peak = f"{largest:.3g}"
     if unit == "columns":
-        what = f"it is in radians, but {listed(labels, _LISTED)} reach {peak}: these columns are in degrees."
+        said, other = ("degrees", "radians") if series.in_degrees else ("radians", "degrees")
+        what = f"it is in {said}, but {listed(labels, _LISTED)} reach {peak}: these columns are in {other}."
         remedy = "convert these columns; if they follow other coordinates (patella), OpenSim ignores them."
         findings.add("warning", "degrees", str(path), what, remedy)
     elif unit == "degrees":

@@ -76,8 +76,8 @@ class STDROptions(Options):
         "Step size of the Adam algorithm. The paper does not say; this is the value of the paper on Adam.",
         bounds="(0, 1]",
     )
-    weight_decay: float = option(0.0, "L2 penalty of the Adam algorithm. 0: none.", bounds="[0, Inf)")
-    gradient_clip: float = option(0.0, "Largest norm of a step's gradient. 0: not limited.", bounds="[0, Inf)")
+    weight_decay: float = option(0.0, "L2 penalty of the Adam algorithm. 0: none.", bounds="[0, 1000]")
+    gradient_clip: float = option(0.0, "Largest norm of a step's gradient. 0: not limited.", bounds="[0, 1000000]")
     early_stopping_patience: int = option(
         0,
         "Early stopping: networks are first trained without one subject (chosen by the seed) until the error on this "

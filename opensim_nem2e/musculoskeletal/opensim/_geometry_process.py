@@ -15,6 +15,9 @@ from typing import Any
 #: A joint angle beyond this is taken for degrees, whatever the file says (rad): no joint turns more than once.
 _ONE_TURN = 2.0 * math.pi
 
+#: Exit status after an error, as of ``_tool_process``.
+RAISED = 3
+
 #: How finely Simbody divides round surfaces.
 _FINE = 2
 
@@ -224,5 +227,9 @@ def _solid(component: Any, opensim: Any) -> tuple[Any, list[float]] | None:
 
 if __name__ == "__main__":
     request_file, answer_file = map(Path, sys.argv[1:3])
-    answer = measure(json.loads(request_file.read_text(encoding="utf-8")))
+    try:
+        answer = measure(json.loads(request_file.read_text(encoding="utf-8")))
+    except Exception as error:  # whatever it is, the parent must learn of it
+        print(f"[error] {error}", flush=True)
+        sys.exit(RAISED)
     answer_file.write_text(json.dumps(answer), encoding="utf-8")

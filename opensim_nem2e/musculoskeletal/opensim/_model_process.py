@@ -37,6 +37,9 @@ _SAME_POSTURE = 1e-6
 #: The progress is written to this file in the job's folder, every so many postures.
 PROGRESS_FILE, _REPORT_EVERY = "progress", 16
 
+#: Exit status after an error, as of ``_tool_process``.
+RAISED = 3
+
 #: Degree of the splines with which InverseDynamicsTool differentiates coordinates.
 _SPLINE_DEGREE = 5
 
@@ -466,5 +469,9 @@ if __name__ == "__main__":
 
     opensim.Logger.removeFileSink()
     job, request_file, result_file = sys.argv[1:4]
-    answer: dict[str, Any] = JOBS[job](json.loads(Path(request_file).read_text(encoding="utf-8")))
+    try:
+        answer: dict[str, Any] = JOBS[job](json.loads(Path(request_file).read_text(encoding="utf-8")))
+    except Exception as error:  # whatever it is, the parent must learn of it
+        print(f"[error] {error}", flush=True)
+        sys.exit(RAISED)
     np.savez(result_file, **answer)

@@ -47,7 +47,7 @@ def run(tool_class: str, setup: str, folder: str) -> int:
             # False also where its MarkerPlacer is not to be applied, though nothing failed.
             done = done or not tool.getMarkerPlacer().getApply()
     except Exception as error:  # whatever it is, the parent must learn of it
-        print(f"[error] {type(error).__name__}: {error}", flush=True)
+        print(f"[error] {error}", flush=True)
         return RAISED
     finally:
         os.chdir(folder)

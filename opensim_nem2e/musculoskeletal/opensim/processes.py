@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,10 +44,16 @@ TOOLS = (
 
 _TAIL_LINES = 30
 _TAIL_BYTES = 64 * 1024
+
+#: What OpenSim's Python package puts before the message of an error.
+_WRAPPING = re.compile(r"(?<=\[error\] )std::exception in '[^']*': ")
 # Between two questions whether to stop (s).
 _LOOK = 0.2
 # Between two words on the progress (s).
 _TELL = 2.0
+
+#: The system waits no longer at a time (s).
+_LONG = 86400.0
 
 
 class RunStoppedError(OpenSimRunError):
@@ -278,7 +285,8 @@ def _wait(
     try:
         while True:
             rest = None if deadline is None else max(0.0, deadline - time.monotonic())
-            look = rest if stop is None else min(_LOOK, _LOOK if rest is None else rest)
+            look = _LONG if rest is None else min(rest, _LONG)
+            look = look if stop is None else min(_LOOK, look)
             try:
                 status: int | None = process.wait(look)
                 return status
@@ -341,6 +349,7 @@ def _tail(log: Path) -> str:
         stream.seek(0, os.SEEK_END)
         stream.seek(max(0, stream.tell() - _TAIL_BYTES))
         text = stream.read().decode("utf-8", errors="replace")
+    text = _WRAPPING.sub("", text)
     lines = [line.rstrip() for line in text.splitlines() if line.strip() not in ("", "[info]")]
     return "\n".join(lines[-_TAIL_LINES:])
 
