@@ -192,7 +192,7 @@ def checked_motion(series: TimeSeries, model: OsimModel, start: float, end: floa
     Returns
     -------
     TimeSeries
-        The same, in its true unit.
+        The same, in its true unit; as it is if it tells no coordinate.
 
     Raises
     ------
@@ -201,6 +201,8 @@ def checked_motion(series: TimeSeries, model: OsimModel, start: float, end: floa
     """
     columns = angles_of(series, model)
     told = _columns_of(series, {c.name for c in model.coordinates})
+    if not told:
+        return series
     labels = tuple(series.labels[column] for column in told)
     refuse_gaps(replace(series, labels=labels, data=series.data[:, told]), start, end)
     turn = 360.0 if series.in_degrees else ONE_TURN

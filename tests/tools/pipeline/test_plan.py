@@ -182,6 +182,7 @@ def test_the_shipped_example(repository):
         (["s*"], ["x" * 5000], "at most 4096 characters"),
         (["s*"], ["*cmc/"], "must name a file, but"),
         (["///nowhere/*"], ["a.xml"], "no folder in"),
+        (["/{a}/{b}"], ["a.xml"], "an absolute pattern must begin with the name of a folder, but '/{a}/"),
     ],
 )
 def test_patterns_that_are_refused(study, folders, setups, message):
