@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..log import logger
-from ..musculoskeletal.activation import CONTROL_STEP, activation_from_excitation
+from ..musculoskeletal.activation import CONTROL_STEP, held_excitation
 from ..musculoskeletal.redistribution import redistribute_each
+from ..musculoskeletal.row_programs import connected
 from ..musculoskeletal.shape_gains import find_gains
 from ..signals.cycles import fade_outside
 from ..signals.emg import butterworth
@@ -503,24 +504,20 @@ def reach_of(muscles: Sequence[Muscle], step: float) -> Callable[[Array], tuple[
         :func:`opensim_nem2e.musculoskeletal.redistribution.redistribute` and its like ask for them.
     """
     bounds = np.array([[muscle.min_control for muscle in muscles], [muscle.max_control for muscle in muscles]])
+    after = held_excitation(
+        step,
+        [muscle.tau_act for muscle in muscles],
+        [muscle.tau_deact for muscle in muscles],
+        [muscle.kind for muscle in muscles],
+        min_activation=[muscle.min_activation for muscle in muscles],
+        smoothing=[muscle.smoothing for muscle in muscles],
+        max_step=CONTROL_STEP,
+    )
 
     def reach(activation: Array) -> tuple[Array, Array]:
         # From every start, once with the least and once with the greatest excitation.
-        start = np.broadcast_to(activation, (2, *activation.shape))
-        held = np.broadcast_to(bounds.reshape(2, *[1] * (activation.ndim - 1), -1), start.shape).ravel()
-        every = [*muscles] * (start.size // len(muscles))
-        reached = activation_from_excitation(
-            [0.0, step],
-            [held, held],
-            [muscle.tau_act for muscle in every],
-            [muscle.tau_deact for muscle in every],
-            start.ravel(),
-            [muscle.kind for muscle in every],
-            min_activation=[muscle.min_activation for muscle in every],
-            smoothing=[muscle.smoothing for muscle in every],
-            max_step=CONTROL_STEP,
-        )[1]
-        low, high = reached.reshape(start.shape)
+        held = bounds.reshape(2, *[1] * (activation.ndim - 1), -1)
+        low, high = after(np.broadcast_to(activation, (2, *activation.shape)), held)
         return low, high
 
     return reach
@@ -530,7 +527,7 @@ def _parts(given: ActivationRows, terms: TorqueTerms, crossfade: float) -> list[
     """Find what belongs together, and where it is to be made consistent."""
     known = given.known & ~terms.outside
     spans = terms.actuates
-    of_muscle, of_coordinate = _connected(spans)
+    of_muscle, of_coordinate = connected(spans)
     found = []
     for number in np.unique(of_coordinate):
         muscles, coordinates = np.flatnonzero(of_muscle == number), np.flatnonzero(of_coordinate == number)
@@ -541,21 +538,6 @@ def _parts(given: ActivationRows, terms: TorqueTerms, crossfade: float) -> list[
             _, beside = fade_outside(terms.time, rows, 0.0 * terms.time, rows, crossfade)
             found.append(_Part(muscles, coordinates, rows, rows | (beside & known), refined))
     return found
-
-
-def _connected(spans: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number what hangs together through (muscles, coordinates); returns the number of each muscle and coordinate.
-
-    A muscle that spans nothing has the number -1.
-    """
-    of_coordinate = np.arange(spans.shape[1])
-    while True:
-        # Every muscle takes the least number of its coordinates, every coordinate the least of its muscles.
-        of_muscle = np.where(spans, of_coordinate, spans.shape[1]).min(axis=1, initial=spans.shape[1])
-        least = np.where(spans, of_muscle[:, np.newaxis], of_coordinate).min(axis=0, initial=spans.shape[1])
-        if (least == of_coordinate).all():
-            return np.where(spans.any(axis=1), of_muscle, -1), of_coordinate
-        of_coordinate = least
 
 
 def _on_the_trial(

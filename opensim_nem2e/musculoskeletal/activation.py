@@ -32,7 +32,7 @@ formulations for solving the muscle redundancy problem. Ann. Biomed. Eng. 44, 29
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -259,6 +259,48 @@ def activation_from_excitation(
         so_far = np.divide(rows_first[rows] - first[place, block], since, out=mean[place, block], where=since > 0.0)
         result[rows] = muscles.clamp(muscles.advance(start[place, block], so_far, since, rates[place, block]))
     return result.reshape(table.shape)
+
+
+def held_excitation(
+    duration: float,
+    tau_act: ArrayLike,
+    tau_deact: ArrayLike,
+    kind: str | Sequence[str] = "first_order",
+    *,
+    min_activation: ArrayLike = 0.01,
+    smoothing: ArrayLike = 0.1,
+    max_step: float = INTEGRATION_STEP,
+) -> Callable[[Array, Array], Array]:
+    """Prepare :func:`activation_from_excitation` for excitations that are held over a time, which is the same for all.
+
+    Parameters
+    ----------
+    duration : float
+        The time (s).
+    tau_act, tau_deact, kind, min_activation, smoothing, max_step
+        As for :func:`activation_from_excitation`; shapes (muscles,) or ().
+
+    Returns
+    -------
+    callable
+        Gives the activations at the end from those at the start and the excitations, both (..., muscles).
+
+    Raises
+    ------
+    ModelError
+        As for :func:`activation_from_excitation`.
+    """
+    dynamics = _dynamics(np.size(tau_act), tau_act, tau_deact, kind, min_activation, smoothing)
+    steps = max(1, int(np.ceil(duration / max_step)))
+    step = duration / steps
+
+    def after(activation: Array, excitation: Array) -> Array:
+        muscles, state = dynamics.within(activation, excitation), activation
+        for _ in range(steps):
+            state = muscles.advance(state, excitation, step, muscles.middle_rate(state, excitation, step))
+        return muscles.clamp(state)
+
+    return after
 
 
 def find_excitation(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError, StorageError, did_you_mean
 from ..log import logger
-from ..signals.resample import interpolate
+from ..signals.resample import interpolate, spline
 from ..storage.labels import find_state_label
 from ..storage.osim import OsimModel, read_model
 from ..storage.sto import TimeSeries, write_storage
@@ -477,13 +477,10 @@ def _even(series: TimeSeries) -> TimeSeries:
     steps = np.diff(series.time)
     if len(steps) < 2 or np.abs(steps - np.median(steps)).max() <= _EVEN * np.median(steps):
         return series
-    from scipy.interpolate import make_interp_spline
-
     kept = [0]
     for row, time in enumerate(series.time):
         if time - series.time[kept[-1]] >= _THINNED:
             kept.append(row)
     first, last = series.time[0] / _EVEN_STEP, series.time[kept[-1]] / _EVEN_STEP
     grid = np.arange(np.ceil(first), np.floor(last) + 1) * _EVEN_STEP
-    spline = make_interp_spline(series.time[kept], series.data[kept], k=min(5, len(kept) - 1))
-    return replace(series, time=grid, data=spline(grid))
+    return replace(series, time=grid, data=spline(series.time[kept], series.data[kept], grid))

@@ -125,22 +125,34 @@ def solve_rows(
     return RowSolutions(activations, reserves, found, steps)
 
 
-def _parts(acts: NDArray[np.bool_]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Return coordinates and muscles that have nothing to do with the others, such as those of a leg.
+def connected(acts: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find what hangs together, such as the muscles and coordinates of a leg.
 
-    ``acts`` says which muscle acts on which coordinate; (coordinates, muscles).
+    Parameters
+    ----------
+    acts : numpy.ndarray of bool, shape (muscles, coordinates)
+        Which muscle acts on which coordinate.
+
+    Returns
+    -------
+    of_muscle, of_coordinate : numpy.ndarray of int, shapes (muscles,) and (coordinates,)
+        The least number of the coordinates that each hangs together with; -1 for a muscle that acts on none.
     """
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
+    of_coordinate = np.arange(acts.shape[1])
+    while True:
+        # Every muscle takes the least number of its coordinates, every coordinate the least of its muscles.
+        of_muscle = np.where(acts, of_coordinate, acts.shape[1]).min(axis=1, initial=acts.shape[1])
+        least = np.where(acts, of_muscle[:, np.newaxis], of_coordinate).min(axis=0, initial=acts.shape[1])
+        if (least == of_coordinate).all():
+            return np.where(acts.any(axis=1), of_muscle, -1), of_coordinate
+        of_coordinate = least
 
-    coordinates = len(acts)
-    shared = csr_array(acts.astype(int) @ acts.T.astype(int))
-    count, part = connected_components(shared, directed=False) if coordinates else (0, np.zeros(0, dtype=int))
-    found = []
-    for number in range(count):
-        joint = np.flatnonzero(part == number)
-        found.append((joint, np.flatnonzero(acts[joint].any(axis=0))))
-    return found
+
+def _parts(acts: NDArray[np.bool_]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Return coordinates and muscles that have nothing to do with the others; (coordinates, muscles)."""
+    of_muscle, of_coordinate = connected(acts.T)
+    parts = np.unique(of_coordinate)
+    return [(np.flatnonzero(of_coordinate == part), np.flatnonzero(of_muscle == part)) for part in parts]
 
 
 @dataclass(frozen=True, eq=False)

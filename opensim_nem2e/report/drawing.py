@@ -21,6 +21,8 @@ _SETTINGS = {
     "svg.hashsalt": "opensim_nem2e",
     # Names are no formulas.
     "text.parse_math": False,
+    # A title above its panel, where nothing is in its way; to look for it costs a third of the time of drawing.
+    "axes.titley": 1.0,
 }
 
 # matplotlib's settings belong to the whole process: no two threads of ours change them at once.

@@ -31,6 +31,7 @@ from ..errors import LabelError, StorageError, did_you_mean
 from ..log import logger
 from .atomic import atomic_path
 from .header import BLANKS, HeaderLayout, encode, header_text, read_layout, read_number
+from .number_text import number_cells
 from .safe_xml import read_bytes
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ _START_OF_FILE = 1 << 20
 #: Digits after the decimal point that can be asked for; more than 20 are noise.
 PRECISIONS = range(1, 31)
 
-#: So many rows of new numbers are formatted at a time.
-_TEXT_ROWS = 4096
+#: So many numbers are formatted at a time, in so many rows at most.
+_TEXT_NUMBERS, _TEXT_ROWS = 1 << 16, 4096
+
+_TAB, _NEWLINE = b"\t"[0], b"\n"[0]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -506,7 +509,7 @@ def split_row(line: bytes, n_columns: int, tabs: bool) -> list[bytes]:
     while len(parts) > n_columns and not parts[-1].strip():
         parts.pop()
     # Cells keep their text; but OpenSim counts words, and as many words as labels leave no cell empty.
-    if len(words) == n_columns and (len(parts) != n_columns or not all(part.strip() for part in parts)):
+    if len(words) == n_columns and list(map(bytes.strip, parts)) != words:
         return words
     return parts
 
@@ -617,8 +620,15 @@ def write_storage(path: str | os.PathLike[str], series: TimeSeries, *, precision
     header = header_text(series.name, series.n_rows, len(series.labels) + 1, series.in_degrees, series.description)
     with _writing(path) as temporary, temporary.open("wb") as stream:
         stream.write(encode(header + "\t".join(("time", *series.labels)) + "\n"))
-        for text, row in zip(times, _without_negative_zeros(series.data, precision), strict=True):
-            stream.write((text + row_format % tuple(row.tolist())).encode("ascii"))
+        step = max(1, _TEXT_NUMBERS // max(1, len(series.labels)))
+        for first in range(0, series.n_rows, step):
+            texts = times[first : first + step]
+            values = _without_negative_zeros(series.data[first : first + step], precision)
+            block = _block(texts, values, precision)
+            if block is None:
+                rows = (text + row_format % tuple(row) for text, row in zip(texts, values.tolist(), strict=True))
+                block = "".join(rows).encode("ascii")
+            stream.write(block)
 
 
 def rewrite_columns(
@@ -689,10 +699,13 @@ def rewrite_columns(
     masks: list[list[bool]] = []
     free_text = source.description if description is None else description
     header = header_text(name, len(times), len(labels) + 1, source.in_degrees, free_text)
-    # Row by row, and new numbers some rows at a time: of a long trial no second copy is held.
+    # Some rows at a time: of a long trial no second copy is held.
     with _writing(path) as temporary, temporary.open("wb") as stream, _opened(source.path) as lines:
         lines.seek(layout.body_offset)
         stream.write(encode(header + "\t".join(("time", *labels)) + "\n"))
+        if layout.tabs and not gaps:
+            order, changes = [0, *kept], dict(zip(replaced, new, strict=True))
+            row = _rewrite_even_rows(lines, stream, source.time, n_columns, changes, order, precision)
         for line in lines:
             if not line.strip():
                 continue
@@ -703,11 +716,12 @@ def rewrite_columns(
                 raise changed
             if read_number(parts[0]) != times[row]:
                 continue
-            place = row % _TEXT_ROWS
-            if place == 0:
-                some = [values[row : row + _TEXT_ROWS] for values in new]
+            if not texts or row % _TEXT_ROWS == 0:
+                begin = row - row % _TEXT_ROWS
+                some = [values[begin : begin + _TEXT_ROWS] for values in new]
                 texts = [_texts(values, number) for values in some]
                 masks = [np.ma.getmaskarray(values).tolist() for values in some]
+            place = row % _TEXT_ROWS
             for column, text, mask in zip(replaced, texts, masks, strict=True):
                 if not mask[place]:
                     parts[column] = text[place]
@@ -718,6 +732,101 @@ def rewrite_columns(
             row += 1
         if row != len(times):
             raise changed
+
+
+def _rewrite_even_rows(
+    source: BinaryIO,
+    target: BinaryIO,
+    times: np.ndarray,
+    n_columns: int,
+    replacements: Mapping[int, np.ma.MaskedArray[Any, Any]],
+    order: Sequence[int],
+    precision: int,
+) -> int:
+    """Copy rows from where the source stands, as long as they all have cells of the same widths.
+
+    OpenSim writes such rows, and they can be copied and changed as a table of characters.
+
+    Parameters
+    ----------
+    source, target : file
+        Read from and written to; the source is left at the first row that is not copied.
+    times : numpy.ndarray, shape (rows,)
+        The rows' times.
+    n_columns : int
+        Cells of a row.
+    replacements : mapping of int to numpy.ma.MaskedArray, each (rows,)
+        Columns with new values; masked rows keep their text.
+    order : sequence of int
+        The columns to write.
+    precision : int
+        Digits of the new values.
+
+    Returns
+    -------
+    int
+        The number of rows copied.
+    """
+    begin = source.tell()
+    pattern = np.frombuffer(source.readline(), np.uint8)
+    ends = np.flatnonzero((pattern == _TAB) | (pattern == _NEWLINE))
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    step, row = max(1, _TEXT_NUMBERS // n_columns), 0
+    while True:
+        source.seek(begin)
+        content = source.read(step * len(pattern))
+        rows = len(content) // len(pattern) if len(pattern) else 0
+        if not rows or len(ends) != n_columns or rows * len(pattern) != len(content) or b"\r" in content:
+            break
+        table = np.frombuffer(content, np.uint8).reshape(rows, -1)
+        separators = pattern[ends]
+        if not (table[:, ends] == separators).all() or content.count(b"\t") + content.count(b"\n") != rows * n_columns:
+            break
+        try:
+            found = np.ascontiguousarray(table[:, : ends[0]]).view(f"S{ends[0]}")[:, 0].astype(float)
+        except ValueError:
+            break
+        if not np.array_equal(found, times[row : row + rows]):
+            break
+        cells = {column: table[:, starts[column] : ends[column]] for column in order}
+        changed = [column for column in order if column in replacements]
+        some = [replacements[column][row : row + rows] for column in changed]
+        if some:
+            new = number_cells(np.column_stack([np.ma.getdata(values) for values in some]), precision)
+            if new is None or any(
+                cells[column].shape[1] != new.shape[2] and np.ma.getmaskarray(values).any()
+                for column, values in zip(changed, some, strict=True)
+            ):
+                break
+            for number, (column, values) in enumerate(zip(changed, some, strict=True)):
+                mask = np.ma.getmaskarray(values)[:, np.newaxis]
+                cells[column] = np.where(mask, cells[column], new[:, number]) if mask.any() else new[:, number]
+        written = np.full((rows, sum(cells[column].shape[1] + 1 for column in order)), _TAB, np.uint8)
+        place = 0
+        for column in order:
+            width = cells[column].shape[1]
+            written[:, place : place + width] = cells[column]
+            place += width + 1
+        written[:, -1] = _NEWLINE
+        target.write(written.tobytes())
+        begin, row = begin + len(content), row + rows
+    source.seek(begin)
+    return row
+
+
+def _block(times: Sequence[str], values: np.ndarray, precision: int) -> bytes | None:
+    """Write rows as a table of characters; None if their cells are not all of the same width."""
+    cells = number_cells(values, precision)
+    if cells is None or len({len(text) for text in times}) != 1:
+        return None
+    width = len(times[0])
+    written = np.empty((len(times), width + cells.shape[1] * (cells.shape[2] + 1) + 1), np.uint8)
+    written[:, :width] = np.frombuffer("".join(times).encode("ascii"), np.uint8).reshape(-1, width)
+    inner = np.full((*cells.shape[:2], cells.shape[2] + 1), _TAB, np.uint8)
+    inner[..., 1:] = cells
+    written[:, width:-1] = inner.reshape(len(times), written.shape[1] - width - 1)
+    written[:, -1] = _NEWLINE
+    return written.tobytes()
 
 
 def _opened(path: Path) -> BinaryIO:

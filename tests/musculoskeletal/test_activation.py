@@ -351,3 +351,18 @@ def test_long_signals_in_blocks_are_what_they_are_in_one_piece(monkeypatch, kind
     whole = both()
     np.testing.assert_allclose(blocks[0], whole[0], atol=1e-8)
     np.testing.assert_allclose(blocks[1], whole[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["first_order", "degroote_fregly"])
+def test_a_held_excitation_leads_where_an_integration_does(kind):
+    rng = np.random.default_rng(0)
+    start, excitation = rng.uniform(0.0, 1.0, (2, 5, 3))
+    excitation[0], start[1] = 0.0, 1.0
+    taus = [0.01, 0.02, 0.015], [0.04, 0.06, 0.05]
+    found = activation.held_excitation(0.005, *taus, kind, min_activation=0.02, max_step=1e-3)(start, excitation)
+    for row in range(5):
+        table = [excitation[row], excitation[row]]
+        expected = activation_from_excitation(
+            [0.0, 0.005], table, *taus, start[row], kind, min_activation=0.02, max_step=1e-3
+        )[1]
+        np.testing.assert_allclose(found[row], expected, atol=1e-14)

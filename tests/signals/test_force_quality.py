@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
 from opensim_nem2e.errors import CycleError
 from opensim_nem2e.signals.events import events_from_external_loads, gait_events
-from opensim_nem2e.signals.force_quality import unloaded_levels, without_offset
+from opensim_nem2e.signals.force_quality import _lowest_around, _windows, unloaded_levels, without_offset
 from opensim_nem2e.storage import TimeSeries, write_storage
 
 TIME = np.arange(0.0, 6.0, 0.001)
@@ -181,3 +182,12 @@ def test_a_prosthesis(loads, caplog):
         assert events.left == pytest.approx(LEFT, abs=2e-3)
     with pytest.raises(CycleError, match="<foot_bodies> can say which limb a body is"):
         loads(right, left, bodies=("socket_r", "socket_l"))
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 50, 999])
+@pytest.mark.parametrize("rows", [3, 100, 2001])
+def test_filters_are_scipy_s(rows, size):
+    values = np.random.default_rng(0).normal(size=rows)
+    np.testing.assert_array_equal(_lowest_around(values, size), minimum_filter1d(values, size, mode="nearest"))
+    mean = _windows(values, size).mean(axis=1)
+    np.testing.assert_allclose(mean, uniform_filter1d(values, size, mode="nearest"), atol=1e-13)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import PchipInterpolator, make_interp_spline
 
 from opensim_nem2e.errors import CycleError, StorageError
-from opensim_nem2e.signals.resample import from_window, interpolate, pchip, to_window
+from opensim_nem2e.signals.resample import from_window, interpolate, pchip, spline, to_window
 
 
 def cmc_time(duration: float = 1.3, start: float = 0.63, seed: int = 0) -> np.ndarray:
@@ -135,6 +135,16 @@ def test_pchip_equals_scipy(data, n, columns):
     np.testing.assert_allclose(mine, PchipInterpolator(x, y, axis=0)(at), rtol=0, atol=1e-12)
     assert mine.min() >= y.min()
     assert mine.max() <= y.max()
+
+
+@pytest.mark.parametrize("samples", [2, 4, 6, 7, 96, 97, 193, 1000])
+def test_spline_equals_scipy(samples):
+    rng = np.random.default_rng(samples)
+    x = np.cumsum(rng.uniform(1e-3, 1e-2, samples))
+    y = np.sin(x[:, np.newaxis] * [3.0, 50.0]) + rng.normal(scale=0.01, size=(samples, 2))
+    at = np.linspace(x[0], x[-1], 3 * samples)
+    expected = make_interp_spline(x, y, k=min(5, samples - 1))(at)
+    np.testing.assert_allclose(spline(x, y, at), expected, atol=1e-13)
 
 
 def test_a_vector_in_gives_a_vector_out_of_pchip():

@@ -206,6 +206,27 @@ def test_blanks_between_values(tmp_path):
     assert (tmp_path / "out.sto").read_text().splitlines()[-2:] == ["0\t      5.0\t2", "1\t      6.0\t4"]
 
 
+@pytest.mark.parametrize("ragged", [None, 0, 2500, 4999])
+def test_rows_of_even_cells_are_rewritten_as_others(tmp_path, ragged):
+    # OpenSim's own rows go another way than those whose cells differ in width: the text is the same.
+    rng = np.random.default_rng(0)
+    rows = [[f"{0.001 * row:16.8f}", *(f"{value:16.8f}" for value in rng.normal(size=3))] for row in range(5000)]
+    if ragged is not None:
+        rows[ragged][2] = "0.5"
+    source = tmp_path / "in.sto"
+    source.write_text("x\nendheader\ntime\ta\tb\tc\n" + "".join("\t".join(row) + "\n" for row in rows))
+    new, mask = rng.normal(size=5000), rng.random(5000) < 0.5
+    changes = {"a": np.ma.array(new, mask=mask), "c": -new}
+    for columns in (None, {"c": "z", "a": "y"}):
+        out = tmp_path / "out.sto"
+        rewrite_columns(read_storage(source), changes, out, name="y", precision=8, columns=columns)
+        expected = []
+        for row, value, kept in zip(rows, new, mask, strict=True):
+            a, c = row[1] if kept else f"{value:16.8f}", f"{-value:16.8f}"
+            expected.append("\t".join([row[0], a, row[2], c] if columns is None else [row[0], c, a]))
+        assert out.read_text().splitlines()[-5000:] == expected
+
+
 def test_a_healed_file_is_rewritten_healthy(shared_fixtures, tmp_path):
     folder = shared_fixtures / "opensim46_headers"
     for source in sorted((folder / "corrupted").glob("*.sto")):
