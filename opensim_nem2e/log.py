@@ -54,6 +54,24 @@ def plain(text: str) -> str:
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """Write a number and what it counts.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    noun : str
+        Of what, in the singular.
+
+    Returns
+    -------
+    str
+        ``'1 muscle'``, ``'2 muscles'``.
+    """
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 class _Plain(logging.Filter):
     """Makes every message safe before any handler sees it."""
 
@@ -246,7 +264,7 @@ def start_console(level: str = "info", stream: TextIO | None = None) -> logging.
     """
     stream = stream if stream is not None else sys.stdout
     handler = logging.StreamHandler(stream)
-    # A traceback is a detail: the log file has it.
+    # A traceback is a detail.
     details = LEVELS[level] <= logging.DEBUG
     handler.setFormatter(OpenSimFormatter(with_time=False, with_traceback=details, coloured=is_terminal(stream)))
     handler.setLevel(LEVELS[level])

@@ -32,7 +32,7 @@ def test_console_shows_its_level_and_above(level, stream):
 
 
 def test_file_has_times_and_is_appended_to(tmp_path):
-    path = tmp_path / "opensim_nem2e.log"
+    path = tmp_path / "run.log"
     for message in ("first", "second"):
         handler = log.start_file(path)
         log.logger.warning(message)

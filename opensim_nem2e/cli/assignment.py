@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
 from ..errors import SetupError
+from ..log import logger
 from ..options import Options, Property, layout_of
 from ..tools.tool import Tool
 
 #: What the flags' destinations begin with, so that no property is taken for another argument.
 _PREFIX = "property "
+#: How messages name a property: as a setup file does.
+_ELEMENT = re.compile(r"<(\w+)>")
 #: A sentence's end.
 _SENTENCE = re.compile(r"[.?] ")
 
@@ -51,8 +56,7 @@ def add_flags(parser: argparse.ArgumentParser, tool: type[Tool[Any]]) -> None:
         prop = table[name]
         dest = _PREFIX + name
         count = "*" if prop.is_list else "?"
-        metavar = name.removesuffix("_file").removesuffix("_files").upper()
-        parser.add_argument(dest, metavar=metavar, nargs=count, default=None, help=_help(prop))
+        parser.add_argument(dest, metavar=input_word(name), nargs=count, default=None, help=_help(prop))
     parser.add_argument("--name", metavar="NAME", help="what the results' names begin with")
     flags = {prop.name: _flags(prop, table) for prop in table.values() if prop.name not in tool.main_inputs}
     for title, declaration in _groups(tool.declaration):
@@ -60,6 +64,46 @@ def add_flags(parser: argparse.ArgumentParser, tool: type[Tool[Any]]) -> None:
         for prop in layout_of(declaration).own:
             if prop.name in flags:
                 _add_flag(group, flags[prop.name], prop)
+
+
+def input_word(name: str) -> str:
+    """Name what a command takes without a flag.
+
+    Parameters
+    ----------
+    name : str
+        The property: ``'states_file'``.
+
+    Returns
+    -------
+    str
+        As the command's help has it: ``'STATES'``.
+    """
+    return name.removesuffix("_file").removesuffix("_files").upper()
+
+
+@contextmanager
+def flags_in_messages(tool: type[Tool[Any]]) -> Iterator[None]:
+    """Let messages call a tool's properties what the command line calls them: ``<emg_file>`` is ``--emg``.
+
+    Parameters
+    ----------
+    tool : type
+        The tool's class.
+    """
+    table = layout_of(tool.declaration).table
+    words = {name: input_word(name) if name in tool.main_inputs else _flags(table[name], table)[0] for name in table}
+
+    def rename(record: logging.LogRecord) -> bool:
+        record.msg = _ELEMENT.sub(lambda found: words.get(found[1], found[0]), record.getMessage())
+        record.args = ()
+        return True
+
+    logger.addFilter(rename)
+    try:
+        yield
+    finally:
+        logger.removeFilter(rename)
 
 
 def assign(tool: Tool[Any], options: argparse.Namespace) -> None:

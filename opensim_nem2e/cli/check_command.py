@@ -29,7 +29,6 @@ from ..log import logger
 
 NAME = "check"
 ALIASES = ()
-WRITES_LOG = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

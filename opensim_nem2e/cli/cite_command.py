@@ -15,7 +15,6 @@ from .. import __version__
 
 NAME = "cite"
 ALIASES = ()
-WRITES_LOG = False
 
 _BIBTEX = f"""@article{{teramae2025nem2e,
   author  = {{Teramae, Tatsuya and Matsubara, Takamitsu and Noda, Tomoyuki and Morimoto, Jun}},
@@ -77,12 +76,15 @@ def execute(options: argparse.Namespace) -> int:
     """
     from ..report.page import REFERENCES
 
-    print("Please cite the paper whose method this is, this software, and OpenSim:\n")
-    print("\n".join(f"- {reference}" for reference in REFERENCES))
+    # Before anything is printed: there may be no such bundle.
+    data = None
     if options.bundle is not None:
         from ..methods.bundle import Bundle
 
         data = Bundle.load(options.bundle).metadata["data"]
+    print("Please cite the paper whose method this is, this software, and OpenSim:\n")
+    print("\n".join(f"- {reference}" for reference in REFERENCES))
+    if data is not None:
         print(f"\nTraining data of '{options.bundle}': {data['attribution']}\nTheir licence: {data['licence']}")
     print(f"\n{_BIBTEX}")
     return 0

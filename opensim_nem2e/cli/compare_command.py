@@ -22,7 +22,6 @@ from ..log import logger
 
 NAME = "compare"
 ALIASES = ()
-WRITES_LOG = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

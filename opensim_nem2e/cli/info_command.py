@@ -28,7 +28,6 @@ from ..tools.tool_registry import tool_class, tools
 
 NAME = "info"
 ALIASES = ()
-WRITES_LOG = False
 
 _WIDTH = 100
 _INTERVAL = re.compile(r"([\[(][-+.\w]+,) ([-+.\w]+[\])])")

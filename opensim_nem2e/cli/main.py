@@ -1,8 +1,8 @@
 """opensim-nem2e: refine OpenSim muscle activations with networks trained on measured EMG.
 
 Every tool has a command of its own; the other verbs, the messages and the setup files are those of opensim-cmd.
-Messages go to the console, warnings and errors to standard error. What runs a tool also appends them, with all details,
-to opensim_nem2e.log in the working directory.
+Messages go to the console, warnings and errors to standard error. What ran a tool has them with all details in its
+results directory, in a file named after the tool (walk1_refined.log).
 The exit status is 0 on success, 1 when something failed, and 2 when the command line was not understood.
 
 Examples:
@@ -51,9 +51,6 @@ from .tool_command import ToolCommand
 
 #: The commands that are no tool's; each module's docstring is its help text.
 COMMANDS: tuple[ModuleType, ...] = (run, compare, print_xml, info, manifest, check, repair, report_study, cite)
-
-#: Appended to, in the working directory, as OpenSim does with opensim.log.
-LOG_FILE = "opensim_nem2e.log"
 
 _INTERRUPTED = 130
 #: How a run is told to stop: a cluster's time limit, a terminal or connection that is closed.
@@ -131,7 +128,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         # As opensim-cmd does without arguments.
         parser.print_help()
         return 0
-    with _logging(options.log, options.command.WRITES_LOG), _termination():
+    with _logging(options.log, options.log_file), _termination():
         try:
             status: int = options.command.execute(options)
             return status
@@ -196,25 +193,31 @@ def _add_log_option(parser: argparse.ArgumentParser, default: str) -> None:
         help=f"the least severe messages to show: {', '.join(LEVELS)} (default: info)",
     )
     parser.add_argument(
+        "--log-file",
+        metavar="FILE",
+        default=argparse.SUPPRESS if default == argparse.SUPPRESS else None,
+        help="also append all messages, the details included, to this file",
+    )
+    parser.add_argument(
         "-q", "--quiet", action="store_const", const="warn", dest="log", default=default, help="the same as --log warn"
     )
 
 
 @contextmanager
-def _logging(level: str, to_file: bool) -> Iterator[None]:
-    """Send messages to the console, and to the log file for commands that do work."""
+def _logging(level: str, log_file: str | None) -> Iterator[None]:
+    """Send messages to the console, and to a log file if there is to be one."""
     handlers = [_console(sys.stdout, level, errors=False), _console(sys.stderr, level, errors=True)]
     # A closed pipe or a full disk must not make the logging itself print tracebacks into the user's console.
     raise_exceptions, logging.raiseExceptions = logging.raiseExceptions, False
     try:
-        if to_file and level != "off":
+        if log_file is not None:
             try:
-                # OpenSim's habit: append. Opened here once, so that a folder without write permission is noticed.
-                with open(LOG_FILE, "a", encoding="utf-8"):  # noqa: PTH123
+                # Opened here once, so that a folder without write permission is noticed.
+                with open(log_file, "a", encoding="utf-8"):  # noqa: PTH123
                     pass
-                handlers.append(start_file(LOG_FILE))
+                handlers.append(start_file(log_file))
             except OSError as error:
-                logger.warning("There will be no %s: %s.", LOG_FILE, error.strerror or error)
+                logger.warning("There will be no %s: %s.", log_file, error.strerror or error)
         yield
     finally:
         for handler in handlers:

@@ -27,7 +27,6 @@ from ..log import logger
 
 NAME = "manifest"
 ALIASES = ()
-WRITES_LOG = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,6 @@ from ..tools.tool_registry import tool_class
 
 NAME = "print-xml"
 ALIASES = ()
-WRITES_LOG = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,6 @@ from .reporting import report
 
 NAME = "repair"
 ALIASES = ()
-WRITES_LOG = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

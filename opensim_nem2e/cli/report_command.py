@@ -16,7 +16,6 @@ from ..errors import StorageError
 
 NAME = "report"
 ALIASES = ()
-WRITES_LOG = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

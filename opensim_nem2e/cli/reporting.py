@@ -8,7 +8,7 @@ from ..log import logger
 
 
 def report(error: Exception) -> None:
-    """Log an error in one message; its traceback is in the log file, and shown at level debug.
+    """Log an error in one message; its traceback is shown at level debug, and in a log file if there is one.
 
     Parameters
     ----------

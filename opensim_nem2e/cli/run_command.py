@@ -27,7 +27,6 @@ from .reporting import report
 
 NAME = "run"
 ALIASES = ("run-tool",)
-WRITES_LOG = True
 
 
 def spare_threads() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from ..tools.tool_registry import ToolEntry, tool_class
-from .assignment import add_flags, add_set_option, assign
+from .assignment import add_flags, add_set_option, assign, flags_in_messages, input_word
+from .reporting import report
 from .run_command import spare_threads
 
 _EXAMPLES = {
@@ -37,7 +38,6 @@ class ToolCommand:
     """
 
     ALIASES = ()
-    WRITES_LOG = True
 
     def __init__(self, entry: ToolEntry):
         self.NAME = entry.verb
@@ -60,7 +60,7 @@ class ToolCommand:
             The command's own parser.
         """
         tool = tool_class(self.entry.name)
-        inputs = "".join(f" [{name.removesuffix('_file').removesuffix('_files').upper()}]" for name in tool.main_inputs)
+        inputs = "".join(f" [{input_word(name)}]" for name in tool.main_inputs)
         parser.usage = f"opensim-nem2e {self.NAME}{inputs} [--PROPERTY VALUE ...] [--set NAME=VALUE ...]"
         add_flags(parser, tool)
         add_set_option(parser)
@@ -76,15 +76,17 @@ class ToolCommand:
         Returns
         -------
         int
-            0.
-
-        Raises
-        ------
-        opensim_nem2e.errors.NEM2EError
-            What went wrong.
+            0, or 1 if it failed.
         """
         spare_threads()
         tool = tool_class(self.entry.name)()
-        assign(tool, options)
-        tool.run()
+        with flags_in_messages(type(tool)):
+            try:
+                assign(tool, options)
+                tool.run()
+            except BrokenPipeError:
+                raise
+            except Exception as error:
+                report(error)
+                return 1
         return 0

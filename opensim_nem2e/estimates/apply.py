@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BundleError, CycleError, LabelError, did_you_mean
-from ..log import logger
+from ..log import counted, logger
 from ..methods.base import Prediction, Predictor
 from ..signals.cycle_sources import SIDES, log_coverage
 from ..signals.cycles import Cycle, stitch
@@ -337,7 +337,10 @@ def _log_plan(plan: TargetPlan, targets: Sequence[Target]) -> None:
         logger.warning("%s is not refined: %s.", muscle, reason)
     none_for = ", ".join(plan.without_network)
     logger.info(
-        "%d muscles are refined%s.", len(targets), f"; the bundle has no network for {none_for}" if none_for else ""
+        "%s %s refined%s.",
+        counted(len(targets), "muscle"),
+        "is" if len(targets) == 1 else "are",
+        f"; the bundle has no network for {none_for}" if none_for else "",
     )
 
 

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import MissingFileError, NEM2EError
-from ..log import logger
+from ..log import counted, logger
 from .amplitude import Amplitude, Convention, MuscleGain, by_prior, log_amplitude
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ class Mechanics:
             means = {kind: fmean(getattr(row, f"shape_{kind}") for row in self.emg_errors) for kind in _KINDS}
             logger.info(
                 "Shape error against measured EMG (RMS after the best gain, each channel divided by its maximum), mean "
-                "of %d muscles: %s.",
-                len(self.emg_errors),
+                "of %s: %s.",
+                counted(len(self.emg_errors), "muscle"),
                 ", ".join(f"{words} {means[kind]:.3f}" for kind, words in _KINDS.items() if isfinite(means[kind])),
             )
         return check

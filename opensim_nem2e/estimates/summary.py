@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..log import counted
 from .estimate import Estimate, MuscleEstimate
 
 if TYPE_CHECKING:
@@ -218,9 +219,8 @@ def summary_in_words(rows: Sequence[MuscleChange]) -> list[str]:
     moved = [row for row in rows if np.isfinite(row.peak_shift_ms) and round(row.peak_shift_ms)]
     if moved:
         farthest = max(moved, key=lambda row: abs(row.peak_shift_ms))
-        many = "muscle" if len(moved) == 1 else "muscles"
         shift = f"{farthest.peak_shift_ms:+.0f} ms ({farthest.muscle})"
-        text += f" Peaks moved in {len(moved)} {many}, farthest by {shift}"
+        text += f" Peaks moved in {counted(len(moved), 'muscle')}, farthest by {shift}"
     other = [row.muscle for row in rows if np.isfinite(row.peak_before_percent) and np.isnan(row.peak_shift_ms)]
     if other:
         text += f"{';' if moved else ''} another burst became the largest in {', '.join(other)}"
@@ -229,7 +229,7 @@ def summary_in_words(rows: Sequence[MuscleChange]) -> list[str]:
     if clipped:
         worst = max(clipped, key=lambda row: row.largest_excess)
         lines.append(
-            f"Clipped to the muscles' bounds: {sum(row.clipped_samples for row in clipped)} samples of {len(clipped)} "
-            f"muscles, by at most {worst.largest_excess:.3f} ({worst.muscle})."
+            f"Clipped to the muscles' bounds: {counted(sum(row.clipped_samples for row in clipped), 'sample')} of "
+            f"{counted(len(clipped), 'muscle')}, by at most {worst.largest_excess:.3f} ({worst.muscle})."
         )
     return lines

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.leg_motion import JOINTS
-from ..log import logger
+from ..log import counted, logger
 from ..methods.base import Provenance
 from ..methods.training_range import Look
 from ..signals.cycle_sources import SIDES
@@ -65,10 +65,10 @@ def log_trust(estimate: Estimate) -> None:
         means.append(fmean(profile_error(row) for row in judged.values()))
         no_better = [target for target, row in judged.items() if _remark(row)]
         logger.info(
-            "RMS error against measured EMG on %s, mean of %d networks: OpenSim %.3f, refined %.3f, mean EMG profile "
+            "RMS error against measured EMG on %s, mean of %s: OpenSim %.3f, refined %.3f, mean EMG profile "
             "of the other subjects %.3f%s.",
             words,
-            len(judged),
+            counted(len(judged), "network"),
             *means,
             f"; no better than one of these: {', '.join(no_better)}" if no_better else "",
         )
@@ -183,9 +183,9 @@ def _log_calibration(calibration: Mapping[str, Any], targets: Iterable[str]) -> 
     known = [row for row in map(calibration["muscles"].get, targets) if row and all(name in row for name in columns)]
     if known:
         logger.info(
-            "RMS error on this subject's strides left out of the calibration, mean of %d networks: OpenSim %.3f, "
-            "refined %.3f, mean of the other strides %.3f.",
-            len(known),
+            "RMS error on this subject's strides left out of the calibration, mean of %s: OpenSim %.3f, refined "
+            "%.3f, mean of the other strides %.3f.",
+            counted(len(known), "network"),
             *(fmean(row[name] for row in known) for name in columns),
         )
     single = []
@@ -326,10 +326,10 @@ def log_cycles(rows: Sequence[CycleTrust]) -> None:
         logger.info("All cycles (%d) are within the range of the training subjects.", len(rows))
         return
     logger.warning(
-        "%d of %d cycles are unlike those of the training subjects: there the estimates and their bands cannot be "
-        "relied on.",
+        "%d of %s %s unlike those of the training subjects: there the estimates and their bands cannot be relied on.",
         len(outside),
-        len(rows),
+        counted(len(rows), "cycle"),
+        "is" if len(outside) == 1 else "are",
     )
     for k, row in enumerate(outside):
         show = logger.warning if k < _MOST_CYCLES else logger.debug

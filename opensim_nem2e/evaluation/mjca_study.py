@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from ..data.leg_kinematics import LegCoordinates
 from ..data.manifest import CycleRecord
 from ..errors import ModelError, TrainingError
-from ..log import logger
+from ..log import counted, logger
 from ..methods.mjca_bigru.forward import Architecture, ArchitectureName, hidden, run
 from ..musculoskeletal.dynamics import JointMotion, analyse_motion
 from ..musculoskeletal.model_leg import ModelLeg
@@ -549,7 +549,7 @@ def read_frames(
         trials.setdefault((record.subject, record.trial, *files, record.side), []).append(record)
     found: dict[tuple[str, str], list[Frames]] = {}
     for (subject, trial, *_), rows in trials.items():
-        logger.info("%s, %s: %d cycles.", subject, trial, len(rows))
+        logger.info("%s, %s: %s.", subject, trial, counted(len(rows), "cycle"))
         found.setdefault((subject, trial), []).append(_trial_frames(rows, settings, cache))
     return {key: Frames.join(parts) for key, parts in found.items()}
 

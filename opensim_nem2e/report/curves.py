@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,8 @@ class ChartSet:
         The panels, those of a group one after the other.
     limits : tuple of float, or None
         The ordinate's; None: each panel has its own.
+    aside : sequence of str
+        Kinds that are shown on demand only.
     """
 
     key: str
@@ -94,6 +97,7 @@ class ChartSet:
     kinds: Mapping[str, str]
     panels: Sequence[Panel]
     limits: tuple[float, float] | None = None
+    aside: Sequence[str] = ()
 
     @property
     def groups(self) -> dict[str, list[int]]:
@@ -116,6 +120,7 @@ class ChartSet:
             "unit": self.unit,
             "kinds": [[kind, label] for kind, label in self.kinds.items()],
             "limits": self.limits,
+            "aside": list(self.aside),
             "time": pack(self.time, fine=True),
             "panels": [
                 {
@@ -147,11 +152,8 @@ class ChartSet:
         str
             An SVG element; its curves have the classes ``curve`` and their kind.
         """
-        panel = self.panels[number]
-        over_cycle = bool(panel.cycles)
-        curves = {kind: _mean(values) for kind, values in panel.cycles.items()} if over_cycle else panel.series
-        bands = panel.cycle_bands if over_cycle else panel.bands
-        low, high = self.limits or _limits([*curves.values()])
+        curves, bands = self._small(self.panels[number])
+        low, high = self._small_limits or _limits([*curves.values()])
         parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" aria-hidden="true">']
         base = _y(np.array([min(max(0.0, low), high)]), low, high)[0]
         parts.append(f'<path class="axis" d="M{_EDGE} {base:.1f}H{_WIDTH - _EDGE}"/>')
@@ -162,6 +164,22 @@ class ChartSet:
             if kind in curves:
                 parts.append(f'<path class="curve {kind}" d="{_path(_points(curves[kind], low, high))}"/>')
         return "".join([*parts, "</svg>"])
+
+    def _small(self, panel: Panel) -> tuple[dict[str, Array], dict[str, tuple[Array, Array]]]:
+        """Return the curves and bands of a small drawing."""
+        over_cycle = bool(panel.cycles)
+        curves = {kind: _mean(values) for kind, values in panel.cycles.items()} if over_cycle else panel.series
+        bands = panel.cycle_bands if over_cycle else panel.bands
+        shown = [kind for kind in curves if kind not in self.aside]
+        return {kind: curves[kind] for kind in shown}, {kind: bands[kind] for kind in shown if kind in bands}
+
+    @cached_property
+    def _small_limits(self) -> tuple[float, float] | None:
+        """The ordinate's limits of small drawings, which have no room to spare: up to the highest curve of all."""
+        if self.limits is None:
+            return None
+        curves = [values for panel in self.panels for values in self._small(panel)[0].values()]
+        return self.limits[0], min(self.limits[1], 1.05 * _limits(curves)[1])
 
 
 def pack(values: Array, fine: bool = False) -> dict[str, Any]:

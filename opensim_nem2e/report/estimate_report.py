@@ -18,6 +18,7 @@ from .. import __version__
 from ..estimates.amplitude import Convention
 from ..estimates.summary import MuscleChange
 from ..estimates.trust import band_lines, profile_error
+from ..log import counted
 from ..signals.cycles import Cycle, inside_cycles
 from ..storage.muscles import MuscleNames
 from .curves import ChartSet, Panel, over_cycles, stretches, thinned
@@ -45,6 +46,12 @@ if TYPE_CHECKING:
     from ..storage.atomic import ResultFiles
 
 Array = NDArray[np.float64]
+
+# What a method put out where torques decided on the amplitude: many times what is written, and shown on demand.
+_ASIDE = ("unscaled",)
+
+# Below this share of the torques' say in a gain, its prior is all but alone.
+_HARDLY_DETERMINED = 0.2
 
 _WAYS = {"leave_one_subject_out": "subjects left out of training", "held_out": "held-out subjects"}
 _SIDES = {"r": "right", "l": "left"}
@@ -266,7 +273,7 @@ def muscle_charts(activations: Estimate, trial: SimulatedTrial | None, mechanics
     }
     kinds = {kind: label for kind, label in labels.items() if kind in shown}
     unit = "activation" if activations.amplitude is None else activations.amplitude.label
-    return ChartSet("muscles", "muscle", f"{unit} (0..1)", time, kinds, panels, (0.0, 1.02))
+    return ChartSet("muscles", "muscle", f"{unit} (0..1)", time, kinds, panels, (0.0, 1.02), _ASIDE)
 
 
 def torque_charts(check: TorqueCheck, activations: Estimate, words: Mapping[str, str]) -> ChartSet:
@@ -321,7 +328,7 @@ def torque_charts(check: TorqueCheck, activations: Estimate, words: Mapping[str,
     kinds[keys["refined"]] = f"{words['refined']} activations"
     if check.consistent is not None:
         kinds[keys["consistent"]] = f"{words['consistent']} activations"
-    return ChartSet("torques", "coordinate", "torque (Nm)", time, kinds, panels)
+    return ChartSet("torques", "coordinate", "torque (Nm)", time, kinds, panels, aside=_ASIDE)
 
 
 def _side(muscle: str) -> str:
@@ -386,7 +393,7 @@ def _summary(
     verb = "were refined" if changes else "were estimated"
     if count == 1:
         verb = verb.replace("were", "was")
-    text = f"{count} muscle{'s' if count != 1 else ''} {verb} over {_cycle_words(activations)}. "
+    text = f"{counted(count, 'muscle')} {verb} over {_cycle_words(activations)}. "
     if changes:
         most = max(changes, key=lambda row: row.rms_change)
         text += (
@@ -493,6 +500,14 @@ def _worries(activations: Estimate, changes: Sequence[MuscleChange], record: Run
             f"The highest point moved by more than a quarter of the gait cycle in {', '.join(far)}: there another "
             "burst has become the largest, which is no shift in time."
         )
+    found += _rolled_cycles(activations)
+    gains = {} if activations.amplitude is None else activations.amplitude.gains
+    left_open = [row.muscle for row in gains.values() if row.shape and row.determined < _HARDLY_DETERMINED]
+    if left_open:
+        found.append(
+            f"Torques determined less than {100 * _HARDLY_DETERMINED:.0f} % of the gain of {', '.join(left_open)}: how "
+            "strong these muscles are is mostly the prior's guess."
+        )
     if activations.provenance.bands is None:
         found += band_lines(None)
     for row in changes:
@@ -504,6 +519,17 @@ def _worries(activations: Estimate, changes: Sequence[MuscleChange], record: Run
     if _validated(activations) is None and activations.provenance.calibration is None and not record.warnings:
         found.append("Nothing is known of the method's error on people it has not seen.")
     return found or ["Nothing was warned of. Read the limits below all the same."]
+
+
+def _rolled_cycles(activations: Estimate) -> list[str]:
+    """Name the cycles that begin in mid-window."""
+    cycles = dict.fromkeys(cycle for item in activations for cycle in item.cycles if cycle.roll)
+    return [
+        f"The {_SIDES[cycle.side]} limb's cycle from {cycle.start:.2f} to {cycle.end:.2f} s does not begin with a heel "
+        f"strike of this limb. It was rolled to the one at {cycle.heel_strike:.2f} s, which takes gait for periodic: "
+        "what comes before the strike stands for the end of the cycle."
+        for cycle in cycles
+    ]
 
 
 def _validated(activations: Estimate) -> tuple[str, Mapping[str, Any]] | None:
@@ -533,10 +559,14 @@ def _trust_table(activations: Estimate) -> Table | None:
         return None
     words, rows = figures
     body = []
-    for target in dict.fromkeys(item.standard_name for item in _with_shape(activations)):
+    muscles: dict[str, list[str]] = {}
+    for item in _with_shape(activations):
+        muscles.setdefault(item.standard_name, []).append(item.muscle)
+    for target, named in muscles.items():
         row = rows.get(target)
+        names = (Cell(", ".join(named), words=True), Cell(target, words=True))
         if row is None:
-            body.append(TableRow((Cell(target), *(Cell("–") for _ in range(4)), Cell("never validated", words=True))))
+            body.append(TableRow((*names, *(Cell("–") for _ in range(4)), Cell("never validated", words=True))))
             continue
         verdict = "nearer to EMG than both"
         if row["E_refined"] >= row["E_opensim"]:
@@ -545,11 +575,11 @@ def _trust_table(activations: Estimate) -> Table | None:
             verdict = "no better than the mean profile: take it as an average waveform"
         errors = (row["E_opensim"], row["E_refined"], profile_error(row))
         numbers = (Cell(number_or_dash(error)) for error in errors)
-        body.append(TableRow((Cell(target), Cell(str(row["subjects"])), *numbers, Cell(verdict, words=True))))
+        body.append(TableRow((*names, Cell(str(row["subjects"])), *numbers, Cell(verdict, words=True))))
     return Table(
         f"How far the method can be trusted: its RMS error E against normalised measured EMG on {words}, beside "
         "OpenSim's and that of mean EMG profiles of other subjects.",
-        ("muscle", "subjects", "E OpenSim", "E refined", "E mean profile", "verdict"),
+        ("muscles", "network", "subjects", "E OpenSim", "E refined", "E mean profile", "verdict"),
         tuple(body),
     )
 
@@ -592,7 +622,7 @@ def _methods(
         )
     shaped = _with_shape(activations)
     muscles = list(dict.fromkeys(item.standard_name or item.muscle for item in shaped))
-    text += f", for {len(shaped)} muscles ({', '.join(muscles)}), over {_cycle_words(activations)}"
+    text += f", for {counted(len(shaped), 'muscle')} ({', '.join(muscles)}), over {_cycle_words(activations)}"
     if any(item.cycles for item in activations):
         text += ", each from heel strike to heel strike of the muscle's own limb"
     text += ". "

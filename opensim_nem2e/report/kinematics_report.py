@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..estimates.static_optimization import MomentRow, Optimum, summarise_moments, summarise_muscles
+from ..log import counted
 from .drawing import figure_settings, new_figure, save_figure
 from .page import Cell, Picture, Table, TableRow, data_url, render_page
 
@@ -87,8 +88,8 @@ def write_kinematics_report(
     rows = summarise_moments(optimum)
     content = {
         "title": f"{name}: activations of a motion",
-        "by": f"{model.name}: {len(optimum.muscles)} muscles, {len(optimum.coordinates)} joint coordinates, "
-        f"{len(optimum.motion.time)} frames",
+        "by": f"{model.name}: {counted(len(optimum.muscles), 'muscle')}, "
+        f"{counted(len(optimum.coordinates), 'joint coordinate')}, {counted(len(optimum.motion.time), 'frame')}",
         "name": name,
         "version": __version__,
         "summary": _summary(optimum, rows),

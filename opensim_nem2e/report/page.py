@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from .. import __version__
+
+#: CSS pixels of a phone's page, of a table's sign and of a cell's left and right edge together.
+_PHONE_WIDTH, _SIGN_WIDTH, _CELL_EDGES = 358.0, 8.2, 14.4
 
 #: What a methods paragraph cites.
 REFERENCES = (
@@ -70,11 +75,31 @@ class Table:
         The columns' headings.
     rows : tuple of TableRow
         The rows.
+    folded : bool
+        Whether it is unfolded on demand.
     """
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[TableRow, ...]
+    folded: bool = False
+
+    @property
+    def in_words(self) -> list[bool]:
+        """Which columns hold words, not numbers."""
+        return [any(row.cells[k].words for row in self.rows) for k in range(len(self.head))]
+
+    @property
+    def wide(self) -> bool:
+        """Whether it is wider than a phone, where each row then becomes a block of its own."""
+        width = 0.0
+        for k, name in enumerate(self.head):
+            # Headings and words are broken over lines, numbers are not.
+            parts = [*name.split()]
+            for row in self.rows:
+                parts += row.cells[k].text.split() if row.cells[k].words else [row.cells[k].text]
+            width += _CELL_EDGES + _SIGN_WIDTH * max(map(len, parts), default=0)
+        return width > _PHONE_WIDTH
 
 
 @dataclass(frozen=True)
@@ -147,7 +172,9 @@ def render_page(template: str, content: Mapping[str, Any]) -> str:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
+        finalize=_keep_together,
     )
+    environment.filters["breakable"] = _breakable
     return environment.get_template(template).render(content, style=packaged("templates", "style.css"))
 
 
@@ -189,6 +216,16 @@ def as_data(content: Mapping[str, Any]) -> str:
 
 def _text(folder: str, name: str) -> str:
     return files(__package__).joinpath(folder, name).read_text(encoding="utf-8")
+
+
+def _keep_together(value: Any) -> Any:
+    """Keep a percent sign on the line of its number."""
+    return value.replace(" %", "\N{NO-BREAK SPACE}%") if type(value) is str else value
+
+
+def _breakable(text: str) -> str:
+    """Let a long name be broken after its parts, instead of anywhere."""
+    return _Raw(re.sub(r"(?<=[_.-])(?=\w)", "<wbr>", html.escape(text)))
 
 
 class _Raw(str):

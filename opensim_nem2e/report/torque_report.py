@@ -14,6 +14,7 @@ import numpy as np
 
 from ..estimates.consistency import EmgError, TradeOff
 from ..estimates.torque_metrics import TorqueBalance, TorqueChange, overall_percent
+from ..log import counted
 from ..signals.cycles import inside_cycles
 from ..storage.muscles import MuscleNames
 from .curves import ChartSet
@@ -222,7 +223,7 @@ def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None, words: Ma
         peaks = [row.peak for row in rows]
         percents = {kind: overall_percent([getattr(row, f"rmse_{kind}") for row in rows], peaks) for kind in kinds}
         listed = [f"{_plain(percents[kind])} % with {told[kind]} activations" for kind in kinds]
-        text += f"The torques of {len(rows)} joint coordinates are off by {_and(listed)} (of their peaks). "
+        text += f"The torques of {counted(len(rows), 'joint coordinate')} are off by {_and(listed)} (of their peaks). "
         balances = [row for row in rows if isinstance(row, TorqueBalance)]
         if balances:
             text += f"The largest reserve is {max(row.largest_reserve for row in balances):.1f} Nm. "
@@ -235,9 +236,8 @@ def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None, words: Ma
     if mechanics.emg_errors:
         errors = {kind: fmean(getattr(row, f"shape_{kind}") for row in mechanics.emg_errors) for kind in kinds}
         listed = [f"{errors[kind]:.3f} with {told[kind]} activations" for kind in kinds]
-        text += (
-            f"The error of the shape against measured EMG of {len(mechanics.emg_errors)} muscles is {_and(listed)}. "
-        )
+        compared = counted(len(mechanics.emg_errors), "muscle")
+        text += f"The error of the shape against measured EMG of {compared} is {_and(listed)}. "
     return text
 
 
@@ -333,10 +333,10 @@ def _emg_table(rows: Sequence[EmgError], words: Mapping[str, str]) -> Table:
     body = []
     for row in rows:
         numbers = (Cell(number_or_dash(getattr(row, name))) for name in names)
-        body.append(TableRow((Cell(row.muscle), Cell(row.channel), Cell(str(row.cycles)), *numbers)))
+        body.append(TableRow((Cell(row.muscle), Cell(row.channel, words=True), Cell(str(row.cycles)), *numbers)))
     if len(rows) > 1:
         means = [Cell(number_or_dash(fmean(getattr(row, name) for row in rows))) for name in names]
-        body.append(TableRow((Cell("mean"), Cell(""), Cell(""), *means), total=True))
+        body.append(TableRow((Cell("mean"), Cell("", words=True), Cell(""), *means), total=True))
     head = ("muscle", "channel", "cycles", *(f"{measure} {words[kind]}" for measure, kind in pairs))
     return Table("Errors and correlations against measured EMG.", head, tuple(body))
 

@@ -12,6 +12,9 @@ from .torque_report import ReportPart
 #: More cycles make no clearer table; those outside come first.
 _MOST_CYCLES = 20
 
+#: What the text above it sums up is unfolded on demand.
+_LONG_TABLE = 4
+
 _SIDES = {"r": "right", "l": "left"}
 _LEFT_OUT = {"subjects": "subject", "laboratories": "laboratory", "held_out": "subject, held out"}
 
@@ -59,7 +62,7 @@ def _coverage(provenance: Provenance) -> Table:
         TableRow(
             (
                 Cell(row["name"]),
-                Cell(words),
+                Cell(words, words=True),
                 Cell(f"{100 * row['coverage']:.0f}"),
                 Cell(f"{row['width']:.2f}"),
             )
@@ -71,6 +74,7 @@ def _coverage(provenance: Provenance) -> Table:
         "Measured EMG within bands that were calibrated without the subject or laboratory.",
         ("left out", "what", "EMG within (%)", "mean width (of the EMG's maximum)"),
         tuple(body),
+        folded=len(body) > _LONG_TABLE,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..estimates.unmeasured import parameter_rows
+from ..log import counted
 from .curves import ChartSet, Panel, thinned
 from .estimate_report import write_report
 from .page import Cell, Table, TableRow
@@ -84,8 +85,9 @@ def unmeasured_summary(subject: SubjectEstimate, fits: Sequence[TorqueFit]) -> s
     measured = int(np.sum(subject.shapes.measured >= 0))
     error = fmean(100.0 * row.rmse_fit / row.peak for row in fits)
     text = (
-        f"{len(r.muscles)} muscles act on {len(r.coordinates)} joint coordinates; {len(r.channels)} EMG channels stand "
-        f"for {measured} of them. The fit's torques are off by {error:.1f} % of their peaks (RMS). "
+        f"{counted(len(r.muscles), 'muscle')} act on {counted(len(r.coordinates), 'joint coordinate')}; "
+        f"{counted(len(r.channels), 'EMG channel')} stand for {measured} of them. The fit's torques are off by "
+        f"{error:.1f} % of their peaks (RMS). "
     )
     for kind, words in (("channel", "left out one at a time"), ("group", "left out with all their synergists")):
         rows = [row for row in subject.scores if row.left_out == kind]
@@ -122,10 +124,10 @@ def _left_out_part(scores: Sequence[ChannelScore]) -> ReportPart:
         names = ("r", "R2", "E", "coverage", *(f"{w}_{name}" for w in ("r", "R2") for name in _OTHERS))
         for row in rows:
             cells = (Cell(number_or_dash(getattr(row, each)), strong=each == "r") for each in names)
-            body.append(TableRow((Cell(row.channel), Cell(words), *cells)))
+            body.append(TableRow((Cell(row.channel), Cell(words, words=True), *cells)))
         if len(rows) > 1:
             means = (Cell(number_or_dash(float(np.mean([getattr(row, each) for row in rows])))) for each in names)
-            body.append(TableRow((Cell("mean"), Cell(words), *means), total=True))
+            body.append(TableRow((Cell("mean"), Cell(words, words=True), *means), total=True))
     texts = (
         "Each channel was taken for unmeasured in turn, its time offset found without it, and compared with what was "
         "measured: r over all rows; R2 and E (of EMG over its maximum) after one gain, since the maximum of an "
@@ -181,7 +183,7 @@ def _parameter_part(subject: SubjectEstimate) -> ReportPart:
         TableRow(
             (
                 Cell(row.muscle),
-                Cell(row.channel or "–"),
+                Cell(row.channel or "–", words=True),
                 Cell(f"{row.strength:.2f}"),
                 Cell(f"{row.optimal_fiber_length:.2f}"),
                 Cell(f"{row.tendon_slack_length:.2f}"),

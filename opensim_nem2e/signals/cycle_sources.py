@@ -196,7 +196,8 @@ class _Strikes:
             raise CycleError(
                 f"There is no complete gait cycle between {start:.4f} and {end:.4f} s. A cycle lies between two heel "
                 f"strikes of one foot; heel strikes around it (s): {listed}. Simulate from before one of them "
-                "to beyond the next of the same foot."
+                "to beyond the next of the same foot. If this is one whole stride that begins elsewhere, give "
+                "<cycle_source> whole_file, with <whole_file_leading_limb> and <whole_file_heel_strike>."
             )
         return cycles
 

@@ -510,7 +510,8 @@ def write_table(path: str | os.PathLike[str], header: Sequence[str], rows: Itera
 
 
 def _cell(value: object) -> str:
-    if value is None:
+    # What there is no number for is an empty cell.
+    if value is None or value != value:
         return ""
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return _CONTROL.sub(" ", text.replace("\n", " "))

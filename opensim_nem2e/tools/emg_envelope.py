@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import MissingFileError, SetupError, StorageError
-from ..log import logger
+from ..log import counted, logger
 from ..options import DirectoryPath, FilePath, Options, option
 from .accessors import EMGEnvelopeToolAccessors
 from .tool import Tool, ToolRun
@@ -248,9 +248,9 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
             except StorageError as error:
                 raise StorageError(str(error), file) if str(file) not in str(error) else error from None
             logger.info(
-                "%s: %d channels, %.6g Hz, %.3f to %.3f s; %s.",
+                "%s: %s, %.6g Hz, %.3f to %.3f s; %s.",
                 file,
-                len(source.labels),
+                counted(len(source.labels), "channel"),
                 rate,
                 source.time[0],
                 source.time[-1],
@@ -346,7 +346,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
                 [[label, format(value, ".9g"), self.normalization] for label, value in divisors.items()],
             )
             run.resolved = dict(self._in_use(directory))
-            logger.info("Wrote %d files of envelopes to '%s'.", len(recordings), directory)
+            logger.info("Wrote %s of envelopes to '%s'.", counted(len(recordings), "file"), directory)
 
     def _in_use(self, directory: Path) -> dict[str, list[str]]:
         """Return the lists of files as they were found, seen from the results."""

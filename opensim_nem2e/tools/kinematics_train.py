@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NEM2EError
-from ..log import logger
+from ..log import counted, logger
 from ..methods.mjca_bigru.moment_options import MJCAOptions
 from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import KinematicsTrainToolAccessors
@@ -112,9 +112,9 @@ class KinematicsTrainTool(KinematicsTrainToolAccessors, Tool[KinematicsTrainOpti
         settings = RunSettings(self.seed, self.threads)
         training = MomentTraining(self._network_options(), trials, settings, self.validate)
         logger.info(
-            "%d strides of %d subjects; inputs: %s; moments: %s.",
-            sum(len(rows) for _, rows in trials),
-            len(training.subjects),
+            "%s of %s; inputs: %s; moments: %s.",
+            counted(sum(len(rows) for _, rows in trials), "stride"),
+            counted(len(training.subjects), "subject"),
             ", ".join(training.channels),
             ", ".join(training.joints),
         )

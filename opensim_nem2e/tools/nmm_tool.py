@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import LabelError, SetupError
-from ..log import logger
+from ..log import counted, logger
 from ..options import DirectoryPath, FilePath, Options, option
 from .accessors import NMMToolAccessors
 from .tool import Tool, ToolRun
@@ -221,10 +221,10 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
             names=MuscleNames.load(self.resolve("muscle_names_file")),
         )
         logger.info(
-            "%d muscles act on %s; %d windows.",
-            len(recordings.muscles),
+            "%s act on %s; %s.",
+            counted(len(recordings.muscles), "muscle"),
             ", ".join(recordings.coordinates),
-            len(recordings.windows),
+            counted(len(recordings.windows), "window"),
         )
         subject = estimate_subject(recordings, self.method, population, validate=self.validate, seed=self.seed)
         complete = [
@@ -381,9 +381,9 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         path = self.resolve("population_bundle")
         population = Population.load(path if path is not None else self.population_bundle)
         logger.info(
-            "Population: %d subjects, %d muscles (%s).",
-            len(population.subjects),
-            len(population.muscles),
+            "Population: %s, %s (%s).",
+            counted(len(population.subjects), "subject"),
+            counted(len(population.muscles), "muscle"),
             ", ".join(population.muscles),
         )
         return population

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NEM2EError, SetupError, TrainingError, did_you_mean
-from ..log import logger
+from ..log import counted, logger
 from .training_run import packages, read_cycles, select_trials
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ def calibrate_bundle(tool: STDRTrainTool, bundle_file: Path, run: ToolRun) -> No
         )
     except OSError as error:
         raise NEM2EError(f"The bundle '{bundle_file}' cannot be written: {error.strerror or error}.") from error
-    logger.info("Wrote the calibrated bundle '%s' (%d muscles). It is for %s.", bundle_file, len(found), people[0])
+    muscles = counted(len(found), "muscle")
+    logger.info("Wrote the calibrated bundle '%s' (%s). It is for %s.", bundle_file, muscles, people[0])
 
 
 def _with_values_of(tool: STDRTrainTool, bundle: Bundle) -> STDRTrainTool:

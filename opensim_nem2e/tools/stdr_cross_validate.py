@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import OpenSimRunError
-from ..log import logger
+from ..log import counted, logger
 from ..methods.registry import ALL_BASELINES, BASELINES, element_names, element_options, find_method
 from ..methods.stdr.hyperparameters import STDROptions
 from ..options import DirectoryPath, FilePath, Options, group, option
@@ -217,11 +217,10 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
             pool = None
             if study.jobs:
                 logger.info(
-                    "Training %d networks (%s; %d seed%s; %s).",
-                    len(study.jobs),
+                    "Training %s (%s; %s; %s).",
+                    counted(len(study.jobs), "network"),
                     ", ".join(self.conditions),
-                    len(seeds),
-                    "s" if len(seeds) > 1 else "",
+                    counted(len(seeds), "seed"),
                     self.splitting.replace("_", " "),
                 )
                 pool = train_networks(self, study.jobs, study.weights, study.most_epochs, name)

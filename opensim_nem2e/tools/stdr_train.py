@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import NEM2EError, TrainingError
-from ..log import logger
+from ..log import counted, logger
 from ..methods.registry import element_names, element_options, find_method
 from ..methods.stdr.hyperparameters import STDROptions
 from ..options import DirectoryPath, FilePath, Options, group, option
@@ -234,7 +234,9 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
         trust = {"bands": bands, "training_range": known}
         sections = {name: found.section() for name, found in trust.items() if found is not None}
         self._save(training, data, {"validation": validation, **sections}, run)
-        logger.info("Wrote the bundle '%s' (%s; %d muscles).", bundle_file, method.label, len(training.parts))
+        logger.info(
+            "Wrote the bundle '%s' (%s; %s).", bundle_file, method.label, counted(len(training.parts), "muscle")
+        )
 
     def _writes_to(self) -> list[Path]:
         return [*super()._writes_to(), self._bundle_file.parent, *training_directories(self)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import SetupError, TrainingError, did_you_mean
-from ..log import logger
+from ..log import counted, logger
 from ..methods.registry import find_method, trainable_keys
 from .results import installed_versions
 
@@ -366,7 +366,8 @@ def train_networks(tool: AnyTrainingTool, jobs: Sequence[Job], weights: int, epo
         )
         raise
     if pool.reused:
-        logger.info("%d networks had been finished before and were not trained again.", len(pool.reused))
+        again = "was not trained again" if len(pool.reused) == 1 else "were not trained again"
+        logger.info("%s had been finished before and %s.", counted(len(pool.reused), "network"), again)
     return pool
 
 

@@ -198,20 +198,17 @@ end
 function log_text = run_program(program, setup_file)
 % Run the program, its messages shown as they come; return its log.
 %
-% The log is opensim_nem2e.log in the working directory, so a new folder is made for each run. MATLAB puts its own
-% libraries first on LD_LIBRARY_PATH, where Python would find them in place of its own.
-folder = tempname();
-mkdir(folder);
-cleaning = onCleanup(@() remove(folder));
+% MATLAB puts its own libraries first on LD_LIBRARY_PATH, where Python would find them in place of its own.
+log_file = [tempname(), '.log'];
+cleaning = onCleanup(@() remove(log_file));
 if ispc
-    command = ['cd /d "', folder, '" && "', program, '" run "', setup_file, '"'];
+    command = ['""', program, '" run "', setup_file, '" --log-file "', log_file, '""'];
 else
     clear_path = 'env -u LD_LIBRARY_PATH -u DYLD_LIBRARY_PATH ';
-    command = ['cd ', quote(folder), ' && ', clear_path, quote(program), ' run ', quote(setup_file), ' 2>&1'];
+    command = [clear_path, quote(program), ' run ', quote(setup_file), ' --log-file ', quote(log_file), ' 2>&1'];
 end
 status = system(command);
 log_text = '';
-log_file = fullfile(folder, 'opensim_nem2e.log');
 if exist(log_file, 'file') == 2
     stream = fopen(log_file, 'r', 'n', 'UTF-8');
     log_text = fread(stream, [1, Inf], '*char');
@@ -227,13 +224,11 @@ if status ~= 0
 end
 end
 
-function remove(folder)
-% Remove the folder of the log.
-log_file = fullfile(folder, 'opensim_nem2e.log');
+function remove(log_file)
+% Remove the log.
 if exist(log_file, 'file') == 2
     delete(log_file);
 end
-rmdir(folder);
 end
 
 function text = quote(text)

@@ -37,7 +37,9 @@ def test_the_module_is_the_command(command):
 def test_help_ends_with_worked_examples(command, words):
     done = command(*words)
     assert done.returncode == 0
-    assert done.stdout.startswith("usage: opensim-nem2e [-h] [-V] [-o LEVEL] [-q] COMMAND ...\n\nopensim-nem2e: refine")
+    assert done.stdout.startswith(
+        "usage: opensim-nem2e [-h] [-V] [-o LEVEL] [--log-file FILE] [-q] COMMAND ...\n\nopensim-nem2e: refine"
+    )
     last = done.stdout.rstrip().splitlines()[-1]
     assert last == "  opensim-nem2e --log debug run setup_refine.xml    shows details, and the traceback of an error"
 
@@ -121,14 +123,14 @@ def test_a_misspelt_word_gets_a_suggestion(command, words, suggestion):
 @pytest.mark.parametrize("verb", ["run", "run-tool"])
 def test_run_succeeds(command, verb):
     command.write("sub/setup.xml", results_directory="Results")
-    done = command(verb, "sub/setup.xml")
+    done = command(verb, "sub/setup.xml", "--log-file", "run.log")
     assert done.returncode == 0
     results = command.folder / "sub/Results"
     assert done.stdout == (f"[info] Running DemoTool (opensim_nem2e 0.1.0).\n[info] Results are in '{results}'.\n")
     assert done.stderr == "[warn] Something to know.\n"
     # Relative to the setup file, not to the working directory.
     assert (command.folder / "sub/Results/demo.txt").read_text() == "done"
-    log = (command.folder / "opensim_nem2e.log").read_text().splitlines()
+    log = (command.folder / "run.log").read_text().splitlines()
     stamp = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\] "
     assert re.fullmatch(stamp + r"\[info\] Running DemoTool \(opensim_nem2e 0\.1\.0\)\.", log[0])
     # The details are in the log file only.
@@ -136,8 +138,12 @@ def test_run_succeeds(command, verb):
     assert re.fullmatch(stamp + r"\[warn\] Something to know\.", log[3])
     assert re.fullmatch(stamp + r"\[debug\] A detail\.", log[4])
     assert len(log) == 6
+    command("--log-file", "run.log", verb, "sub/setup.xml")
+    assert len((command.folder / "run.log").read_text().splitlines()) == 12
+    # Unasked there is none but that of the results.
     command(verb, "sub/setup.xml")
-    assert len((command.folder / "opensim_nem2e.log").read_text().splitlines()) == 12
+    assert {path.name for path in command.folder.iterdir() if path.is_file()} == {"run.log"}
+    assert (results / "DemoTool.log").read_text().splitlines()[0].endswith(log[0][26:])
 
 
 @pytest.mark.parametrize(
@@ -179,11 +185,9 @@ def test_log_levels(command):
     # The level after the verb is the later one.
     done = command("-o", "debug", "run", "setup.xml", "-o", "error")
     assert (done.stdout, done.stderr) == ("", "")
-    (command.folder / "opensim_nem2e.log").unlink()
     command.write("bad.xml", outcome="error")
     done = command("-o", "off", "run", "bad.xml")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
-    assert not (command.folder / "opensim_nem2e.log").exists()
 
 
 def test_several_setups_are_all_run(command):
@@ -241,13 +245,13 @@ def test_an_unknown_tool_is_answered_with_the_known_ones(command, tool, hint):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no permission bits and POSIX signals")
-def test_a_folder_without_write_permission_is_a_warning_only(command, tmp_path):
+def test_a_log_file_that_cannot_be_written_is_a_warning_only(command, tmp_path):
     command.write("setup.xml", results_directory="Results")
-    # A folder in the log file's place is refused to every user, root included.
-    (tmp_path / "opensim_nem2e.log").mkdir()
-    done = command("run", "setup.xml")
+    # A folder in its place is refused to every user, root included.
+    (tmp_path / "run.log").mkdir()
+    done = command("run", "setup.xml", "--log-file", "run.log")
     assert done.returncode == 0
-    assert done.stderr.startswith("[warn] There will be no opensim_nem2e.log: Is a directory.\n")
+    assert done.stderr.startswith("[warn] There will be no run.log: Is a directory.\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -450,7 +454,6 @@ def test_repair_mends_in_place_and_leaves_healthy_files_alone(command):
     assert damaged.read_bytes() == HEALTHY
     after = healthy.stat()
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
-    assert "repaired" in (command.folder / "opensim_nem2e.log").read_text()
     # A second time there is nothing left to do.
     done = command("repair", "walk_states.sto")
     assert done.stdout == "[info] walk_states.sto: the header is healthy, left alone (9 rows, 3 columns).\n"

@@ -113,6 +113,9 @@ def test_what_is_cited_is_what_citation_cff_says(command, repository):
     for doi in dois:
         assert done.stdout.count(doi) == 2
     assert Bundle.load("gait").metadata["data"]["attribution"] in done.stdout
+    done = command("cite", "nope")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "nope" in done.stderr
 
 
 def test_the_table_never_replaces_what_is_compared(files, command):

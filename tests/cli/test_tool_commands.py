@@ -53,7 +53,7 @@ def test_all_faults_of_a_command_line_at_once(command):
     assert done.stderr == (
         "[error] 4 faults were found:\n"
         "  - --set must be NAME=VALUE, but 'initial_time' was found.\n"
-        "  - DemoTool: <output_precision> must be an integer in [1, 17], but 'many' was found.\n"
+        "  - DemoTool: --output-precision must be an integer in [1, 17], but 'many' was found.\n"
         "  - DemoTool has no property 'outcom'. Did you mean 'outcome'?\n"
         "  - DemoTool: name must not hold '/', '\\' or control characters, but 'a/b' was found.\n"
     )
@@ -84,15 +84,26 @@ def test_two_missing_files_are_both_named(command):
     assert done.stderr == (
         "[error] 3 input files are missing:\n"
         + "".join(
-            f"  - <{name}>: there is no file '{command.folder / file}'.\n"
+            f"  - {name}: there is no file '{command.folder / file}'.\n"
             for name, file in (
-                ("model_file", "absent.osim"),
-                ("states_file", "absent_states.sto"),
-                ("external_loads_file", "absent.xml"),
+                ("--model", "absent.osim"),
+                ("STATES", "absent_states.sto"),
+                ("--external-loads", "absent.xml"),
             )
         )
     )
     assert not (command.folder / "results").exists()
+
+
+def test_messages_name_what_was_typed(command):
+    """As the command line calls it where that was used, as the file where a setup file was."""
+    done = command("refine", "absent_states.sto", "--cycle-source", "events", "--out", "results")
+    assert "events needs --events" in done.stderr
+    (command.folder / "setup.xml").write_text(
+        '<OpenSimDocument Version="40600"><STDRRefineTool><states_file>absent_states.sto</states_file>'
+        "<cycle_source>events</cycle_source></STDRRefineTool></OpenSimDocument>"
+    )
+    assert "events needs <events_file>" in command("run", "setup.xml").stderr
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import lxml.html
 import numpy as np
 import pytest
 
+from opensim_nem2e.estimates.amplitude import Amplitude, MuscleGain
 from opensim_nem2e.estimates.estimate import Estimate, MuscleEstimate
 from opensim_nem2e.estimates.trust import CycleTrust
 from opensim_nem2e.methods.bands import Bands
@@ -162,6 +163,23 @@ def test_it_says_for_whom_bands_held_and_which_cycles_are_strange(tmp_path):
     assert 'aria-labelledby="bands"' not in (tmp_path / "plain_report.html").read_text(encoding="utf-8")
 
 
+def test_it_says_what_was_rolled_and_what_the_prior_decided(tmp_path):
+    found = estimate()
+    rolled = replace(found.muscles["soleus_r"], cycles=(Cycle("r", 0.2, 1.3, 0.5),))
+    gains = {
+        name: MuscleGain(name, "network", 0.3, 0.3, share, 0.0, 0.1)
+        for name, share in (("soleus_r", 0.07), ("mystery_r", 0.6))
+    }
+    found = replace(found, muscles={**found.muscles, "soleus_r": rolled}, amplitude=Amplitude("torques", gains))
+    with ResultFiles(tmp_path) as files:
+        write_report(files, "walk", found)
+    root = lxml.html.fromstring((tmp_path / "walk_report.html").read_text(encoding="utf-8"))
+    worries = root.xpath("//section[@aria-labelledby='worries']")[0].text_content()
+    assert "The right limb's cycle from 0.20 to 1.30 s does not begin with a heel strike" in worries
+    assert "rolled to the one at 0.75 s" in worries
+    assert "less than 20\N{NO-BREAK SPACE}% of the gain of soleus_r: how strong" in worries
+
+
 def test_bands_are_cut_to_what_was_estimated():
     charts = muscle_charts(estimate(), None, None)
     panel = charts.panels[0]
@@ -188,9 +206,16 @@ def test_in_a_browser(page, open_page):
     assert opened.locator("[data-pick] option:checked").inner_text() == "tib_ant_l"
     assert opened.get_attribute(".small[aria-label='show tib_ant_l']", "aria-pressed") == "true"
     opened.hover("[data-over=time] .u-over", position={"x": 150, "y": 60})
-    shown = opened.locator("[data-over=time] .u-legend .u-value").all_inner_texts()
-    assert len(shown) == 3
-    assert all(re.fullmatch(r"\d\.\d{3}", value) for value in shown)
+    values = opened.locator("[data-over=time] .values")
+    assert re.fullmatch(r"\d\.\d{3} s", values.inner_text().split("\n")[0].strip()[:7])
+    shown = values.locator("span")
+    assert shown.evaluate_all("all => all.map((one) => one.title)") == ["OpenSim", "refined"]
+    assert all(re.fullmatch(r"\d\.\d{3}", value) for value in shown.all_inner_texts())
+    # The legend switches curves off and on.
+    opened.click("[data-set=muscles] [data-curve=opensim]")
+    opened.hover("[data-over=time] .u-over", position={"x": 160, "y": 60})
+    assert shown.evaluate_all("all => all.map((one) => one.title)") == ["refined"]
+    opened.click("[data-set=muscles] [data-curve=opensim]")
     opened.click("button[aria-label='next muscle']")
     assert opened.locator("[data-pick] option:checked").inner_text() == "soleus_r"
 
@@ -201,6 +226,10 @@ def test_on_a_phone(page, open_page):
     for box in (opened.locator(".chart").nth(k).bounding_box() for k in range(2)):
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 390
+    # No table is wider than the page.
+    assert opened.evaluate(
+        "[...document.querySelectorAll('.scroll')].every((one) => one.scrollWidth <= one.clientWidth)"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -274,10 +303,24 @@ def test_amplitude_and_gains_are_told(with_model):
 
 def test_the_skeleton_on_a_phone(with_model, open_page):
     page = open_page(with_model, width=390, height=844)
+    page.wait_for_function("report.colourOf !== undefined")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate("[...document.querySelectorAll('.scroll')].every((one) => one.scrollWidth <= one.clientWidth)")
     box = page.locator("#model-view canvas").bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 390
+    # The whole body is in the picture at every time, also after the page was hidden for a moment.
+    page.set_viewport_size({"width": 1, "height": 844})
+    page.set_viewport_size({"width": 390, "height": 844})
+    frames = page.evaluate("report.data.view.frames")
+    colours = set()
+    for frame in range(0, frames, 7):
+        page.locator("#model-view input").fill(str(frame))
+        colours.add(page.evaluate("report.colourOf('refined', 'soleus_r')"))
+        for x, y in page.evaluate("report.muscleEnds()"):
+            assert abs(x) < 1
+            assert abs(y) < 1
+    assert len(colours) > 5
 
 
 def test_without_opensim_there_is_no_view(with_model, monkeypatch, repository):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import nan
 
 import pytest
 from hypothesis import given, settings
@@ -166,5 +167,5 @@ def test_rows_of_figures(tmp_path):
         name: str
         value: float | None
 
-    write_rows(tmp_path / "a.csv", Figure, [Figure("a,b", 1.0 / 3.0), Figure("line\nbreak", None)])
-    assert (tmp_path / "a.csv").read_text() == 'name,value\n"a,b",0.333333\nline break,\n'
+    write_rows(tmp_path / "a.csv", Figure, [Figure("a,b", 1.0 / 3.0), Figure("line\nbreak", None), Figure("c", nan)])
+    assert (tmp_path / "a.csv").read_text() == 'name,value\n"a,b",0.333333\nline break,\nc,\n'

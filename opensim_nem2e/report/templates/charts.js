@@ -73,11 +73,13 @@ const report = (() => {
     ctx.setLineDash([]);
     ctx.globalAlpha = 0.22;
     for (const [kind, [low, high]] of Object.entries(part.bands)) {
+      if (part.hidden.has(kind)) continue;
       ctx.fillStyle = colour(kind);
       fillBand(u, part.x, low, high);
     }
     ctx.globalAlpha = 0.35;
     for (const [kind, cycles] of Object.entries(part.singles)) {
+      if (part.hidden.has(kind)) continue;
       ctx.strokeStyle = colour(kind);
       cycles.forEach((cycle) => ctx.stroke(line(u, part.x, cycle)));
     }
@@ -102,9 +104,29 @@ const report = (() => {
   const WIDTHS = { emg: 3, needed: 3 };
 
   function chart(holder, set, part) {
-    holder.replaceChildren();
+    const values = document.createElement("p");
+    values.className = "values";
+    holder.replaceChildren(values);
     const digits = set.unit.includes("Nm") ? 1 : 3;
-    const show = (value) => (value === null || value === undefined ? "–" : value.toFixed(digits));
+
+    // The values under the pointer, or at the moment that the page shows.
+    function tell(u) {
+      const shown = part.overTime && clock.time !== null ? u.valToIdx(clock.time) : null;
+      const at = u.cursor.idx ?? shown;
+      values.replaceChildren();
+      if (at === null) return;
+      values.append(part.overTime ? u.data[0][at].toFixed(3) + " s" : u.data[0][at] + " %");
+      part.curves.forEach(([kind, label, ys]) => {
+        const value = ys[at];
+        if (part.hidden.has(kind) || value === null || value === undefined) return;
+        const item = document.createElement("span");
+        item.className = kind;
+        item.title = label;
+        item.textContent = value.toFixed(digits);
+        values.append(item);
+      });
+    }
+
     const axis = { stroke: colour("text"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line") } };
     const scale = set.limits ? { range: () => set.limits } : {};
     const plot = new uPlot(
@@ -112,14 +134,14 @@ const report = (() => {
         width: holder.clientWidth,
         height: HEIGHT,
         scales: { x: { time: false, range: (u, low, high) => [low, high] }, y: scale },
+        legend: { show: false },
         series: [
-          { label: part.xLabel, value: (u, x) => (x === null ? "–" : x.toFixed(part.overTime ? 3 : 0)) },
-          ...part.curves.map(([kind, label]) => ({
-            label,
+          {},
+          ...part.curves.map(([kind]) => ({
             stroke: colour(kind),
+            show: !part.hidden.has(kind),
             width: WIDTHS[kind] || 1.75,
             points: { show: false },
-            value: (u, value) => show(value),
           })),
         ],
         axes: [
@@ -127,7 +149,7 @@ const report = (() => {
           { ...axis, label: set.unit, labelSize: 22, size: 48 },
         ],
         cursor: { points: { size: 7 } },
-        hooks: { drawClear: [(u) => background(u, part)], draw: [(u) => now(u, part)] },
+        hooks: { drawClear: [(u) => background(u, part)], draw: [(u) => { now(u, part); tell(u); }], setCursor: [tell] },
       },
       [part.x, ...part.curves.map(([, , values]) => values)],
       holder
@@ -148,6 +170,8 @@ const report = (() => {
     const pick = root.querySelector("[data-pick]");
     const buttons = [...document.querySelectorAll(`.gallery[data-set="${root.dataset.set}"] [data-number]`)];
     const holders = { time: root.querySelector("[data-over=time]"), cycle: root.querySelector("[data-over=cycle]") };
+    const keys = [...root.querySelectorAll("[data-curve]")];
+    const hidden = new Set(set.aside);
     let plots = [];
 
     function each(found, unpacked) {
@@ -163,7 +187,7 @@ const report = (() => {
       plots = [
         chart(holders.time, set, {
           overTime: true, x: time, xLabel: "time (s)", curves: known(panel.series), changed: panel.changed,
-          strikes: panel.strikes, bands: each(panel.bands, edges), singles: {},
+          strikes: panel.strikes, bands: each(panel.bands, edges), singles: {}, hidden,
         }),
       ];
       const counts = Object.values(panel.counts);
@@ -174,11 +198,12 @@ const report = (() => {
           chart(holders.cycle, set, {
             overTime: false, x: percent, xLabel: several ? "% of gait cycle, mean of " + Math.max(...counts) : "% of gait cycle",
             curves: known(panel.means), changed: [], strikes: [], bands: each(panel.cycleBands, edges),
-            singles: several ? each(panel.cycles, rows) : {},
+            singles: several ? each(panel.cycles, rows) : {}, hidden,
           })
         );
       }
       buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.number === pick.value)));
+      keys.forEach((key) => key.setAttribute("aria-pressed", String(!hidden.has(key.dataset.curve))));
     }
 
     function show(number) {
@@ -192,6 +217,14 @@ const report = (() => {
     pick.addEventListener("change", () => show(Number(pick.value)));
     root.querySelectorAll("[data-step]").forEach((button) => {
       button.addEventListener("click", () => show(Number(pick.value) + Number(button.dataset.step)));
+    });
+    keys.forEach((key) => {
+      key.addEventListener("click", () => {
+        const kind = key.dataset.curve;
+        if (!hidden.delete(kind)) hidden.add(kind);
+        buttons.forEach((button) => button.querySelectorAll("." + kind).forEach((drawn) => { drawn.style.display = hidden.has(kind) ? "none" : ""; }));
+        draw();
+      });
     });
     buttons.forEach((button) => {
       button.addEventListener("click", () => {

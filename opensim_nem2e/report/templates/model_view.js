@@ -120,22 +120,32 @@
   // The ground is at the lowest point of all bones and all times.
   pose();
   world.updateMatrixWorld(true);
-  let lowest = Infinity, highest = -Infinity;
-  function stretch(point) {
+  let lowest = Infinity, highest = -Infinity, reach = 0;
+  function stretch(point, at) {
     const height = point.dot(up);
     lowest = Math.min(lowest, height);
     highest = Math.max(highest, height);
+    // From the vertical line through the body's middle, with which the view goes.
+    const away = point.sub(centre(at));
+    reach = Math.max(reach, Math.sqrt(Math.max(away.lengthSq() - away.dot(up) ** 2, 0)));
   }
-  for (let k = 0; k < stickEnds.length; k += 3) stretch(new THREE.Vector3(...stickEnds.slice(k, k + 3)));
+  for (let k = 0; k < stickEnds.length; k += 3) stretch(new THREE.Vector3(...stickEnds.slice(k, k + 3)), Math.floor(k / (6 * stickCount)));
   bodies.forEach(({ mesh, poses }) => {
     mesh.geometry.computeBoundingBox();
     const { min, max } = mesh.geometry.boundingBox;
     for (let at = 0; at < frames; at += 5) {
       const here = new THREE.Matrix4().set(...poses.slice(12 * at, 12 * at + 12), 0, 0, 0, 1);
-      for (const x of [min.x, max.x]) for (const h of [min.y, max.y]) for (const z of [min.z, max.z]) stretch(new THREE.Vector3(x, h, z).applyMatrix4(here));
+      for (const x of [min.x, max.x]) for (const h of [min.y, max.y]) for (const z of [min.z, max.z]) stretch(new THREE.Vector3(x, h, z).applyMatrix4(here), at);
     }
   });
-  muscles.forEach((muscle) => { for (let k = 0; k < muscle.points.length; k += 3) stretch(new THREE.Vector3(...muscle.points.slice(k, k + 3))); });
+  muscles.forEach((muscle) => {
+    for (let at = 0; at < frames; at++) {
+      for (let k = 0; k < muscle.counts[at]; k++) {
+        const first = 3 * (muscle.starts[at] + k);
+        stretch(new THREE.Vector3(...muscle.points.slice(first, first + 3)), at);
+      }
+    }
+  });
   const path = centre(frames - 1).sub(centre(0));
   const floor = new THREE.GridHelper(Math.ceil(4 + 2 * path.length()), 4 * Math.ceil(4 + 2 * path.length()), colour("line"), colour("line"));
   floor.quaternion.setFromUnitVectors(y, up);
@@ -178,17 +188,28 @@
     return clientWidth;
   }
 
+  // As near as the whole body allows, at every time, from where the viewer stands.
+  function stand() {
+    const half = Math.tan((15 * Math.PI) / 180), narrow = canvas.clientWidth / kinds.length / canvas.clientHeight;
+    const distance = Math.max((0.53 * height) / half, (1.03 * reach) / (half * Math.min(narrow, 1))) + 0.3 * reach;
+    camera.position.sub(middle).setLength(distance).add(middle);
+    controls.update();
+  }
+
+  let width = 0;
   function fit() {
+    // Hidden for a moment, as while a page is printed.
+    if (canvas.clientWidth === 0) return;
     renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
     renderer.setSize(canvas.clientWidth, canvas.clientHeight, false);
+    if (canvas.clientWidth !== width) {
+      width = canvas.clientWidth;
+      stand();
+    }
     draw();
   }
 
-  // A whole step, or a whole body on a narrow screen, is in the picture.
-  const narrowest = canvas.clientWidth / kinds.length / canvas.clientHeight;
-  const distance = (1.12 * height) / (2 * Math.tan((15 * Math.PI) / 180)) / Math.min(1, 2 * narrowest);
-  camera.position.copy(middle).addScaledVector(side, 0.9 * distance).addScaledVector(ahead, 0.4 * distance).addScaledVector(up, 0.12 * distance);
-  controls.update();
+  camera.position.copy(middle).addScaledVector(side, 0.9).addScaledVector(ahead, 0.4).addScaledVector(up, 0.12);
 
   function show(number) {
     frame = number;
@@ -244,6 +265,11 @@
   chosen = explorer.names[0];
   show(0);
   // For tests, and for who looks into the console.
+  report.muscleEnds = () => muscles.flatMap((muscle) => {
+    const first = 3 * muscle.starts[frame], last = 3 * (muscle.starts[frame + 1] - 1);
+    scene.updateMatrixWorld();
+    return [first, last].map((k) => new THREE.Vector3(...muscle.points.slice(k, k + 3)).applyMatrix4(world.matrixWorld).project(camera).toArray().slice(0, 2));
+  });
   report.colourOf = (kind, name) => {
     paint(kind);
     const found = new THREE.Color();
