@@ -15,16 +15,13 @@ from .accessors import NMMToolAccessors
 from .tool import Tool, ToolRun
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ..data.simulation import MuscleDefaults, SimulatedTrial
     from ..estimates.unmeasured import TrialResult
     from ..methods.nmm.population import Population
     from ..methods.nmm.recordings import EmgChannel, RecordedTrial
     from ..methods.nmm.subject_estimate import SubjectEstimate
     from ..musculoskeletal.dynamics import Motion
-    from ..signals.cycles import Cycle
+    from ..signals.cycle_sources import CycleSource
     from ..storage import TimeSeries
     from ..storage.osim import OsimModel
 
@@ -91,9 +88,13 @@ class NMMOptions(Options):
     )
     cycles: Literal["auto", "external_loads", "events", "whole_file", "none"] = option(
         "auto",
-        "Where gait cycles come from. whole_file: each trial is one cycle of the limb with most channels. none: the "
-        "movement is no gait; then the population is of no use. auto: events or external loads if they are given, "
-        "else none.",
+        "Where gait cycles come from. whole_file: each trial is one cycle. none: the movement is no gait; then the "
+        "population is of no use. auto: events or external loads if they are given, else none.",
+    )
+    whole_file_leading_limb: Literal["auto", "right", "left"] = option(
+        "auto",
+        "For cycles whole_file: the limb whose heel strike begins each trial; the other limb's cycle is the same "
+        "stretch of time rolled by half a cycle. auto: the limb with most channels.",
     )
     initial_time: float = option(float("-inf"), "Initial time.", unit="s")
     final_time: float = option(float("inf"), "Final time.", unit="s")
@@ -202,7 +203,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
 
     def _run(self, run: ToolRun) -> None:
         from ..estimates.unmeasured import trial_results
-        from ..methods.nmm.recordings import Recordings
+        from ..methods.nmm.recordings import Recordings, main_side
         from ..methods.nmm.subject_estimate import estimate_subject
         from ..storage.muscles import MuscleNames
         from ..storage.osim import read_model
@@ -211,14 +212,18 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         assert model_file is not None
         model = read_model(model_file)
         logger.info("Model: %s (%d muscles), '%s'.", model.name, len(model.muscles), model_file)
-        trials, simulations, channels = self._trials(model)
-        population = self._population(trials)
+        # What can be refused at once comes before the motions are analysed.
+        recorded, channels = self._emg(model)
+        names = MuscleNames.load(self.resolve("muscle_names_file"))
+        sources = [self._cycle_source(k, main_side(channels, names)) for k in range(len(recorded))]
+        population = self._population(any(source is not None for source in sources))
+        trials, simulations = self._trials(model, recorded, sources)
         recordings = Recordings.build(
             model_file,
             trials,
             channels,
             coordinates=self.torque_coordinates,
-            names=MuscleNames.load(self.resolve("muscle_names_file")),
+            names=names,
         )
         logger.info(
             "%s act on %s; %s.",
@@ -240,22 +245,15 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
 
     # --- input -------------------------------------------------------------------------------------------------
 
-    def _trials(self, model: OsimModel) -> tuple[list[RecordedTrial], list[SimulatedTrial | None], list[EmgChannel]]:
-        import numpy as np
-
-        from ..data.simulation import read_simulation
-        from ..methods.nmm.recordings import RecordedTrial
+    def _emg(self, model: OsimModel) -> tuple[list[TimeSeries], list[EmgChannel]]:
         from ..signals.emg import refuse_raw
-        from ..storage import TimeSeries, read_storage
+        from ..storage.emg_files import read_envelopes
 
-        trials: list[RecordedTrial] = []
-        simulations: list[SimulatedTrial | None] = []
+        recorded: list[TimeSeries] = []
         channels: list[EmgChannel] = []
-        for k, name in enumerate(self._trial_names()):
-            motion = self._motion(model, k)
-            emg_file = self._paths("emg_files")[k]
+        for emg_file in self._paths("emg_files"):
             assert emg_file is not None
-            emg = read_storage(emg_file)
+            emg = read_envelopes(emg_file)
             own = self._channels(emg, model)
             if channels and own != channels:
                 raise LabelError(
@@ -264,6 +262,22 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
             channels = own
             labels = [channel.column for channel in channels]
             refuse_raw(emg.time, emg.select(labels), labels, emg_file)
+            recorded.append(emg)
+        return recorded, channels
+
+    def _trials(
+        self, model: OsimModel, recorded: Sequence[TimeSeries], sources: Sequence[CycleSource | None]
+    ) -> tuple[list[RecordedTrial], list[SimulatedTrial | None]]:
+        import numpy as np
+
+        from ..data.simulation import read_simulation
+        from ..methods.nmm.recordings import RecordedTrial
+        from ..signals.cycle_sources import CycleLimits, find_cycles
+        from ..storage import TimeSeries
+
+        trials: list[RecordedTrial] = []
+        simulations: list[SimulatedTrial | None] = []
+        for k, (name, emg, source) in enumerate(zip(self._trial_names(), recorded, sources, strict=True)):
             states, activations = self._paths("states_files")[k], self._paths("activations_files")[k]
             found, series = None, None
             if states is not None or activations is not None:
@@ -273,11 +287,12 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
                     found.time, tuple(found.activations), np.column_stack(list(found.activations.values()))
                 )
             simulations.append(found)
-            cycles = self._cycles(k, motion.time)
+            motion = self._motion(model, k)
+            cycles = {} if source is None else dict(find_cycles(motion.time, source, CycleLimits()))
             trials.append(
                 RecordedTrial(name, motion, emg, series, cycles, self.cycles == "whole_file", self.emg_time_offset)
             )
-        return trials, simulations, channels
+        return trials, simulations
 
     def _motion(self, model: OsimModel, k: int) -> Motion:
         """Read a trial's motion and the torques that it needs."""
@@ -343,35 +358,24 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
                     )
         return [EmgChannel(column, muscles) for column, muscles in found.items()]
 
-    def _cycles(self, k: int, time: NDArray[np.float64]) -> dict[str, Sequence[Cycle]]:
-        from ..signals.cycle_sources import (
-            CycleLimits,
-            CycleSource,
-            EventsTable,
-            GroundReactions,
-            WholeFile,
-            find_cycles,
-        )
+    def _cycle_source(self, k: int, main: Literal["r", "l"]) -> CycleSource | None:
+        """Say where a trial's gait cycles come from; None: the movement is no gait."""
+        from ..signals.cycle_sources import EventsTable, GroundReactions, WholeFile
 
-        chosen = self.cycles
         events, loads = self._paths("events_files")[k], self._paths("external_loads_files")[k]
-        if chosen == "auto":
-            chosen = "events" if events is not None else "external_loads" if loads is not None else "none"
-        if chosen == "none":
-            return {}
-        source: CycleSource = WholeFile()
-        if chosen == "events":
-            assert events is not None
-            source = EventsTable(events)
-        elif chosen == "external_loads":
-            assert loads is not None
-            source = GroundReactions(loads)
-        return dict(find_cycles(time, source, CycleLimits()))
+        if self.cycles == "whole_file":
+            limb = self.whole_file_leading_limb
+            return WholeFile(main if limb == "auto" else "r" if limb == "right" else "l")
+        if events is not None and self.cycles in ("auto", "events"):
+            return EventsTable(events)
+        if loads is not None and self.cycles in ("auto", "external_loads"):
+            return GroundReactions(loads)
+        return None
 
-    def _population(self, trials: Sequence[RecordedTrial]) -> Population | None:
+    def _population(self, gait: bool) -> Population | None:
         from ..methods.nmm.population import Population
 
-        if not self.population_bundle or not any(trial.cycles for trial in trials):
+        if not self.population_bundle or not gait:
             if self.method == "population":
                 raise SetupError(
                     "<method> population needs a <population_bundle> and gait cycles, but there are none.",

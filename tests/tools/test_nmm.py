@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,11 @@ import opensim
 
 from opensim_nem2e import NMMTool
 from opensim_nem2e.cli.main import main
-from opensim_nem2e.errors import LabelError, SetupError
-from opensim_nem2e.storage import read_storage
+from opensim_nem2e.errors import LabelError, SetupError, StorageError
+from opensim_nem2e.methods.nmm.recordings import EmgChannel, main_side
+from opensim_nem2e.signals.cycle_sources import WholeFile
+from opensim_nem2e.storage import read_storage, write_storage
+from opensim_nem2e.storage.muscles import MuscleNames
 from opensim_nem2e.storage.osim_edit import write_carried_mass
 
 LOADS = (0.0, 3.0)
@@ -137,8 +141,10 @@ def test_faults_are_named_together(elbow):
     assert "one entry for each of the 2" in caught.value.faults[0]
     with pytest.raises(SetupError, match="needs a <population_bundle> and gait cycles"):
         tool_of(elbow, method="population", results_directory=str(elbow / "none")).run()
+    # Before any motion is analysed: these are none.
+    emg = [str(elbow / f"lift_{load:g}kg_emg.sto") for load in LOADS]
     with pytest.raises(LabelError, match="'BRX' does not"):
-        tool_of(elbow, channels=["BRX"], results_directory=str(elbow / "none")).run()
+        tool_of(elbow, channels=["BRX"], coordinates_files=emg, results_directory=str(elbow / "none")).run()
 
 
 def test_forward_simulation_of_the_controls_stays_on_the_motion(elbow, results, tmp_path):
@@ -177,3 +183,38 @@ def test_forward_simulation_of_the_controls_stays_on_the_motion(elbow, results, 
             state = manager.integrate(time)
             wanted = np.interp(time, motion.time, angle)
             assert abs(np.degrees(coordinate.getValue(state) - wanted)) < 2.0
+
+
+def test_emg_with_gaps_is_refused_or_its_windows_are_left_out(elbow, tmp_path):
+    """A jump of time is found before any path is fitted; with enough EMG left the run goes on and says so."""
+    emg = read_storage(elbow / "lift_0kg_emg.sto")
+    one = {"coordinates_files": [str(elbow / "lift_0kg.mot")], "external_masses": [], "external_mass_bodies": []}
+    quick = {"validate": False, "method": "copy", "write_report": False, "results_directory": str(tmp_path)}
+    middle = (emg.time > 1.9) & (emg.time < 2.1)
+    write_storage(tmp_path / "cut.sto", replace(emg, time=emg.time[~middle], data=emg.data[~middle]))
+    with pytest.raises(StorageError, match=r"rows are missing at 1\.900-2\.100 s"):
+        tool_of(elbow, **one, **quick, emg_files=[str(tmp_path / "cut.sto")]).run()
+    short = emg.time > 1.0
+    write_storage(tmp_path / "short.sto", replace(emg, time=emg.time[short], data=emg.data[short]))
+    with pytest.raises(StorageError, match="must cover the motion"):
+        tool_of(elbow, **one, **quick, emg_files=[str(tmp_path / "short.sto")]).run()
+    holes = emg.data.copy()
+    holes[30:40, emg.labels.index("BRD")] = np.nan
+    write_storage(tmp_path / "holes.sto", replace(emg, data=holes))
+    with pytest.raises(LabelError, match="'BRD' is needed, but holds nan"):
+        tool_of(elbow, **one, **quick, emg_files=[str(tmp_path / "holes.sto")]).run()
+    late = (emg.time > 3.0) & (emg.time < 3.2)
+    write_storage(tmp_path / "late.sto", replace(emg, time=emg.time[~late], data=emg.data[~late]))
+    assert tool_of(elbow, **one, **quick, emg_files=[str(tmp_path / "late.sto")], final_time=4.0).run()
+    # The second window keeps the simulation: it has no EMG.
+    found = read_storage(tmp_path / "elbow_lift_0kg_excitation.sto")
+    assert found.time[-1] > 3.5
+
+
+def test_a_whole_file_is_a_cycle_of_the_limb_with_most_channels_or_of_the_one_given(elbow):
+    channels = [EmgChannel("a", ("soleus_l",)), EmgChannel("b", ("vasmed_l", "vasint_l")), EmgChannel("c", ("tib_r",))]
+    main = main_side(channels, MuscleNames.load())
+    assert main == "l"
+    for limb, leading in (("auto", "l"), ("left", "l"), ("right", "r")):
+        tool = tool_of(elbow, cycles="whole_file", whole_file_leading_limb=limb)
+        assert tool._cycle_source(0, main) == WholeFile(leading)

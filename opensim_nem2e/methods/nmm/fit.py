@@ -405,17 +405,11 @@ class _Problem:
         self, excitations: torch.Tensor, values: dict[str, torch.Tensor], rows: torch.Tensor
     ) -> torch.Tensor:
         """Delay excitations, integrate the activation dynamics, and bend the result by the muscles' non-linearity."""
-        delay = values["delay"][:, :, None] / self.step[rows][None, None, :]
-        late = torch.floor(delay)
-        part = (delay - late)[:, 0, :, None, None]
-        total = excitations.shape[2]
-        whole = late[:, 0].long()
-        places = (torch.arange(total)[None, None] - whole[:, :, None]).clamp(min=0)
-        before = (places - 1).clamp(min=0)
-        width = excitations.shape[-1]
-        now = excitations.gather(2, places[..., None].expand(-1, -1, -1, width))
-        then = excitations.gather(2, before[..., None].expand(-1, -1, -1, width))
-        delayed = now * (1.0 - part) + then * part
+        delay = values["delay"][:, :, None, None] / self.step[rows][None, :, None, None]
+        # Each row is a mean of the two rows that lie a delay before it; what precedes the first row is like it.
+        row = torch.arange(excitations.shape[2])
+        hat = (1.0 - (row[:, None] - row[None, 1:] - delay).abs()).clamp(min=0.0)
+        delayed = torch.cat([1.0 - hat.sum(-1, keepdim=True), hat], -1) @ excitations
         apply: Any = ActivationDynamics.apply
         reached = apply(delayed, values["activation_time"], self.step[rows])[:, :, LEAD:]
         bend = values["nonlinearity"][:, None, None].clamp(max=-1e-3)
@@ -476,7 +470,8 @@ class _Problem:
 
 
 def _joint(arms: torch.Tensor, forces: torch.Tensor) -> torch.Tensor:
-    return (arms[None] * forces[..., None]).sum(-2)
+    made: torch.Tensor = torch.einsum("wnmc,fwnm->fwnc", arms, forces)
+    return made
 
 
 def _commands(fold: Shapes, fitted: NDArray[np.bool_], count: int) -> Array:

@@ -1,9 +1,9 @@
-"""What other subjects' EMG says of a muscle: non-negative weights of channels, simulation and mean profile.
+"""What other subjects' EMG says of a muscle: non-negative weights of channels, simulation, mean profile and constant.
 
 A bundle holds, for each muscle, the mean products (over gait cycles of all subjects, each channel of a subject divided
-by its RMS) of the muscle's EMG, every other channel's, the muscle's simulated activation and its mean profile. The
-weights for whatever channels a new subject has follow from them by non-negative least squares; so nothing has to be
-trained again when a channel is left out.
+by its RMS) of the muscle's EMG, every other channel's, the muscle's simulated activation, its mean profile and a
+constant, which stands for what no source tells. The weights for whatever channels a new subject has follow from them by
+non-negative least squares; so nothing has to be trained again when a channel is left out.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ RIDGE = 0.15
 #: The mean product of two curves that nobody has both of.
 _UNSEEN = 0.5
 
-#: Two sources beside the channels.
-SIMULATION, PROFILE = "simulation", "profile"
+#: Sources beside the channels. The constant keeps the estimate of a muscle of which little is known near its mean.
+SIMULATION, PROFILE, CONSTANT = "simulation", "profile", "constant"
 
-_FORMAT = "opensim_nem2e population 1"
+_FORMAT = "opensim_nem2e population 2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +98,8 @@ class Population:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The channels, then simulation and profile."""
-        return (*self.muscles, SIMULATION, PROFILE)
+        """The channels, then simulation, profile and constant."""
+        return (*self.muscles, SIMULATION, PROFILE, CONSTANT)
 
     @classmethod
     def learn(cls, people: Sequence[PersonCycles]) -> Population:
@@ -257,7 +257,7 @@ def _read(file: Path) -> Population:
         muscles, subjects = (tuple(str(x) for x in content[key]) for key in ("muscles", "subjects"))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{file}: the population bundle cannot be read ({error}).") from error
-    size = len(muscles) + 3
+    size = len(muscles) + 4
     expected = {"moments": (len(muscles), size, size), "profiles": (len(muscles), SAMPLES)}
     for name, shape in expected.items():
         if name not in arrays or arrays[name].shape != shape:
@@ -287,7 +287,7 @@ def _moments(
     muscle: str, muscles: tuple[str, ...], people: Sequence[PersonCycles], weights: Array, own: Array
 ) -> Array:
     """Return the mean products for one muscle; each subject's profile is that of the others."""
-    size = len(muscles) + 3
+    size = len(muscles) + 4
     total, weight = np.zeros((size, size)), np.zeros((size, size))
     for k, person in enumerate(people):
         others = weights.copy()
@@ -300,9 +300,10 @@ def _moments(
         if muscle in person.emg:
             curves[-1] = person.emg[muscle]
         if muscle in person.simulated:
-            curves[-3] = person.simulated[muscle]
+            curves[-4] = person.simulated[muscle]
         if known.any():
-            curves[-2] = _profile(np.where(known[:, None], own, np.nan), others)
+            curves[-3] = _profile(np.where(known[:, None], own, np.nan), others)
+        curves[-2] = 1.0
         there = np.isfinite(curves)
         flat = np.where(there, curves, 0.0).reshape(size, -1)
         shared = there.reshape(size, -1).astype(float)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from ...musculoskeletal.hill import HillMuscles
 from ...musculoskeletal.paths import MOMENT_ARM_THRESHOLD, coordinate_ranges, fit_paths
 from ...musculoskeletal.row_programs import solve_rows
 from ...signals.cycles import Cycle
+from ...signals.force_quality import gaps
 from ...signals.resample import interpolate
 from ...storage import TimeSeries
 from ...storage.muscles import MuscleNames
@@ -334,6 +335,7 @@ class Recordings:
         """
         model = read_model(model_file)
         hill = HillMuscles.from_model(model)
+        names = names or MuscleNames.load()
         for channel in channels:
             for muscle in channel.muscles:
                 if muscle not in hill.names:
@@ -341,6 +343,11 @@ class Recordings:
                         f"The EMG channel '{channel.column}' must stand for muscles of the model '{model.name}', but "
                         f"it has none that is called '{muscle}' and acts."
                     )
+        main = main_side(channels, names)
+        columns = [channel.column for channel in channels]
+        cut = spans or [_spans(trial, main) for trial in trials]
+        # What EMG lacks is said before the paths are fitted, which takes seconds.
+        spans = [_recorded(trial, own, columns) for trial, own in zip(trials, cut, strict=True)]
         motions = [trial.motion for trial in trials]
         joined = replace(
             motions[0],
@@ -353,11 +360,9 @@ class Recordings:
         chosen, muscles = _chosen(joined, hill, paths, channels, coordinates)
         hill = HillMuscles.from_model(model, muscles)
         paths = paths.of(muscles)
-        translated = (names or MuscleNames.load()).of_model(muscles)
+        translated = names.of_model(muscles)
         standard = tuple("" if (s := translated[m]) is None else canonical_name(s.name) for m in muscles)
         sides = tuple("" if (s := translated[m]) is None else (s.side or "") for m in muscles)
-        main = _main_side(channels, dict(zip(muscles, sides, strict=True)))
-        spans = spans or [_spans(trial, main) for trial in trials]
         windows = _cut(trials, spans, paths, chosen, main)
         pull = (windows.moment_arms * np.asarray(hill.max_isometric_force)[:, None]).reshape(
             -1, len(muscles), len(chosen)
@@ -443,22 +448,11 @@ class Recordings:
         table = np.empty((OFFSETS.size, *w.time.shape, len(columns)), dtype=np.float32)
         for k, trial in enumerate(self.trials):
             own = np.flatnonzero(w.trial == k)
-            needed = w.time[own, LEAD:]
-            beyond = (needed < trial.emg.time[0]) | (needed > trial.emg.time[-1])
-            if not trial.cyclic and beyond.size and beyond.mean() > _MOST_HELD:
-                raise StorageError(
-                    f"EMG must cover the motion, {needed.min():.3f} to {needed.max():.3f} s, but for a tenth of it; "
-                    f"found {trial.emg.time[0]:.3f} to {trial.emg.time[-1]:.3f} s.",
-                    trial.emg.path,
-                )
             for lag, offset in enumerate(OFFSETS):
                 values = trial.sample(trial.emg, columns, (w.time[own] + offset).ravel())
                 table[lag, own] = np.maximum(values, 0.0).reshape(own.size, -1, len(columns))
         highest = table[OFFSETS.size // 2, :, LEAD:].max(axis=(0, 1))
-        silent = [column for column, high in zip(columns, highest, strict=True) if not high > 0.0]
-        if silent:
-            raise LabelError(f"An EMG channel must not be silent, but {', '.join(silent)} is.", self.trials[0].emg.path)
-        scaled: NDArray[np.float32] = table / highest
+        scaled: NDArray[np.float32] = table / np.maximum(highest, np.finfo(np.float32).tiny)
         return scaled
 
     def simulated(self, ahead: Array) -> Array:
@@ -591,10 +585,24 @@ def _chosen(
     return chosen, muscles
 
 
-def _main_side(channels: Sequence[EmgChannel], sides: Mapping[str, str]) -> str:
-    """Find the side of most channels."""
-    found = [sides.get(m, "") for channel in channels for m in channel.muscles]
-    return "l" if found.count("l") > found.count("r") else "r"
+def main_side(channels: Sequence[EmgChannel], names: MuscleNames) -> Literal["r", "l"]:
+    """Find the side of most channels.
+
+    Parameters
+    ----------
+    channels : sequence of EmgChannel
+        The channels.
+    names : MuscleNames
+        Standard names, which tell the muscles' sides.
+
+    Returns
+    -------
+    {'r', 'l'}
+        The right one if there are as many of both.
+    """
+    known = [names.standard(muscle) for channel in channels for muscle in channel.muscles]
+    sides = [muscle.side for muscle in known if muscle is not None]
+    return "l" if sides.count("l") > sides.count("r") else "r"
 
 
 def _spans(trial: RecordedTrial, side: str) -> list[tuple[float, float]]:
@@ -606,6 +614,44 @@ def _spans(trial: RecordedTrial, side: str) -> list[tuple[float, float]]:
     count = int(np.ceil((end - start) / LONGEST_WINDOW))
     edges = np.linspace(start, end, count + 1)
     return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+
+
+def _recorded(
+    trial: RecordedTrial, spans: Sequence[tuple[float, float]], columns: Sequence[str]
+) -> list[tuple[float, float]]:
+    """Leave out windows in which EMG has gaps; refuse EMG that is silent or does not reach the others."""
+    emg = trial.emg
+    holes = gaps(emg.time)
+    ahead = LEAD / ROWS
+    kept = [
+        (start, end)
+        for start, end in spans
+        if not ((holes[:, 0] < end + OFFSETS[-1]) & (holes[:, 1] > start - ahead * (end - start) + OFFSETS[0])).any()
+    ]
+    if len(kept) < len(spans):
+        where = ", ".join(f"{start:.3f}-{end:.3f}" for start, end in holes[:5])
+        if not kept:
+            raise StorageError(
+                f"EMG must have a stretch without gaps that a window of the motion fits in, with {-OFFSETS[0]:g} s to "
+                f"spare; rows are missing at {where} s.",
+                emg.path,
+            )
+        logger.warning(
+            "%s: EMG has gaps at %s s; %d of %d windows are left out, and keep the simulation.",
+            *(trial.name, where, len(spans) - len(kept), len(spans)),
+        )
+    first, last = float(emg.time[0]), float(emg.time[-1])
+    beyond = sum(max(0.0, min(first, end) - start) + max(0.0, end - max(last, start)) for start, end in kept)
+    if not trial.cyclic and beyond > _MOST_HELD * sum(end - start for start, end in kept):
+        raise StorageError(
+            f"EMG must cover the motion, {kept[0][0]:.3f} to {kept[-1][1]:.3f} s, but for a tenth of it; found "
+            f"{first:.3f} to {last:.3f} s.",
+            emg.path,
+        )
+    silent = [column for column in columns if not emg.column(column).max() > 0.0]
+    if silent:
+        raise LabelError(f"An EMG channel must not be silent, but {', '.join(silent)} is.", emg.path)
+    return kept
 
 
 def _cut(

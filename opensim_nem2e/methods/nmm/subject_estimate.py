@@ -206,7 +206,7 @@ def estimate_subject(
         logger.info("%s: EMG(t %+.3f s) fits activation(t).", trial.name, OFFSETS[place])
 
     def solved(head: Head, shapes: Sequence[Shapes], deviates: bool) -> Fit:
-        number = steps or _STEPS.get(head, 150)
+        number = steps or _STEPS.get(head, 100)
         return fit(recordings, shapes, chosen, head=head, deviates=deviates, steps=number, seed=seed)
 
     # What neither deviates nor asks the torques has the same shape whatever the fit says.
