@@ -192,7 +192,7 @@ def test_emg_with_gaps_is_refused_or_its_windows_are_left_out(elbow, tmp_path):
     quick = {"validate": False, "method": "copy", "write_report": False, "results_directory": str(tmp_path)}
     middle = (emg.time > 1.9) & (emg.time < 2.1)
     write_storage(tmp_path / "cut.sto", replace(emg, time=emg.time[~middle], data=emg.data[~middle]))
-    with pytest.raises(StorageError, match=r"rows are missing at 1\.900-2\.100 s"):
+    with pytest.raises(StorageError, match=r"rows are missing from 1\.900 to 2\.100 s"):
         tool_of(elbow, **one, **quick, emg_files=[str(tmp_path / "cut.sto")]).run()
     short = emg.time > 1.0
     write_storage(tmp_path / "short.sto", replace(emg, time=emg.time[short], data=emg.data[short]))

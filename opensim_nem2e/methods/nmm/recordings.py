@@ -18,7 +18,7 @@ from ...musculoskeletal.hill import HillMuscles
 from ...musculoskeletal.paths import MOMENT_ARM_THRESHOLD, coordinate_ranges, fit_paths
 from ...musculoskeletal.row_programs import solve_rows
 from ...signals.cycles import Cycle
-from ...signals.force_quality import gaps
+from ...signals.gaps import gaps, gaps_in_words, overlaps
 from ...signals.resample import interpolate
 from ...storage import TimeSeries
 from ...storage.muscles import MuscleNames
@@ -626,19 +626,18 @@ def _recorded(
     kept = [
         (start, end)
         for start, end in spans
-        if not ((holes[:, 0] < end + OFFSETS[-1]) & (holes[:, 1] > start - ahead * (end - start) + OFFSETS[0])).any()
+        if not overlaps(holes, start - ahead * (end - start) + OFFSETS[0], end + OFFSETS[-1])
     ]
+    if not kept:
+        raise StorageError(
+            f"EMG must have a stretch without gaps that a window of the motion fits in, with {-OFFSETS[0]:g} s to "
+            f"spare; rows are missing from {gaps_in_words(holes)}.",
+            emg.path,
+        )
     if len(kept) < len(spans):
-        where = ", ".join(f"{start:.3f}-{end:.3f}" for start, end in holes[:5])
-        if not kept:
-            raise StorageError(
-                f"EMG must have a stretch without gaps that a window of the motion fits in, with {-OFFSETS[0]:g} s to "
-                f"spare; rows are missing at {where} s.",
-                emg.path,
-            )
         logger.warning(
-            "%s: EMG has gaps at %s s; %d of %d windows are left out, and keep the simulation.",
-            *(trial.name, where, len(spans) - len(kept), len(spans)),
+            "%s: EMG has gaps from %s; %d of %d windows are left out, and keep the simulation.",
+            *(trial.name, gaps_in_words(holes), len(spans) - len(kept), len(spans)),
         )
     first, last = float(emg.time[0]), float(emg.time[-1])
     beyond = sum(max(0.0, min(first, end) - start) + max(0.0, end - max(last, start)) for start, end in kept)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -206,7 +206,7 @@ def estimate_subject(
         logger.info("%s: EMG(t %+.3f s) fits activation(t).", trial.name, OFFSETS[place])
 
     def solved(head: Head, shapes: Sequence[Shapes], deviates: bool) -> Fit:
-        number = steps or _STEPS.get(head, 100)
+        number = steps or _STEPS.get(head, 120)
         return fit(recordings, shapes, chosen, head=head, deviates=deviates, steps=number, seed=seed)
 
     # What neither deviates nor asks the torques has the same shape whatever the fit says.
@@ -226,24 +226,28 @@ def estimate_subject(
     first = 1
     others["synx"] = [_channels(recordings, values) for values in synergies.excitations[first:]]
     truth = [fold.emg[:, LEAD:] for fold in shapes[1:]]
+    # As if nobody else's EMG told, for the bands of muscles of which that is true.
+    bare = [_channels(recordings, mixer.shapes(held, "neighbours").curves[:, LEAD:]) for _, held in left]
     items = [(k, kind, c) for k, (kind, held) in enumerate(left) for c in held]
-    residuals = [_residual(curves[k][..., c][judged], truth[k][..., c][judged]) for k, _, c in items]
-    scores = []
-    for place, (k, kind, c) in enumerate(items):
+    scores, errors, kinds = [], [], []
+    for k, kind, c in items:
         kept = [x for x in range(len(recordings.channels)) if x not in left[k][1]]
-        near = any(recordings.synergists(m, kept) for m in recordings.channel_muscles[c])
-        own = _measures(curves[k][..., c][judged], truth[k][..., c][judged])
+        kinds.append(_certainty(recordings, shapes[k + 1], recordings.channel_muscles[c][0], kept))
+        seen = truth[k][..., c][judged]
+        errors.append(_Error(c, kinds[-1] == "near", *(_residual(x[k][..., c][judged], seen) for x in (curves, bare))))
+        own = _measures(curves[k][..., c][judged], seen)
         rest = {
-            f"{what}_{name}": _measures(others[name][k][..., c][judged], truth[k][..., c][judged])[what]
-            if name in others
-            else float("nan")
+            f"{what}_{name}": _measures(others[name][k][..., c][judged], seen)[what] if name in others else float("nan")
             for name in ("simulation", "synx", "copy", "population")
             for what in ("r", "R2")
         }
-        factor = _factor([r for r, (_, said, d) in zip(residuals, items, strict=True) if d != c and said == kind])
-        coverage = float("nan") if factor is None else float(np.mean(residuals[place] <= factor))
-        scores.append(ChannelScore(recordings.channels[c].column, kind, near, **own, coverage=coverage, **rest))
-    low, high = _bands(recordings, shapes[0], result.excitations[0], residuals, [kind for _, kind, _ in items])
+        near = any(recordings.synergists(m, kept) for m in recordings.channel_muscles[c])
+        scores.append(ChannelScore(recordings.channels[c].column, kind, near, **own, coverage=float("nan"), **rest))
+    for place, (error, certainty) in enumerate(zip(errors, kinds, strict=True)):
+        factor = _factor(errors, certainty, error.channel)
+        if factor is not None:
+            scores[place] = replace(scores[place], coverage=float(np.mean(error.own <= factor)))
+    low, high = _bands(recordings, shapes[0], result.excitations[0], errors)
     return SubjectEstimate(recordings, method, shapes[0], result, tuple(scores), low, high)
 
 
@@ -292,31 +296,47 @@ def _residual(estimate: Array, truth: Array) -> Array:
     return result
 
 
-def _factor(residuals: Sequence[Array]) -> float | None:
-    """Return the width of a band that holds for nearly every channel: a high quantile of the channels' own."""
-    if len(residuals) < 2:
+@dataclass(frozen=True, eq=False)
+class _Error:
+    """What was wrong with a channel that was left out, in units of the expected size; its estimates are two."""
+
+    channel: int
+    near: bool
+    own: Array
+    bare: Array
+
+
+def _certainty(recordings: Recordings, shapes: Shapes, muscle: int, channels: Sequence[int]) -> str:
+    """Tell what an estimate rests on: a measured synergist, other subjects and simulation, or the latter alone."""
+    if recordings.synergists(muscle, channels):
+        return "near"
+    return "guessed" if shapes.guessed[muscle] else "far"
+
+
+def _factor(errors: Sequence[_Error], certainty: str, without: int = -1) -> float | None:
+    """Return the width of a band that holds for nearly every channel: a high quantile of the channels' own.
+
+    Channels count that were left out as a muscle is that is to have the band, or all where these are too few.
+    """
+    others = [error for error in errors if error.channel != without]
+    alike = [error for error in others if error.near == (certainty == "near")]
+    used = alike if len(alike) > 1 else others
+    if len(used) < 2:
         return None
-    return float(np.quantile([np.quantile(r, BAND) for r in residuals], BAND))
+    residuals = [error.bare if certainty == "guessed" else error.own for error in used]
+    return float(np.quantile([np.quantile(residual, BAND) for residual in residuals], BAND))
 
 
 def _bands(
-    recordings: Recordings,
-    shapes: Shapes,
-    excitations: Array,
-    residuals: Sequence[Array],
-    kinds: Sequence[str],
+    recordings: Recordings, shapes: Shapes, excitations: Array, errors: Sequence[_Error]
 ) -> tuple[Array | None, Array | None]:
-    """Give unmeasured muscles the band of channels that were left out as they are: alone, or with their synergists."""
-    factors = {
-        kind: _factor([r for r, said in zip(residuals, kinds, strict=True) if said == kind])
-        for kind in ("channel", "group")
-    }
+    """Give unmeasured muscles the band of channels that were left out as they are."""
     low, high = excitations.copy(), excitations.copy()
     every = list(range(len(recordings.channels)))
     for m in range(len(recordings.muscles)):
         if shapes.measured[m] >= 0:
             continue
-        factor = factors["channel" if recordings.synergists(m, every) else "group"] or factors["channel"]
+        factor = _factor(errors, _certainty(recordings, shapes, m, every))
         if factor is None:
             return None, None
         width = factor * _scale(excitations[..., m])
