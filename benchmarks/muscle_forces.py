@@ -54,15 +54,18 @@ def walking_ranges(model: OsimModel, knee_flexes: int) -> dict[str, tuple[float,
     return ranges
 
 
-def opensim_moments(path: Path, paths: MusclePaths, q: np.ndarray, qdot: np.ndarray, activation: np.ndarray) -> tuple:
-    """Return the moments of every frame, and the seconds that it took."""
+def opensim_moments(
+    path: Path, paths: MusclePaths, q: np.ndarray, qdot: np.ndarray, activation: np.ndarray, own_class: bool = False
+) -> tuple:
+    """Return the moments of every frame, by DeGrooteFregly2016Muscle or the model's own, and the seconds it took."""
     import opensim
 
     opensim.Logger.setLevelString("off")
     model = opensim.Model(str(path))
     model.initSystem()
-    opensim.DeGrooteFregly2016Muscle.replaceMuscles(model)
-    muscles = [opensim.DeGrooteFregly2016Muscle.safeDownCast(model.getMuscles().get(name)) for name in paths.muscles]
+    if not own_class:
+        opensim.DeGrooteFregly2016Muscle.replaceMuscles(model)
+    muscles = [model.getMuscles().get(name) for name in paths.muscles]
     for muscle in muscles:
         muscle.set_ignore_tendon_compliance(True)
     state = model.initSystem()

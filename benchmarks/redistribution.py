@@ -140,7 +140,9 @@ def opensim_torques(
     arms = np.zeros((*terms.moment_arms.shape[:2], len(names)))
     arms[..., columns] = terms.moment_arms
     paths = SimpleNamespace(muscles=terms.muscles, coordinates=names, evaluate=lambda q: (None, arms))
-    made, _ = opensim_moments(model_file, paths, motion.q[rows][:, posed], motion.qdot[rows][:, posed], activations)
+    made, _ = opensim_moments(
+        model_file, paths, motion.q[rows][:, posed], motion.qdot[rows][:, posed], activations, own_class=True
+    )
     return made[:, columns]
 
 

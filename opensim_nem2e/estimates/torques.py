@@ -239,7 +239,7 @@ def joint_terms(
     silent = [name for name in model.muscles if name not in trial.activations]
     if silent:
         logger.warning("The torque check leaves out muscles without activations: %s.", ", ".join(silent))
-    torque_model = TorqueModel.of_model(model.path, motion, muscles=muscles, coordinates=coordinates)
+    torque_model = TorqueModel.of_model(model.path, motion, muscles=muscles, coordinates=coordinates, curves="own")
     terms = torque_model.terms(motion, external_loads_file)
     if terms.outside.any():
         logger.warning(

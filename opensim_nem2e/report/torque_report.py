@@ -38,10 +38,10 @@ WORDS_BY_TORQUES = dict(zip(_KINDS, ("OpenSim", "unscaled", "refined"), strict=T
 
 #: What an estimate's torques cannot say.
 MECHANICS_LIMITS = (
-    "The torques are those of muscles with rigid tendons (DeGroote-Fregly curves). The simulation had elastic tendons, "
-    "so OpenSim's own activations do not meet inverse dynamics by this method either; the table has their error. A "
-    "forward simulation of the consistent controls with elastic tendons will still drift, and the fiber lengths in the "
-    "states file are the simulation's.",
+    "The torques are those of muscles with rigid tendons and the force curves of their class. The simulation had "
+    "elastic tendons, so OpenSim's own activations do not meet inverse dynamics by this method either; the table has "
+    "their error. A forward simulation of the consistent controls with elastic tendons will still drift, and the fiber "
+    "lengths in the states file are the simulation's.",
     "Inverse dynamics is as good as the motion and the ground reactions it was made from.",
     "EMG does not tell amplitudes: networks put out EMG relative to its maximum. Where that is more than the torque "
     "needs, the consistent activation is lower at the same timing; r tells the shape, E shape and amplitude.",

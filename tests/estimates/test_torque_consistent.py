@@ -87,7 +87,7 @@ def test_torques_are_those_of_inverse_dynamics(consistent):
         assert row["rows"] == pytest.approx(own.sum(), abs=6)
 
 
-#: Torques of a states file's activations by OpenSim's own muscles (DeGrooteFregly2016, rigid tendons), its own paths
+#: Torques of a states file's activations by OpenSim's own muscles (the model's, rigid tendons), its own paths
 #: and its own moment arms. The motion's speeds are those of a spline.
 _JUDGE = """
 import json, sys
@@ -97,8 +97,7 @@ model_file, motion_file, request = sys.argv[1], sys.argv[2], json.load(open(sys.
 opensim.Logger.setLevelString("off")
 model = opensim.Model(model_file)
 model.initSystem()
-opensim.DeGrooteFregly2016Muscle.replaceMuscles(model)
-muscles = {n: opensim.DeGrooteFregly2016Muscle.safeDownCast(model.getMuscles().get(n)) for n in request["muscles"]}
+muscles = {n: model.getMuscles().get(n) for n in request["muscles"]}
 for muscle in muscles.values():
     muscle.set_ignore_tendon_compliance(True)
 state = model.initSystem()
