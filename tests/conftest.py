@@ -75,10 +75,15 @@ def shared_fixtures() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def paths_cache(tmp_path_factory) -> Path:
-    """Return a folder for fitted paths that all tests of a session share: a fit takes ten seconds or more."""
-    return tmp_path_factory.mktemp("paths")
+@pytest.fixture(scope="session", autouse=True)
+def paths_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the muscle paths that tests fit in one folder of all workers of a session, not in the user's own cache."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "paths"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENSIM_NEM2E_CACHE", str(folder))
+        yield folder
 
 
 #: Opens files with both of OpenSim's readers.

@@ -335,17 +335,18 @@ class _Try:
         width = max(widths, key=lambda n: (widths[n], n))
         flags = [numeric(line) and len(line.cells) == width for line in every]
         used = max(len(_trimmed(line.cells)) for line, flag in zip(every, flags, strict=True) if flag)
-        # Numbers may stand in a preamble, and words where a number should be: labels hold no numbers, and what follows
-        # the first row are more rows.
+        # Numbers may stand in a preamble, and words where a number should be: labels hold no numbers and mostly name time,
+        # and what follows the first row are more rows.
         begins = [k for k, flag in enumerate(flags) if flag and (k == 0 or not numeric(every[k - 1]))] or [
             flags.index(True)
         ]
         found = {k: _labels_above(every[:k], used, width) for k in begins}
 
-        def likely(k: int) -> tuple[bool, bool]:
-            labels = found[k][0]
-            clean = labels is not None and not any(cell and _is_number(cell, decimal_comma) for cell in labels.cells)
-            return clean, k + 1 == len(every) or numeric(every[k + 1])
+        def likely(k: int) -> tuple[bool, bool, bool]:
+            cells = found[k][0].cells if found[k][0] else []
+            clean = bool(cells) and not any(cell and _is_number(cell, decimal_comma) for cell in cells)
+            timed = clean and any(_TIME.fullmatch(cell) for cell in cells)
+            return clean, timed, k + 1 == len(every) or numeric(every[k + 1])
 
         begin = max(begins, key=likely)
         labels, units = found[begin]

@@ -20,20 +20,18 @@ LEG = ("hip_flexion_r", "knee_angle_r", "ankle_angle_r")
 
 
 @pytest.fixture(scope="module")
-def walk(repository, paths_cache):
+def walk(repository):
     """Return the example's motion, its muscles, and a function that loads a predictor for its right leg."""
     folder = repository / "examples" / "01_refine_walking"
     motion_file, model_file = folder / "walking_coordinates.mot", folder / "walker.osim"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
-        model = read_model(model_file)
-        motion = read_motion(model, motion_file, folder / "external_loads.xml", lowpass=-1.0)
-        muscles = muscle_model(model, motion, (), ProgramSettings())
+    model = read_model(model_file)
+    motion = read_motion(model, motion_file, folder / "external_loads.xml", lowpass=-1.0)
+    muscles = muscle_model(model, motion, (), ProgramSettings())
 
-        def make(moments=None, **values):
-            return load(moments, model_file, coordinates=LEG, motion_file=motion_file, **values)
+    def make(moments=None, **values):
+        return load(moments, model_file, coordinates=LEG, motion_file=motion_file, **values)
 
-        yield motion, muscles, model, make
+    return motion, muscles, model, make
 
 
 def test_one_posture_is_what_many_are(walk):

@@ -34,7 +34,7 @@ LEG = ("hip_flexion", "knee_angle", "ankle_angle")
 
 
 @pytest.fixture(scope="module")
-def consistent(tmp_path_factory, paths_cache):
+def consistent(tmp_path_factory):
     """Refine the example and make it consistent; return the results' folder."""
     folder = tmp_path_factory.mktemp("consistent")
     # "Measured" EMG: the soleus's own activation, half a volt high and 40 ms late.
@@ -51,9 +51,7 @@ def consistent(tmp_path_factory, paths_cache):
     tool.lowpass_cutoff_frequency_for_coordinates = -1.0
     tool.emg_file = str(folder / "emg.sto")
     tool.emg_time_offset = 0.04
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
-        assert tool.run()
+    assert tool.run()
     return folder
 
 
@@ -235,9 +233,8 @@ def test_controls_reproduce_the_activations(consistent):
     assert np.sqrt(np.mean((reached - wanted)[inside] ** 2, axis=0)).max() < 0.003
 
 
-def test_torques_decide_on_the_amplitude_by_default(consistent, tmp_path, paths_cache, monkeypatch):
+def test_torques_decide_on_the_amplitude_by_default(consistent, tmp_path):
     """Model, motion and loads are given: the states are the torque-consistent ones."""
-    monkeypatch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
     tool = STDRRefineTool(EXAMPLE / "setup_refine.xml")
     tool.setName("walking")
     tool.setResultsDir(tmp_path)
@@ -305,9 +302,8 @@ def test_report_tells_it(consistent):
     assert float(curve[0]["distance_refined"]) == 0.0
 
 
-def test_a_real_trial(shared_data, tmp_path, paths_cache, monkeypatch, open_with_opensim):
+def test_a_real_trial(shared_data, tmp_path, open_with_opensim):
     """Gait10dof18musc: real walking, one complete right cycle; the left leg's is rolled."""
-    monkeypatch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
     folder = shared_data / "opensim_pipelines"
     walk = folder / "Gait10dof18musc"
     tool = STDRRefineTool()
@@ -330,9 +326,8 @@ def test_a_real_trial(shared_data, tmp_path, paths_cache, monkeypatch, open_with
     assert all(found[0] > 1000 for found in open_with_opensim(paths).values())
 
 
-def test_joints_that_are_too_weak_are_named(paths_cache, monkeypatch, caplog):
+def test_joints_that_are_too_weak_are_named(caplog):
     """The right ankle's muscles at a tenth of their strength: the reserve takes the rest, and the log says where."""
-    monkeypatch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
     tool = STDRRefineTool(EXAMPLE / "setup_refine.xml")
     tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
     estimate, writer, model = tool._estimate()

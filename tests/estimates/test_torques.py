@@ -17,7 +17,7 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "01_refine_walking"
 
 
 @pytest.fixture(scope="module")
-def checked(tmp_path_factory, paths_cache):
+def checked(tmp_path_factory):
     """Refine soleus and tibialis of the example and check the torques; return the results' folder."""
     folder = tmp_path_factory.mktemp("checked")
     tool = STDRRefineTool(EXAMPLE / "setup_refine.xml")
@@ -29,9 +29,7 @@ def checked(tmp_path_factory, paths_cache):
     tool.check_torques = True
     tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
     tool.lowpass_cutoff_frequency_for_coordinates = -1.0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
-        assert tool.run()
+    assert tool.run()
     return folder
 
 

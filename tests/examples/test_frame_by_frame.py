@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 
-def test_frames(repository, paths_cache):
+def test_frames(repository):
     script = repository / "examples" / "06_frame_by_frame" / "frames.py"
-    environment = {**os.environ, "OPENSIM_NEM2E_CACHE": str(paths_cache), "PYTHONPATH": str(repository)}
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert "0 frames were outside the range" in done.stdout

@@ -18,19 +18,25 @@ from opensim_nem2e.storage.osim import read_model
 opensim = pytest.importorskip("opensim")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ranges(walking_motion):
     return coordinate_ranges(
         walking_motion.coordinates, walking_motion.q, walking_motion.rotational, walking_motion.limits
     )
 
 
-@pytest.fixture(scope="session")
-def fitted(walking, ranges, paths_cache):
-    return fit_paths(walking / "walker.osim", ranges, cache_directory=paths_cache)
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """Return a folder for one fit only."""
+    return tmp_path_factory.mktemp("one_fit")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def fitted(walking, ranges, own_cache):
+    return fit_paths(walking / "walker.osim", ranges, cache_directory=own_cache)
+
+
+@pytest.fixture(scope="module")
 def measured(walking, fitted):
     """Return postures within the range that are neither the fit's nor its check's, and OpenSim's measurements."""
     rng = np.random.default_rng(77)
@@ -129,7 +135,7 @@ def test_some_muscles(fitted, measured):
         fitted.of(["soleus_left"])
 
 
-def test_a_fit_is_found_again_by_content(walking, ranges, fitted, paths_cache, tmp_path, monkeypatch):
+def test_a_fit_is_found_again_by_content(walking, ranges, fitted, own_cache, tmp_path, monkeypatch):
     def no_fit(*_arguments, **_more):
         raise AssertionError("the fit is made again")
 
@@ -137,26 +143,26 @@ def test_a_fit_is_found_again_by_content(walking, ranges, fitted, paths_cache, t
     elsewhere = tmp_path / "other_name.osim"
     content = (walking / "walker.osim").read_bytes()
     elsewhere.write_bytes(content)
-    again = fit_paths(elsewhere, ranges, cache_directory=paths_cache)
+    again = fit_paths(elsewhere, ranges, cache_directory=own_cache)
     q = fitted.ranges.mean(axis=1)
     assert again.evaluate(q)[0].tolist() == fitted.evaluate(q)[0].tolist()
     # How far the body has walked is nothing to a muscle.
-    assert fit_paths(elsewhere, {**ranges, "pelvis_tx": (3.0, 4.0)}, cache_directory=paths_cache).muscles
+    assert fit_paths(elsewhere, {**ranges, "pelvis_tx": (3.0, 4.0)}, cache_directory=own_cache).muscles
     with pytest.raises(AssertionError, match="made again"):
-        fit_paths(elsewhere, {**ranges, "knee_angle_r": (-1.0, 0.0)}, cache_directory=paths_cache)
+        fit_paths(elsewhere, {**ranges, "knee_angle_r": (-1.0, 0.0)}, cache_directory=own_cache)
     elsewhere.write_bytes(content + b"\n")
     with pytest.raises(AssertionError, match="made again"):
-        fit_paths(elsewhere, ranges, cache_directory=paths_cache)
+        fit_paths(elsewhere, ranges, cache_directory=own_cache)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "of another kind"])
-def test_a_damaged_cache_is_made_anew(walking, ranges, fitted, paths_cache, tmp_path, caplog, damage):
-    kept = min(paths_cache.glob("paths_*.npz"), key=lambda path: path.stat().st_mtime)
+def test_a_damaged_cache_is_made_anew(walking, ranges, fitted, own_cache, tmp_path, caplog, damage):
+    kept = min(own_cache.glob("paths_*.npz"), key=lambda path: path.stat().st_mtime)
     if damage == "truncated":
         (tmp_path / kept.name).write_bytes(kept.read_bytes()[:1000])
     else:
         np.savez(tmp_path / kept.name, muscles=np.array(["soleus_r"]))
-    (crossed,) = paths_cache.glob("crossed_*.npz")
+    (crossed,) = own_cache.glob("crossed_*.npz")
     (tmp_path / crossed.name).write_bytes(crossed.read_bytes())
     again = fit_paths(walking / "walker.osim", ranges, cache_directory=tmp_path)
     assert "cannot be read" in caplog.text

@@ -23,13 +23,6 @@ from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
 RESULTS = ("states", "activation", "forces", "torques", "reserves", "flags")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(paths_cache):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
-        yield
-
-
 @pytest.fixture(scope="module")
 def arm(tmp_path_factory):
     """Return the folder of an arm that is slowly lifted far to both sides."""

@@ -23,13 +23,6 @@ COLUMNS = (
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(paths_cache):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
-        yield
-
-
 def manifest(folder, example, loads="external_loads.xml", moments=""):
     """Name both legs of the example's walk, without EMG and without activations."""
     files = [str(example / name) for name in ("walker.osim", "walking_coordinates.mot")]

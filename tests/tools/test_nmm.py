@@ -27,13 +27,6 @@ LOADS = (0.0, 3.0)
 MEASURED = ("TRIlong", "TRIlat", "BIClong", "BICshort", "BRD")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(paths_cache):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENSIM_NEM2E_CACHE", str(paths_cache))
-        yield
-
-
 @pytest.fixture(scope="module")
 def elbow(repository, tmp_path_factory):
     """Return the folder of an elbow that lifts nothing and 3 kg."""
