@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-pytest_plugins = ["refine_fixtures"]
+pytest_plugins = ["forked_workers", "refine_fixtures"]
 
 
 def pytest_configure() -> None:
@@ -73,6 +74,14 @@ def shared_fixtures() -> Path:
     if not (folder / "opensim46_headers").is_dir():
         pytest.skip(f"no damaged OpenSim files in '{folder}' (they lie beside OPENSIM_NEM2E_DATA)")
     return folder
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Return random numbers, other ones in every run. Their seed is printed; ``OPENSIM_NEM2E_SEED`` repeats them."""
+    seed = int(os.environ.get("OPENSIM_NEM2E_SEED", random.SystemRandom().randrange(2**31)))
+    print(f"OPENSIM_NEM2E_SEED={seed}")
+    return random.Random(seed)
 
 
 @pytest.fixture(scope="session", autouse=True)

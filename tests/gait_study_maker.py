@@ -12,7 +12,8 @@ FORCE = """<ExternalForce name="{side}"><applied_to_body>calcn_{side}</applied_t
 <force_identifier>{side}_ground_force_v</force_identifier><point_identifier>{side}_ground_force_p</point_identifier>
 <torque_identifier>{side}_ground_torque_</torque_identifier></ExternalForce>"""
 SETUP = """<OpenSimDocument Version="40600"><GaitEventsTool name="walk"><results_directory>results</results_directory>
-<external_loads_file>loads.xml</external_loads_file></GaitEventsTool></OpenSimDocument>"""
+<external_loads_file>loads.xml</external_loads_file>
+<write_figures>{figures}</write_figures></GaitEventsTool></OpenSimDocument>"""
 PIPELINE = """<OpenSimDocument Version="40600"><NEM2EPipelineTool name="study">
 <results_directory>pipeline</results_directory><setup_files>events.xml</setup_files>
 <trial_folders>{trial}</trial_folders><jobs>2</jobs></NEM2EPipelineTool></OpenSimDocument>"""
@@ -39,13 +40,13 @@ def write_forces(folder: Path, period: float) -> None:
     new.replace(folder / "grf.mot")
 
 
-def make_gait_study(root: Path, trials: tuple[str, ...] = ("t1", "t2", "t3")) -> Path:
-    """Write a pipeline over trials, each in a folder of its own."""
+def make_gait_study(root: Path, trials: tuple[str, ...] = ("t1", "t2", "t3"), figures: bool = False) -> Path:
+    """Write a pipeline over trials, each in a folder of its own. Figures take longer than all the rest of a step."""
     for number, trial in enumerate(trials):
         folder = root / trial
         folder.mkdir(parents=True)
         write_forces(folder, 1.0 + 0.1 * number)
         (folder / "loads.xml").write_text(LOADS.format(forces="".join(FORCE.format(side=side) for side in "rl")))
-        (folder / "events.xml").write_text(SETUP)
+        (folder / "events.xml").write_text(SETUP.format(figures=str(figures).lower()))
     (root / "setup_pipeline.xml").write_text(PIPELINE)
     return root

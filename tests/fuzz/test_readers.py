@@ -108,7 +108,7 @@ def test_read_or_refused(reader: Reader) -> None:
         pytest.importorskip("ezc3d")
     read = _prepared(reader.name)
     # Each C3D file is read by a process of its own.
-    examples = 4 if reader.name == "c3d" else 25
+    examples = 2 if reader.name == "c3d" else 10
 
     @settings(
         max_examples=examples,

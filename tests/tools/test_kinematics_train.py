@@ -17,6 +17,8 @@ from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.methods.motion_bundle import MotionBundle
 from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 COLUMNS = (
     *("dataset", "subject", "trial", "stride", "motion", "side", "model_file", "coordinates_file"),
     *("external_loads_file", "inverse_dynamics_file", "t_start", "t_end"),

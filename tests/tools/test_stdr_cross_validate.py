@@ -18,6 +18,8 @@ from opensim_nem2e.errors import CycleError, SetupError, TrainingError
 from opensim_nem2e.methods.stdr.hyperparameters import STDROptions
 from opensim_nem2e.tools.stdr_cross_validate import STDRCrossValidateTool
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 SUBJECTS = ("anna", "ben", "carl", "dora")
 FILES = (
     *("walk.log", "walk_attention.npz", "walk_conditions.csv", "walk_curves.csv", "walk_cycles.csv"),

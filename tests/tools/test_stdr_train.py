@@ -26,6 +26,8 @@ from opensim_nem2e.tools.stdr_train import STDRTrainTool
 from opensim_nem2e.tools.training_run import options_of, select_trials
 from opensim_nem2e.training.task import TrainingSettings
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 SUBJECTS = ("anna", "ben", "carl")
 
 
@@ -80,6 +82,8 @@ def write_setup(folder, lab, name="net", **values):
         "epochs": 3,
         "batch_size": 2,
         "learning_rate": 0.01,
+        # Most of a second process's time goes into loading PyTorch.
+        "jobs": 1,
     }
     elements = "".join(f"<{key}>{value}</{key}>" for key, value in {**defaults, **values}.items())
     path = folder / "setup.xml"
@@ -518,7 +522,7 @@ def undisturbed(tmp_path_factory, lab):
 
 #: Long enough to be killed on the way; all that is random is in use.
 LONG = {
-    "epochs": 60,
+    "epochs": 20,
     "validate": "leave_one_subject_out",
     "muscles": "soleus gasmed",
     "early_stopping_patience": 0,
@@ -535,7 +539,7 @@ def assert_same_results(results, undisturbed):
     for path in (undisturbed / "net_history").iterdir():
         expected = [json.loads(line) for line in path.read_text().splitlines()]
         found = [json.loads(line) for line in (results / "net_history" / path.name).read_text().splitlines()]
-        assert len(expected) == 60
+        assert len(expected) == LONG["epochs"]
         for key in ("epoch", "loss", "validation_loss"):
             assert [row[key] for row in found] == [row[key] for row in expected]
 
@@ -555,10 +559,9 @@ def test_too_many_jobs_are_told(tmp_path, lab, caplog, monkeypatch):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("all_at_once", [True, False], ids=["power cut", "only the tool"])
-def test_killed_and_run_again(tmp_path, lab, undisturbed, all_at_once):
+def test_killed_and_run_again(tmp_path, lab, undisturbed, all_at_once, chance):
     """SIGKILL at moments nobody chose, at first before anything was saved; the last run ends as if undisturbed."""
     setup = write_setup(tmp_path, lab, **LONG, jobs=2, checkpoint_interval=0)
-    random = np.random.default_rng()
     checkpoints = tmp_path / "results" / "net_checkpoints"
     kills = 0
     for finished in (0, 0, 2):
@@ -567,7 +570,7 @@ def test_killed_and_run_again(tmp_path, lab, undisturbed, all_at_once):
         while not checkpoints.exists() or len(list(checkpoints.glob("*/*/trained.*"))) < finished:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        time.sleep(random.random() * 3)
+        time.sleep(chance.random())
         kills += process.poll() is None
         if all_at_once:
             os.killpg(process.pid, signal.SIGKILL)

@@ -186,10 +186,9 @@ def test_killed_while_writing(tmp_path, kind, file, n):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("task", [task_of(epochs=30), toy_task(epochs=60)], ids=["STDR-Net", "toy"])
-def test_killed_at_any_moment(tmp_path, task):
+def test_killed_at_any_moment(tmp_path, task, chance):
     """Killed again and again at moments nobody chose, mostly in the middle of a checkpoint."""
     folder = folder_of(tmp_path, task)
-    random = np.random.default_rng()
     kills = 0
     before = ""
     for _ in range(3):
@@ -197,7 +196,7 @@ def test_killed_at_any_moment(tmp_path, task):
         # Further than at the last kill, so that there is progress however slow the machine is.
         while process.poll() is None and max([p.name for p in folder.path.glob("step_*")], default="") <= before:
             time.sleep(0.005)
-        time.sleep(random.random() * 0.1)
+        time.sleep(chance.random() * 0.1)
         process.kill()
         kills += process.wait(60) == -signal.SIGKILL
         before = max([p.name for p in folder.path.glob("step_*")], default="")

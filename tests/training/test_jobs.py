@@ -21,6 +21,9 @@ from opensim_nem2e.training.trainer import train_task
 from opensim_nem2e.workers import available_processors
 
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
+
 class Watcher:
     """Keeps what it is told."""
 
@@ -109,7 +112,7 @@ def test_same_bits_for_any_number_of_processes(tmp_path, processes):
 @needs_sigkill
 def test_a_killed_process_is_replaced(tmp_path, caplog):
     """Its network goes on from its last checkpoint, to the same bits."""
-    tasks = [make_task(k, epochs=80) for k in range(2)]
+    tasks = [make_task(k, epochs=40) for k in range(2)]
     jobs, found = jobs_of(tasks)
     killed = []
 
@@ -268,7 +271,8 @@ def test_damage_is_told(tmp_path, caplog):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into Linux's /proc")
-def test_processes_have_one_thread_and_a_core_each(tmp_path):
+def test_processes_have_one_thread_and_a_core_each(tmp_path, monkeypatch):
+    monkeypatch.setattr("opensim_nem2e.workers.subprocess", subprocess)
     cores = available_processors()
     jobs, _ = jobs_of([make_task(k, epochs=60) for k in range(len(cores))])
     seen = {}

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ from opensim_nem2e.tools.pipeline.step import do_step
 from opensim_nem2e.tools.tool_registry import load_tool
 
 pytestmark = needs_kills
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_figures() -> Iterator[None]:
+    """Draw nothing: that a step writes a figure as well counts, not what is on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("opensim_nem2e.report.events_figure.draw_events", lambda _, path, __: path.write_bytes(b"drawn"))
+        yield
 
 
 def argument(root: Path, trial: str = "t1", setup: str = "events.xml") -> dict[str, object]:
@@ -46,7 +55,7 @@ def do(given: dict[str, object]) -> bool:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    root = make_gait_study(tmp_path_factory.mktemp("expected"), ("t1",))
+    root = make_gait_study(tmp_path_factory.mktemp("expected"), ("t1",), figures=True)
     load_tool(root / "t1" / "events.xml").run()
     content = (root / "t1" / RESULT).read_bytes()
     assert content.count(b"\n") > 10
@@ -55,7 +64,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def test_a_step_killed_at_every_point(tmp_path: Path, expected: bytes) -> None:
     for number in range(1, 400):
-        root = make_gait_study(tmp_path / str(number), ("t1",))
+        root = make_gait_study(tmp_path / str(number), ("t1",), figures=True)
         given = argument(root)
         if not run_killed(lambda given=given: do(given), root, number):  # type: ignore[misc]
             break
@@ -78,7 +87,7 @@ def test_two_runs_of_a_step_one_or_both_killed(tmp_path: Path, expected: bytes, 
     """In both orders, with any time between them; when the seed says so, with older results of other inputs there."""
     print(f"seed {seed}")
     chance = random.Random(seed)
-    root = make_gait_study(tmp_path, ("t1",))
+    root = make_gait_study(tmp_path, ("t1",), figures=True)
     given = argument(root)
     if chance.random() < 0.5:
         do(given)
@@ -221,7 +230,7 @@ def wait_for(there) -> None:
     ],
 )
 def test_a_damaged_record_is_made_again(tmp_path: Path, expected: bytes, damage) -> None:
-    root = make_gait_study(tmp_path, ("t1",))
+    root = make_gait_study(tmp_path, ("t1",), figures=True)
     given = argument(root)
     do(given)
     record = Path(str(given["record_file"]))
@@ -235,7 +244,7 @@ def test_a_damaged_record_is_made_again(tmp_path: Path, expected: bytes, damage)
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "\udcff", "", "[]", '{"format": 1e999}', "9" * 5000])
 def test_a_record_that_is_none(tmp_path: Path, text: str) -> None:
-    root = make_gait_study(tmp_path, ("t1",))
+    root = make_gait_study(tmp_path, ("t1",), figures=True)
     given = argument(root)
     record = Path(str(given["record_file"]))
     record.write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -244,7 +253,7 @@ def test_a_record_that_is_none(tmp_path: Path, text: str) -> None:
 
 
 def test_a_result_that_is_gone_is_made_again(tmp_path: Path, expected: bytes) -> None:
-    root = make_gait_study(tmp_path, ("t1",))
+    root = make_gait_study(tmp_path, ("t1",), figures=True)
     given = argument(root)
     do(given)
     (root / "t1" / RESULT).unlink()
