@@ -1,4 +1,4 @@
-"""Workers that are forked from the tests' own process, where PyTorch is loaded: a second or more less for each.
+"""Processes that are forked from the tests' own, where PyTorch is loaded: a second or more less for each.
 
 They are real processes with the ends, signals and pipes of those that :mod:`opensim_nem2e.workers` starts, but what
 depends on how a process starts (its environment, its memory) is to be tested with real ones.
@@ -6,47 +6,51 @@ depends on how a process starts (its environment, its memory) is to be tested wi
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO
 
 import pytest
 
 from opensim_nem2e import workers
 
+#: Elsewhere a process that has used threads or the system's own libraries cannot be forked safely.
+FORKS = sys.platform == "linux"
 
-class ForkedWorker:
-    """What ``subprocess.Popen`` is to a local worker."""
 
-    def __init__(
-        self, command: Sequence[str], *, stdin: int, stdout: int, stderr: IO[bytes], env: Mapping[str, str]
-    ) -> None:
-        assert stdin == stdout == subprocess.PIPE
-        orders, tell = os.pipe()
-        hear, reports = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            status = 1
-            try:
-                for number, file in enumerate((orders, reports, stderr.fileno())):
-                    os.dup2(file, number)
-                os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-                os.environ.update(env)
-                sys.path[:] = workers.json.loads(command[3])
-                workers.serve([int(part) for part in command[4].split(",") if part])
-                status = 0
-            except BaseException:
-                os.write(2, traceback.format_exc().encode())
-            finally:
-                os._exit(status)
-        os.close(orders)
-        os.close(reports)
-        self.stdin, self.stdout = os.fdopen(tell, "wb"), os.fdopen(hear, "rb")
+class ForkedProcess:
+    """What ``subprocess.Popen`` is to a program: does something in a process of its own.
+
+    Parameters
+    ----------
+    action : callable
+        What to do.
+    files : sequence of int
+        What becomes its standard input, output and error; this process's own by default.
+    """
+
+    def __init__(self, action: Callable[[], object], files: Sequence[int] = (0, 1, 2)):
         self.returncode: int | None = None
+        self.pid = os.fork()
+        if self.pid:
+            return
+        status = 1
+        try:
+            for number, file in enumerate(files):
+                os.dup2(file, number)
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+            action()
+            status = 0
+        except BaseException:
+            os.write(2, traceback.format_exc().encode())
+        finally:
+            os._exit(status)
 
     def poll(self) -> int | None:
         if self.returncode is None:
@@ -58,12 +62,37 @@ class ForkedWorker:
         deadline = time.monotonic() + timeout
         while (code := self.poll()) is None:
             if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired("a forked worker", timeout)
+                raise subprocess.TimeoutExpired("a forked process", timeout)
             time.sleep(0.002)
         return code
 
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
     def kill(self) -> None:
-        os.kill(self.pid, workers.signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
+
+
+class ForkedWorker(ForkedProcess):
+    """A local worker."""
+
+    def __init__(
+        self, command: Sequence[str], *, stdin: int, stdout: int, stderr: IO[bytes], env: Mapping[str, str]
+    ) -> None:
+        assert stdin == stdout == subprocess.PIPE
+        *_, path, processors = command
+
+        def serve() -> None:
+            os.environ.update(env)
+            sys.path[:] = json.loads(path)
+            workers.serve([int(part) for part in processors.split(",") if part])
+
+        orders, tell = os.pipe()
+        hear, reports = os.pipe()
+        super().__init__(serve, (orders, reports, stderr.fileno()))
+        os.close(orders)
+        os.close(reports)
+        self.stdin, self.stdout = os.fdopen(tell, "wb"), os.fdopen(hear, "rb")
 
 
 class _Subprocess:
@@ -77,8 +106,8 @@ class _Subprocess:
 
 @pytest.fixture(scope="module")
 def forked_workers() -> Iterator[None]:
-    """Have the workers of a module's tests forked, where processes with threads can be (on Linux)."""
+    """Have the workers of a module's tests forked, where that can be done."""
     with pytest.MonkeyPatch.context() as patch:
-        if sys.platform == "linux":
+        if FORKS:
             patch.setattr(workers, "subprocess", _Subprocess())
         yield

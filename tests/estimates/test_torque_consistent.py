@@ -302,6 +302,7 @@ def test_report_tells_it(consistent):
     assert float(curve[0]["distance_refined"]) == 0.0
 
 
+@pytest.mark.slow
 def test_a_real_trial(shared_data, tmp_path, open_with_opensim):
     """Gait10dof18musc: real walking, one complete right cycle; the left leg's is rolled."""
     folder = shared_data / "opensim_pipelines"

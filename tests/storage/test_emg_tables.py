@@ -226,6 +226,13 @@ def test_qualisys_and_bts(tmp_path, told):
     assert "left out (numbers of rows): Frame" in told.text
 
 
+@pytest.mark.parametrize("preamble", [["1000,16"], ["1000,16", "2026"], ["Name,walk1", "1000,16", "2026"]])
+@pytest.mark.parametrize("count", [3, 40])
+def test_numbers_in_the_preamble_are_no_rows(tmp_path, preamble, count):
+    path = saved(tmp_path, *preamble, "Time,SOL", *rows(TIME, ONE)[:count])
+    check(read_emg(path), ["SOL"], ONE[:count], time=TIME[:count])
+
+
 def test_units_comments_and_columns_that_count(tmp_path, told):
     units = saved(
         tmp_path, "# amplifier 3", "Zeit;SOL;TA;Acc", "ms;mV;mV;g", *rows(TIME * 1e3, ONE, TWO, ONE, separator=";")

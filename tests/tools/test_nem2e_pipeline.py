@@ -21,6 +21,8 @@ from opensim_nem2e.storage import read_storage
 from opensim_nem2e.tools.nem2e_pipeline import NEM2EPipelineTool
 from opensim_nem2e.tools.pipeline import execute as pipeline_study
 
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 REFINE = """<OpenSimDocument Version="40600"><STDRRefineTool>
     <results_directory>refined</results_directory><cycle_source>whole_file</cycle_source>
     <minimum_cycle_duration>0.01</minimum_cycle_duration></STDRRefineTool></OpenSimDocument>"""
@@ -226,6 +228,7 @@ def test_killed_half_way_and_run_again(undisturbed: Path, tmp_path: Path) -> Non
     assert not list(root.rglob(".*"))
 
 
+@pytest.mark.slow
 @needs_sigkill
 def test_a_worker_that_is_killed(undisturbed: Path, tmp_path: Path) -> None:
     """One of the two processes, as the system does when memory runs out: its step is done again by another."""
@@ -245,6 +248,7 @@ def test_a_worker_that_is_killed(undisturbed: Path, tmp_path: Path) -> None:
     assert not list(root.rglob(".*"))
 
 
+@pytest.mark.slow
 @needs_sigkill
 def test_a_cluster_with_a_worker_killed(undisturbed: Path, tmp_path: Path, dask_scheduler: str) -> None:
     """A real scheduler and two workers; one dies in the middle. Nothing is lost, and nothing is half-written."""
@@ -335,6 +339,7 @@ def test_hamner_as_it_is_handed_out(shared_data: Path, tmp_path: Path) -> None:
     assert "<moment_arm_coordinate_list>" in messages["CMCTool"]
 
 
+@pytest.mark.slow
 def test_gait2354_up_to_rra(shared_data: Path, tmp_path: Path) -> None:
     """Scale, IK, inverse dynamics and RRA of a real recording, as OpenSim hands it out; CMC takes a minute more.
 

@@ -117,7 +117,7 @@ def test_torques_are_met_and_opensim_opens_all(results, open_with_opensim):
     assert "synergy extrapolation" in page
 
 
-@pytest.mark.parametrize("method", ["copy", "synx", "paper"])
+@pytest.mark.parametrize("method", ["copy", "synx", pytest.param("paper", marks=pytest.mark.slow)])
 def test_other_methods_share_the_physics(elbow, tmp_path, method):
     tool = tool_of(elbow, method=method, validate=False, write_report=False, results_directory=str(tmp_path))
     assert tool.run()

@@ -274,6 +274,7 @@ def test_jobs_and_the_order_of_everything_change_nothing(study, tmp_path):
     assert attention(results) == attention(study)
 
 
+@pytest.mark.slow
 def test_another_persons_files_change_nothing_that_is_learned(study, lab, tmp_path):
     """All of ben's EMG and activations are others: what was learned without him stays, file normalisation included."""
     other = tmp_path / "lab"
@@ -302,6 +303,7 @@ def test_another_persons_files_change_nothing_that_is_learned(study, lab, tmp_pa
     assert before[of_ben].equals(after[of_ben])
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_goes_on(study, lab, tmp_path):
     """Killed with some networks finished; the second run trains the others and ends as if undisturbed."""
     results = tmp_path / "results"

@@ -168,6 +168,7 @@ def test_from_setup_to_bundle(tmp_path, lab, condition):
     assert again.resolve("trials_file") == lab / "trials.csv"
 
 
+@pytest.mark.slow
 def test_same_seed_same_file(tmp_path, lab):
     """In processes of their own, and with all results: the same bits."""
     contents = []
@@ -487,8 +488,15 @@ def start(folder, setup, *arguments, **options):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("to_all", [False, True], ids=["one process", "all processes"])
+@pytest.mark.parametrize(
+    ("to_all", "number", "status"),
+    [
+        pytest.param(False, signal.SIGINT, 130, id="SIGINT to one process", marks=pytest.mark.slow),
+        pytest.param(False, signal.SIGTERM, 143, id="SIGTERM to one process"),
+        pytest.param(True, signal.SIGINT, 130, id="SIGINT to all processes"),
+        pytest.param(True, signal.SIGTERM, 143, id="SIGTERM to all processes", marks=pytest.mark.slow),
+    ],
+)
 def test_interrupt_stops_cleanly(tmp_path, lab, number, status, to_all):
     """Ctrl-C (which reaches all processes) or the end of a cluster's time: one message, no result, all work kept."""
     setup = write_setup(tmp_path, lab, epochs=1000000, progress_bar="always", checkpoint_interval="Inf")
@@ -557,6 +565,7 @@ def test_too_many_jobs_are_told(tmp_path, lab, caplog, monkeypatch):
     assert "2 jobs need about 0.5 GB of memory, but 0.3 GB are free: fewer <jobs> are safer." in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize("all_at_once", [True, False], ids=["power cut", "only the tool"])
 def test_killed_and_run_again(tmp_path, lab, undisturbed, all_at_once, chance):
@@ -594,7 +603,7 @@ def test_an_older_bundle_survives_a_failed_run(tmp_path, lab):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("condition", ["One-Entire", "All-Entire"])
+@pytest.mark.parametrize("condition", ["One-Entire", pytest.param("All-Entire", marks=pytest.mark.slow)])
 def test_real_recordings(tmp_path, shared_data, condition, caplog):
     """The bundle refines a subject who was held out; a few epochs are enough to see that all parts fit."""
     tool = STDRTrainTool()
@@ -621,6 +630,7 @@ def test_real_recordings(tmp_path, shared_data, condition, caplog):
     assert table["vaslat"]["Er_refined"] < 0
 
 
+@pytest.mark.slow
 def test_calibration_on_real_recordings(tmp_path, shared_data, caplog):
     """Three strides of a subject tell more of the others than what was learned from other subjects."""
     caplog.set_level("INFO")
@@ -646,6 +656,7 @@ def test_calibration_on_real_recordings(tmp_path, shared_data, caplog):
         assert row["E_calibrated"] < row["E_opensim"]
 
 
+@pytest.mark.slow
 def test_trained_by_a_dask_cluster(tmp_path, lab, undisturbed, dask_scheduler):
     setup = write_setup(tmp_path, lab, **LONG)
     process = start(tmp_path, setup, "--scheduler", dask_scheduler)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked_workers import FORKS, ForkedProcess
 from toy_module import stdr_task, toy_task
 
 from opensim_nem2e.training import checkpoint
@@ -99,11 +100,12 @@ def test_left_and_taken_up_again(tmp_path, task, pause):
 
 TRAIN = """
 import os, signal, sys
+from pathlib import Path
 from opensim_nem2e.training.checkpoint import NetworkFolder
 from opensim_nem2e.training.trainer import train_folder
 sys.path.insert(0, {tests!r})
 {extra}
-train_folder(NetworkFolder(sys.argv[1]), 0.0)
+train_folder(NetworkFolder(Path({folder!r})), 0.0)
 """
 
 
@@ -112,7 +114,10 @@ TESTS = os.fspath(Path(__file__).resolve().parent.parent)
 
 
 def start(folder, extra=""):
-    return subprocess.Popen([sys.executable, "-c", TRAIN.format(extra=extra, tests=TESTS), os.fspath(folder.path)])
+    code = TRAIN.format(extra=extra, tests=TESTS, folder=os.fspath(folder.path))
+    if FORKS:
+        return ForkedProcess(lambda: exec(code, {"__name__": "train"}))
+    return subprocess.Popen([sys.executable, "-c", code])
 
 
 #: The process kills itself at the n-th checkpoint: half of the file written; all of it, but not yet under its name;

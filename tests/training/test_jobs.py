@@ -20,7 +20,6 @@ from opensim_nem2e.training.task import Task
 from opensim_nem2e.training.trainer import train_task
 from opensim_nem2e.workers import available_processors
 
-
 pytestmark = pytest.mark.usefixtures("forked_workers")
 
 
@@ -274,7 +273,7 @@ def test_damage_is_told(tmp_path, caplog):
 def test_processes_have_one_thread_and_a_core_each(tmp_path, monkeypatch):
     monkeypatch.setattr("opensim_nem2e.workers.subprocess", subprocess)
     cores = available_processors()
-    jobs, _ = jobs_of([make_task(k, epochs=60) for k in range(len(cores))])
+    jobs, _ = jobs_of([make_task(k, epochs=8) for k in range(len(cores))])
     seen = {}
 
     def look(name, rows):
@@ -327,6 +326,7 @@ def test_a_starting_process_that_is_killed_leaves_no_orphans(tmp_path):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_together_as_on_a_graphics_card(tmp_path, monkeypatch):
     """The path of device cuda, computed on the CPU: killed, taken up, and close to separate training."""
     works = Pool._works
@@ -364,11 +364,12 @@ def test_together_as_on_a_graphics_card(tmp_path, monkeypatch):
             np.testing.assert_allclose(ends[k].weights[name], value, rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 @needs_sigkill
 def test_a_dask_worker_killed_in_the_middle_of_a_training(tmp_path, dask_scheduler):
     """Two real workers; the network goes on from its last checkpoint on the other, to the same bits."""
     distributed = pytest.importorskip("distributed")
-    tasks = [make_task(k, epochs=60) for k in range(3)]
+    tasks = [make_task(k, epochs=30) for k in range(3)]
     jobs, found = jobs_of(tasks)
     with distributed.Client(dask_scheduler) as client:
         pids = client.run(os.getpid)

@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
 from gait_study_maker import RESULT, make_gait_study, write_forces
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -159,6 +160,7 @@ class PipelineMachine(RuleBasedStateMachine):
         self._folder.cleanup()
 
 
+@pytest.mark.slow
 @needs_kills
 class TestPipeline(PipelineMachine.TestCase):
     """The machine, as a test: 'hypothesis' prints the steps that lead to a failure."""
