@@ -335,8 +335,8 @@ class _Try:
         width = max(widths, key=lambda n: (widths[n], n))
         flags = [numeric(line) and len(line.cells) == width for line in every]
         used = max(len(_trimmed(line.cells)) for line, flag in zip(every, flags, strict=True) if flag)
-        # Numbers may stand in a preamble, and words where a number should be: labels hold no numbers and mostly name time,
-        # and what follows the first row are more rows.
+        # Numbers may stand in a preamble, and words where a number should be: labels hold no numbers and mostly name
+        # time, and what follows the first row are more rows.
         begins = [k for k, flag in enumerate(flags) if flag and (k == 0 or not numeric(every[k - 1]))] or [
             flags.index(True)
         ]
