@@ -343,7 +343,8 @@ class _Try:
         found = {k: _labels_above(every[:k], used, width) for k in begins}
 
         def likely(k: int) -> tuple[bool, bool, bool]:
-            cells = found[k][0].cells if found[k][0] else []
+            labels = found[k][0]
+            cells = labels.cells if labels is not None else []
             clean = bool(cells) and not any(cell and _is_number(cell, decimal_comma) for cell in cells)
             timed = clean and any(_TIME.fullmatch(cell) for cell in cells)
             return clean, timed, k + 1 == len(every) or numeric(every[k + 1])

@@ -10,13 +10,11 @@ from urllib.parse import unquote, urldefrag
 import pytest
 from lxml import html
 
-pytest.importorskip("sphinx_gallery")
-pytest.importorskip("myst_parser")
-pytest.importorskip("furo")
-
 
 @pytest.fixture(scope="module")
 def site(repository, tmp_path_factory) -> Path:
+    for package in ("sphinx_gallery", "myst_parser", "furo"):
+        pytest.importorskip(package)
     folder = tmp_path_factory.mktemp("docs")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
     command += ["-d", str(folder / "doctrees"), str(repository / "docs"), str(folder / "html")]

@@ -532,7 +532,7 @@ def undisturbed(tmp_path_factory, lab):
 LONG = {
     "epochs": 20,
     "validate": "leave_one_subject_out",
-    "muscles": "soleus gasmed",
+    "muscles": "soleus",
     "early_stopping_patience": 0,
     "teacher_forcing": 0.5,
     "seed": 5,

@@ -26,6 +26,7 @@ TRAIN = """<?xml version="1.0" encoding="UTF-8" ?>
 		<network_output>deviation</network_output>
 		<hidden_units>16</hidden_units>
 		<epochs>10</epochs>
+		<jobs>1</jobs>
 		<batch_size>8</batch_size>
 		<learning_rate>0.003</learning_rate>
 		<data_description>two subjects walking</data_description>

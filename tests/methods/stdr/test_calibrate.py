@@ -108,7 +108,9 @@ def test_one_motion_keeps_the_closed_form(networks):
     assert found.errors["opensim"] == pytest.approx(cycle_errors(data.own, data.y).mean())
 
 
-@pytest.mark.parametrize("condition", ["One-Entire", "One-Quarter", "All-Entire"])
+@pytest.mark.parametrize(
+    "condition", ["One-Entire", *(pytest.param(name, marks=pytest.mark.slow) for name in ("One-Quarter", "All-Entire"))]
+)
 def test_two_motions_are_fine_tuned(networks, condition):
     """One mean cycle does not fit both; the activations say which it is, and new strides show that it was learned."""
     data = strides_of(condition, {"count": 3, "shift": 0.5, "seed": 3}, count=3)
