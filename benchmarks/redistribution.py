@@ -169,17 +169,17 @@ def run_trial(name: str, folder: Path, with_opensim: bool) -> None:
     by_opensim = judge(tool, results / f"{name}_consistent_states.sto") if with_opensim else {}
 
     print(f"\n{name}: {seconds:.1f} s from start to exit; RMSE of the torques against inverse dynamics (Nm, % of peak)")
-    head = ("OpenSim", "refined", "consistent", "through controls", "by OpenSim", "largest reserve")
+    head = ("OpenSim", "estimate", "consistent", "through controls", "by OpenSim", "largest reserve")
     print(f"{'coordinate':<18}{'peak':>8}" + "".join(f"{word:>19}" for word in head))
     for row in table:
         coordinate, peak = row["coordinate"], float(row["peak"])
-        numbers = [float(row[f"rmse_{kind}"]) for kind in ("opensim", "refined", "consistent", "controls")]
+        numbers = [float(row[f"rmse_{kind}"]) for kind in ("opensim", "estimate", "consistent", "controls")]
         numbers += [by_opensim.get(coordinate, float("nan")), float(row["largest_reserve"])]
         cells = "".join(f"{number:9.2f} ({100 * number / peak:5.1f} %)" for number in numbers)
         print(f"{coordinate:<18}{peak:8.1f}{cells}")
     peaks = [float(row["peak"]) for row in table]
     overall = [
-        [float(row[f"rmse_{kind}"]) for row in table] for kind in ("opensim", "refined", "consistent", "controls")
+        [float(row[f"rmse_{kind}"]) for row in table] for kind in ("opensim", "estimate", "consistent", "controls")
     ]
     overall += [[by_opensim.get(row["coordinate"], float("nan")) for row in table]]
     said = "".join(f"{max(one):9.2f} ({overall_percent(one, peaks):5.1f} %)" for one in overall)

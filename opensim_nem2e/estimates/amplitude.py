@@ -39,7 +39,7 @@ class MuscleGain:
     muscle : str
         The muscle.
     shape : str
-        Where its shape is from: ``'network'``, ``'EMG'``, ``'prior'``; empty for a muscle that has none.
+        Where its shape is from (:attr:`.MuscleEstimate.shape_source`); empty for a muscle that has none.
     gain : float
         Largest value of the shape times gain, as an activation (0..1). NaN without a shape, as all but ``moved``.
     prior : float
@@ -50,6 +50,9 @@ class MuscleGain:
         Root mean square by which the activation departs from gain times shape.
     moved : float
         Root mean square by which it departs from the simulation's activation.
+    outside_band : float
+        The share of the cycles' rows (0..1) in which it leaves the band of the estimate, which has the same gain; NaN
+        without a band. Torques may ask for more than the EMG of other subjects lets expect.
     """
 
     muscle: str
@@ -59,6 +62,7 @@ class MuscleGain:
     determined: float
     from_shape: float
     moved: float
+    outside_band: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -215,8 +219,30 @@ def by_prior(estimate: Estimate, simulated: Mapping[str, Array]) -> Estimate:
     for item in new:
         moved = item.values[item.covered] - simulated[item.muscle][item.covered]
         gain = gains[item.muscle]
-        rows[item.muscle] = MuscleGain(item.muscle, item.shape_source, gain, gain, 0.0, 0.0, rms(moved))
+        rows[item.muscle] = MuscleGain(
+            item.muscle, item.shape_source, gain, gain, 0.0, 0.0, rms(moved), outside_band(item)
+        )
     return replace(new, amplitude=Amplitude("simulation", rows))
+
+
+def outside_band(item: MuscleEstimate) -> float:
+    """Tell how often an estimate leaves its band.
+
+    Parameters
+    ----------
+    item : MuscleEstimate
+        The estimate.
+
+    Returns
+    -------
+    float
+        The share of the rows that are covered (0..1); NaN without a band.
+    """
+    if item.low is None or item.high is None or not item.covered.any():
+        return float("nan")
+    # Bands and values are interpolated one by one: they may touch.
+    outside = (item.values < item.low - 1e-6) | (item.values > item.high + 1e-6)
+    return float(outside[item.covered].mean())
 
 
 def rms(values: Array) -> float:
@@ -286,10 +312,11 @@ def gain_table(rows: Sequence[MuscleGain]) -> list[str]:
     """
     shaped = [row for row in rows if row.shape]
     width = max(len(name) for name in ("muscle", *(row.muscle for row in shaped)))
-    lines = [f"{'muscle':<{width}}  shape    gain  prior  determined by torques  moved from OpenSim (RMS)"]
+    wide = max(len(text) for text in ("shape", *(row.shape for row in shaped)))
+    lines = [f"{'muscle':<{width}}  {'shape':<{wide}}  gain  prior  determined by torques  moved from OpenSim (RMS)"]
     for row in shaped:
         lines.append(
-            f"{row.muscle:<{width}}  {row.shape:<7}  {row.gain:4.2f}  {row.prior:5.2f}  "
+            f"{row.muscle:<{width}}  {row.shape:<{wide}}  {row.gain:4.2f}  {row.prior:5.2f}  "
             f"{100 * row.determined:19.0f} %  {row.moved:24.3f}"
         )
     return lines

@@ -270,6 +270,7 @@ def estimate_trial(
                     tuple(muscle_of.get(step, step) for step in predictor.attention_steps(name)),
                 ),
                 joined=None if joined is None else np.ascontiguousarray(joined[:, column]),
+                shape_source=next(iter(prediction.origins[part]), "network"),
                 remark=next(filter(None, prediction.remarks[part]), ""),
             )
     in_order = {target.muscle: found[target.muscle] for target in targets}

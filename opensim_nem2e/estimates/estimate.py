@@ -73,7 +73,8 @@ class MuscleEstimate:
     faded : numpy.ndarray of bool, shape (rows,), or None
         Rows beside those that are covered in which activations fade to the simulation's; None: none.
     shape_source : str
-        Where the shape is from: ``'network'``, ``'EMG'`` (measured) or ``'prior'``; empty: it has none of its own.
+        Where the shape is from: ``'network'``, ``'network and profile'``, ``'profile'`` (mean EMG of other subjects),
+        ``'regression'``, ``'simulation'``, ``'EMG'`` (measured) or ``'prior'``; empty: it has none of its own.
     remark : str
         What is not the method's usual estimate about it (half of it a mean profile); empty: nothing.
     gain : float or None

@@ -29,7 +29,7 @@ from ..musculoskeletal.shape_gains import find_gains
 from ..signals.cycles import fade_outside
 from ..signals.emg import butterworth
 from ..signals.resample import interpolate, pchip
-from .amplitude import Amplitude, MuscleGain, prior_gains, rms, scaled, shape_of
+from .amplitude import Amplitude, MuscleGain, outside_band, prior_gains, rms, scaled, shape_of
 from .consistency import TradeOff
 from .estimate import Estimate, MuscleEstimate
 from .torque_metrics import overall_percent
@@ -227,7 +227,7 @@ def make_consistent(
         consistent=terms.torques(interpolate(trial.time, written, terms.time))[:, columns],
         exceeded=exceeded[:, columns],
     )
-    amplitude = Amplitude("torques", solver.amplitudes(activations), *_percents(check))
+    amplitude = Amplitude("torques", solver.amplitudes(activations, new), *_percents(check))
     new = replace(new, amplitude=amplitude)
     solver.log(exceeded, settings)
     points = [(np.inf, goals.nearest), *((reserve, one[0]) for reserve, one in zip(reserves, tries, strict=True))]
@@ -331,7 +331,7 @@ class _Solver:
             e,
         )
 
-    def amplitudes(self, activations: Array) -> dict[str, MuscleGain]:
+    def amplitudes(self, activations: Array, new: Estimate) -> dict[str, MuscleGain]:
         """Say of each muscle how its amplitude was found, and how far it moved; those with a shape first."""
         goals, found = self.goals, {}
         nothing = float("nan")
@@ -346,7 +346,8 @@ class _Solver:
                 inside = self.given.within[:, k] & part.rows
                 departure = rms((activations - goals.nearest)[inside, k])
                 gain, prior, share = (one.get(name, nothing) for one in (goals.gains, goals.priors, goals.determined))
-                found[name] = MuscleGain(name, item.shape_source, gain, prior, share, departure, moved)
+                outside = outside_band(new.muscles[name])
+                found[name] = MuscleGain(name, item.shape_source, gain, prior, share, departure, moved, outside)
         return dict(sorted(found.items(), key=lambda pair: not pair[1].shape))
 
     def log(self, exceeded: Mask, settings: RedistributionSettings) -> None:
@@ -569,13 +570,8 @@ def _on_the_trial(
             if item is None:
                 found[name] = MuscleEstimate(name, blended, inside, cycles=own, faded=faded, shape_source="")
                 continue
-            low = high = None
-            if item.low is not None and item.high is not None:
-                # The estimate's band, at its amplitude: where the torques ask for more, it holds that, too.
-                low, high = np.minimum(item.low, blended), np.maximum(item.high, blended)
-            found[name] = replace(
-                item, values=blended, covered=inside, cycles=own, faded=faded, low=low, high=high, curves=None
-            )
+            # The band stays that of the estimate at its amplitude: torques may ask for more than it holds.
+            found[name] = replace(item, values=blended, covered=inside, cycles=own, faded=faded, curves=None)
     return Estimate(trial.time, "activation", found, aimed.provenance, "consistent")
 
 

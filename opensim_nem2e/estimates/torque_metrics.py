@@ -55,7 +55,8 @@ class TorqueBalance(TorqueChange):
     peak, rmse_opensim, rmse_refined, rms_change : float
         As in :class:`TorqueChange` (Nm).
     rmse_opensim_percent, rmse_refined_percent, rms_change_percent : float
-        The same in percent of the peak.
+        The same in percent of the peak. The file calls what is named ``refined`` here ``estimate``: the torques then
+        had no say.
     rmse_consistent : float
         Root mean square of (muscles' torque - inverse dynamics) with the consistent activations as they are written:
         what is left for reserve actuators (Nm).
@@ -191,11 +192,12 @@ def torque_table(rows: Sequence[TorqueChange]) -> list[str]:
         A header and one line per coordinate.
     """
     width = max(len(name) for name in ("coordinate", *(row.coordinate for row in rows)))
+    balanced = isinstance(rows[0], TorqueBalance)
     columns = {
         "RMSE OpenSim": ("rmse_opensim", "rmse_opensim_percent"),
-        "RMSE refined": ("rmse_refined", "rmse_refined_percent"),
+        "RMSE estimate" if balanced else "RMSE refined": ("rmse_refined", "rmse_refined_percent"),
     }
-    if isinstance(rows[0], TorqueBalance):
+    if balanced:
         columns["RMSE consistent"] = ("rmse_consistent", "rmse_consistent_percent")
         columns["by controls"] = ("rmse_controls", "rmse_controls_percent")
         columns["largest reserve (Nm, % of peak)"] = ("largest_reserve", "largest_reserve_percent")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..musculoskeletal.motions import refuse_another_motion, refuse_another_tria
 from ..musculoskeletal.torque_model import TorqueModel, TorqueTerms
 from ..signals.resample import interpolate
 from ..storage import TimeSeries, read_storage, write_storage
-from ..storage.tables import write_rows
+from ..storage.tables import write_table
 from .torque_metrics import TorqueBalance, TorqueChange, overall_percent, torque_balances, torque_changes, torque_table
 
 if TYPE_CHECKING:
@@ -86,10 +86,12 @@ class TorqueCheck:
             Decimals.
         """
         terms = self.terms
+        # Where torques make something consistent, the refined activations are but an estimate that it starts from.
+        own = "refined" if self.consistent is None else "estimate"
         kinds = {
             "inverse_dynamics": terms.inverse_dynamics,
             "opensim": self.opensim,
-            "refined": self.refined,
+            own: self.refined,
             "consistent": self.consistent,
         }
         columns = {
@@ -102,7 +104,9 @@ class TorqueCheck:
         series = TimeSeries(terms.time, tuple(columns), table, name=f"{name}_torques")
         write_storage(files.path(f"{name}_torques.sto"), series, precision=precision)
         rows = self.changes()
-        write_rows(files.path(f"{name}_torques.csv"), TorqueChange if self.consistent is None else TorqueBalance, rows)
+        kind = TorqueChange if self.consistent is None else TorqueBalance
+        names = [field.name.replace("refined", own) for field in fields(kind)]
+        write_table(files.path(f"{name}_torques.csv"), names, [list(astuple(row)) for row in rows])
         logger.debug("Joint torques, of muscles with rigid tendons, against inverse dynamics (refined cycles only):")
         for line in torque_table(rows):
             logger.debug("%s", line)

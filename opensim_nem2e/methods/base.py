@@ -67,6 +67,8 @@ class Prediction:
         The band around the estimate, for methods that have one.
     remarks : tuple of str, length samples
         What each estimate is, where it is not the method's usual one, in words; empty: nothing is to be said.
+    origins : tuple of str, length samples
+        Where each curve's shape is from, in a word or two, where it is not a network's alone (``'profile'``).
     """
 
     values: Array
@@ -74,6 +76,7 @@ class Prediction:
     low: Array | None = None
     high: Array | None = None
     remarks: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
 
 
 class Fitted(Protocol):

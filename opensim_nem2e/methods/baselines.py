@@ -120,7 +120,8 @@ class FittedProfile:
 
     def predict(self, inputs: Mapping[str, Array]) -> Prediction:
         """Give every cycle the same profile."""
-        return Prediction(np.tile(self.profile, (len(inputs["activation"]), 1)))
+        count = len(inputs["activation"])
+        return Prediction(np.tile(self.profile, (count, 1)), origins=("profile",) * count)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the profile."""
@@ -191,7 +192,7 @@ class FittedShift:
         from ..signals.compare import shift_cycles
 
         own = inputs["activation"][:, :, 0]
-        return Prediction(shift_cycles(own, self.lag) if self.lag else own)
+        return Prediction(shift_cycles(own, self.lag) if self.lag else own, origins=("simulation",) * len(own))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return nothing: the lag says all."""
@@ -286,7 +287,8 @@ class FittedRidge:
     def predict(self, inputs: Mapping[str, Array]) -> Prediction:
         """Predict EMG."""
         x = _features(inputs["activation"], self.view)
-        return Prediction(self.view.join(self.mean + (x - self.centre) @ self.weights))
+        values = self.view.join(self.mean + (x - self.centre) @ self.weights)
+        return Prediction(values, origins=("regression",) * len(values))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return centre, mean and weights."""

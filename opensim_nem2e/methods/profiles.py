@@ -2,7 +2,8 @@
 
 A laboratory weighs as the square root of the number of its subjects, a subject as any other of the laboratory, and a
 cycle as any other of the subject. EMG of laboratories that simulated nothing counts with its shape alone: it is moved
-by one lag per laboratory, learned by comparison with the others, and scaled to their strength.
+by one lag per laboratory, learned by comparison with the others, and scaled to their strength, as far as it does not
+exceed their largest value.
 """
 
 from __future__ import annotations
@@ -203,7 +204,7 @@ class FittedProfiles:
         """Give every cycle the profile of its motion and age group."""
         rows = self.profiles.rows(inputs)
         remarks = tuple(f"mean EMG profile ({self.profiles.words(row)})" for row in rows.tolist())
-        return Prediction(self.profiles.profiles[rows], remarks=remarks)
+        return Prediction(self.profiles.profiles[rows], remarks=remarks, origins=("profile",) * len(rows))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return profiles, spread and numbers of subjects."""
@@ -274,7 +275,7 @@ def load_profile_set(
 
 @dataclass(frozen=True)
 class _Curve:
-    """The mean cycle of one subject in one motion."""
+    """The mean cycle of one subject in one motion, and the largest value of its cycles."""
 
     laboratory: str
     subject: str
@@ -282,6 +283,7 @@ class _Curve:
     age: str
     simulated: bool
     values: Array
+    top: float
 
 
 def fit_profiles(samples: Samples, muscles: Iterable[str]) -> Profiles:
@@ -314,7 +316,7 @@ def _curves(samples: Samples, muscle: str) -> list[_Curve]:
         simulated = record.activation_file is not None
         key = (record.laboratory, record.subject, record.motion, record.age_group, simulated)
         groups.setdefault(key, []).append(row)
-    return [_Curve(*key, y[groups[key]].mean(axis=0)) for key in sorted(groups)]
+    return [_Curve(*key, y[groups[key]].mean(axis=0), float(y[groups[key]].max())) for key in sorted(groups)]
 
 
 def _mean(curves: Sequence[_Curve]) -> Array:
@@ -360,8 +362,10 @@ def _profile_set(curves: Sequence[_Curve], lags: Mapping[str, float]) -> Profile
         # Its strength is another convention: what is taken from it is the shape.
         values = shift_cycles(curve.values[None], lags.get(curve.laboratory, 0.0))[0]
         strength = float(np.sqrt(np.mean(values**2)))
-        values = values * float(np.sqrt(np.mean(_mean(others) ** 2))) / max(strength, 1e-9)
-        moved.append(replace(curve, values=values))
+        factor = float(np.sqrt(np.mean(_mean(others) ** 2))) / max(strength, 1e-9)
+        # A short burst among long ones would otherwise exceed what EMG relative to its maximum can be.
+        factor = min(factor, max(one.top for one in others) / max(float(values.max()), 1e-9))
+        moved.append(replace(curve, values=factor * values))
     classes: list[tuple[str, str]] = [("", "")]
     classes += [(motion, "") for motion in sorted({curve.motion for curve in curves})]
     for motion, age in sorted({(curve.motion, curve.age) for curve in curves if curve.age}):

@@ -461,11 +461,15 @@ def gains_parts(activations: Estimate) -> list[ReportPart]:
                     Cell("–" if math.isnan(row.determined) else f"{100.0 * row.determined:.0f}"),
                     Cell(number_or_dash(row.from_shape)),
                     Cell(number_or_dash(row.moved)),
+                    Cell("–" if math.isnan(row.outside_band) else f"{100.0 * row.outside_band:.0f}"),
                 )
             )
             for row in rows
         )
-        head = ("muscle", "shape from", "gain", "prior", "determined (%)", "beside the shape", "moved from OpenSim")
+        head = (
+            *("muscle", "shape from", "gain", "prior", "determined (%)"),
+            *("beside the shape", "moved from OpenSim", "outside its band (% of rows)"),
+        )
         tables = (Table("Gains of the muscles with a shape.", head, body),)
     return [ReportPart("gains", "Amplitude and gains", tuple(texts), tables=tables)]
 

@@ -79,7 +79,7 @@ def test_torques_are_those_of_inverse_dynamics(consistent):
         assert np.sqrt(np.mean((made - needed)[own] ** 2)) < max(2.0, 0.03 * peak)
         assert row["rmse_consistent"] == pytest.approx(np.sqrt(np.mean((made - needed)[own] ** 2)), rel=0.1, abs=5e-3)
         # No worse than OpenSim's own activations by far, where the refined ones are several times worse.
-        assert row["rmse_consistent"] < 0.05 * row["rmse_opensim"] < row["rmse_refined"]
+        assert row["rmse_consistent"] < 0.05 * row["rmse_opensim"] < row["rmse_estimate"]
         assert row["largest_reserve"] < 0.4
         assert row["rows_exceeded"] == 0
         assert row["rows"] == pytest.approx(own.sum(), abs=6)
@@ -251,8 +251,15 @@ def test_torques_decide_on_the_amplitude_by_default(consistent, tmp_path):
     assert not (tmp_path / "walking_consistent_states.sto").exists()
     gains = {row["muscle"]: row for row in rows_of(tmp_path / "walking_gains.csv")}
     assert len(gains) == 24
-    shaped = [row for row in gains.values() if row["shape"] == "network"]
+    shaped = [row for row in gains.values() if row["shape"]]
     assert len(shaped) == 20
+    # Of the gluteus maximus the bundle knows too little to do better than the mean profile.
+    sources = {row["muscle"].removesuffix("_l").removesuffix("_r"): row["shape"] for row in shaped}
+    assert {name: sources.pop(name) for name in list(sources) if name.startswith("glmax")} == {
+        "glmax1": "profile",
+        "glmax3": "profile",
+    }
+    assert set(sources.values()) == {"network and profile"}
     states, emg = read_storage(tmp_path / "walking_states.sto"), read_storage(tmp_path / "walking_emg.sto")
     for row in shaped:
         assert 0.0 < float(row["gain"]) <= 1.0
@@ -266,6 +273,15 @@ def test_torques_decide_on_the_amplitude_by_default(consistent, tmp_path):
         )
         departure = activation - float(row["gain"]) * shape / shape.max()
         assert np.sqrt(np.mean(departure**2)) == pytest.approx(float(row["from_shape"]), abs=0.02)
+    # The band is that of the estimate: activations leave it where torques ask for it, and the table says how often.
+    bands = read_storage(tmp_path / "walking_activation_bands.sto")
+    for row in shaped:
+        start, end = CYCLES[row["muscle"][-1]]
+        inside = (states.time >= start) & (states.time <= end)
+        activation = states.column(f"/forceset/{row['muscle']}/activation")
+        low, high = (bands.column(f"{row['muscle']}_{edge}") for edge in ("low", "high"))
+        share = ((activation < low - 1e-6) | (activation > high + 1e-6))[inside].mean()
+        assert float(row["outside_band"]) == pytest.approx(share, abs=0.01)
     log = (tmp_path / "walking.log").read_text()
     assert "joint torques how strong it is; torques determined" in log
     errors = [float(row["rmse_consistent_percent"]) for row in rows_of(tmp_path / "walking_torques.csv")]

@@ -95,6 +95,17 @@ def test_emg_without_simulations_counts_with_its_shape_alone(lag):
     assert found.sets["soleus"].subjects.tolist() == [8, 8]
 
 
+def test_a_short_burst_is_not_scaled_beyond_what_emg_can_be():
+    """Scaled to the strength of a muscle that is always active, it would be."""
+    short = burst(0.3, 0.9)
+    busy = 0.7 + 0.3 * short
+    rows = [("one", f"a{k}", "walk", "", True, busy) for k in range(2)]
+    rows += [("mean cycles", f"b{k}", "walk", "", False, short) for k in range(2)]
+    assert short.max() * np.sqrt(np.mean(busy**2) / np.mean(short**2)) > 1.5
+    (profile,) = fitted_of(rows).predict(about(motion="walk")).values
+    np.testing.assert_allclose(profile, (busy + short * busy.max() / short.max()) / 2)
+
+
 def test_the_evidence_holds_all_that_was_learned():
     rows = [("one", "a", "walk", "", True, burst(0.2)), ("two", "b", "walk", "", False, burst(0.3))]
     before = METHOD.common(samples_of(rows), CycleView(), None).evidence("soleus")

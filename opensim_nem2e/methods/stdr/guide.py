@@ -36,6 +36,7 @@ SHARES = (0.5, 1.0)
 CLEARLY = 0.05
 
 _WORDS = {0.0: "mean EMG profile", 0.5: "half network, half mean EMG profile"}
+_ORIGINS = {0.0: "profile", 1.0: "network"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ class Guide:
         """
         return offsets_of(self.profiles, inputs)
 
-    def apply(self, estimate: Array, inputs: Mapping[str, NDArray[Any]]) -> tuple[Array, tuple[str, ...]]:
+    def apply(
+        self, estimate: Array, inputs: Mapping[str, NDArray[Any]]
+    ) -> tuple[Array, tuple[str, ...], tuple[str, ...]]:
         """Mix a network's estimate with the profile.
 
         Parameters
@@ -84,6 +87,8 @@ class Guide:
             The mixture; never negative.
         remarks : tuple of str, length cycles
             What it is where it is not the network alone.
+        origins : tuple of str, length cycles
+            The same in a word or two (:attr:`opensim_nem2e.methods.base.Prediction.origins`).
         """
         rows = self.profiles.rows(inputs)
         # Profiles of other motions say nothing of this one: the network has its input to go by.
@@ -93,7 +98,7 @@ class Guide:
         for row, share in zip(rows.tolist(), shares.tolist(), strict=True):
             word = _WORDS.get(share, "")
             remarks.append(f"{word} ({self.profiles.words(row)})" if word else "")
-        return mixed, tuple(remarks)
+        return mixed, tuple(remarks), tuple(_ORIGINS.get(share, "network and profile") for share in shares.tolist())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Give the arrays of profiles and shares, for a bundle.

@@ -109,8 +109,8 @@ class Network:
         values, weights = view.join(estimate), view.join(attention.astype(np.float64))
         if self.guide is None:
             return Prediction(values, weights)
-        values, remarks = self.guide.apply(values, inputs)
-        return Prediction(values, weights, remarks=remarks)
+        values, remarks, origins = self.guide.apply(values, inputs)
+        return Prediction(values, weights, remarks=remarks, origins=origins)
 
     def alone(self) -> Network:
         """Leave the profiles out.

@@ -64,6 +64,7 @@ def test_the_profile_is_used_where_the_network_is_no_better():
     # A muscle whose EMG does not follow the input gets its profile.
     said = tib.predict(inputs_of(new, "tib"))
     assert set(said.remarks) == {"mean EMG profile (walk)"}
+    assert set(said.origins) == {"profile"}
     np.testing.assert_allclose(said.values, np.tile(tib.guide.profiles.profiles[1], (20, 1)))
 
 
@@ -74,7 +75,9 @@ def test_the_network_stands_alone_where_it_is_better():
     both = replace(samples, inputs=twice, targets={"emg": samples.targets["emg"][:, :, [0, 0]]})
     alone = network_of(both, "soleus")
     assert alone.chosen["share walk"] == 1.0
-    assert set(alone.predict(inputs_of(made(seed=1), "soleus")).remarks) == {""}
+    found = alone.predict(inputs_of(made(seed=1), "soleus"))
+    assert set(found.remarks) == {""}
+    assert set(found.origins) == {"network"}
 
 
 def test_a_motion_without_profiles_is_left_to_the_network():
