@@ -253,13 +253,10 @@ def test_torques_decide_on_the_amplitude_by_default(consistent, tmp_path):
     assert len(gains) == 24
     shaped = [row for row in gains.values() if row["shape"]]
     assert len(shaped) == 20
-    # Of the gluteus maximus the bundle knows too little to do better than the mean profile.
-    sources = {row["muscle"].removesuffix("_l").removesuffix("_r"): row["shape"] for row in shaped}
-    assert {name: sources.pop(name) for name in list(sources) if name.startswith("glmax")} == {
-        "glmax1": "profile",
-        "glmax3": "profile",
-    }
-    assert set(sources.values()) == {"network and profile"}
+    # The bundle takes the profile alone where it found the network no better.
+    sources = {row["muscle"][:-2]: row["shape"] for row in shaped}
+    assert {name for name, shape in sources.items() if shape == "profile"} == {"gasmed", "glmax1"}
+    assert set(sources.values()) == {"profile", "network and profile"}
     states, emg = read_storage(tmp_path / "walking_states.sto"), read_storage(tmp_path / "walking_emg.sto")
     for row in shaped:
         assert 0.0 < float(row["gain"]) <= 1.0
