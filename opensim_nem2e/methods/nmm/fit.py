@@ -45,7 +45,7 @@ _DEVIATION, _FREE, _MEASURED = 0.07, 0.3, 0.06
 _HIDDEN, _WIDTH = 32, 32
 
 #: Learning rates of personal parameters and networks, and weight decay of the networks.
-_PERSONAL_RATE, _RATE, _DECAY = 0.3, 0.06, 0.3
+_PERSONAL_RATE, _RATE, _DECAY = 0.08, 0.02, 0.3
 
 #: Unmeasured excitations of Transformer and synergies are held to be small (RMS).
 _SMALL = 0.3
@@ -246,7 +246,7 @@ def fit(
     *,
     head: Head = "mixture",
     deviates: bool = True,
-    steps: int = 120,
+    steps: int = 200,
     seed: int = 0,
     synergies: int = 5,
 ) -> Fit:
@@ -343,7 +343,7 @@ class _Problem:
             groups.append({"params": [self.mixing], "lr": 0.05})
         if self.network is not None:
             groups.append({"params": list(self.network.parameters()), "lr": _RATE, "weight_decay": _DECAY})
-        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.0)
+        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
 
     def train(self, steps: int) -> None:
         """Take steps of Adam, the curves over fiber and tendon length straightened out around the last values."""

@@ -30,8 +30,8 @@ _WAYS: dict[str, tuple[Head, str, bool]] = {
     "population": ("mixture", "population", False),
 }
 
-#: Steps of the fits; the Transformer needs more.
-_STEPS = {"transformer": 300}
+#: Steps of the fits.
+_STEPS: dict[Head, int] = {"mixture": 200, "synergies": 120, "transformer": 300}
 
 #: Bands hold this share of the rows.
 BAND = 0.9
@@ -206,7 +206,7 @@ def estimate_subject(
         logger.info("%s: EMG(t %+.3f s) fits activation(t).", trial.name, OFFSETS[place])
 
     def solved(head: Head, shapes: Sequence[Shapes], deviates: bool) -> Fit:
-        number = steps or _STEPS.get(head, 120)
+        number = steps or _STEPS[head]
         return fit(recordings, shapes, chosen, head=head, deviates=deviates, steps=number, seed=seed)
 
     # What neither deviates nor asks the torques has the same shape whatever the fit says.
