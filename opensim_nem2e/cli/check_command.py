@@ -25,7 +25,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..log import logger
+from ..log import logger, plain
 
 NAME = "check"
 ALIASES = ()
@@ -70,7 +70,7 @@ def execute(options: argparse.Namespace) -> int:
         require_writable(Path(options.apply).parent)
     examination = examine(options.trials, options.channels)
     for finding in examination.findings:
-        print(finding.line)
+        print(plain(finding.line))
     cycles = sum(len(recording.trials) for recording in examination.recordings)
     errors = sum(finding.severity == "error" for finding in examination.findings)
     warnings = sum(finding.severity == "warning" for finding in examination.findings)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 
 from .. import __version__
+from ..log import plain
 
 NAME = "cite"
 ALIASES = ()
@@ -85,6 +86,7 @@ def execute(options: argparse.Namespace) -> int:
     print("Please cite the paper whose method this is, this software, and OpenSim:\n")
     print("\n".join(f"- {reference}" for reference in REFERENCES))
     if data is not None:
-        print(f"\nTraining data of '{options.bundle}': {data['attribution']}\nTheir licence: {data['licence']}")
+        attribution, licence = (plain(" ".join(str(data[key]).split())) for key in ("attribution", "licence"))
+        print(f"\nTraining data of '{options.bundle}': {attribution}\nTheir licence: {licence}")
     print(f"\n{_BIBTEX}")
     return 0

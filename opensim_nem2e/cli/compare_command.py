@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 
 from ..errors import NEM2EError
-from ..log import logger
+from ..log import logger, plain
 
 NAME = "compare"
 ALIASES = ()
@@ -89,18 +89,19 @@ def execute(options: argparse.Namespace) -> int:
         end=options.final_time,
         muscles=options.muscles,
     )
-    print(f"A: {found.a}\nB: {found.b}\n{found.start:.4f} to {found.end:.4f} s\n")
+    print(plain(f"A: {found.a}\nB: {found.b}\n{found.start:.4f} to {found.end:.4f} s\n"))
     width = max(len("muscle"), *(len(row.muscle) for row in found.rows))
     print(f"{'muscle':<{width}}  mean A  mean B  RMS difference      r")
     for row in found.rows:
-        print(f"{row.muscle:<{width}}  {row.mean_a:6.3f}  {row.mean_b:6.3f}  {row.rms_difference:14.3f}  {row.r:+5.2f}")
+        figures = f"{row.mean_a:6.3f}  {row.mean_b:6.3f}  {row.rms_difference:14.3f}  {row.r:+5.2f}"
+        print(f"{plain(row.muscle):<{width}}  {figures}")
     if len(found.rows) > 1:
         columns = ("mean_a", "mean_b", "rms_difference", "r")
         means = [fmean(getattr(row, name) for row in found.rows) for name in columns]
         print(f"{'mean':<{width}}  {means[0]:6.3f}  {means[1]:6.3f}  {means[2]:14.3f}  {means[3]:+5.2f}")
     for letter, names in (("A", found.only_a), ("B", found.only_b)):
         if names:
-            print(f"Only in {letter}: {', '.join(names)}")
+            print(plain(f"Only in {letter}: {', '.join(names)}"))
     if options.csv:
         write_rows(Path(options.csv), MuscleDifference, found.rows)
         logger.info("Wrote '%s'.", options.csv)

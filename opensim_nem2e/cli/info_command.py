@@ -22,6 +22,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import SetupError, did_you_mean
+from ..log import plain
 from ..options import Element, Property, layout_of
 from ..tools.tool import Tool
 from ..tools.tool_registry import tool_class, tools
@@ -67,7 +68,7 @@ def execute(options: argparse.Namespace) -> int:
         print(_list_tools())
         return 0
     if options.property is None and _is_bundle(options.tool):
-        print(describe_bundle(options.tool))
+        print(plain(describe_bundle(options.tool)))
         return 0
     tool = tool_class(options.tool)
     table = properties_of(tool)

@@ -62,6 +62,12 @@ VALIDATION_FIGURES = ("E_opensim", "E_refined", "E_mean", "E_ridge", "Er_refined
 
 _INPUT = re.compile(r"(ipsi|contra):[A-Za-z0-9_]+")
 _TARGET = re.compile(r"[A-Za-z0-9_]+")
+#: No method learns larger numbers: they come from flipped bits. Bundles of formats 1 and 2 have no checksum.
+_LARGEST_NUMBER = 1e12
+
+#: An estimate of EMG relative to its maximum that is larger than this is nonsense, not an outlier.
+_LARGEST_ESTIMATE = 100.0
+
 #: What the header says of a part besides the method's own description.
 _PART_KEYS = frozenset({"target", "inputs", "sha256"})
 
@@ -364,7 +370,8 @@ class Bundle:
         Raises
         ------
         opensim_nem2e.errors.BundleError
-            The bundle has nothing for this muscle, or x has another shape or values that are not finite.
+            The bundle has nothing for this muscle, x has another shape or values that are not finite, or what the
+            method makes of it cannot be EMG relative to its maximum.
         """
         fitted = self.part(target)
         values = np.asarray(x, dtype=np.float64)
@@ -377,11 +384,19 @@ class Bundle:
         if not np.isfinite(values).all():
             raise BundleError(f"The activations given to the estimator of '{target}' are not all finite numbers.")
         about = {"motion": np.full(len(values), motion), "age_group": np.full(len(values), age_group)}
-        found = fitted.predict({"activation": values, **about})
+        # What is beyond all numbers is told below.
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = fitted.predict({"activation": values, **about})
         if found.values.shape != values.shape[:2] or not np.isfinite(found.values).all():
             raise BundleError(
-                f"The method '{self.method.key}' gave an estimate of '{target}' that is not finite or not of the shape "
-                f"{values.shape[:2]}."
+                f"{self._where()}the method '{self.method.key}' gave an estimate of '{target}' that is not finite or "
+                f"not of the shape {values.shape[:2]}."
+            )
+        largest = float(np.abs(found.values).max(initial=0.0))
+        if largest > _LARGEST_ESTIMATE:
+            raise BundleError(
+                f"{self._where()}the method '{self.method.key}' gave an estimate of '{target}' that reaches "
+                f"{largest:.3g}, where EMG relative to its maximum is 0 to 1. Is the bundle damaged?"
             )
         return found if self.bands is None else self.bands.add_to(target, found)
 
@@ -438,9 +453,10 @@ class Bundle:
         """Have the method check its arrays and put them together."""
         entry = self._entry(target)
         for name, array in arrays.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
+            if array.dtype.kind == "f" and not (np.abs(array) < _LARGEST_NUMBER).all():
                 raise BundleError(
-                    f"{self._where()}the tensor '{target}.{name}' holds values that are not finite numbers."
+                    f"{self._where()}the tensor '{target}.{name}' must hold numbers below {_LARGEST_NUMBER:g}, but "
+                    f"{array.flat[int(np.argmin(np.abs(array) < _LARGEST_NUMBER))]:g} was found."
                 )
         try:
             return self.method.load(target, entry.description, arrays, entry.view(self._condition, self._samples))

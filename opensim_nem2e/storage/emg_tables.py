@@ -11,7 +11,7 @@ import csv
 import re
 from array import array
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -265,9 +265,10 @@ def _find_layout(lines: Sequence[str], path: Path) -> _Layout:
     if not head:
         raise StorageError("The table is empty: a row of labels and rows of numbers are needed.", path, 1)
     tries = [
-        _Try.of(lines, head[:_HEAD], separator, decimal_comma)
+        found
         for decimal_comma in (False, True)
         for separator in (*SEPARATORS, " ")
+        for found in _Try.all(lines, head[:_HEAD], separator, decimal_comma)
     ]
     best = max(tries, key=lambda found: found.score)
     if not best.rows:
@@ -310,10 +311,11 @@ class _Try:
     units: list[str]
     above: list[_Line]
     words: frozenset[int]
-    score: tuple[int, bool, int]
+    score: tuple[bool, int, bool, int]
 
     @classmethod
-    def of(cls, lines: Sequence[str], head: Sequence[int], separator: str, decimal_comma: bool) -> _Try:
+    def all(cls, lines: Sequence[str], head: Sequence[int], separator: str, decimal_comma: bool) -> list[_Try]:
+        """Look for the most common number of columns, and for that of the last row: above it may be more numbers."""
         every = [_Line(index, _cells(lines[index], separator)) for index in head]
         # A row of labels may name columns of words.
         words = next(
@@ -331,8 +333,21 @@ class _Try:
 
         widths = Counter(len(line.cells) for line in every if numeric(line))
         if not widths:
-            return cls(separator, decimal_comma, [], None, [], every, words, (0, False, 0))
-        width = max(widths, key=lambda n: (widths[n], n))
+            return [cls(separator, decimal_comma, [], None, [], every, words, (False, 0, False, 0))]
+        last = next(line for line in reversed(every) if numeric(line))
+        chosen = dict.fromkeys((max(widths, key=lambda n: (widths[n], n)), len(last.cells)))
+        return [cls._of(every, width, numeric, separator, decimal_comma, words) for width in chosen]
+
+    @classmethod
+    def _of(
+        cls,
+        every: list[_Line],
+        width: int,
+        numeric: Callable[[_Line], bool],
+        separator: str,
+        decimal_comma: bool,
+        words: frozenset[int],
+    ) -> _Try:
         flags = [numeric(line) and len(line.cells) == width for line in every]
         used = max(len(_trimmed(line.cells)) for line, flag in zip(every, flags, strict=True) if flag)
         # Numbers may stand in a preamble, and words where a number should be: labels hold no numbers and mostly name
@@ -361,7 +376,13 @@ class _Try:
             units,
             above,
             words,
-            (widths[width], labels is not None, width if labels is not None else -width),
+            # A table reaches to the end of what was looked at; what stands above one may have more rows.
+            (
+                labels is not None and flags[-1],
+                sum(flags),
+                labels is not None,
+                width if labels is not None else -width,
+            ),
         )
 
     def layout(self, lines: Sequence[str], span: tuple[int, int], path: Path, *, vicon: bool) -> _Layout:

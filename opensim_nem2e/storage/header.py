@@ -306,6 +306,22 @@ def _line_at(content: bytes, offset: int) -> tuple[bytes | None, int]:
     return content[offset:end], end + 1
 
 
+def ends_header(line: str) -> bool:
+    """Tell whether a line is the header's last: OpenSim's older reader looks at its first word only.
+
+    Parameters
+    ----------
+    line : str
+        The line.
+
+    Returns
+    -------
+    bool
+        True also for ``EndHeader`` and ``endheader=``.
+    """
+    return re.split(r"[ \t=]", line.strip(BLANKS), maxsplit=1)[0].lower() == "endheader"
+
+
 def _header_lines(content: bytes, offset: int, path: str | os.PathLike[str]) -> tuple[list[str], int]:
     """Return the lines before ``endheader`` and the byte after it."""
     lines: list[str] = []
@@ -314,8 +330,7 @@ def _header_lines(content: bytes, offset: int, path: str | os.PathLike[str]) -> 
         if raw is None:
             break
         line = decode(raw).strip(BLANKS)
-        # OpenSim's older reader looks at the first word only.
-        if re.split(r"[ \t=]", line, maxsplit=1)[0].lower() == "endheader":
+        if ends_header(line):
             return lines, offset
         lines.append(line)
     if not content.strip():

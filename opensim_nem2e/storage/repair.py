@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import StorageError
 from ..log import logger
 from .atomic import atomic_path
-from .header import HeaderLayout, decode, encode, header_text, read_layout
+from .header import HeaderLayout, decode, encode, ends_header, header_text, read_layout
 from .safe_xml import read_bytes
 from .sto import count_rows
 
@@ -123,9 +123,9 @@ def _correct_counts(content: bytes, layout: HeaderLayout, counts: dict[str, int]
             changes.append(f"{key} was missing")
             missing.append(f"{key}={count}")
     if missing:
-        # "endheader" stands on a line of its own; the labels and blank lines may follow it.
+        # The labels and blank lines may follow it.
         lines = head.split("\n")
-        index = next(index for index, line in enumerate(lines) if line.strip().lower() == "endheader")
+        index = next(index for index, line in enumerate(lines) if ends_header(line))
         line_end = "\r" if lines[index].endswith("\r") else ""
         lines[index:index] = [line + line_end for line in missing]
         head = "\n".join(lines)

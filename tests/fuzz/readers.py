@@ -255,7 +255,7 @@ def _switch(folder: Path) -> Read:
     return run
 
 
-def _study_file(name: str) -> Callable[[Path], Read]:
+def study_file(name: str) -> Callable[[Path], Read]:
     """Read one file of a study whose other files are good, and put into words what they say together."""
 
     def prepare(folder: Path) -> Read:
@@ -529,10 +529,10 @@ READERS: tuple[Reader, ...] = (
     Reader("trc", _file("file.trc", _trc), lambda: [TRC], ("mm", "NumFrames", *_NUMBERS)),
     Reader("muscle_names", _file("file.csv", _muscle_names), lambda: [NAMES], ('"', "../")),
     Reader("bundle", _file("file.safetensors", _bundle), _bundle_seeds, ("dtype", "shape", "data_offsets", "F32")),
-    Reader("study_json", _study_file("study.json"), _study_seeds("study.json"), ("null", "NaN", "[[", "{}")),
-    Reader("study_cycles", _study_file("cycles.csv"), _study_seeds("cycles.csv"), ('"', *_NUMBERS)),
-    Reader("study_statistics", _study_file("statistics.csv"), _study_seeds("statistics.csv"), ('"', *_NUMBERS)),
-    Reader("study_npz", _study_file("attention.npz"), _npz_seeds, ("NUMPY", "'descr'", "'<U9'", "'|O'", "shape")),
+    Reader("study_json", study_file("study.json"), _study_seeds("study.json"), ("null", "NaN", "[[", "{}")),
+    Reader("study_cycles", study_file("cycles.csv"), _study_seeds("cycles.csv"), ('"', *_NUMBERS)),
+    Reader("study_statistics", study_file("statistics.csv"), _study_seeds("statistics.csv"), ('"', *_NUMBERS)),
+    Reader("study_npz", study_file("attention.npz"), _npz_seeds, ("NUMPY", "'descr'", "'<U9'", "'|O'", "shape")),
     Reader("skeleton", _file("file.json", _skeleton), lambda: [SKELETON], ("null", "NaN", "[[[[", "{}", "1e999")),
     Reader("checkpoint", _file("file.safetensors", _checkpoint), _checkpoint_seeds, ("checksum", "numbers", "F32")),
     Reader("checkpoint_setup", _checkpoint_setup, _checkpoint_setup_seeds, ("null", "[[", "{}")),

@@ -182,6 +182,7 @@ def test_counts_are_corrected_and_nothing_else(tmp_path):
         (content.replace(b"nRows=3", b"nRows=999"), content, ("nRows was 999",)),
         (content.replace(b"nColumns=7", b"nColumns = 8 "), content.replace(b"nColumns=7", b"nColumns = 7 "), None),
         (content.replace(b"nRows=3\n", b""), None, ("nRows was missing",)),
+        (content.replace(b"nRows=3\n", b"").replace(b"endheader", b"EndHeader=1"), None, ("nRows was missing",)),
         (content.replace(b"nRows=3\nnColumns=7\n", b""), None, ("nRows was missing", "nColumns was missing")),
     ):
         path.write_bytes(damaged)
