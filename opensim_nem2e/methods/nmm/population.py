@@ -8,6 +8,7 @@ non-negative least squares; so nothing has to be trained again when a channel is
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BundleError, TrainingError
+from ..bundle import CHECKSUM_KEY, checksum_of
 
 Array = NDArray[np.float64]
 
@@ -201,10 +203,9 @@ class Population:
 
         metadata = {"muscles": list(self.muscles), "subjects": list(self.subjects), "description": description}
         # The tensors' file format has no missing numbers' meaning of its own: NaN is a number to it.
-        content = save(
-            {"moments": self.moments.astype(np.float32), "profiles": self.profiles.astype(np.float32)},
-            {"format": _FORMAT, "population": json.dumps(metadata)},
-        )
+        arrays = {"moments": self.moments.astype(np.float32), "profiles": self.profiles.astype(np.float32)}
+        text = json.dumps(metadata)
+        content = save(arrays, {"format": _FORMAT, "population": text, CHECKSUM_KEY: _checksum(text, arrays)})
         with atomic_path(Path(path)) as temporary:
             temporary.write_bytes(content)
 
@@ -242,6 +243,10 @@ def _shipped(name: str) -> Population:
         return _read(file)
 
 
+def _checksum(text: str, arrays: Mapping[str, NDArray[Any]]) -> str:
+    return hashlib.sha256(f"{text}\n{checksum_of(arrays)}".encode()).hexdigest()
+
+
 def _read(file: Path) -> Population:
     from safetensors import SafetensorError, safe_open
 
@@ -252,10 +257,14 @@ def _read(file: Path) -> Population:
                 raise BundleError(
                     f"{file}: a population bundle ('{_FORMAT}') was expected; found '{said.get('format', 'none')}'."
                 )
-            arrays = {name: np.asarray(stream.get_tensor(name), dtype=float) for name in stream.keys()}  # noqa: SIM118
-            content: Any = json.loads(said["population"])
+            stored = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            text = said["population"]
+            if said.get(CHECKSUM_KEY) != _checksum(text, stored):
+                raise BundleError(f"{file}: the population bundle is damaged: it does not fit its checksum.")
+            arrays = {name: np.asarray(values, dtype=float) for name, values in stored.items()}
+            content: Any = json.loads(text)
         muscles, subjects = (tuple(str(x) for x in content[key]) for key in ("muscles", "subjects"))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(f"{file}: the population bundle cannot be read ({error}).") from error
     size = len(muscles) + 4
     expected = {"moments": (len(muscles), size, size), "profiles": (len(muscles), SAMPLES)}
