@@ -22,7 +22,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-pytest_plugins = ["forked_workers", "refine_fixtures"]
+pytest_plugins = ["forked_processes", "refine_fixtures"]
 
 
 def pytest_configure() -> None:

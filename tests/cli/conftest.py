@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from forked_processes import FORKS, ForkedProcess
 
 import opensim_nem2e
+from opensim_nem2e.cli.main import main
+from opensim_nem2e.tools.tool_registry import register
 
 HERE = Path(__file__).resolve().parent
 PACKAGE_PARENT = Path(opensim_nem2e.__file__).resolve().parent.parent
@@ -39,7 +45,39 @@ class Command:
             "OMP_NUM_THREADS": "1",
         }
 
-    def __call__(self, *words: str, **extra_environment: str) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run it in a process that is forked where all is loaded, if that can be done."""
+        if not FORKS:
+            return self.start(*words)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open() as nothing:
+            process = ForkedProcess(lambda: self._main(words), [file.fileno() for file in (nothing, out, err)])
+            status = process.wait(600)
+            texts = []
+            for file in (out, err):
+                file.seek(0)
+                texts.append(file.read().decode("utf-8"))
+        return subprocess.CompletedProcess(words, status, *texts)
+
+    def _main(self, words: Sequence[str]) -> int:
+        os.chdir(self.folder)
+        os.environ.clear()
+        os.environ.update(self.environment)
+        sys.stdout, sys.stderr = (
+            io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "w", closefd=False)), encoding="utf-8")
+            for number in (1, 2)
+        )
+        sys.path.insert(0, str(HERE))
+        register("DemoTool", "demo_tool", "Do what the setup file says.")
+        try:
+            return main(words)
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else int(end.code is not None)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+
+    def start(self, *words: str, **extra_environment: str) -> subprocess.CompletedProcess[str]:
+        """Run it in a fresh process, where what it imports, and when, can be seen."""
         return subprocess.run(
             [*self.with_demo, *words],
             cwd=self.folder,
@@ -47,7 +85,7 @@ class Command:
             capture_output=True,
             text=True,
             encoding="utf-8",
-            timeout=120,
+            timeout=600,
             check=False,
         )
 

@@ -10,7 +10,7 @@ def test_findings_are_lines_and_errors_the_exit_status(command):
         "lab,anna,walk,1,walk,r,states.sto,cmc,emg.sto,0.1,1.2\n"
     )
     (folder / "emg_channels.csv").write_text("dataset,emg_column,muscles,standard_name\nlab,sol,soleus_r,soleus\n")
-    done = command("check", "trials.csv", "--report", "report")
+    done = command.start("check", "trials.csv", "--report", "report")
     assert done.returncode == 1
     lines = done.stdout.splitlines()
     assert lines[0].startswith("[error] missing: trials.csv: line 2: 'activation_file': the file 'states.sto' does not")

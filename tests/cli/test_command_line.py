@@ -17,7 +17,7 @@ HEAVY = {"numpy", "pandas", "torch", "opensim", "scipy", "matplotlib", "safetens
 
 def test_version(command):
     for option in ("--version", "-V"):
-        done = command(option)
+        done = command.start(option)
         assert (done.returncode, done.stdout, done.stderr) == (0, f"opensim-nem2e {__version__}\n", "")
 
 
@@ -194,7 +194,7 @@ def test_several_setups_are_all_run(command):
     command.write("a.xml", outcome="error")
     command.write("b.xml", results_directory="b")
     command.write("c.xml", outcome="nothing")
-    done = command("run", "a.xml", "b.xml", "c.xml", "d.xml")
+    done = command.start("run", "a.xml", "b.xml", "c.xml", "d.xml")
     assert done.returncode == 1
     assert (command.folder / "b/demo.txt").exists()
     assert done.stderr == (
@@ -324,7 +324,7 @@ DEMO_XML = """\
 
 
 def test_print_xml(command):
-    done = command("print-xml", "DemoTool")
+    done = command.start("print-xml", "DemoTool")
     assert (done.returncode, done.stdout) == (0, "[info] Printing 'default_Setup_DemoTool.xml'.\n")
     written = command.folder / "default_Setup_DemoTool.xml"
     assert written.read_bytes().decode() == DEMO_XML
@@ -366,7 +366,7 @@ def test_print_xml_where_nothing_can_be_written(command):
 
 
 def test_info_lists_the_tools(command):
-    done = command("info")
+    done = command.start("info")
     assert done.returncode == 0
     width = max(len(entry.name) for entry in registry.tools())
     assert done.stdout.startswith(
@@ -412,7 +412,7 @@ def test_info_on_a_tool_and_on_a_property(command):
 )
 def test_light_commands_import_nothing_heavy(command, words):
     listing = command.folder / "modules.txt"
-    done = command(*words, MODULES_FILE=str(listing))
+    done = command.start(*words, MODULES_FILE=str(listing))
     assert done.returncode == 0, done.stderr
     loaded = set(listing.read_text().split())
     assert "opensim_nem2e.cli.main" in loaded
@@ -422,7 +422,7 @@ def test_light_commands_import_nothing_heavy(command, words):
 def test_reading_a_setup_file_imports_nothing_heavy(command):
     command.write("setup.xml", outcome="error")
     listing = command.folder / "modules.txt"
-    command("run", "setup.xml", MODULES_FILE=str(listing))
+    command.start("run", "setup.xml", MODULES_FILE=str(listing))
     assert not HEAVY & set(listing.read_text().split())
 
 
@@ -446,7 +446,7 @@ def test_repair_mends_in_place_and_leaves_healthy_files_alone(command):
     healthy = command.folder / "healthy_states.sto"
     healthy.write_bytes(HEALTHY)
     before = healthy.stat()
-    done = command("repair", "walk_states.sto", "healthy_states.sto")
+    done = command.start("repair", "walk_states.sto", "healthy_states.sto")
     assert (done.returncode, done.stderr) == (0, "")
     first, second = done.stdout.splitlines()
     assert first.startswith("[info] walk_states.sto: repaired (9 rows, 3 columns): OpenSim 4.6 had overwritten")

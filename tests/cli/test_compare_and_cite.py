@@ -31,7 +31,7 @@ def files(command):
 
 
 def test_two_results(command, files):
-    done = command("compare", "a_states.sto", "b", "--csv", "out.csv")
+    done = command.start("compare", "a_states.sto", "b", "--csv", "out.csv")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     mean = 0.3 + 0.2 * np.sin(2 * np.pi * TIME[20:]).mean()
@@ -106,7 +106,7 @@ def test_a_bundle_is_described(command):
 
 def test_what_is_cited_is_what_citation_cff_says(command, repository):
     text = (repository / "CITATION.cff").read_text()
-    done = command("cite", "gait")
+    done = command.start("cite", "gait")
     assert done.returncode == 0
     dois = {line.split()[-1] for line in text.splitlines() if line.strip().startswith("doi:")}
     assert len(dois) == 2

@@ -27,7 +27,7 @@ def test_from_a_cmc_run_to_a_manifest(command):
         *("--pattern", "external_loads_file={subject}/external_loads.xml"),
         *("--set", "motion=walk"),
     ]
-    done = command(*words)
+    done = command.start(*words)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[info] 2 gait cycles of 1 subject, 2 EMG channels."
     rows = (command.folder / "lab" / "trials.csv").read_text().splitlines()

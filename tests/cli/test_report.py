@@ -13,7 +13,7 @@ def test_report(command, study_folder):
     """The report appears, the results stay as they were, and neither OpenSim nor PyTorch is needed."""
     results = shutil.copytree(study_folder, command.folder / "results")
     before = {path.name: path.read_bytes() for path in results.iterdir()}
-    done = command("report", "results", MODULES_FILE=str(command.folder / "modules.txt"))
+    done = command.start("report", "results", MODULES_FILE=str(command.folder / "modules.txt"))
     assert done.stderr == ""
     assert done.returncode == 0
     report = "results/walking_report.html"

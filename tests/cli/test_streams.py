@@ -85,7 +85,7 @@ def test_a_results_directory_that_cannot_be_written(command):
     (command.folder / "out").write_text("a file")
     command.write("setup.xml", outcome="sleep", results_directory="out")
     begun = time.monotonic()
-    done = command("run", "setup.xml")
+    done = command.start("run", "setup.xml")
     assert done.returncode == 1
     assert time.monotonic() - begun < 50
     assert f"The directory '{command.folder / 'out'}' cannot be made" in done.stderr

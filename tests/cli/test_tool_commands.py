@@ -25,7 +25,9 @@ def test_verbs_follow_from_the_tools_names():
 
 
 def test_flags_give_a_run_and_its_effective_setup(command):
-    done = command("demo", "--out", "results", "--name", "demo", "--output-precision", "5", "--initial-time", "-0.5")
+    done = command.start(
+        "demo", "--out", "results", "--name", "demo", "--output-precision", "5", "--initial-time", "-0.5"
+    )
     assert (done.returncode, done.stderr) == (0, "[warn] Something to know.\n")
     text = setup_text(command.folder / "results")
     assert "<output_precision>5</output_precision>" in text
@@ -125,5 +127,5 @@ def test_the_shell_completes(command, line, expected):
         "COMP_POINT": str(len(line)),
         "_ARGCOMPLETE_SUPPRESS_SPACE": "1",
     }
-    command(**environment)
+    command.start(**environment)
     assert sorted(word.strip() for word in answer.read_text().splitlines()) == sorted(expected)

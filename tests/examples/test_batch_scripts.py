@@ -51,6 +51,7 @@ def test_python(study):
     assert "walking_grf.mot" in done.stderr.partition("Failed:")[2]
 
 
+@pytest.mark.slow
 def test_shell(study, program, tmp_path):
     """CMC is run only where it is missing: a stand-in for opensim-cmd brings results, and notes what it was told."""
     kept = study[1] / "cmc"

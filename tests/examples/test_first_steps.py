@@ -36,6 +36,7 @@ def executed(tmp_path_factory) -> tuple[list[nbformat.NotebookNode], Path]:
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs], folder
 
 
+@pytest.mark.slow
 def test_notebook_runs(executed):
     outputs, folder = executed
     assert (folder / "results" / "walking_states.sto").is_file()

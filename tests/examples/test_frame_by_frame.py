@@ -7,7 +7,10 @@ import re
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_frames(repository):
     script = repository / "examples" / "06_frame_by_frame" / "frames.py"
     environment = {**os.environ, "PYTHONPATH": str(repository)}

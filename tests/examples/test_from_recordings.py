@@ -129,6 +129,7 @@ def walkthrough(laboratory, repository):
     return do, run
 
 
+@pytest.mark.slow
 def test_from_raw_emg_to_refined_activations(walkthrough, laboratory):
     step, run = walkthrough
     # Envelopes.

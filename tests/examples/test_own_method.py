@@ -74,6 +74,7 @@ def test_trained_judged_kept_and_applied(python: Path, tmp_path: Path) -> None:
     assert run(python, "-c", code, cwd=tmp_path).stdout == "kernel_ridge (1, 20) None []\n"
 
 
+@pytest.mark.slow
 def test_the_tools_know_it_by_its_entry_point(python: Path, tmp_path: Path) -> None:
     """Options by XML, with a fault named; without the package the bundle says what is missing."""
     (tmp_path / "trials.csv").touch()

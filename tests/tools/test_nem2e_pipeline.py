@@ -202,6 +202,7 @@ def wait_for_records(root: Path, count: int, process: subprocess.Popen[str]) -> 
 needs_sigkill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
 
 
+@pytest.mark.slow
 @needs_sigkill
 def test_killed_half_way_and_run_again(undisturbed: Path, tmp_path: Path) -> None:
     """SIGKILL of the program in the middle: what is there is whole, and the second run ends as if nothing had been."""

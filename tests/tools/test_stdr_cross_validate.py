@@ -261,6 +261,7 @@ def attention(results):
         return {name: arrays[name].tobytes() for name in arrays}
 
 
+@pytest.mark.slow
 def test_jobs_and_the_order_of_everything_change_nothing(study, tmp_path):
     """Another number of processes; rows of the manifest and columns of all files backwards: the same bytes."""
     backwards = make_lab(tmp_path / "lab", backwards=True)
@@ -423,6 +424,7 @@ def test_real_recordings(tmp_path, shared_data):
     assert pairs["tukey_p"].notna().all()
 
 
+@pytest.mark.slow
 def test_report_with_a_skeleton(lab, tmp_path, repository):
     """Figures and report are drawn from the files of a real run, and the model of figure 7 is OpenSim's."""
     example = repository / "examples" / "01_refine_walking"

@@ -59,7 +59,8 @@ def run(setup, folder) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("condition", ["One-Entire", pytest.param("All-Entire", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("condition", ["One-Entire", "All-Entire"])
 def test_held_out_person(condition, shared_data, tmp_path):
     (tmp_path / "train.xml").write_text(TRAIN.format(data=shared_data.resolve(), condition=condition))
     (tmp_path / "refine.xml").write_text(REFINE.format(data=shared_data.resolve()))

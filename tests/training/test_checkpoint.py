@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forked_workers import FORKS, ForkedProcess
+from forked_processes import FORKS, ForkedProcess
 from toy_module import stdr_task, toy_task
 
 from opensim_nem2e.training import checkpoint

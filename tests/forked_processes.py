@@ -30,12 +30,12 @@ class ForkedProcess:
     Parameters
     ----------
     action : callable
-        What to do.
+        What to do; a number that it returns is the exit status.
     files : sequence of int
         What becomes its standard input, output and error; this process's own by default.
     """
 
-    def __init__(self, action: Callable[[], object], files: Sequence[int] = (0, 1, 2)):
+    def __init__(self, action: Callable[[], int | None], files: Sequence[int] = (0, 1, 2)):
         self.returncode: int | None = None
         self.pid = os.fork()
         if self.pid:
@@ -45,8 +45,7 @@ class ForkedProcess:
             for number, file in enumerate(files):
                 os.dup2(file, number)
             os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-            action()
-            status = 0
+            status = action() or 0
         except BaseException:
             os.write(2, traceback.format_exc().encode())
         finally:
