@@ -38,6 +38,9 @@ _NEEDED = "0.6"
 # So many letters of a caption go into an inch; so wide is a legend's entry, without and for each letter (inches).
 _LETTERS, _HANDLE, _LETTER = 17, 0.65, 0.075
 
+#: Steps between ticks, at most.
+_TICKS = 5
+
 T = TypeVar("T")
 
 
@@ -304,7 +307,8 @@ def _draw_panels(
     with figure_settings({"font.size": 9}):
         # The legend's rows are known once the curves are drawn; nothing moves then but the upper edge.
         figure = new_figure(width, below + plots + 0.6, layout=None)
-        axes = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey=sharey)
+        # Axes that share their limits, as all of these do, are slow to draw if Matplotlib is told so; and so are ticks.
+        axes = figure.subplots(len(rows), columns, squeeze=False)
         for r, row in enumerate(rows):
             for c in range(columns):
                 axis = axes[r, c]
@@ -312,12 +316,15 @@ def _draw_panels(
                     axis.set_visible(False)
                     continue
                 draw(axis, row[c])
+                axis.locator_params(axis="x", nbins=_TICKS)
+                axis.locator_params(axis="y", nbins=_TICKS)
                 axis.spines[["top", "right"]].set_visible(False)
                 if c == 0:
                     axis.set_ylabel(ylabel)
-                if r == len(rows) - 1 or c >= len(rows[r + 1]):
+                lowest = r == len(rows) - 1 or c >= len(rows[r + 1])
+                if lowest:
                     axis.set_xlabel("time (s)")
-                    axis.tick_params(labelbottom=True)
+                axis.tick_params(labelbottom=lowest, labelleft=c == 0 or not sharey)
         handles, labels = _legend(axes.flat)
         entry = _HANDLE + _LETTER * max(map(len, labels))
         ncols = max(1, min(len(labels), int(width // entry)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -397,9 +398,16 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
     def _run(self, run: ToolRun) -> None:
         from ..estimates.mechanics import examine_mechanics
 
+        settings = mechanics_settings(self)
+        torques = settings.check_torques or settings.redistribute or settings.amplitude == "torques"
+        torques |= settings.amplitude == "auto" and settings.torques_known
+        if find_spec("opensim") and (torques or (self.write_report and self.write_model_view and self.model_file)):
+            from ..musculoskeletal.opensim.kept import start_ahead
+
+            start_ahead()
         estimate, writer, model = self._estimate()
         run.name = writer.name
-        mechanics = examine_mechanics(writer.trial, writer.muscles, estimate, model, mechanics_settings(self))
+        mechanics = examine_mechanics(writer.trial, writer.muscles, estimate, model, settings)
         run.uses(estimate.provenance.bundle.removesuffix(".safetensors"), estimate.provenance.sha256)
         self._write(estimate, writer, mechanics, model, run)
         run.details = {

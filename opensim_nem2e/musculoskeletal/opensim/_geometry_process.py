@@ -1,22 +1,18 @@
 """The child process of :func:`opensim_nem2e.musculoskeletal.opensim.geometry.read_geometry`.
 
-Run as a script: ``python -P _geometry_process.py REQUEST ANSWER``, two JSON files. It imports nothing of this package,
-so that it works wherever the parent runs. Importing it has no effect.
+The process that is kept for such jobs calls :func:`main`. It imports nothing of this package, so that it works wherever
+the parent runs. Importing it has no effect.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 #: A joint angle beyond this is taken for degrees, whatever the file says (rad): no joint turns more than once.
 _ONE_TURN = 2.0 * math.pi
-
-#: Exit status after an error, as of ``_tool_process``.
-RAISED = 3
 
 #: How finely Simbody divides round surfaces.
 _FINE = 2
@@ -225,11 +221,13 @@ def _solid(component: Any, opensim: Any) -> tuple[Any, list[float]] | None:
     return None
 
 
-if __name__ == "__main__":
-    request_file, answer_file = map(Path, sys.argv[1:3])
-    try:
-        answer = measure(json.loads(request_file.read_text(encoding="utf-8")))
-    except Exception as error:  # whatever it is, the parent must learn of it
-        print(f"[error] {error}", flush=True)
-        sys.exit(RAISED)
-    answer_file.write_text(json.dumps(answer), encoding="utf-8")
+def main(arguments: list[str]) -> None:
+    """Answer a request.
+
+    Parameters
+    ----------
+    arguments : list of str
+        The file of the request, and the file for the answer.
+    """
+    request_file, answer_file = map(Path, arguments)
+    answer_file.write_text(json.dumps(measure(json.loads(request_file.read_text(encoding="utf-8")))), encoding="utf-8")

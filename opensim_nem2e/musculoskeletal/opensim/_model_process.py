@@ -1,13 +1,12 @@
 """The child process of :func:`opensim_nem2e.musculoskeletal.opensim.processes.run_model_job`.
 
-Run as a script: ``python -P _model_process.py JOB REQUEST.json RESULT.npz``. It imports nothing of this package, so
-that it works wherever the parent runs. Importing it has no effect; the parent reads the exit code from it.
+The process that is kept for such jobs calls :func:`main`. It imports nothing of this package, so that it works wherever
+the parent runs. Importing it has no effect.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +35,6 @@ _SAME_POSTURE = 1e-6
 
 #: The progress is written to this file in the job's folder, every so many postures.
 PROGRESS_FILE, _REPORT_EVERY = "progress", 16
-
-#: Exit status after an error, as of ``_tool_process``.
-RAISED = 3
 
 #: Degree of the splines with which InverseDynamicsTool differentiates coordinates.
 _SPLINE_DEGREE = 5
@@ -464,14 +460,14 @@ def _coordinates(model: Any) -> list[Any]:
 JOBS = {job.__name__: job for job in (analyse_motion, sample_paths, evaluate_paths, measure_leg)}
 
 
-if __name__ == "__main__":
-    import opensim
+def main(arguments: list[str]) -> None:
+    """Do a job.
 
-    opensim.Logger.removeFileSink()
-    job, request_file, result_file = sys.argv[1:4]
-    try:
-        answer: dict[str, Any] = JOBS[job](json.loads(Path(request_file).read_text(encoding="utf-8")))
-    except Exception as error:  # whatever it is, the parent must learn of it
-        print(f"[error] {error}", flush=True)
-        sys.exit(RAISED)
+    Parameters
+    ----------
+    arguments : list of str
+        The job, the file that asks for it, and the file for the answer.
+    """
+    job, request_file, result_file = arguments
+    answer: dict[str, Any] = JOBS[job](json.loads(Path(request_file).read_text(encoding="utf-8")))
     np.savez(result_file, **answer)

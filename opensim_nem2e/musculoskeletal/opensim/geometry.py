@@ -1,6 +1,6 @@
 """Where a model's joints, bones and muscles are at some times of a motion: sticks or their own shapes.
 
-OpenSim computes the positions, in a process of its own (`_geometry_process.py`), so that a model that crashes it costs
+OpenSim computes the positions, in another process (`_geometry_process.py`), so that a model that crashes it costs
 a figure and not the program.
 """
 
@@ -226,6 +226,8 @@ def _ask(model: Path, request: Mapping[str, object], timeout: float | None) -> d
     with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as folder:
         question, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         question.write_text(json.dumps(request), encoding="utf-8")
-        run_script(_geometry_process.__file__, (question, answer), "Reading the geometry", model, timeout=timeout)
+        run_script(
+            _geometry_process.__file__, (question, answer), "Reading the geometry", model, timeout=timeout, kept=True
+        )
         found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
         return found

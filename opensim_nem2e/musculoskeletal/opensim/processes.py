@@ -27,6 +27,7 @@ from ...errors import MissingFileError, OpenSimRunError
 from ...log import logger
 from ...storage.opensim_setup import read_opensim_setup
 from . import _model_process, _tool_process
+from .kept import run_kept
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,8 +155,10 @@ def run_script(
     log_file: str | os.PathLike[str] | None = None,
     timeout: float | None = None,
     stop: Callable[[], bool] | None = None,
+    *,
+    kept: bool = False,
 ) -> tuple[float, str]:
-    """Run a Python script that uses OpenSim, in a process of its own.
+    """Run a Python script that uses OpenSim, in another process.
 
     Parameters
     ----------
@@ -173,6 +176,9 @@ def run_script(
         Kill it after so many seconds. By default it may take any time.
     stop : callable, optional
         Asked a few times in a second whether to kill it.
+    kept : bool, optional
+        Whether its function ``main`` may run in the process that is kept for such jobs (:mod:`.kept`), if that is not
+        at work for another thread: it must leave nothing behind. By default the process is its own.
 
     Returns
     -------
@@ -189,13 +195,17 @@ def run_script(
     if not sys.executable:
         raise OpenSimRunError(f"{what} needs a Python interpreter of its own, and this program does not name one.")
     # -P: the folder of the child's script must not hide other modules.
-    command = [sys.executable, "-P", script, *(str(argument) for argument in arguments)]
+    given = [str(argument) for argument in arguments]
+    command = [sys.executable, "-P", script, *given]
     with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
         log = Path(scratch, "log.txt") if log_file is None else Path(log_file)
         start = time.monotonic()
         with log.open("wb") as stream:
-            # The child starts in the scratch folder, where importing opensim drops its opensim.log.
-            returncode = _wait(command, stream, scratch, timeout, stop)
+            if kept:
+                returncode = run_kept(script, given, log.absolute(), _LOOK, timeout, lambda: _ask(stop))
+            else:
+                # The child starts in the scratch folder, where importing opensim drops its opensim.log.
+                returncode = _wait(command, stream, scratch, timeout, stop)
         seconds = time.monotonic() - start
         tail = _tail(log)
     if returncode != 0:
@@ -211,7 +221,7 @@ def run_model_job(
     timeout: float | None = None,
     progress: str = "",
 ) -> dict[str, np.ndarray]:
-    """Ask an OpenSim model something, in a process of its own.
+    """Ask an OpenSim model something, in the process that is kept for such jobs.
 
     Parameters
     ----------
@@ -247,7 +257,7 @@ def run_model_job(
         asked, answered = Path(scratch, "request.json"), Path(scratch, "result.npz")
         asked.write_text(json.dumps({**request, "model_file": str(model), "folder": scratch}), encoding="utf-8")
         look = _progress_logger(progress, Path(scratch, _model_process.PROGRESS_FILE)) if progress else None
-        run_script(_model_process.__file__, (job, asked, answered), job, model, timeout=timeout, stop=look)
+        run_script(_model_process.__file__, (job, asked, answered), job, model, timeout=timeout, stop=look, kept=True)
         with np.load(answered, allow_pickle=False) as arrays:
             return dict(arrays)
 
@@ -268,6 +278,11 @@ def _progress_logger(what: str, file: Path) -> Callable[[], bool]:
         return False
 
     return look
+
+
+def _ask(stop: Callable[[], bool] | None) -> None:
+    if stop is not None and stop():
+        raise RunStoppedError("The run was stopped.") from None
 
 
 def _wait(
@@ -291,8 +306,7 @@ def _wait(
                 status: int | None = process.wait(look)
                 return status
             except subprocess.TimeoutExpired:
-                if stop is not None and stop():
-                    raise RunStoppedError("The run was stopped.") from None
+                _ask(stop)
                 if deadline is not None and time.monotonic() >= deadline:
                     return None
     finally:
