@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -24,6 +25,7 @@ from recordings import everyone
 
 from opensim_nem2e.data.cycle_view import CycleView
 from opensim_nem2e.data.gait_cycles import CycleData, MuscleCycles, read_gait_cycles
+from opensim_nem2e.data.manifest import CycleRecord
 from opensim_nem2e.data.samples import Samples
 from opensim_nem2e.methods.base import RunSettings
 from opensim_nem2e.methods.profiles import fit_profiles
@@ -32,7 +34,11 @@ from opensim_nem2e.methods.stdr.fit_linear import fit_linear
 from opensim_nem2e.methods.stdr.guide import fit_guides, mix
 from opensim_nem2e.methods.stdr.hyperparameters import STDROptions
 from opensim_nem2e.methods.stdr.linear_part import shape_of
+from opensim_nem2e.musculoskeletal.dynamics import analyse_motion
+from opensim_nem2e.musculoskeletal.motions import with_true_unit
 from opensim_nem2e.signals.compare import correlations, cycle_errors, gain_errors
+from opensim_nem2e.signals.resample import to_window
+from opensim_nem2e.storage import TimeSeries, read_model, read_storage
 from opensim_nem2e.training.trainer import train_task
 
 Array = NDArray[np.float64]
@@ -155,15 +161,138 @@ def guided(how: str) -> Estimator:
 
 
 def features(data: MuscleCycles, every: Array, names: list[str]) -> Array:
-    """Describe cycles by the muscle's own activation, its shape, the cycle time, or the shapes of all muscles."""
+    """Describe cycles by the muscle's own activation, its shape, the shapes of all muscles, or what else is known."""
     whole = every / np.maximum(every.max(axis=1, keepdims=True), 0.05)
     columns = {
         "activation": data.own,
         "shape": shape_of(data.own),
         "cycle time": 3.0 * np.array([[record.end - record.start] for record in data.records]),
+        "speed": filled(1.5 * np.array([[record.speed or np.nan] for record in data.records])),
+        "mass": filled(0.03 * np.array([[_mass(record.model_file)] for record in data.records])),
+        "moments": filled(np.array([joint_moments(record) for record in data.records]) / np.sqrt(10.0)),
         "all muscles": whole.reshape(len(whole), -1) / np.sqrt(10.0),
     }
     return np.hstack([columns[name] for name in names])
+
+
+def filled(values: Array) -> Array:
+    """Put the mean in the place of what is not known."""
+    known = np.isfinite(values).all(axis=1)
+    return np.where(known[:, None], values, values[known].mean(axis=0) if known.any() else 0.0)
+
+
+@cache
+def _mass(model: Path) -> float:
+    return read_model(model).mass
+
+
+@cache
+def _moments_of_trial(motion: Path, model: Path, lowpass: float) -> TimeSeries | None:
+    """Read, or compute by inverse dynamics, a trial's joint moments; None where there are no ground reactions."""
+    stem = motion.name.removesuffix("_ik.mot")
+    known, loads = motion.with_name(f"{stem}_id.sto"), motion.with_name(f"{stem}_external_loads.xml")
+    if known.is_file():
+        return read_storage(known)
+    if not loads.is_file():
+        return None
+    found = analyse_motion(model, with_true_unit(read_storage(motion), read_model(model)), loads, lowpass=lowpass)
+    return TimeSeries(found.time, tuple(f"{name}_moment" for name in found.coordinates), found.torques)
+
+
+@cache
+def joint_moments(record: CycleRecord) -> tuple[float, ...]:
+    """Give the moments of hip, knee and ankle over a cycle (Nm per kg, flexion positive); NaN where not known."""
+    nothing = (np.nan,) * 60
+    if record.coordinates_file is None or record.model_file is None:
+        return nothing
+    angles = read_storage(record.coordinates_file)
+    moments = _moments_of_trial(record.coordinates_file, record.model_file, 10.0 if record.motion == "run" else 6.0)
+    joints = [f"{name}_{record.side}" for name in ("hip_flexion", "knee_angle", "ankle_angle")]
+    if moments is None or not all(moments.has(f"{name}_moment") and angles.has(name) for name in joints):
+        return nothing
+
+    def cut(series: TimeSeries, name: str) -> Array:
+        window = (record.start, record.end, 20, record.heel_strike)
+        return to_window(series.time, series.column(name), *window, tolerance=np.inf)[:, 0]
+
+    curves = []
+    for name in joints:
+        curve = cut(moments, f"{name}_moment")
+        bent = cut(angles, name).mean() < 0.0
+        # Models differ in the sign of the knee's flexion.
+        curves.append(-curve if name.startswith("knee") and bent else curve)
+    return tuple((np.concatenate(curves) / _mass(record.model_file)).tolist())
+
+
+def one_filter(rest: Samples, train: Cycles, test: Cycles) -> dict[str, Array]:
+    """Low-pass all training EMG at 6 Hz, cycle by cycle, before the linear part learns from it."""
+    alike = {}
+    for muscle, cycles in train.items():
+        spectrum = np.fft.rfft(cycles.y[:, :-1], axis=1)
+        durations = np.array([record.end - record.start for record in cycles.records])
+        spectrum[np.arange(spectrum.shape[1]) / durations[:, None] > 6.0] = 0.0
+        smooth = np.fft.irfft(spectrum, cycles.y.shape[1] - 1, axis=1)
+        alike[muscle] = replace(cycles, y=np.hstack([smooth, smooth[:, :1]]))
+    return linear_part(rest, alike, test)
+
+
+def shrunken_profiles(rest: Samples, train: Cycles, test: Cycles) -> dict[str, Array]:
+    """Take mean cycles of subjects within laboratories as a random effect.
+
+    A laboratory of n subjects weighs n / (n + k), where k is chosen on training laboratories left out, one for all
+    muscles; of cycles with another motion or age group the mean over all is shrunk towards the group's.
+    """
+
+    def means(cycles: MuscleCycles) -> list[tuple[str, str, str, Array]]:
+        keys = [(r.laboratory, r.subject, r.motion) for r in cycles.records]
+        return [(*key, cycles.y[[other == key for other in keys]].mean(axis=0)) for key in dict.fromkeys(keys)]
+
+    def profile(curves: list[tuple[str, str, str, Array]], k: float, motion: str) -> Array:
+        def mean(chosen: list[tuple[str, str, str, Array]]) -> Array:
+            laboratories: dict[str, list[Array]] = {}
+            for laboratory, _, _, curve in chosen:
+                laboratories.setdefault(laboratory, []).append(curve)
+            weights = [len(own) / (len(own) + k) for own in laboratories.values()]
+            return np.average([np.mean(own, axis=0) for own in laboratories.values()], axis=0, weights=weights)
+
+        own = [curve for curve in curves if curve[2] == motion]
+        share = len(own) / (len(own) + 3.0)
+        return share * mean(own) + (1.0 - share) * mean(curves) if own else mean(curves)
+
+    tried = (0.0, 0.3, 1.0, 3.0, 10.0)
+    errors = np.zeros(len(tried))
+    for cycles in train.values():
+        curves = means(cycles)
+        for name in {curve[0] for curve in curves} if len({curve[0] for curve in curves}) > 1 else ():
+            others = [curve for curve in curves if curve[0] != name]
+            for place, k in enumerate(tried):
+                own = [curve for curve in curves if curve[0] == name]
+                errors[place] += np.mean([np.mean((c[3] - profile(others, k, c[2])) ** 2) ** 0.5 for c in own])
+    best = tried[int(np.argmin(errors))]
+    return {
+        muscle: np.array([profile(means(train[muscle]), best, record.motion) for record in cycles.records])
+        for muscle, cycles in test.items()
+    }
+
+
+def repeatability(data: CycleData) -> None:
+    """Print how alike the mean walking cycles of EMG are in any two laboratories, which bounds r."""
+    each = {}
+    for muscle in data.muscles:
+        cycles = MuscleCycles.of(data.samples, muscle, data.view)
+        walk = np.array([r.motion == "walk" and r.activation_source == "so" for r in cycles.records])
+        laboratories = np.array([record.laboratory for record in cycles.records])
+        names = list(dict.fromkeys(laboratories[walk].tolist()))
+        means = []
+        for name in names:
+            rows = walk & (laboratories == name)
+            people = dict.fromkeys(cycles.subjects[rows].tolist())
+            means.append(np.mean([cycles.y[rows & (cycles.subjects == s)].mean(axis=0) for s in people], axis=0))
+        pairs = np.corrcoef(means)[np.triu_indices(len(names), 1)] if len(names) > 1 else np.array([])
+        if pairs.size:
+            each[muscle] = float(pairs.mean())
+    listed = ", ".join(f"{muscle} {r:.2f}" for muscle, r in each.items())
+    print(f"walk  r of the mean cycles of two laboratories: {np.mean(list(each.values())):.3f} ({listed})", flush=True)
 
 
 def kernel_regression(study: Study, names: list[str], width: float | None = None) -> Estimator:
@@ -255,7 +384,9 @@ def main() -> None:
     for key in (*BASELINES, "profiles"):
         study.show(f"baseline {key}", method(key))
     study.show("profiles without the 15 adults whom nobody simulated", profiles_of_simulated)
-    for more in ([], ["activation"], ["cycle time"], ["all muscles"]):
+    repeatability(study.data)
+    study.show("profiles, laboratories a random effect (without the 15)", shrunken_profiles)
+    for more in ([], ["activation"], ["cycle time"], ["speed"], ["mass"], ["moments"], ["all muscles"]):
         names = ["shape", *more]
         study.show(f"hierarchical ridge on {', '.join(names)}", kernel_regression(study, names))
     for names in (["shape"], ["all muscles"]):
@@ -265,6 +396,7 @@ def main() -> None:
             study.show(f"linear part without {part}", linear_part)
     study.show("linear part", linear_part)
     study.show("linear part, EMG's floor removed and given back", floor_removed)
+    study.show("linear part, all EMG low-passed at 6 Hz", one_filter)
     study.show("linear part + profiles as offset", guided("offset"))
     study.show("half of that, half profiles", guided("half"))
     study.show("chosen by muscle and motion on training laboratories", guided("chosen"))

@@ -3,7 +3,7 @@
 Networks are trained on three of four adults, without the trial's own subject (``--shipped``: the shipped bundle, which
 has seen them). For each trial and way to activations, one line: the shape error against measured
 EMG (RMS after the best gain, each channel divided by its maximum), Pearson's r, the torques' error in percent of their
-peaks (rigid tendons, all coordinates), and by how much muscles without a network moved from the simulation (RMS).
+peaks (all coordinates), and by how much muscles without a network moved from the simulation (RMS).
 
 - OpenSim: the simulation's own activations.
 - network: its output taken for the activation.
@@ -16,7 +16,7 @@ peaks (rigid tendons, all coordinates), and by how much muscles without a networ
 The trials are the shipped example and Gait10dof18musc (no EMG), and CMC of walk_3d_example, ceinms_lower_limb and
 walk_sub1, and static optimisation of predictsim_subject1, whose torques are those that its authors measured.
 
-    python benchmarks/amplitude.py [--trial NAME ...] [--networks FOLDER] [--shipped]
+    python benchmarks/amplitude.py [--trial NAME ...] [--networks FOLDER] [--shipped] [--tendons elastic]
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from opensim_nem2e.estimates.estimate import Estimate
 from opensim_nem2e.estimates.measured_emg import MeasuredEMG, read_measured_emg, with_measured_emg
 from opensim_nem2e.estimates.torque_consistent import Consistent, RedistributionSettings, make_consistent
 from opensim_nem2e.estimates.torque_metrics import overall_percent
-from opensim_nem2e.estimates.torques import TorqueCheck, check_torques, joint_terms
+from opensim_nem2e.estimates.torques import Tendons, TorqueCheck, check_torques, joint_terms
 from opensim_nem2e.estimates.write import EstimateWriter
 from opensim_nem2e.log import logger
 from opensim_nem2e.musculoskeletal.torque_model import TorqueTerms
@@ -172,14 +172,14 @@ def network(dataset: str, folder: Path) -> str:
     return str(path) if dataset else "gait"
 
 
-def read_case(name: str, bundle: str, profiles: Mapping[str, np.ndarray]) -> Case:
+def read_case(name: str, bundle: str, profiles: Mapping[str, np.ndarray], tendons: Tendons) -> Case:
     """Read a trial and apply a network to it."""
     tool = ALL_TRIALS[name]()
     tool.bundle_file = bundle
     estimate, writer, model = tool._estimate()
     trial = writer.trial
     files = tool.resolve("coordinates_file"), tool.resolve("external_loads_file")
-    terms = joint_terms(trial, model, *files, tool.lowpass_cutoff_frequency_for_coordinates, ())
+    terms = joint_terms(trial, model, *files, tool.lowpass_cutoff_frequency_for_coordinates, (), tendons)
     emg = None
     if tool.emg_file:
         path, channels = tool.resolve("emg_file"), tool.resolve("emg_channels_file")
@@ -244,9 +244,9 @@ def show(way: str, shape: float, r: float, torque: float, moved: float) -> None:
     print(f"  {way:<14} {shape:6.3f} {r:6.3f} {torque:9.3f} % {moved:8.3f}", flush=True)
 
 
-def run_trial(name: str, bundle: str, profiles: Mapping[str, np.ndarray]) -> None:
+def run_trial(name: str, bundle: str, profiles: Mapping[str, np.ndarray], tendons: Tendons) -> None:
     """Print a trial's table."""
-    case = read_case(name, bundle, profiles)
+    case = read_case(name, bundle, profiles, tendons)
     trial, blend = case.writer.trial, case.settings.crossfade
     muscles = [name for name in case.estimate.muscles if case.emg is None or name in case.emg.channels]
     print(f"\n{name} ({len(muscles)} muscles)\n  {'':<14}  shape      r      torque   others")
@@ -295,6 +295,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trial", nargs="+", choices=tuple(ALL_TRIALS), default=tuple(ALL_TRIALS))
     parser.add_argument("--networks", type=Path, help="where the networks are kept (default: nowhere)")
+    parser.add_argument("--tendons", choices=("rigid", "elastic"), default="rigid")
     parser.add_argument("--shipped", action="store_true", help="use the shipped bundle for all trials")
     options = parser.parse_args()
     logging.getLogger(logger.name).setLevel(logging.ERROR)
@@ -306,7 +307,7 @@ def main() -> None:
                 continue
             dataset, subject = origin(name)
             bundle = "gait" if options.shipped else network(dataset, options.networks or Path(scratch))
-            run_trial(name, bundle, mean_profiles(subject) if dataset else {})
+            run_trial(name, bundle, mean_profiles(subject) if dataset else {}, options.tendons)
 
 
 if __name__ == "__main__":

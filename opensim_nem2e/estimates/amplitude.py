@@ -79,12 +79,15 @@ class Amplitude:
         By coordinate, the root mean square of (the muscles' torque - inverse dynamics) in percent of the peak.
     torque_error : float
         The same of all coordinates (:func:`.torque_metrics.overall_percent`); NaN where it is not known.
+    tendons : str
+        Which tendons the muscles had: ``'rigid'`` or ``'elastic'``.
     """
 
     convention: Convention
     gains: Mapping[str, MuscleGain] = field(default_factory=dict)
     torque_errors: Mapping[str, float] = field(default_factory=dict)
     torque_error: float = float("nan")
+    tendons: str = "rigid"
 
     @property
     def label(self) -> str:
@@ -290,9 +293,10 @@ def log_amplitude(amplitude: Amplitude) -> None:
     said = f"; torques determined {100 * np.mean(shares):.0f} % of the gains, the prior the rest" if shares else ""
     logger.info(
         "Amplitude: the networks tell each muscle's shape, joint torques how strong it is%s. Torques are met within "
-        "%.2g %% of their peaks (RMS, rigid tendons); muscles without a shape moved by %.3f RMS.",
+        "%.2g %% of their peaks (RMS, %s tendons); muscles without a shape moved by %.3f RMS.",
         said,
         amplitude.torque_error,
+        amplitude.tendons,
         amplitude.others_moved(),
     )
 

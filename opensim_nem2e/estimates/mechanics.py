@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .estimate import Estimate
     from .measured_emg import MeasuredEMG
     from .torque_consistent import Consistent, RedistributionSettings
-    from .torques import TorqueCheck
+    from .torques import Tendons, TorqueCheck
     from .write import EstimateWriter
 
 
@@ -58,6 +58,8 @@ class MechanicsSettings:
         Cut-off of the filter for the coordinates (Hz); negative: none.
     coordinates : tuple of str
         The coordinates looked at; empty: all rotations that muscles actuate.
+    tendons : {'rigid', 'elastic'}
+        The tendons of the muscles that make the torques (:func:`.torques.joint_terms`).
     emg_file, emg_channels_file : pathlib.Path or None
         Measured EMG envelopes and the table of their channels (:func:`.measured_emg.read_measured_emg`).
     emg_time_offset : float
@@ -74,6 +76,7 @@ class MechanicsSettings:
     external_loads_file: Path | None = None
     lowpass: float = 6.0
     coordinates: tuple[str, ...] = ()
+    tendons: Tendons = "rigid"
     emg_file: Path | None = None
     emg_channels_file: Path | None = None
     emg_time_offset: float = 0.0
@@ -285,6 +288,7 @@ def _terms(trial: SimulatedTrial, model: OsimModel | None, settings: MechanicsSe
         settings.external_loads_file,
         settings.lowpass,
         settings.coordinates,
+        settings.tendons,
     )
 
 

@@ -5,6 +5,7 @@ suit the torques of inverse dynamics (:mod:`opensim_nem2e.musculoskeletal.shape_
 nearest to these shapes, make the torques, and that muscles can follow
 (:mod:`opensim_nem2e.musculoskeletal.redistribution`). The rows of the trial, which are denser and uneven, get the
 monotone curve through them. With the gain 1 the second step alone is done, with the refined activations as they are.
+With elastic tendons activations move the fibers, which decide what torque they make: both are found by turns.
 
 Muscles and coordinates that share a torque belong together: a gastrocnemius that turns the ankle turns the knee, too,
 and the knee's torque needs the hamstrings. Such a part (a leg) is solved as a whole, in the gait cycles of its refined
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..log import logger
 from ..musculoskeletal.activation import CONTROL_STEP, held_excitation
+from ..musculoskeletal.elastic_tendons import ElasticTerms
 from ..musculoskeletal.redistribution import redistribute_each
 from ..musculoskeletal.row_programs import connected
 from ..musculoskeletal.shape_gains import find_gains
@@ -46,6 +48,10 @@ Mask = NDArray[np.bool_]
 
 #: Reserves of the trade-off curve (Nm), beside the one that was chosen.
 _RESERVES = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
+
+#: With elastic tendons: the most rounds, the change of activations (RMS) below which they end, and how many follow
+#: (less one) in which activations must be such that muscles can follow.
+_MOST_ROUNDS, _SETTLED, _FOLLOWED = 10, 1e-3, 3
 
 
 @dataclass(frozen=True)
@@ -205,8 +211,16 @@ def make_consistent(
     parts = _parts(given, terms, settings.crossfade)
     if not parts:
         raise ModelError("The motion has no row within a refined gait cycle: nothing can be redistributed.")
-    goals = _goals(trial, muscles, refined if shapes is None else shapes, refined, terms, given, parts, settings)
-    solver = _Solver(muscles, terms, given, parts, goals, settings)
+    own_shapes = refined if shapes is None else shapes
+
+    def aim(terms: TorqueTerms) -> _Solver:
+        goals = _goals(trial, muscles, own_shapes, refined, terms, given, parts, settings)
+        return _Solver(muscles, terms, given, parts, goals, settings)
+
+    if isinstance(terms, ElasticTerms):
+        terms = _settled(terms, given, aim, (settings.reserve, settings.bound))
+    solver = aim(terms)
+    goals = solver.goals
     reserves = sorted({*_RESERVES, settings.reserve}, reverse=True)
     chosen = reserves.index(settings.reserve)
     tries = solver.solve([(reserve, settings.bound if k == chosen else np.inf) for k, reserve in enumerate(reserves)])
@@ -227,12 +241,30 @@ def make_consistent(
         consistent=terms.torques(interpolate(trial.time, written, terms.time))[:, columns],
         exceeded=exceeded[:, columns],
     )
-    amplitude = Amplitude("torques", solver.amplitudes(activations, new), *_percents(check))
+    amplitude = Amplitude("torques", solver.amplitudes(activations, new), *_percents(check), terms.tendons)
     new = replace(new, amplitude=amplitude)
     solver.log(exceeded, settings)
     points = [(np.inf, goals.nearest), *((reserve, one[0]) for reserve, one in zip(reserves, tries, strict=True))]
     curve = [solver.point(reserve, made, reserve == settings.reserve, new, emg) for reserve, made in points]
     return Consistent(check, new, exceeded[:, columns], curve, settings.bound)
+
+
+def _settled(
+    terms: ElasticTerms, given: ActivationRows, aim: Callable[[TorqueTerms], _Solver], price: tuple[float, float]
+) -> ElasticTerms:
+    """Find fibers that the activations which these fibers make consistent lead to."""
+    activations, rounds, left = given.opensim, 0, _FOLLOWED
+    while left:
+        # What muscles can follow takes most of the time: it is asked for in the last rounds only.
+        rounds += 1
+        terms = terms.at(activations)
+        ((found, _),) = aim(terms).solve([price], followed=left < _FOLLOWED)
+        change = rms(found - activations)
+        activations = found
+        if left < _FOLLOWED or change < _SETTLED or rounds == _MOST_ROUNDS:
+            left -= 1
+    logger.debug("Elastic tendons: activations moved by %.4f (RMS) in the last of %d rounds.", change, rounds)
+    return terms.at(activations)
 
 
 @dataclass(frozen=True)
@@ -273,8 +305,8 @@ class _Solver:
     goals: _Goals
     settings: RedistributionSettings
 
-    def solve(self, prices: Sequence[tuple[float, float]]) -> list[tuple[Array, Mask]]:
-        """Solve for several reserves and their bounds.
+    def solve(self, prices: Sequence[tuple[float, float]], followed: bool = True) -> list[tuple[Array, Mask]]:
+        """Solve for several reserves and their bounds, if so that muscles can follow.
 
         Returns the activations (rows, muscles) of each, those aimed at outside the parts, and where its bound was
         exceeded.
@@ -294,7 +326,7 @@ class _Solver:
                     [muscle.low for muscle in own],
                     [muscle.high for muscle in own],
                     prices=prices,
-                    reach=reach_of(own, float(terms.time[run[1]] - terms.time[run[0]])),
+                    reach=reach_of(own, float(terms.time[run[1]] - terms.time[run[0]])) if followed else None,
                 )
                 for (activations, exceeded), one in zip(results, found, strict=True):
                     activations[where] = one.activations

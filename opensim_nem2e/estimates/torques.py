@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..log import logger
 from ..musculoskeletal.dynamics import analyse_motion
+from ..musculoskeletal.elastic_tendons import with_elastic_tendons
 from ..musculoskeletal.motions import refuse_another_motion, refuse_another_trials_loads, with_true_unit
 from ..musculoskeletal.torque_model import TorqueModel, TorqueTerms
 from ..signals.resample import interpolate
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from .estimate import Estimate
 
 Array = NDArray[np.float64]
+
+#: Which tendons muscles have.
+Tendons = Literal["rigid", "elastic"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,9 @@ class TorqueCheck:
         kind = TorqueChange if self.consistent is None else TorqueBalance
         names = [field.name.replace("refined", own) for field in fields(kind)]
         write_table(files.path(f"{name}_torques.csv"), names, [list(astuple(row)) for row in rows])
-        logger.debug("Joint torques, of muscles with rigid tendons, against inverse dynamics (refined cycles only):")
+        logger.debug(
+            "Joint torques, of muscles with %s tendons, against inverse dynamics (refined cycles only):", terms.tendons
+        )
         for line in torque_table(rows):
             logger.debug("%s", line)
         figures = {"OpenSim's activations": "opensim", "the refined": "refined"}
@@ -128,8 +134,8 @@ class TorqueCheck:
             ", ".join(f"{label} {value:.1f} %" for label, value in errors.items()),
         )
         logger.debug(
-            "Read the change, not the RMSE alone: the simulation had elastic tendons and reserve actuators, which this "
-            "method leaves out, so OpenSim's own activations do not meet inverse dynamics either."
+            "Read the change, not the RMSE alone: the simulation had reserve actuators, and perhaps other tendons, so "
+            "OpenSim's own activations do not meet inverse dynamics either."
         )
 
 
@@ -195,6 +201,7 @@ def joint_terms(
     external_loads_file: Path | None,
     lowpass: float,
     coordinates: Sequence[str],
+    tendons: Tendons = "rigid",
 ) -> TorqueTerms:
     """Compute the torques that a trial's motion needs and what those of its muscles are made of.
 
@@ -212,6 +219,8 @@ def joint_terms(
         Cut-off of the filter for the coordinates (Hz); negative: none.
     coordinates : sequence of str
         The coordinates looked at; empty: all rotations that muscles turn.
+    tendons : {'rigid', 'elastic'}
+        Elastic: muscles have the force curves of their own classes, and elastic tendons where the model says so.
 
     Returns
     -------
@@ -245,6 +254,8 @@ def joint_terms(
         logger.warning("The torque check leaves out muscles without activations: %s.", ", ".join(silent))
     torque_model = TorqueModel.of_model(model.path, motion, muscles=muscles, coordinates=coordinates, curves="own")
     terms = torque_model.terms(motion, external_loads_file)
+    if tendons == "elastic":
+        terms = with_elastic_tendons(terms, torque_model, motion, model)
     if terms.outside.any():
         logger.warning(
             "In %d of %d rows the motion leaves the range of the fitted muscle paths: they are not compared.",

@@ -8,6 +8,9 @@ With the normalised fiber length l and the normalised fiber velocity v (1 is the
                       shortening  (1 + u) / (1 - u / Af)
                       lengthening (1 + k Flen u) / (1 + k u)
                       0 below u = -1, and a straight line above fv_linear_extrap_threshold Flen
+             tendon   with its strain e and e0 = FmaxTendonStrain, toe = 99 e0 exp(3) / (166 exp(3) - 67)
+                      0.33 (exp(3 e / toe) - 1) / (exp(3) - 1) up to e = toe, 0 below 0,
+                      0.33 + 0.67 (e - toe) / (e0 - toe) above
 
 Millard's curves are C-shaped corners put together, each a quintic Bezier curve with straight ends (Millard et al. 2013;
 OpenSim's ``SmoothSegmentedFunctionFactory``), and straight lines beyond their ends. Finding the curve's parameter of a
@@ -50,6 +53,13 @@ _STIFFNESS_AT_LOW_FORCE, _PASSIVE_CURVINESS = 0.2, 0.75
 _LEAST_ACTIVE, _LEAST_DAMPING = 0.1, 1e-3
 
 
+#: Shape of the toe of Thelen's tendon, and the force at its end.
+_TOE_SHAPE, _TOE_FORCE = 3.0, 0.33
+
+#: Millard's tendon where the file states no shape: stiffness times strain, force at the toe's end, curviness.
+_TENDON_STIFFNESS, _TENDON_TOE, _TENDON_CURVINESS = 1.375, 2.0 / 3.0, 0.5
+
+
 class _ClassCurves(Protocol):
     """The curves of muscles of one class."""
 
@@ -61,6 +71,9 @@ class _ClassCurves(Protocol):
 
     def passive_force_length(self, norm_length: AnyArray) -> AnyArray:
         """Evaluate the passive force-length curve; (..., muscles)."""
+
+    def tendon_force_length(self, norm_length: AnyArray) -> AnyArray:
+        """Evaluate the tendon's force-length curve; (..., muscles)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +92,8 @@ class _Thelen:
         ``Flen``.
     extrapolated_from : numpy.ndarray
         ``fv_linear_extrap_threshold``.
+    tendon_strain : numpy.ndarray
+        ``FmaxTendonStrain``.
     """
 
     active_shape: Array
@@ -87,6 +102,7 @@ class _Thelen:
     velocity_shape: Array
     lengthening_force: Array
     extrapolated_from: Array
+    tendon_strain: Array
 
     @classmethod
     def of(cls, muscles: Sequence[MuscleInfo]) -> Self:
@@ -96,7 +112,8 @@ class _Thelen:
             return np.array([muscle.curve_parameters[name] for muscle in muscles])
 
         names = ("KshapeActive", "KshapePassive", "FmaxMuscleStrain", "Af", "Flen", "fv_linear_extrap_threshold")
-        return cls(*map(column, names))
+        strain = np.array([muscle.tendon_strain_at_one_norm_force for muscle in muscles])
+        return cls(*[*map(column, names), strain])
 
     def active_force_length(self, norm_length: AnyArray) -> AnyArray:
         """Evaluate the active force-length curve; (..., muscles)."""
@@ -129,6 +146,16 @@ class _Thelen:
         slope = k * (most - last) ** 2 / (most - 1.0)
         inside = xp.where(u <= 0.0, slow, fast)
         return inside + slope * xp.clip(u - last_u, 0.0, None)
+
+    def tendon_force_length(self, norm_length: AnyArray) -> AnyArray:
+        """Evaluate the tendon's force-length curve; (..., muscles)."""
+        xp = namespace(norm_length)
+        strain = like(self.tendon_strain, norm_length)
+        toe = strain * 99.0 * np.exp(_TOE_SHAPE) / (166.0 * np.exp(_TOE_SHAPE) - 67.0)
+        stretch = norm_length - 1.0
+        in_toe = xp.minimum(xp.clip(stretch, 0.0, None), toe + 0.0 * stretch)
+        curved = _TOE_FORCE * (xp.exp(_TOE_SHAPE * in_toe / toe) - 1.0) / (np.exp(_TOE_SHAPE) - 1.0)
+        return curved + (1.0 - _TOE_FORCE) / (strain - toe) * xp.clip(stretch - toe, 0.0, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +210,7 @@ class _Millard:
     _active: _Tables
     _velocity: _Tables
     _passive: _Tables
+    _tendon: _Tables
 
     @classmethod
     def of(cls, muscles: Sequence[MuscleInfo]) -> Self:
@@ -196,6 +224,7 @@ class _Millard:
             table("ActiveForceLengthCurve", _ACTIVE, _active_corners),
             table("ForceVelocityCurve", _VELOCITY, _velocity_corners),
             table("FiberForceLengthCurve", _PASSIVE, _passive_corners),
+            table("TendonForceLengthCurve", _TENDON, _tendon_corners),
         )
 
     def active_force_length(self, norm_length: AnyArray) -> AnyArray:
@@ -209,6 +238,10 @@ class _Millard:
     def passive_force_length(self, norm_length: AnyArray) -> AnyArray:
         """Evaluate the passive force-length curve; (..., muscles)."""
         return self._passive.evaluate(norm_length)
+
+    def tendon_force_length(self, norm_length: AnyArray) -> AnyArray:
+        """Evaluate the tendon's force-length curve; (..., muscles)."""
+        return self._tendon.evaluate(norm_length)
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,6 +315,21 @@ class ForceCurves:
             The multipliers.
         """
         return self._each(lambda curves, length: curves.passive_force_length(length), norm_length)
+
+    def tendon_force_length(self, norm_length: AnyArray) -> AnyArray:
+        """Evaluate the tendons' force-length curves.
+
+        Parameters
+        ----------
+        norm_length : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Tendon length / tendon slack length.
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Force in maximum isometric forces.
+        """
+        return self._each(lambda curves, length: curves.tendon_force_length(length), norm_length)
 
     def active_cosine(self, norm_length: AnyArray, cosine: AnyArray, fiber_width: AnyArray) -> AnyArray:
         """Return the cosine of the pennation with which active force reaches the tendon.
@@ -362,12 +410,14 @@ _PASSIVE = (
     *("strain_at_zero_force", "strain_at_one_norm_force"),
     *("stiffness_at_low_force", "stiffness_at_one_norm_force", "curviness"),
 )
+_TENDON = ("strain_at_one_norm_force", "stiffness_at_one_norm_force", "norm_force_at_toe_end", "curviness")
 
 
 def _as_opensim_uses(muscle: MuscleInfo) -> dict[str, float]:
     """Return the parameters after the changes that OpenSim makes to them as it builds the muscle."""
     used = dict(muscle.curve_parameters)
     active, velocity, passive = "ActiveForceLengthCurve", "ForceVelocityCurve", "FiberForceLengthCurve"
+    tendon = "TendonForceLengthCurve"
     ends = [(f"{velocity}/{way}_slope_at_vmax", f"{velocity}/{way}_slope_near_vmax") for way in _WAYS]
     if "fiber_length" in muscle.states and (muscle.fiber_damping or 0.0) < _LEAST_DAMPING:
         used[f"{active}/minimum_value"] = max(used[f"{active}/minimum_value"], _LEAST_ACTIVE)
@@ -382,6 +432,11 @@ def _as_opensim_uses(muscle: MuscleInfo) -> dict[str, float]:
         used[f"{passive}/stiffness_at_low_force"] = _STIFFNESS_AT_LOW_FORCE
         used[f"{passive}/stiffness_at_one_norm_force"] = 2.0 / strain
         used[f"{passive}/curviness"] = _PASSIVE_CURVINESS
+    used[f"{tendon}/strain_at_one_norm_force"] = muscle.tendon_strain_at_one_norm_force or np.nan
+    if np.isnan(used[f"{tendon}/curviness"]):
+        used[f"{tendon}/stiffness_at_one_norm_force"] = _TENDON_STIFFNESS / used[f"{tendon}/strain_at_one_norm_force"]
+        used[f"{tendon}/norm_force_at_toe_end"] = _TENDON_TOE
+        used[f"{tendon}/curviness"] = _TENDON_CURVINESS
     return used
 
 
@@ -446,6 +501,17 @@ def _passive_corners(zero: float, one: float, low: float, stiffness: float, curv
     width = min(0.1 / stiffness, 0.1 * (end - start))
     foot = (start + width, 0.5 * low * width)
     return np.array([_corner(start, 0.0, 0.0, *foot, low, c), _corner(*foot, low, end, 1.0, stiffness, c)])
+
+
+def _tendon_corners(strain: float, stiffness: float, toe: float, curviness: float) -> Array:
+    c, one = _scaled(curviness), 1.0 + strain
+    x_toe = (toe - 1.0) / stiffness + one
+    foot = 1.0 + (x_toe - 1.0) / 10.0
+    x_middle = (0.5 * toe - 1.0) / stiffness + one
+    slope = 0.5 * toe / (x_middle - foot)
+    x_control = foot + 0.5 * (x_middle - foot)
+    control = (x_control, slope * (x_control - foot))
+    return np.array([_corner(1.0, 0.0, 0.0, *control, slope, c), _corner(*control, slope, x_toe, toe, stiffness, c)])
 
 
 def _tabulate(corners: Array) -> tuple[float, float, Array]:

@@ -208,12 +208,14 @@ class _DeGrooteFregly:
 
     passive_strain: Any
     active_width_scale: Any
+    tendon_strain: Any
 
     @classmethod
     def of(cls, muscles: Sequence[MuscleInfo]) -> _DeGrooteFregly:
         return cls(
             np.array([muscle.passive_fiber_strain_at_one_norm_force for muscle in muscles]),
             np.array([muscle.active_force_width_scale for muscle in muscles]),
+            np.array([muscle.tendon_strain_at_one_norm_force for muscle in muscles]),
         )
 
     def active_force_length(self, norm_length: AnyArray) -> AnyArray:
@@ -224,6 +226,9 @@ class _DeGrooteFregly:
 
     def passive_force_length(self, norm_length: AnyArray) -> AnyArray:
         return passive_force_length(norm_length, like(self.passive_strain, norm_length))
+
+    def tendon_force_length(self, norm_length: AnyArray) -> AnyArray:
+        return tendon_force_length(norm_length, like(self.tendon_strain, norm_length))
 
 
 def _constant(array: Any) -> Any:
@@ -254,8 +259,8 @@ class HillMuscles:
     active_width_scale : array
         ``active_force_width_scale``.
     curves : ForceCurves, optional
-        The curves of the muscles' own classes, for what concerns the rigid tendon; None: those above. Then strains and
-        width have no part in the rigid tendon's force.
+        The curves of the muscles' own classes, for what concerns the rigid tendon, :meth:`fiber_terms` and
+        :meth:`tendon_force`; None: those above. Then strains and width have no part in these forces.
     """
 
     #: The fields that are arrays.
@@ -437,7 +442,23 @@ class HillMuscles:
 
     def _rigid(self, length: Any, velocity: Any, activation: Any) -> tuple[Any, Any]:
         """Return force per unit of activation, at this activation, and passive force."""
-        along = length - self.tendon_slack_length
+        return self.fiber_terms(length - self.tendon_slack_length, velocity, activation)
+
+    def fiber_terms(self, along: AnyArray, velocity: AnyArray, activation: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """Return what the force of fibers along the tendon is made of: ``force = active * activation + passive``.
+
+        Parameters
+        ----------
+        along, velocity : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Length of the fiber along the tendon (m) and its rate of change (m/s).
+        activation : numpy.ndarray or torch.Tensor, shape (..., muscles), or float
+            0..1; the force per unit of Thelen2003Muscle depends on it.
+
+        Returns
+        -------
+        active, passive : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Force per unit of activation, and passive force with the fiber's damping (N).
+        """
         norm_length, cosine = self._fiber(along)
         norm_velocity = self._norm_velocity(velocity, cosine)
         active = self._active(along, norm_length, norm_velocity, cosine, activation)
@@ -463,6 +484,24 @@ class HillMuscles:
         assert self.curves is not None
         pulls = (along > 0.0) | (like(self.curves.shortest, along) < 0.0)
         return namespace(along).where(pulls, force, 0.0 * force)
+
+    def tendon_force(self, length: AnyArray) -> AnyArray:
+        """Return the force of tendons.
+
+        Parameters
+        ----------
+        length : numpy.ndarray or torch.Tensor, shape (..., muscles)
+            Of the tendon (m).
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor, shape (..., muscles)
+            N, by the curves that the fibers have.
+        """
+        norm_length = length / self.tendon_slack_length
+        if self.curves is None:
+            return self.max_isometric_force * tendon_force_length(norm_length, self.tendon_strain)
+        return self.max_isometric_force * self.curves.tendon_force_length(norm_length)
 
     # --- compliant tendon --------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,6 +193,8 @@ class TorqueTerms(MuscleTorques):
     """
 
     inverse_dynamics: AnyArray
+    #: Which tendons the muscles have.
+    tendons: ClassVar[str] = "rigid"
 
     def of(self, coordinates: Sequence[str]) -> Self:
         """Return what belongs to some coordinates.

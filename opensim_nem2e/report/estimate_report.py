@@ -638,8 +638,8 @@ def _methods(
         text += _AMPLITUDES[activations.amplitude.convention] + " "
     if check is not None:
         text += (
-            "Joint torques of the activations, by Hill-type muscles with rigid tendons, were compared with inverse "
-            "dynamics. "
+            f"Joint torques of the activations, by Hill-type muscles with {check.terms.tendons} tendons, were compared "
+            "with inverse dynamics. "
         )
     if mechanics is not None and mechanics.consistent is not None:
         text += (

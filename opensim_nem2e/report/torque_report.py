@@ -38,10 +38,10 @@ WORDS_BY_TORQUES = dict(zip(_KINDS, ("OpenSim", "unscaled", "refined"), strict=T
 
 #: What an estimate's torques cannot say.
 MECHANICS_LIMITS = (
-    "The torques are those of muscles with rigid tendons and the force curves of their class. The simulation had "
-    "elastic tendons, so OpenSim's own activations do not meet inverse dynamics by this method either; the table has "
-    "their error. A forward simulation of the consistent controls with elastic tendons will still drift, and the fiber "
-    "lengths in the states file are the simulation's.",
+    "Where tendons are rigid here (the text beside the table says it), a simulation with elastic ones does not meet "
+    "inverse dynamics by this method: the table has the error of OpenSim's own activations. A forward simulation of "
+    "the consistent controls drifts as any open-loop one does, with elastic tendons the more so where they are rigid "
+    "here; the fiber lengths in the states file are the simulation's.",
     "Inverse dynamics is as good as the motion and the ground reactions it was made from.",
     "EMG does not tell amplitudes: networks put out EMG relative to its maximum. Where that is more than the torque "
     "needs, the consistent activation is lower at the same timing; r tells the shape, E shape and amplitude.",
@@ -104,7 +104,7 @@ def draw_mechanics(
         check,
         torques,
         title=f"{name}: joint torques",
-        caption="Torques of activations: all muscles of the model with rigid tendons, the same method for all.",
+        caption=f"Torques of activations: muscles of the model with {check.terms.tendons} tendons, one method for all.",
     )
     consistent = mechanics.consistent
     if consistent is None:
@@ -171,7 +171,7 @@ def mechanics_parts(
     if check is not None:
         text = (
             "Torques that the motion needs (inverse dynamics) and those that the muscles make with each set of "
-            "activations, all by one method: muscles with rigid tendons. "
+            f"activations, all by one method: muscles with {check.terms.tendons} tendons. "
         )
         if check.consistent is not None:
             text += (

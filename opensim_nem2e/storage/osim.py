@@ -69,6 +69,9 @@ _MILLARD_CURVES = {
     "FiberForceLengthCurve/stiffness_at_low_force": math.nan,
     "FiberForceLengthCurve/stiffness_at_one_norm_force": math.nan,
     "FiberForceLengthCurve/curviness": math.nan,
+    "TendonForceLengthCurve/stiffness_at_one_norm_force": math.nan,
+    "TendonForceLengthCurve/norm_force_at_toe_end": math.nan,
+    "TendonForceLengthCurve/curviness": math.nan,
     "maximum_pennation_angle": math.acos(0.1),
 }
 

@@ -39,7 +39,7 @@ class MechanicsOptions(Options):
     check_torques: bool = option(
         False,
         "Compare the joint torques that the motion needs (inverse dynamics) with those of OpenSim's and of the "
-        "refined activations, by one method for both (muscles with rigid tendons)? Needs model_file and runs "
+        "refined activations, by one method for both (see tendons)? Needs model_file and runs "
         "OpenSim. The muscles' paths are fitted once per model and motion, which takes seconds.",
     )
     redistribute: bool = option(
@@ -100,6 +100,12 @@ class MechanicsOptions(Options):
         (),
         "Coordinates whose torques are compared and made consistent. Empty: all rotations that muscles turn and the "
         "motion tells.",
+    )
+    tendons: Literal["rigid", "elastic"] = option(
+        "rigid",
+        "Tendons of the muscles that make the joint torques. rigid: all tendons are. elastic: those are that the model "
+        "has so, and ForwardTool stays as near to the motion with the refined controls as with CMC's; takes seconds "
+        "more per stride.",
     )
     emg_file: FilePath = option(
         "",
@@ -200,6 +206,7 @@ def mechanics_settings(tool: Tool[Any]) -> MechanicsSettings:
         external_loads_file=tool.resolve("external_loads_file"),
         lowpass=tool.get("lowpass_cutoff_frequency_for_coordinates"),
         coordinates=tuple(tool.get("torque_coordinates")),
+        tendons=tool.get("tendons"),
         emg_file=tool.resolve("emg_file"),
         emg_channels_file=tool.resolve("emg_channels_file"),
         emg_time_offset=tool.get("emg_time_offset"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from opensim_nem2e.musculoskeletal.elastic_tendons import ElasticTendons
 from opensim_nem2e.musculoskeletal.hill import HillMuscles
 from opensim_nem2e.storage.osim import read_model
 
@@ -56,11 +57,17 @@ def odd_millard():
     passive.set_stiffness_at_low_force(0.3)
     passive.set_stiffness_at_one_norm_force(5.0)
     passive.set_curviness(0.5)
+    tendon = muscle.upd_TendonForceLengthCurve()
+    tendon.set_strain_at_one_norm_force(0.06)
+    tendon.set_stiffness_at_one_norm_force(25.0)
+    tendon.set_norm_force_at_toe_end(0.5)
+    tendon.set_curviness(0.6)
     return muscle
 
 
 def muscles():
     odd = {"KshapeActive": 0.5, "KshapePassive": 4.0, "FmaxMuscleStrain": 0.5, "Af": 0.3, "Flen": 1.8}
+    odd["FmaxTendonStrain"] = 0.06
     return [
         thelen("thelen"),
         thelen("odd_thelen", pennation_angle_at_optimal=0.5, fv_linear_extrap_threshold=0.9, **odd),
@@ -174,6 +181,30 @@ def test_force_of_a_rigid_tendon_is_opensims(model_file, tmp_path):
             assert passive[row, i] == pytest.approx(theirs, rel=1e-9, abs=1e-9)
     assert passive[:, :2].max() > 500.0
     assert 0 < pushes < 300
+
+
+def test_elastic_tendons_at_rest_carry_opensims_force(model_file, hill):
+    """Muscles of all classes whose length does not change: the force is that of OpenSim's equilibrium."""
+    model = opensim.Model(str(model_file))
+    state = model.initSystem()
+    found = [model.getMuscles().get(i) for i in range(6)]
+    time = np.linspace(0.0, 2.0, 101)
+    for stretch, activation in ((0.9, 0.05), (1.1, 0.5), (1.3, 1.0)):
+        length = 1.02 * hill.tendon_slack_length + stretch * hill.optimal_fiber_length
+        tendons = ElasticTendons(hill, time, np.tile(length, (time.size, 1)))
+        along, speed, _ = tendons.fibers(np.full((time.size, 6), activation))
+        force = hill.tendon_force(length - along[-1])
+        np.testing.assert_allclose(speed[-1], 0.0, atol=1e-5)
+        for i, muscle in enumerate(found):
+            coordinate = model.getCoordinateSet().get(i)
+            coordinate.setValue(state, length[i], False)
+            coordinate.setSpeedValue(state, 0.0)
+            muscle.setActivation(state, activation)
+        model.equilibrateMuscles(state)
+        model.realizeDynamics(state)
+        theirs = [muscle.getTendonForce(state) for muscle in found]
+        np.testing.assert_allclose(force, theirs, rtol=2e-3, atol=1.0)
+        assert min(theirs) > 20.0
 
 
 def test_torch_is_the_same_and_has_gradients(hill):
