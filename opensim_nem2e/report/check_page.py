@@ -93,7 +93,7 @@ def _draw(alignment: Alignment) -> Picture:
         width, height = (round(size * 120) for size in figure.get_size_inches())
     title = alignment.recording.name
     words = f"EMG and activation of each channel of {title}."
-    return Picture(_key(title), title, words, words, data_url(stream.getvalue(), "png"), width, height, False)
+    return Picture(_key(title), title, words, words, data_url(stream.getvalue(), "png"), width, height)
 
 
 def _key(name: str) -> str:

@@ -202,7 +202,7 @@ def _draw(
 def _picture(path: Path, size: tuple[int, int], key: str, caption: str) -> Picture:
     """Put a figure's file into the page."""
     url = data_url(path.read_bytes(), path.suffix.removeprefix("."))
-    return Picture(f"{key}-figure", key.capitalize(), caption, caption, url, *size, size[0] < 700)
+    return Picture(f"{key}-figure", key.capitalize(), caption, caption, url, *size)
 
 
 def _draw_panel(axis: Any, time: Array, curves: Sequence[tuple[Array, str, str]], flagged: NDArray[np.bool_]) -> None:

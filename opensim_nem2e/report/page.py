@@ -92,14 +92,24 @@ class Table:
     @property
     def wide(self) -> bool:
         """Whether it is wider than a phone, where each row then becomes a block of its own."""
-        width = 0.0
+        return sum(_CELL_EDGES + width for width in self._widths()) > _PHONE_WIDTH
+
+    @property
+    def abreast(self) -> int:
+        """How many numbers of a row's block stand side by side on a phone."""
+        numbers = [width for width, words in zip(self._widths(), self.in_words, strict=True) if not words]
+        widest = max(numbers[0 if self.in_words[0] else 1 :], default=1.0)
+        return max(1, min(5, int((_PHONE_WIDTH + _CELL_EDGES) / (widest + _CELL_EDGES))))
+
+    def _widths(self) -> list[float]:
+        """How wide each column must be (CSS pixels): headings and words are broken over lines, numbers are not."""
+        widths = []
         for k, name in enumerate(self.head):
-            # Headings and words are broken over lines, numbers are not.
-            parts = [*name.split()]
+            parts = name.split()
             for row in self.rows:
                 parts += row.cells[k].text.split() if row.cells[k].words else [row.cells[k].text]
-            width += _CELL_EDGES + _SIGN_WIDTH * max(map(len, parts), default=0)
-        return width > _PHONE_WIDTH
+            widths.append(_SIGN_WIDTH * max(map(len, parts), default=0))
+        return widths
 
 
 @dataclass(frozen=True)
@@ -114,8 +124,6 @@ class Picture:
         The image, as a ``data:`` address.
     width, height : int
         CSS pixels.
-    narrow : bool
-        Whether it needs less room on a phone.
     folded : bool
         Whether it is unfolded on demand.
     """
@@ -127,7 +135,6 @@ class Picture:
     source: str
     width: int
     height: int
-    narrow: bool
     folded: bool = False
 
 

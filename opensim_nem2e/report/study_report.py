@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 #: A figure whose SVG is larger than this is put into the report as PNG (bytes).
 LARGEST_SVG = 400_000
 
-#: Figures narrower than this need less room on a phone (inches).
-_NARROW = 7.0
-
 _CONDITIONS = {
     "One-Quarter": "a quarter of the gait cycle of the target muscle (One-Quarter)",
     "One-Entire": "the entire gait cycle of the target muscle (One-Entire)",
@@ -119,7 +116,6 @@ def _save_and_embed(drawn: StudyFigure, name: str, out: ResultFiles) -> Picture:
         data_url(image.read_bytes(), "svg" if image is svg else "png"),
         round(96 * width),
         round(96 * height),
-        width < _NARROW,
     )
 
 
@@ -159,7 +155,7 @@ def _content(results: StudyResults, pictures: Sequence[Picture]) -> dict[str, An
         "by": _by_line(results),
         "name": results.name,
         "version": study.get("packages", {}).get("opensim_nem2e", __version__),
-        "summary": summary(results),
+        "summary": _verdicts(results),
         "contents": [(key, text) for key, text in sections.items() if text],
         "reading": "E is the root mean square error against measured, normalised EMG over the samples of a gait cycle, "
         "averaged over each subject's cycles before anything is compared. Er = E / E(OpenSim) - 1: −0.30 means 30 % "
@@ -206,10 +202,15 @@ def summary(results: StudyResults) -> str:
         A sentence or two per condition: on how many muscles a method beats OpenSim, and on how many the best baseline,
         significantly or not.
     """
+    return " ".join(_verdicts(results))
+
+
+def _verdicts(results: StudyResults) -> list[str]:
+    """Return the same, a text per condition and method."""
     table = results.statistics
     named = table.assign(best_baseline=table["best_baseline"].map(results.label, na_action="ignore"))
     labels = {method: results.label(method) for method in results.judged}
-    return " ".join(verdicts(named, _splitting(results)["judged"], labels))
+    return list(verdicts(named, _splitting(results)["judged"], labels))
 
 
 def limits(results: StudyResults) -> list[str]:
@@ -440,7 +441,7 @@ def _baseline_table(results: StudyResults, condition: str) -> Table:
         better = bool(row["versus_best"] < 0 and row["versus_best_p"] < 0.05)
         cells = [Cell(muscle), *(Cell(_signed(rates.loc[muscle, method], 3)) for method in methods)]
         cells += [
-            Cell(results.label(_text(row["best_baseline"]))),
+            Cell(results.label(_text(row["best_baseline"])), words=True),
             Cell(_signed(row["versus_best"], 3) + _stars(row["versus_best_p"]), strong=better),
             Cell(_p(row["versus_best_p"])),
         ]
@@ -462,7 +463,7 @@ def _condition_table(results: StudyResults) -> Table:
             TableRow(
                 (
                     Cell(_text(row["muscle"])),
-                    Cell(f"{row['condition_a']} less {row['condition_b']}"),
+                    Cell(f"{row['condition_a']} less {row['condition_b']}", words=True),
                     Cell(_signed(row["difference"], 3)),
                     Cell(_p(row["tukey_p"]) + _stars(row["tukey_p"])),
                     Cell(f"{int(row['subjects'])}"),
@@ -485,7 +486,7 @@ def _band_table(results: StudyResults) -> Table | None:
     rows = []
     for condition, methods in results.study.get("band_coverage", {}).items():
         for method, ways in methods.items():
-            cells = [Cell(condition), Cell(results.label(method))]
+            cells = [Cell(condition), Cell(results.label(method), words=True)]
             for way in ("subjects", "laboratories"):
                 found = ways.get(way, ())
                 if not found:
@@ -513,7 +514,7 @@ def _shortcut_table(study: Mapping[str, Any]) -> Table | None:
         TableRow(
             (
                 Cell(check["muscle"]),
-                Cell(check["condition"]),
+                Cell(check["condition"], words=True),
                 Cell(_signed(check["Er"], 3)),
                 Cell(_signed(check["Er_changed"], 3)),
                 Cell(_percent(check["change"]) + _stars(check["p"])),

@@ -386,7 +386,7 @@ def _picture(path: Path, key: str, title: str, caption: str) -> Picture:
     image = path.read_bytes()
     suffix = path.suffix.removeprefix(".")
     width, height = _size(image, suffix)
-    return Picture(key, title, caption, caption, data_url(image, suffix), width, height, width < 700)
+    return Picture(key, title, caption, caption, data_url(image, suffix), width, height)
 
 
 def _size(image: bytes, suffix: str) -> tuple[int, int]:

@@ -98,10 +98,12 @@ def test_beats_the_baseline(results):
     assert "worse" not in summary(made)
 
 
-def test_the_first_paragraph_is_the_summary(results, page):
-    first = page.xpath("//main/*")[0]
-    assert first.tag == "p"
-    assert words(first) == summary(results)
+def test_it_begins_with_the_summary(results, page):
+    """A paragraph for each condition."""
+    paragraphs = page.xpath("//main/p[@class='summary']")
+    assert paragraphs[0] is page.xpath("//main/*")[0]
+    assert len(paragraphs) == results.statistics["condition"].nunique()
+    assert " ".join(map(words, paragraphs)) == summary(results)
 
 
 def test_bands_of_people_left_out(page):
