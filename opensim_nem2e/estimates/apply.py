@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.discovery import listed
 from ..errors import BundleError, CycleError, LabelError, did_you_mean
 from ..log import counted, logger
 from ..methods.base import Prediction, Predictor
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _OTHER = {"r": "l", "l": "r"}
+
+#: So many muscles without a network are named on the console.
+_MOST_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -336,7 +340,9 @@ def _log_plan(plan: TargetPlan, targets: Sequence[Target]) -> None:
         logger.debug("%s is refined by the network '%s'%s.", target.muscle, target.standard_name, more)
     for muscle, reason in plan.left_alone.items():
         logger.warning("%s is not refined: %s.", muscle, reason)
-    none_for = ", ".join(plan.without_network)
+    none_for = listed(plan.without_network, _MOST_NAMED)
+    if len(plan.without_network) > _MOST_NAMED:
+        logger.debug("No network is for %s.", ", ".join(plan.without_network))
     logger.info(
         "%s %s refined%s.",
         counted(len(targets), "muscle"),
@@ -351,8 +357,9 @@ def _log_remarks(predictions: Mapping[str, Prediction]) -> None:
     for name, prediction in predictions.items():
         for remark in filter(None, dict.fromkeys(prediction.remarks)):
             found.setdefault(remark, []).append(name)
-    for remark, names in found.items():
-        logger.info("Chosen on training subjects left out, %s: %s.", remark, ", ".join(names))
+    if found:
+        chosen = "; ".join(f"{remark}: {', '.join(names)}" for remark, names in found.items())
+        logger.info("Chosen on training subjects left out, %s.", chosen)
 
 
 def _requested_muscles(muscles: Mapping[str, StandardMuscle | None], requested: Sequence[str]) -> set[str]:

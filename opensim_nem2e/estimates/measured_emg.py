@@ -257,7 +257,9 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
                         channels_file,
                     )
     if not found:
-        where = "have the muscles' names" if channels_file is None else f"be listed in '{channels_file}'"
+        where = f"be listed in '{channels_file}'"
+        if channels_file is None:
+            where = "have the muscles' names, or be given to muscles by <emg_channels_file>"
         raise LabelError(
             f"No EMG channel is for a muscle of this trial. Channels must {where}; found {', '.join(series.labels)}.",
             path,

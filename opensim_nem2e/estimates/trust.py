@@ -45,7 +45,10 @@ def log_trust(estimate: Estimate) -> None:
         The estimate.
     """
     provenance = estimate.provenance
-    log_bands(provenance.bands)
+    first, *coverage = band_lines(provenance.bands)
+    logger.info("%s", first)
+    for line in coverage:
+        logger.debug("%s", line)
     targets = list(dict.fromkeys(item.standard_name for item in estimate))
     if provenance.calibration is not None:
         _log_calibration(provenance.calibration, targets)

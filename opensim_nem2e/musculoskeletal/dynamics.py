@@ -248,7 +248,7 @@ def analyse_motion(
             "forces_file": str(forces),
             "lowpass": lowpass,
         }
-        logger.info("Running InverseDynamicsTool in a process of its own.")
+        logger.debug("Running InverseDynamicsTool in a process of its own.")
         found = run_model_job("analyse_motion", model_file, request)
     names = tuple(str(name) for name in found["names"])
     untold = [

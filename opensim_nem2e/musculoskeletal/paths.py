@@ -405,7 +405,7 @@ def _say(paths: MusclePaths) -> None:
     if np.isfinite(paths.motion_errors).all():
         kinds.append(("frames of the motion", *paths.motion_errors))
     for where, length, arm in kinds:
-        logger.info(
+        logger.debug(
             "In %s the fitted paths differ from the model's own by at most %.2f mm (%s) in length and %.2f mm (%s) in "
             "a moment arm, RMS.",
             where,

@@ -514,12 +514,12 @@ def _worries(activations: Estimate, changes: Sequence[MuscleChange], record: Run
         )
     if activations.provenance.bands is None:
         found += band_lines(None)
-    for row in changes:
-        if row.clipped_samples and row.largest_excess >= 0.005:
-            found.append(
-                f"{row.muscle}: the method's output left the muscle's bounds in {row.clipped_samples} rows (by "
-                f"{row.largest_excess:.2f} at most) and was clipped."
-            )
+    clipped = [row for row in changes if row.clipped_samples and row.largest_excess >= 0.005]
+    if clipped:
+        found.append(
+            f"The method's output left the bounds of {', '.join(row.muscle for row in clipped)} in some rows (by "
+            f"{max(row.largest_excess for row in clipped):.2f} at most) and was clipped."
+        )
     if _validated(activations) is None and activations.provenance.calibration is None and not record.warnings:
         found.append("Nothing is known of the method's error on people it has not seen.")
     return found or ["Nothing was warned of. Read the limits below all the same."]

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import MissingFileError, OpenSimRunError
-from ...log import logger
+from ...log import is_terminal, logger
 from ...storage.opensim_setup import read_opensim_setup
 from . import _model_process, _tool_process
 from .kept import run_kept
@@ -265,6 +265,8 @@ def run_model_job(
 def _progress_logger(what: str, file: Path) -> Callable[[], bool]:
     """Return what, asked whether to stop, says now and then how far the job is, and never stops it."""
     said = time.monotonic()
+    # In a file such lines would hide what matters.
+    tell = logger.info if is_terminal(sys.stdout) else logger.debug
 
     def look() -> bool:
         nonlocal said
@@ -274,7 +276,7 @@ def _progress_logger(what: str, file: Path) -> Callable[[], bool]:
             except (OSError, ValueError):  # not begun, or being written
                 return False
             said = time.monotonic()
-            logger.info("%s: %.0f %%", what, 100.0 * share)
+            tell("%s: %.0f %%", what, 100.0 * share)
         return False
 
     return look
