@@ -19,6 +19,7 @@ from ..errors import ModelError, StorageError, TrainingError, did_you_mean
 from ..log import logger
 from ..musculoskeletal.dynamics import JointMotion, Motion, analyse_motion
 from ..musculoskeletal.model_leg import segment_lengths
+from ..musculoskeletal.motions import refuse_impossible_moments
 from ..signals.resample import interpolate
 from ..storage import TimeSeries, read_storage
 from ..storage.osim import OsimModel, read_model
@@ -352,6 +353,7 @@ def _moments_of(series: TimeSeries, motion: Motion) -> Array:
             f"Inverse dynamics must have columns such as '{motion.coordinates[0]}_moment', but has none.",
             series.path,
         )
+    refuse_impossible_moments(series, float(motion.time[0]), float(motion.time[-1]))
     moments = np.full((len(motion.time), len(motion.coordinates)), np.nan)
     columns = [motion.coordinates.index(name) for name in told]
     moments[:, columns] = interpolate(series.time, series.select(list(told.values())), motion.time)

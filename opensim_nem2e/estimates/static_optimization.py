@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError, StorageError, did_you_mean
 from ..log import logger
 from ..musculoskeletal.dynamics import Motion, analyse_motion
-from ..musculoskeletal.motions import refuse_another_trials_loads, refuse_gaps
+from ..musculoskeletal.motions import refuse_another_trials_loads, refuse_impossible_moments
 from ..musculoskeletal.row_programs import solve_rows
 from ..musculoskeletal.torque_model import TorqueModel
 from ..signals.resample import interpolate
@@ -325,7 +325,7 @@ def moments_of_file(
             f"{series.time[-1]:.3f} s.",
             path,
         )
-    refuse_gaps(series, float(time[0]), float(time[-1]))
+    refuse_impossible_moments(series, float(time[0]), float(time[-1]))
     return interpolate(series.time, series.select(labels), time)
 
 

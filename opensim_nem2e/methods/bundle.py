@@ -28,6 +28,7 @@ from safetensors.numpy import save
 from .. import __version__
 from ..data.cycle_view import CONDITIONS, Condition, CycleView
 from ..errors import BundleError, TrainingError, did_you_mean
+from ..storage.array_files import checksum_of
 from ..storage.atomic import atomic_path
 from .bands import Bands
 from .base import Fitted, Method, Prediction, Provenance, Quantity
@@ -537,26 +538,6 @@ def save_tensors(tensors: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) 
     # Arrays begin at a multiple of 8 bytes.
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + content[start:]
-
-
-def checksum_of(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Sum up arrays.
-
-    Parameters
-    ----------
-    arrays : mapping of str to ndarray
-        Arrays by name.
-
-    Returns
-    -------
-    str
-        SHA-256 of names, shapes, types and values.
-    """
-    digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.shape} {array.dtype.str}\n".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _is_current(header: Any) -> bool:

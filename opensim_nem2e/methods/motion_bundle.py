@@ -20,9 +20,10 @@ from safetensors import SafetensorError, safe_open
 from .. import __version__
 from ..data.cycle_view import CycleView
 from ..errors import BundleError, TrainingError
+from ..storage.array_files import checksum_of
 from ..storage.atomic import atomic_path
 from .base import MomentEstimator, Provenance
-from .bundle import CHECKSUM_KEY, FORMAT_VERSION, METADATA_KEY, checksum_of, find_bundle, save_tensors
+from .bundle import CHECKSUM_KEY, FORMAT_VERSION, METADATA_KEY, find_bundle, save_tensors
 from .registry import find_method
 
 #: The one part of such a bundle.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError, StorageError, did_you_mean
 from ..log import logger
 from ..signals.resample import interpolate, spline
+from ..storage.external_loads import require_forces
 from ..storage.labels import find_state_label
 from ..storage.osim import OsimModel, read_model
 from ..storage.sto import TimeSeries, write_storage
@@ -206,6 +207,8 @@ def analyse_motion(
         The kinematics have no column for any coordinate or no rows in the time wanted, or OpenSim failed.
     """
     model = read_model(model_file)
+    if external_loads_file is not None:
+        require_forces(external_loads_file)
     series = _even(_coordinates_of(checked_motion(kinematics, model, start, end), model))
     told = set(series.labels)
     start, end = max(start, float(series.time[0])), min(end, float(series.time[-1]))
@@ -251,6 +254,12 @@ def analyse_motion(
         logger.debug("Running InverseDynamicsTool in a process of its own.")
         found = run_model_job("analyse_motion", model_file, request)
     names = tuple(str(name) for name in found["names"])
+    if not np.isfinite(found["torques"]).all():
+        raise StorageError(
+            "Inverse dynamics gave moments that are no numbers. Are values missing in the loads, or masses in the "
+            "model?",
+            model_file if external_loads_file is None else external_loads_file,
+        )
     untold = [
         name
         for name, free in zip(names, found["movable"].tolist(), strict=True)

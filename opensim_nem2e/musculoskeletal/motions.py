@@ -32,6 +32,9 @@ _MOST_TURNS = 100.0
 #: Motions are recorded at 25 Hz or more. Rows further apart than this (s) are in another unit.
 _SLOWEST_STEP = 0.2
 
+#: No joint of any body bears more (Nm, N).
+_LARGEST_MOMENT = 1e6
+
 #: Angles of these joints reach tens of degrees whenever the legs move; where they stay below pi beside one that does,
 #: they are in radians. In radians an angle is 57 times smaller than its partner's of the other side in degrees.
 _WIDE = re.compile("(hip_flexion|knee_angle|knee_flexion)(_[rl])?$")
@@ -243,17 +246,17 @@ def refuse_gaps(series: TimeSeries, start: float, end: float) -> None:
         A step is longer than 0.05 s and than 2.5 usual ones, or a value is no number; or all steps are so long that
         the time cannot be in seconds.
     """
+    step = float(np.median(np.diff(series.time))) if series.n_rows > 1 else 0.0
+    if step > _SLOWEST_STEP:
+        raise StorageError(
+            f"The rows of a motion must be at most {_SLOWEST_STEP:g} s apart, but are {step:g} s apart "
+            f"({series.time[0]:g} to {series.time[-1]:g} s). Is its time in milliseconds, or in frames?",
+            series.path,
+        )
     inside = (series.time >= start) & (series.time <= end)
     time, data = series.time[inside], series.data[inside]
     if len(time) < 2:
         return
-    step = float(np.median(np.diff(time)))
-    if step > _SLOWEST_STEP:
-        raise StorageError(
-            f"The rows of a motion must be at most {_SLOWEST_STEP:g} s apart, but are {step:g} s apart ({time[0]:g} to "
-            f"{time[-1]:g} s). Is its time in milliseconds, or in frames?",
-            series.path,
-        )
     holes = gaps(time)
     if len(holes):
         before, behind = holes[np.argmax(holes[:, 1] - holes[:, 0])]
@@ -268,6 +271,32 @@ def refuse_gaps(series: TimeSeries, start: float, end: float) -> None:
         raise StorageError(
             f"The motion's values must be numbers, but that of '{series.labels[column]}' at {time[row]:.3f} s is "
             f"missing ({int(missing.sum())} values in all).",
+            series.path,
+        )
+
+
+def refuse_impossible_moments(series: TimeSeries, start: float, end: float) -> None:
+    """Refuse moments with missing rows or values, or that are larger than any body's.
+
+    Parameters
+    ----------
+    series : TimeSeries
+        Generalised forces, as InverseDynamicsTool writes them.
+    start, end : float
+        The time wanted (s).
+
+    Raises
+    ------
+    opensim_nem2e.errors.StorageError
+        As :func:`refuse_gaps`, or a value is larger than 1e6 N or Nm.
+    """
+    refuse_gaps(series, start, end)
+    beyond = np.abs(series.data) > _LARGEST_MOMENT
+    if beyond.any():
+        row, column = (int(place[0]) for place in np.nonzero(beyond))
+        raise StorageError(
+            f"Moments must be at most {_LARGEST_MOMENT:g} Nm, but '{series.labels[column]}' is "
+            f"{series.data[row, column]:.4g} at {series.time[row]:.3f} s.",
             series.path,
         )
 

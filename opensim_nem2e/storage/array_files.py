@@ -1,14 +1,17 @@
-"""NumPy's .npz files that may be damaged, edited or not ours: what a file claims is checked before memory is taken."""
+"""Arrays that may be damaged, edited or not ours: their checksum; and .npz files, measured before they are read."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,26 @@ MOST_BYTES, MOST_ARRAYS = 200_000_000, 20_000
 _LONGEST_HEADER = 2_000
 #: Truth values, whole numbers, floating-point numbers and texts.
 _KINDS = "biufU"
+
+
+def checksum_of(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Sum up arrays.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        Arrays by name.
+
+    Returns
+    -------
+    str
+        SHA-256 of names, shapes, types and values.
+    """
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.shape} {array.dtype.str}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def read_arrays(

@@ -45,6 +45,33 @@ class ExternalForce:
     force_expressed_in_body: str = "ground"
 
 
+def require_forces(path: str | os.PathLike[str]) -> None:
+    """Refuse what is no ExternalLoads file, or holds no force: OpenSim would go on without any.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The XML file. What its forces are is left to OpenSim.
+
+    Raises
+    ------
+    opensim_nem2e.errors.MissingFileError
+        The file is missing.
+    opensim_nem2e.errors.SetupError
+        It is something else, or empty.
+    """
+    if next(_loads_of(path).iter("ExternalForce", "PrescribedForce"), None) is None:
+        raise SetupError("An <ExternalLoads> must hold an <ExternalForce>, but has none.", path)
+
+
+def _loads_of(path: str | os.PathLike[str]) -> etree._Element:
+    root = parse_xml(path, error=SetupError, kind="external loads file").getroot()
+    loads = root if root.tag == "ExternalLoads" else root.find("ExternalLoads")
+    if loads is None:
+        raise SetupError(f"An <ExternalLoads> was expected, but <{_first_tag(root)}> was found.", path)
+    return loads
+
+
 def read_external_loads(path: str | os.PathLike[str]) -> list[ExternalForce]:
     """Read an ExternalLoads file.
 
@@ -68,10 +95,7 @@ def read_external_loads(path: str | os.PathLike[str]) -> list[ExternalForce]:
     opensim_nem2e.errors.SetupError
         It is no ExternalLoads file, or a force lacks a body, a force identifier or a data file; all faults at once.
     """
-    root = parse_xml(path, error=SetupError, kind="external loads file").getroot()
-    loads = root if root.tag == "ExternalLoads" else root.find("ExternalLoads")
-    if loads is None:
-        raise SetupError(f"An <ExternalLoads> was expected, but <{_first_tag(root)}> was found.", path)
+    loads = _loads_of(path)
     objects = loads.find("objects")
     shared = _text(loads, "datafile")
     faults: list[str] = []

@@ -32,7 +32,8 @@ def number_cells(values: NDArray[np.float64], precision: int) -> NDArray[np.uint
     numpy.ndarray of uint8, shape (rows, columns, precision + 8), or None
         The ASCII characters; None if a number needs more room.
     """
-    scaled = np.abs(values) * 10.0 ** min(precision, _EXACT_POWER)
+    with np.errstate(over="ignore"):  # too large, as is seen below
+        scaled = np.abs(values) * 10.0 ** min(precision, _EXACT_POWER)
     rounded = np.rint(scaled)
     limit = min(_LIMIT, (_WHOLE - 1.0) * 10.0**precision) if precision <= _EXACT_POWER else 0.0
     with np.errstate(invalid="ignore"):

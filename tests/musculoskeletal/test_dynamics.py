@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from opensim_nem2e.errors import ModelError, StorageError
+from opensim_nem2e.errors import ModelError, SetupError, StorageError
 from opensim_nem2e.musculoskeletal.dynamics import OpenSimDynamics, analyse_motion
 from opensim_nem2e.signals.resample import interpolate
 from opensim_nem2e.storage import TimeSeries, read_storage
@@ -63,6 +65,20 @@ def test_motion_must_fit(walking):
     kinematics = read_storage(walking / "walking_coordinates.mot")
     with pytest.raises(StorageError, match="must cover the time wanted"):
         analyse_motion(walking / "walker.osim", kinematics, start=50.0, end=60.0)
+
+
+def test_loads_without_a_force_and_motions_of_a_few_rows_are_refused(walking, tmp_path):
+    """OpenSim would take the first for no loads at all, and name functions of its own for the second."""
+    kinematics = read_storage(walking / "walking_coordinates.mot")
+    with pytest.raises(SetupError, match=r"walker\.osim:.* An <ExternalLoads> was expected, but <Model> was found"):
+        analyse_motion(walking / "walker.osim", kinematics, walking / "walker.osim")
+    empty = tmp_path / "loads.xml"
+    empty.write_text("<OpenSimDocument><ExternalLoads><objects/></ExternalLoads></OpenSimDocument>")
+    with pytest.raises(SetupError, match=r"loads\.xml:.* must hold an <ExternalForce>, but has none"):
+        analyse_motion(walking / "walker.osim", kinematics, empty)
+    short = replace(kinematics, time=kinematics.time[:3], data=kinematics.data[:3])
+    with pytest.raises(StorageError, match="must have 10 rows or more for splines of its coordinates; found 3"):
+        analyse_motion(walking / "walker.osim", short)
 
 
 def test_other_loads_need_other_torques(walking, walking_motion):

@@ -14,6 +14,7 @@ from opensim_nem2e.musculoskeletal.motions import (
     checked_motion,
     refuse_another_motion,
     refuse_another_trials_loads,
+    refuse_impossible_moments,
     unit_of_angles,
     with_true_unit,
 )
@@ -76,6 +77,19 @@ def test_columns_in_radians_among_degrees_are_named(caplog):
 def test_what_cannot_be_a_motion_is_refused(change, fault):
     with pytest.raises(StorageError, match=fault):
         checked_motion(change(motion(degrees=True)), MODEL, -np.inf, np.inf)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda s: replace(s, data=1e300 * s.data), r"at most 1e\+06 Nm, but 'knee_angle_r' is .* at"),
+        (lambda s: replace(s, time=s.time + (s.time > 1.0)), r"between 1\.000 and 2\.010 s there is no row"),
+    ],
+)
+def test_what_cannot_be_moments_is_refused(change, fault):
+    refuse_impossible_moments(motion(), 0.0, 2.0)
+    with pytest.raises(StorageError, match=fault):
+        refuse_impossible_moments(change(motion()), 0.0, 4.0)
 
 
 def test_another_trials_motion_is_refused_with_numbers():

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BundleError, TrainingError
-from ..bundle import CHECKSUM_KEY, checksum_of
+from ...storage.array_files import checksum_of
 
 Array = NDArray[np.float64]
 
@@ -40,6 +40,9 @@ _UNSEEN = 0.5
 SIMULATION, PROFILE, CONSTANT = "simulation", "profile", "constant"
 
 _FORMAT = "opensim_nem2e population 2"
+
+#: Under this key of the metadata.
+_CHECKSUM_KEY = "opensim_nem2e_sha256"
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +208,7 @@ class Population:
         # The tensors' file format has no missing numbers' meaning of its own: NaN is a number to it.
         arrays = {"moments": self.moments.astype(np.float32), "profiles": self.profiles.astype(np.float32)}
         text = json.dumps(metadata)
-        content = save(arrays, {"format": _FORMAT, "population": text, CHECKSUM_KEY: _checksum(text, arrays)})
+        content = save(arrays, {"format": _FORMAT, "population": text, _CHECKSUM_KEY: _checksum(text, arrays)})
         with atomic_path(Path(path)) as temporary:
             temporary.write_bytes(content)
 
@@ -259,7 +262,7 @@ def _read(file: Path) -> Population:
                 )
             stored = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
             text = said["population"]
-            if said.get(CHECKSUM_KEY) != _checksum(text, stored):
+            if said.get(_CHECKSUM_KEY) != _checksum(text, stored):
                 raise BundleError(f"{file}: the population bundle is damaged: it does not fit its checksum.")
             arrays = {name: np.asarray(values, dtype=float) for name, values in stored.items()}
             content: Any = json.loads(text)

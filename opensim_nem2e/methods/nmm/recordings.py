@@ -15,6 +15,7 @@ from ...errors import LabelError, ModelError, StorageError
 from ...log import logger
 from ...musculoskeletal.dynamics import Motion
 from ...musculoskeletal.hill import HillMuscles
+from ...musculoskeletal.motions import refuse_impossible_moments
 from ...musculoskeletal.paths import MOMENT_ARM_THRESHOLD, coordinate_ranges, fit_paths
 from ...musculoskeletal.row_programs import solve_rows
 from ...signals.cycles import Cycle
@@ -198,7 +199,7 @@ def with_torques(motion: Motion, series: TimeSeries) -> Motion:
     opensim_nem2e.errors.LabelError
         No column belongs to a coordinate.
     opensim_nem2e.errors.StorageError
-        The file does not cover the motion.
+        The file does not cover the motion, or cannot be moments (:func:`.motions.refuse_impossible_moments`).
     """
     step = float(np.median(np.diff(motion.time)))
     if series.time[0] > motion.time[0] + step or series.time[-1] < motion.time[-1] - step:
@@ -207,6 +208,7 @@ def with_torques(motion: Motion, series: TimeSeries) -> Motion:
             f"{series.time[0]:.4f} to {series.time[-1]:.4f} s.",
             series.path,
         )
+    refuse_impossible_moments(series, float(motion.time[0]), float(motion.time[-1]))
     torques = np.full(motion.torques.shape, np.nan)
     for k, name in enumerate(motion.coordinates):
         label = next((x for x in (f"{name}_moment", f"{name}_force", name) if x in series.labels), None)
