@@ -58,6 +58,7 @@ def test_no_study(command):
     assert done.stderr == "[error] resluts: there is no such directory.\n"
 
 
+@pytest.mark.slow
 def test_files_that_do_not_fit_together(small_study, tmp_path, capsys):
     """Each table is right by itself; the curves are those of other muscles. One error of ours, or a report."""
     folder = shutil.copytree(small_study, tmp_path / "study")

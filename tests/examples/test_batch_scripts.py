@@ -41,6 +41,7 @@ def program() -> None:
         pytest.skip(f"no program opensim-nem2e beside '{sys.executable}': the package is not installed")
 
 
+@pytest.mark.slow
 def test_python(study):
     done = run(sys.executable, SCRIPTS / "batch_cmc.py", *study, folder=study[0].parent)
     assert [(trial / "results" / "walking_refined_states.sto").is_file() for trial in study] == [False, True]

@@ -225,6 +225,7 @@ def test_speed_and_body_must_be_human(example: SimpleNamespace) -> None:
         example.walking_body.Body(70.0, 17.0)
 
 
+@pytest.mark.slow
 def test_script_says_what_it_does(tmp_path: Path) -> None:
     script = [sys.executable, str(EXAMPLE / "make_example.py")]
     done = subprocess.run([*script, "--help"], capture_output=True, text=True, check=True, cwd=tmp_path)

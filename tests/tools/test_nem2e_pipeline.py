@@ -132,6 +132,7 @@ def test_what_is_done_is_not_done_again(study: Path) -> None:
     assert summary(study)["s1/t1/setup_s1t1_cmc.xml"]["tracking_of"] == "elbow"
 
 
+@pytest.mark.slow
 def test_a_change_is_followed(study: Path) -> None:
     run(study)
     # A trial's motion; a result that somebody edited; one that somebody removed; records that cannot be read, or are of

@@ -21,7 +21,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("with_model", [True, False], ids=["model", "no_model"])
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("run", [next(iter(RUNS)), *(pytest.param(run, marks=pytest.mark.slow) for run in [*RUNS][1:])])
 def test_every_model_naming(run, with_model, shared_data, tmp_path, open_with_opensim):
     tool = STDRRefineTool()
     tool.setName("refined")

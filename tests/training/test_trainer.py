@@ -82,6 +82,7 @@ def test_same_seed_same_bits(teacher_forcing):
     assert any(value.tobytes() != other.weights[name].tobytes() for name, value in first.weights.items())
 
 
+@pytest.mark.slow
 def test_learns_a_time_shift():
     x, y = waves(24)
     settings = {"hidden": 24, "epochs": 150, "batch_size": 8, "learning_rate": 1e-2, "teacher_forcing": 0.5}
