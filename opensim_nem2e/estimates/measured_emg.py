@@ -271,11 +271,14 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
     order = sorted(found, key=lambda muscle: (series.labels.index(found[muscle]), muscle))
     logger.info("Measured EMG: %s, %s.", path.name, ", ".join(f"{name} ({found[name]})" for name in order))
     emg = MeasuredEMG(series, offset, {muscle: found[muscle] for muscle in order})
+    alike: dict[str, list[str]] = {}
     for label in labels:
-        holes = emg.gaps(label) + offset
-        if len(holes):
+        alike.setdefault(gaps_in_words(emg.gaps(label) + offset), []).append(f"'{label}'")
+    for words, names in alike.items():
+        if words:
+            verb = "has" if len(names) == 1 else "have"
             logger.warning(
-                "%s: '%s' has gaps: %s. What lies in them is left out.", path.name, label, gaps_in_words(holes)
+                "%s: %s %s gaps: %s. What lies in them is left out.", path.name, ", ".join(names), verb, words
             )
     return emg
 
@@ -365,8 +368,7 @@ def with_measured_emg(
     unused: dict[str, str] = {}
     for muscle, channel in emg.channels.items():
         standard = names.get(muscle)
-        own = emg.whole(muscle, () if standard is None else cycles.get(standard.side, ()))
-        item = None if standard is None else _measured(muscle, standard, emg, trial, own)
+        item = None if standard is None else _measured(muscle, standard, emg, trial, cycles.get(standard.side, ()))
         if isinstance(item, str) or item is None:
             unused[muscle] = item or "it is not known what muscle this is"
             logger.warning("The EMG channel '%s' is not used for %s: %s.", channel, muscle, unused[muscle])
@@ -409,10 +411,11 @@ def _measured(
 ) -> MuscleEstimate | str:
     """Return a muscle's measured EMG in the cycles that it covers, or why there is none."""
     first, last = emg.series.time[0] - emg.offset, emg.series.time[-1] - emg.offset
-    own = tuple(cycle for cycle in cycles if first <= cycle.start and cycle.end <= last)
+    recorded = tuple(cycle for cycle in cycles if first <= cycle.start and cycle.end <= last)
+    own = emg.whole(muscle, recorded)
     covered = inside_cycles(trial.time, own)
     if not covered.any():
-        return "it covers no gait cycle"
+        return "it has gaps in all its gait cycles" if recorded else "it covers no gait cycle"
     values = np.maximum(emg.at(emg.channels[muscle], trial.time), 0.0)
     top, low = float(values[covered].max()), float(values[covered].min())
     if not top > low:
