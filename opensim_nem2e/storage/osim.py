@@ -440,12 +440,27 @@ class _Reader:
 
     def _coordinates_of(self, joint: etree._Element, found: list[etree._Element]) -> Iterator[Coordinate]:
         name = _name(joint)
+        for element in found:
+            self.refuse_name(element, "coordinate")
         named = [(_name(element), self.limits(element)) for element in found]
         if not named:
             count = _COORDINATES_OF_JOINTS.get(_class_of(joint), 0)
             named = [(f"_coord_{index}", None) for index in range(count)]
         for coordinate, limits in named:
             yield Coordinate(coordinate, name, f"/jointset/{name}/{coordinate}", limits)
+
+    def refuse_name(self, element: etree._Element, what: str) -> None:
+        """Refuse a name that OpenSim refuses, too."""
+        name = _name(element)
+        if _NOT_IN_NAMES.search(name):
+            raise ModelError(
+                locate(
+                    f"The name of a {what} must hold no blanks, control characters or any of \\ * + /, but "
+                    f"{brief(name, 60)!r} was found.",
+                    self.path,
+                    element.sourceline,
+                )
+            )
 
     def limits(self, element: etree._Element) -> tuple[float, float] | None:
         """Return the range of a coordinate; None where it is not two numbers in order."""
@@ -476,15 +491,7 @@ class _Reader:
             ]
         if kind not in _MUSCLE_CLASSES and not kind.endswith("Muscle"):
             return None
-        if _NOT_IN_NAMES.search(name):
-            raise ModelError(
-                locate(
-                    f"The name of a muscle must hold no blanks, control characters or any of \\ * + /, but "
-                    f"{brief(name, 60)!r} was found.",
-                    self.path,
-                    element.sourceline,
-                )
-            )
+        self.refuse_name(element, "muscle")
         default = _MUSCLE_CLASSES.get(kind, _UNKNOWN_MUSCLE)
         states = default.states
         if self.flag(element, "ignore_activation_dynamics"):

@@ -272,10 +272,11 @@ def test_all_impossible_numbers_are_named_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a b", "a/b", "a\\b", "../evil", "a*", "a\u0085b", "\x1b[1m"])
-def test_names_that_opensim_refuses(tmp_path, name):
+@pytest.mark.parametrize(("what", "own"), [("muscle", "mus"), ("coordinate", "x")])
+def test_names_that_opensim_refuses(tmp_path, what, own, name):
     path = tmp_path / "bad.osim"
-    path.write_text(OLD.format(version=40600, kind="Thelen2003Muscle", inner="").replace('"mus"', f'"{name}"'))
-    with pytest.raises(ModelError, match="The name of a muscle must hold no blanks"):
+    path.write_text(OLD.format(version=40600, kind="Thelen2003Muscle", inner="").replace(f'"{own}"', f'"{name}"'))
+    with pytest.raises(ModelError, match=f"The name of a {what} must hold no blanks"):
         read_model(path)
 
 
