@@ -33,6 +33,11 @@ _LIGHTLY = {"compress_level": 1}
 _BEFORE = "#0072B2"
 _AFTER = "#D55E00"
 _CONSISTENT = "#007A5A"
+# By what activations are called; as in the report's page.
+_COLOURS = {"refined": _AFTER, "consistent": _CONSISTENT, "unscaled": "#8A5FB0"}
+
+# What they are called unless torques decided on the amplitude of the refined ones.
+_CALLED = ("refined", "consistent")
 _NEEDED = "0.6"
 
 # So many letters of a caption go into an inch; so wide is a legend's entry, without and for each letter (inches).
@@ -139,7 +144,9 @@ def draw_estimate(
         )
 
 
-def draw_torques(check: TorqueCheck, path: Path, *, title: str, caption: str = "") -> None:
+def draw_torques(
+    check: TorqueCheck, path: Path, *, title: str, caption: str = "", words: Sequence[str] = _CALLED
+) -> None:
     """Draw each coordinate's torque: inverse dynamics, OpenSim's activations, refined activations.
 
     Parameters
@@ -152,6 +159,8 @@ def draw_torques(check: TorqueCheck, path: Path, *, title: str, caption: str = "
         Shown above the panels.
     caption : str
         Under the panels.
+    words : sequence of str
+        What the method's own activations and the consistent ones are called.
     """
     terms = check.terms
 
@@ -161,10 +170,10 @@ def draw_torques(check: TorqueCheck, path: Path, *, title: str, caption: str = "
         axis.plot(terms.time, terms.inverse_dynamics[:, k], color=_NEEDED, linewidth=2.4, label="inverse dynamics")
         axis.plot(terms.time, check.opensim[:, k], color=_BEFORE, linewidth=1.1, label="OpenSim's activations")
         shown = np.where(compared, check.refined[:, k], np.nan)
-        axis.plot(terms.time, shown, color=_AFTER, linewidth=1.6, label="refined activations")
+        axis.plot(terms.time, shown, color=_COLOURS[words[0]], linewidth=1.6, label=f"{words[0]} activations")
         if check.consistent is not None:
             shown = np.where(compared, check.consistent[:, k], np.nan)
-            axis.plot(terms.time, shown, color=_CONSISTENT, linewidth=1.3, label="consistent activations")
+            axis.plot(terms.time, shown, color=_COLOURS[words[1]], linewidth=1.3, label=f"{words[1]} activations")
         axis.set_title(terms.coordinates[k], fontsize=9, loc="left")
         axis.set_xlim(terms.time[0], terms.time[-1])
 
@@ -205,7 +214,13 @@ class ActivationCurves:
 
 
 def draw_redistribution(
-    time: NDArray[np.float64], curves: Sequence[ActivationCurves], path: Path, *, title: str, caption: str = ""
+    time: NDArray[np.float64],
+    curves: Sequence[ActivationCurves],
+    path: Path,
+    *,
+    title: str,
+    caption: str = "",
+    words: Sequence[str] = _CALLED,
 ) -> None:
     """Draw muscles' activations: OpenSim's, refined, consistent with the torques, and measured EMG.
 
@@ -221,19 +236,25 @@ def draw_redistribution(
         Shown above the panels.
     caption : str
         Under the panels.
+    words : sequence of str
+        What the method's own activations and the consistent ones are called.
     """
 
     def draw(axis: Any, curve: ActivationCurves) -> None:
-        shade(axis, time, curve.changed, "refined or made consistent")
+        shade(axis, time, curve.changed, "refined or made consistent" if "consistent" in words else "refined")
         if curve.emg is not None:
             axis.plot(*curve.emg, color=_NEEDED, linewidth=2.4, label="measured EMG")
         axis.plot(time, curve.opensim, color=_BEFORE, linewidth=0.9, label="OpenSim")
         if curve.refined is not None:
             axis.plot(
-                time, np.where(curve.changed, curve.refined, np.nan), color=_AFTER, linewidth=1.4, label="refined"
+                time,
+                np.where(curve.changed, curve.refined, np.nan),
+                color=_COLOURS[words[0]],
+                linewidth=1.4,
+                label=words[0],
             )
         shown = np.where(curve.changed, curve.consistent, np.nan)
-        axis.plot(time, shown, color=_CONSISTENT, linewidth=1.6, label="consistent")
+        axis.plot(time, shown, color=_COLOURS[words[1]], linewidth=1.6, label=words[1])
         axis.set_title(curve.muscle, fontsize=9, loc="left")
         axis.set_xlim(time[0], time[-1])
         axis.set_ylim(0.0, 1.02)

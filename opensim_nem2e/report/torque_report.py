@@ -77,7 +77,12 @@ class ReportPart:
 
 
 def draw_mechanics(
-    files: ResultFiles, name: str, mechanics: Mechanics, check: TorqueCheck, figure_format: str
+    files: ResultFiles,
+    name: str,
+    mechanics: Mechanics,
+    check: TorqueCheck,
+    figure_format: str,
+    words: Mapping[str, str] = WORDS,
 ) -> Picture | None:
     """Draw a torque check and, where there is one, a redistribution.
 
@@ -93,18 +98,22 @@ def draw_mechanics(
         The torques, those of the controls included.
     figure_format : {'png', 'svg'}
         Format of the figures.
+    words : mapping of str to str
+        :data:`WORDS` or :data:`WORDS_BY_TORQUES`.
 
     Returns
     -------
     Picture or None
         The figure of what consistency costs, for the report.
     """
+    called = (words["refined"], words["consistent"])
     torques = files.path(f"{name}_torques.{figure_format}")
     draw_torques(
         check,
         torques,
         title=f"{name}: joint torques",
         caption=f"Torques of activations: muscles of the model with {check.terms.tendons} tendons, one method for all.",
+        words=called,
     )
     consistent = mechanics.consistent
     if consistent is None:
@@ -115,6 +124,7 @@ def draw_mechanics(
         files.path(f"{name}_redistribution.{figure_format}"),
         title=f"{name}: activations",
         caption="Refined muscles, and of the others those that moved most.",
+        words=called,
     )
     tradeoff = files.path(f"{name}_tradeoff.{figure_format}")
     draw_tradeoff(

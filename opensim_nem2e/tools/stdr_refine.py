@@ -564,9 +564,10 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
                 logger.info("%s", line)
             tradeoff = None
             if check is not None and self.write_figures:
-                from ..report.torque_report import draw_mechanics
+                from ..report.torque_report import WORDS, WORDS_BY_TORQUES, draw_mechanics
 
-                tradeoff = draw_mechanics(files, name, mechanics, check, self.figure_format)
+                words = WORDS if result is mechanics.activations else WORDS_BY_TORQUES
+                tradeoff = draw_mechanics(files, name, mechanics, check, self.figure_format, words)
             log_trust(estimate)
             cycles = judge_cycles(estimate, self._leg_motion(trial))
             if cycles:
