@@ -241,7 +241,9 @@ def draw_redistribution(
     """
 
     def draw(axis: Any, curve: ActivationCurves) -> None:
-        shade(axis, time, curve.changed, "refined or made consistent" if "consistent" in words else "refined")
+        shade(
+            axis, time, curve.changed, "refined or made consistent" if "consistent" in words else "refined gait cycles"
+        )
         if curve.emg is not None:
             axis.plot(*curve.emg, color=_NEEDED, linewidth=2.4, label="measured EMG")
         axis.plot(time, curve.opensim, color=_BEFORE, linewidth=0.9, label="OpenSim")

@@ -232,7 +232,7 @@ def _keep_together(value: Any) -> Any:
 
 def _breakable(text: str) -> str:
     """Let a long name be broken after its parts, instead of anywhere."""
-    return _Raw(re.sub(r"(?<=[_.-])(?=\w)", "<wbr>", html.escape(text)))
+    return _Raw(re.sub(r"(?<=[_./-])(?=\w)", "<wbr>", html.escape(text)))
 
 
 class _Raw(str):
