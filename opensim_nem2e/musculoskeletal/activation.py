@@ -277,8 +277,16 @@ def held_excitation(
     ----------
     duration : float
         The time (s).
-    tau_act, tau_deact, kind, min_activation, smoothing, max_step
-        As for :func:`activation_from_excitation`; shapes (muscles,) or ().
+    tau_act, tau_deact : array_like, shape (muscles,) or ()
+        Activation and deactivation time constants (s).
+    kind : str or sequence of str
+        As for :func:`activation_from_excitation`, like all that follow.
+    min_activation : array_like, shape (muscles,) or ()
+        Lower bound.
+    smoothing : array_like, shape (muscles,) or ()
+        Of ``degroote_fregly``.
+    max_step : float
+        Longest integration step (s).
 
     Returns
     -------

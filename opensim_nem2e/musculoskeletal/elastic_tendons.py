@@ -177,10 +177,16 @@ class ElasticTerms(TorqueTerms):
 
     Parameters
     ----------
-    time, muscles, coordinates, moment_arms, outside, inverse_dynamics
-        As in :class:`.torque_model.TorqueTerms`.
+    time : numpy.ndarray, shape (rows,)
+        s.
+    muscles, coordinates : tuple of str
+        The muscles, and the coordinates looked at.
     active, passive : numpy.ndarray, shape (rows, muscles)
-        Force per unit of activation and without, at the fibers.
+        Force per unit of activation and without, at the fibers (N).
+    moment_arms, outside : numpy.ndarray
+        As in :class:`.torque_model.MuscleTorques`.
+    inverse_dynamics : numpy.ndarray, shape (rows, coordinates)
+        The torque that the motion needs (Nm).
     elastic : ElasticTendons
         The muscles whose tendons are elastic.
     columns : numpy.ndarray of int, shape (elastic muscles,)

@@ -88,7 +88,8 @@ def test_the_legs_activations_change_and_nothing_else(refined):
         assert changed == (muscle.endswith(("_r", "_l")) and state == "activation"), label
     with (refined / "results" / "walking_gains.csv").open() as stream:
         shapes = {row["muscle"]: row["shape"] for row in csv.DictReader(stream)}
-    assert {muscle for muscle, shape in shapes.items() if shape == "network"} == muscles
+    assert {muscle for muscle, shape in shapes.items() if shape} == muscles
+    assert set(shapes.values()) == {"network and profile", "profile", ""}
     with (refined / "results" / "walking_torques.csv").open() as stream:
         errors = [float(row["rmse_consistent_percent"]) for row in csv.DictReader(stream)]
     assert len(errors) == 6
