@@ -125,8 +125,9 @@ def main() -> None:
     """Print all of it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--methods", nargs="*", default=["mean", "ridge"])
+    chosen = parser.parse_args().methods
     data = cycles()
-    for key in parser.parse_args().methods:
+    for key in chosen:
         for which in ("dataset", "subject"):
             coverage(data, key, which)
     for which in ("dataset", "subject"):
