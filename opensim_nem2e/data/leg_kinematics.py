@@ -3,6 +3,9 @@
 Channels have the names of OpenSim's gait models without the side. Flexion of hip and knee is positive whatever the
 model's sign; the pelvis's list and rotation are mirrored for the left leg. A height is the sum of thigh and shank over
 0.491 (Drillis and Contini 1966), since no model states it.
+
+Moments of different bodies are compared per body mass and height, that of hip adduction per body mass and distance of
+the hips: on one leg the weight hangs beside the hip by half of it, and pelves differ by far more than heights do.
 """
 
 from __future__ import annotations
@@ -48,6 +51,9 @@ BODY = ("mass", "thigh", "shank")
 
 #: Thigh and shank together, as a share of the height.
 _LEG_SHARE = 0.491
+
+#: The distance of the hips as a share of the height: what is taken where a model's is not between the last two.
+_HIPS_SHARE, _LEAST_HIPS_SHARE, _MOST_HIPS_SHARE = 0.1, 0.05, 0.2
 
 #: Beyond a cycle's ends the motion is analysed for so long (s), for what a method looks back on, and for the filter.
 _AROUND = 1.0
@@ -159,11 +165,19 @@ class Body:
         kg.
     thigh, shank : float
         From joint to joint (m).
+    hips : float, optional
+        From hip to hip (m); a tenth of the height where it is not known or cannot be.
     """
 
     mass: float
     thigh: float
     shank: float
+    hips: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Put the usual distance of the hips in place of none."""
+        if not _LEAST_HIPS_SHARE <= self.hips / self.height <= _MOST_HIPS_SHARE:
+            object.__setattr__(self, "hips", _HIPS_SHARE * self.height)
 
     @classmethod
     def of(cls, model: OsimModel, side: str, leg: LegCoordinates) -> Body:
@@ -192,8 +206,7 @@ class Body:
             raise ModelError(f"{model.path}: the model's bodies must have a mass; found {model.mass:g} kg.")
         leg.require(("hip_flexion", "knee_angle", "ankle_angle"), str(model.path))
         joints = [leg.names[name] for name in ("hip_flexion", "knee_angle", "ankle_angle")]
-        thigh, shank = segment_lengths(model.path, joints)
-        return cls(model.mass, thigh, shank)
+        return cls(model.mass, *segment_lengths(model.path, joints))
 
     @property
     def height(self) -> float:
@@ -204,6 +217,21 @@ class Body:
     def values(self) -> Array:
         """The numbers of :data:`BODY`."""
         return np.array([self.mass, self.thigh, self.shank])
+
+    def lengths(self, joints: Sequence[str]) -> Array:
+        """Say by which length, beside the mass, joint moments are divided to compare bodies.
+
+        Parameters
+        ----------
+        joints : sequence of str
+            Channels of :data:`LEG`.
+
+        Returns
+        -------
+        numpy.ndarray, shape (joints,)
+            The height, or for hip adduction the distance of the hips (m).
+        """
+        return np.array([self.hips if joint == "hip_adduction" else self.height for joint in joints])
 
 
 @dataclass(frozen=True, eq=False)
@@ -411,7 +439,7 @@ def leg_samples(
     -------
     Samples
         Inputs ``coordinates`` (rad) and ``speeds`` (rad/s), the targets ``moments`` (Nm per kg of body mass and m of
-        height; NaN where they are not known), and as context ``body``, the numbers of :data:`BODY`.
+        :meth:`Body.lengths`; NaN where they are not known), and as context ``body``, the numbers of :data:`BODY`.
 
     Raises
     ------
@@ -426,7 +454,7 @@ def leg_samples(
             "coordinates": _columns(even, even.q, channels),
             "speeds": _columns(even, even.qdot, channels),
         }
-        scaled = even.moments / (even.body.mass * even.body.height)
+        scaled = even.moments / (even.body.mass * even.body.lengths(even.joints))
         places = [even.joints.index(joint) if joint in even.joints else -1 for joint in joints]
         padded = np.column_stack([scaled, np.full(len(scaled), np.nan)])
         targets = {"moments": Signal(even.time, padded[:, places], tuple(joints))}

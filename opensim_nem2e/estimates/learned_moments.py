@@ -114,7 +114,8 @@ def learned_moments(network: MomentEstimator, model: OsimModel, motion: Motion) 
         for place, channel in enumerate(network.moments):
             if channel in leg.names:
                 names.append(leg.names[channel])
-                moments.append(found[:, place] * leg.signs[channel] * body.mass * body.height)
+                unit = leg.signs[channel] * body.mass * body.lengths([channel])
+                moments.append(found[:, place] * unit)
                 outside.append(beyond)
         if beyond.any():
             logger.warning(
@@ -177,7 +178,8 @@ class LiveMoments:
         self._signs = np.array([leg.signs[name] for name in network.coordinates])
         self._body = np.broadcast_to(body.values, (1, 1, 3))
         self._columns = [network.moments.index(channels[name]) for name in moments]
-        self._scale = np.array([leg.signs[channels[name]] for name in moments]) * body.mass * body.height
+        joints = [channels[name] for name in moments]
+        self._scale = np.array([leg.signs[joint] for joint in joints]) * body.mass * body.lengths(joints)
         self._ago = network.step * np.arange(1.0 - network.samples, 1.0)
         self.reset()
 

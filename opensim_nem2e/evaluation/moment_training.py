@@ -1,8 +1,8 @@
-"""Networks that estimate joint moments from a motion: chosen, trained on all subjects, and judged without some."""
+"""What estimates joint moments from a motion: chosen, trained on all subjects, and judged without some."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -119,16 +119,16 @@ class MomentTraining:
         Returns
         -------
         list of Job
-            To be run before :meth:`jobs`.
+            To be run before :meth:`jobs`. What is solved in closed form is solved at once and not among them.
         """
         options = candidates(self.options)
         if len(options) == 1:
             return []
-        return [
-            Job(f"choice_{name}_{number + 1}", partial(self._task, own, rest), partial(self._try, own, rest, left))
-            for name, own in options.items()
-            for number, (_, rest, left) in enumerate(self._parts(_FOLDS))
-        ]
+        found = []
+        for name, own in options.items():
+            for number, (_, rest, left) in enumerate(self._parts(_FOLDS, by_trial=True)):
+                found += self._job(f"choice_{name}_{number + 1}", own, rest, partial(self._try, own, rest, left))
+        return found
 
     def choose(self) -> None:
         """Take the architecture with the least error; the cheaper one where two are alike within a hundredth."""
@@ -145,20 +145,23 @@ class MomentTraining:
         Returns
         -------
         list of Job
-            The first is the network's.
+            The first is the network's. None where it is solved in closed form, which is then done at once.
         """
-        found = [Job("moments", partial(self._task, self.options, self.trials), self._keep)]
+        found = self._job("moments", self.options, self.trials, self._keep)
         if not self.validate:
             return found
-        parts = self._parts(len(self.subjects) if len(self.subjects) > 1 else 5)
-        return found + [
-            Job(
-                f"moments_without_{file_name(name)}",
-                partial(self._task, self.options, rest),
-                partial(self._judge, name, rest, left),
-            )
-            for name, rest, left in parts
-        ]
+        for name, rest, left in self._parts(len(self.subjects) if len(self.subjects) > 1 else 5):
+            done = partial(self._judge, name, rest, left)
+            found += self._job(f"moments_without_{file_name(name)}", self.options, rest, done)
+        return found
+
+    def _job(
+        self, name: str, options: MJCAOptions, trials: Trials, done: Callable[[Trained | None], None]
+    ) -> list[Job]:
+        if options.architecture == "kernel":
+            done(None)
+            return []
+        return [Job(name, partial(self._task, options, trials), done)]
 
     @property
     def network(self) -> MomentNetwork:
@@ -186,16 +189,17 @@ class MomentTraining:
         """
         return self.method.weight_count(len(self.channels), None, options or self.options)
 
-    def _parts(self, count: int) -> list[tuple[str, Trials, Trials]]:
-        """Leave out subjects in so many parts, or, where there is one subject, cycles."""
-        subjects = self.subjects
-        if len(subjects) > 1:
-            groups = [subjects[k::count] for k in range(min(count, len(subjects)))]
+    def _parts(self, count: int, by_trial: bool = False) -> list[tuple[str, Trials, Trials]]:
+        """Leave out subjects in so many parts; where there is one, trials (such as speeds) if asked for, or cycles."""
+        field = "trial" if by_trial and len(self.subjects) == 1 else "subject"
+        names = sorted({getattr(record, field) for _, records in self.trials for record in records})
+        if len(names) > 1:
+            groups = [names[k::count] for k in range(min(count, len(names)))]
             return [
                 (
                     "_".join(group),
-                    _only(self.trials, lambda record, out=group: record.subject not in out),
-                    _only(self.trials, lambda record, out=group: record.subject in out),
+                    _only(self.trials, lambda record, out=group: getattr(record, field) not in out),
+                    _only(self.trials, lambda record, out=group: getattr(record, field) in out),
                 )
                 for group in groups
             ]
@@ -225,11 +229,11 @@ class MomentTraining:
         task: Task = self._plan(options, trials).task
         return task
 
-    def _fitted(self, options: MJCAOptions, trials: Trials, trained: Trained) -> MomentNetwork:
+    def _fitted(self, options: MJCAOptions, trials: Trials, trained: Trained | None) -> MomentNetwork:
         network: MomentNetwork = self._plan(options, trials).finish(trained)
         return network
 
-    def _try(self, options: MJCAOptions, rest: Trials, left: Trials, trained: Trained) -> None:
+    def _try(self, options: MJCAOptions, rest: Trials, left: Trials, trained: Trained | None) -> None:
         network = self._fitted(options, rest, trained)
         errors = []
         for _, joint, true, found in compare(network, left):
@@ -237,10 +241,10 @@ class MomentTraining:
             errors.append(float(np.mean(((true - found) / scale) ** 2)))
         self._tried.setdefault(options.architecture, []).append(float(np.mean(errors)))
 
-    def _keep(self, trained: Trained) -> None:
+    def _keep(self, trained: Trained | None) -> None:
         self._network = self._fitted(self.options, self.trials, trained)
 
-    def _judge(self, name: str, rest: Trials, left: Trials, trained: Trained) -> None:
+    def _judge(self, name: str, rest: Trials, left: Trials, trained: Trained | None) -> None:
         network = self._fitted(self.options, rest, trained)
         self._errors[name] = moment_errors(network, rest, left)
 
@@ -261,18 +265,18 @@ def moment_errors(network: MomentNetwork, rest: Trials, left: Trials) -> list[Mo
         One per subject and joint.
     """
     means = mean_moments(rest, network.moments)
-    heights = {record.subject: trial.body.height for trial, records in left for record in records}
-    cycles = {subject: sum(r.subject == subject for _, rs in left for r in rs) for subject in heights}
+    bodies = {record.subject: trial.body for trial, records in left for record in records}
+    cycles = {subject: sum(r.subject == subject for _, rs in left for r in rs) for subject in bodies}
     found = compare(network, left)
     blind = {(subject, joint): values for subject, joint, _, values in compare(means, left, network.moments)}
     rows = []
     for subject, joint, true, values in found:
         # Errors per kg; the networks' own unit is per kg and m.
-        other, height = blind[subject, joint], heights[subject]
+        other, length = blind[subject, joint], float(bodies[subject].lengths([joint])[0])
         spread = float(((true - true.mean()) ** 2).mean())
         squares = [float(((true - one) ** 2).mean()) for one in (values, other)]
         r2 = [1.0 - square / spread for square in squares]
-        rmse = [height * float(np.sqrt(square)) for square in squares]
+        rmse = [length * float(np.sqrt(square)) for square in squares]
         rows.append(MomentErrors(subject, joint, cycles[subject], r2[0], rmse[0], r2[1], rmse[1]))
     return rows
 
@@ -315,7 +319,8 @@ def compare(
             for place, joint in enumerate(names):
                 if not _told(trial, joint):
                     continue
-                true = trial.moments[inside, trial.joints.index(joint)] / (trial.body.mass * trial.body.height)
+                unit = trial.body.mass * trial.body.lengths([joint])
+                true = trial.moments[inside, trial.joints.index(joint)] / unit
                 known = np.isfinite(true)
                 pairs.setdefault((record.subject, joint), []).append((true[known], own[known, place]))
     return [
@@ -347,7 +352,8 @@ def mean_moments(trials: Trials, joints: Sequence[str]) -> Array:
             for place, joint in enumerate(joints):
                 if _told(trial, joint):
                     moment = trial.moments[:, trial.joints.index(joint)]
-                    table[:, place] = np.interp(at, trial.time, moment) / (trial.body.mass * trial.body.height)
+                    unit = trial.body.mass * trial.body.lengths([joint])
+                    table[:, place] = np.interp(at, trial.time, moment) / unit
             by_subject.setdefault(record.subject, []).append(table)
     means = np.array([_mean(tables) for tables in by_subject.values()])
     return np.nan_to_num(_mean(means))

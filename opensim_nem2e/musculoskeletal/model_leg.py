@@ -249,8 +249,8 @@ def _slope(time: Array, values: Array, order: int = 1) -> Array:
     return slope
 
 
-def segment_lengths(model_file: str | os.PathLike[str], joints: Sequence[str]) -> tuple[float, float]:
-    """Measure thigh and shank of a model in its default posture.
+def segment_lengths(model_file: str | os.PathLike[str], joints: Sequence[str]) -> tuple[float, float, float]:
+    """Measure thigh, shank and pelvis of a model in its default posture.
 
     Parameters
     ----------
@@ -263,6 +263,8 @@ def segment_lengths(model_file: str | os.PathLike[str], joints: Sequence[str]) -
     -------
     thigh, shank : float
         From joint to joint (m).
+    hips : float
+        From hip to hip: twice as far as this hip lies beside the middle of the pelvis (m).
 
     Raises
     ------
@@ -271,4 +273,4 @@ def segment_lengths(model_file: str | os.PathLike[str], joints: Sequence[str]) -
     """
     found = run_model_job("measure_leg", model_file, {"joints": list(joints), "coordinates": [], "q": [[]]})
     thigh, shank = np.linalg.norm(np.diff(found["origins"][0], axis=0), axis=1)
-    return float(thigh), float(shank)
+    return float(thigh), float(shank), 2.0 * abs(float(found["hip"][2]))

@@ -68,6 +68,13 @@ def trial(rate=50.0, joints=LEG):
     return LegTrial(time, joints, q, qdot, 100.0 * q, Body(70.0, 0.43, 0.44))
 
 
+def test_hip_adduction_is_per_distance_of_the_hips():
+    body = Body(70.0, 0.43, 0.44, hips=0.16)
+    np.testing.assert_allclose(body.lengths(("knee_angle", "hip_adduction")), [body.height, 0.16])
+    for none in (0.0, 0.9):  # a model with one leg at the middle of its pelvis; a slip of the scaling
+        assert Body(70.0, 0.43, 0.44, none).hips == pytest.approx(0.1 * body.height)
+
+
 def record(start, end, stride="1"):
     return CycleRecord("d", "s", "t", stride, "walk", None, "r", None, None, "", None, 0.0, start, end, None, 1)
 

@@ -1,9 +1,12 @@
 """The networks of PI-MJCA-BiGRU in numpy: what a trained one computes, without PyTorch.
 
-Four architectures share ends. ``mjca_bigru`` is the paper's (equations 2 to 14): each joint's angle and its derivatives
+Four networks share ends. ``mjca_bigru`` is the paper's (equations 2 to 14): each joint's angle and its derivatives
 become features, each joint attends over time to the features of all others, and two layers of bidirectional gated
 recurrent units (GRU) follow. ``bigru`` leaves the attention out, ``cnn_bigru`` puts three convolutions in its place;
 both are the paper's ablations. ``mlp`` sees the motion at a few lags alone. All end in fully connected layers.
+
+``kernel`` is no network but kernel ridge regression (:mod:`.kernel`) on the motion at a few lags, put in the same form:
+Gaussian functions about some training frames, and one layer on them.
 
 The paper writes the key and value matrices as D_l x D_l; the features of the other joints, side by side, need
 (N_j - 1) D_l x D_l.
@@ -19,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +32,10 @@ from ...errors import BundleError
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 
-ArchitectureName = Literal["mjca_bigru", "bigru", "cnn_bigru", "mlp"]
+ArchitectureName = Literal["kernel", "mjca_bigru", "bigru", "cnn_bigru", "mlp"]
+
+#: Those that see the motion at lags.
+AT_LAGS = ("kernel", "mlp")
 
 #: Channels and width of the convolutions of ``cnn_bigru``.
 CHANNELS, WIDTH = (64, 128, 128), 3
@@ -44,7 +50,7 @@ class Architecture:
 
     Parameters
     ----------
-    name : {'mjca_bigru', 'bigru', 'cnn_bigru', 'mlp'}
+    name : {'kernel', 'mjca_bigru', 'bigru', 'cnn_bigru', 'mlp'}
         Which of them.
     joints, features : int
         Joints, and what is known of each at every sample (angle, velocity, acceleration).
@@ -57,13 +63,13 @@ class Architecture:
     before, after : int
         Samples at its start and end for which nothing is put out.
     lags : tuple of int
-        ``mlp``: the samples, counted back from the one that is estimated, that it sees.
+        ``mlp`` and ``kernel``: the samples, counted back from the one that is estimated, that they see.
     joint_units, heads, integrated_units : int
         D_l, N_h and D_i of the paper.
     recurrent_units, recurrent_layers : int
         D_g and L of the paper.
     head : tuple of int
-        Units of the fully connected layers before the last.
+        Units of the fully connected layers before the last; ``kernel``: how many Gaussian functions it has.
     """
 
     name: ArchitectureName
@@ -105,7 +111,7 @@ class Architecture:
         opensim_nem2e.errors.BundleError
             It is none.
         """
-        names = ("mjca_bigru", "bigru", "cnn_bigru", "mlp")
+        names = get_args(ArchitectureName)
         known = set(cls.__dataclass_fields__)
         if not isinstance(found, dict) or set(found) != known or found["name"] not in names:
             raise BundleError(f"'architecture' must say {', '.join(sorted(known))}; found {found!r}")
@@ -119,6 +125,7 @@ class Architecture:
             raise BundleError(f"these of 'architecture' must be whole numbers up to {_LARGEST}: {', '.join(wrong)}")
         one = cls(**found)
         fits = one.before + one.after < one.samples
+        fits &= one.name != "kernel" or len(one.head) == 1
         fits &= max((0, *one.lags)) <= one.before and -min((0, *one.lags)) <= one.after
         divides = one.name != "mjca_bigru" or (one.heads >= 1 and one.joint_units % one.heads == 0)
         if not (fits and divides and min(one.joints, one.features, one.outputs) >= 1):
@@ -142,8 +149,8 @@ class Architecture:
 
     @property
     def head_inputs(self) -> int:
-        """Numbers that the fully connected layers take."""
-        if self.name == "mlp":
+        """Numbers that the fully connected layers, or the Gaussian functions, take."""
+        if self.name in AT_LAGS:
             return len(self.lags) * self.joints * self.features + self.conditions
         return 2 * self.recurrent_units
 
@@ -182,6 +189,11 @@ class Architecture:
                 shapes[f"convolve.{layer}.weight"] = (channels, inputs, WIDTH)
                 shapes[f"convolve.{layer}.bias"] = (channels,)
                 inputs = channels
+        if self.name == "kernel":
+            (count,) = self.head
+            shapes["centers"], shapes["width"] = (count, self.head_inputs), (1,)
+            linear("head.0", count, self.outputs)
+            return shapes
         if self.name != "mlp":
             inputs, gates = self.recurrent_inputs, 3 * self.recurrent_units
             for layer in range(self.recurrent_layers):
@@ -241,9 +253,10 @@ def hidden(architecture: Architecture, weights: Mapping[str, Single], x: Single,
     windows, samples = x.shape[:2]
     frames = np.arange(shape.before, shape.samples - shape.after)
     flat = x.reshape(windows, samples, -1)
-    if shape.name == "mlp":
+    if shape.name in AT_LAGS:
         seen = flat[:, frames[:, None] - np.array(shape.lags)].reshape(windows, len(frames), -1)
-        return cast(Single, _with(seen, conditions))
+        seen = cast(Single, _with(seen, conditions))
+        return gaussian(seen, weights["centers"], weights["width"]) if shape.name == "kernel" else seen
     if shape.name == "mjca_bigru":
         steps = gelu(_linear(weights, "integrate", _with(_attend(shape, weights, x), conditions)))
     elif shape.name == "cnn_bigru":
@@ -253,6 +266,27 @@ def hidden(architecture: Architecture, weights: Mapping[str, Single], x: Single,
     for layer in range(shape.recurrent_layers):
         steps = np.concatenate([_recur(weights, steps, f"l{layer}"), _recur(weights, steps, f"l{layer}_reverse")], -1)
     return cast(Single, steps[:, frames])
+
+
+def gaussian(values: Any, centers: Any, width: Any) -> Any:
+    """Compute Gaussian functions of the distance from some points.
+
+    Parameters
+    ----------
+    values : ndarray, shape (..., numbers)
+        Where.
+    centers : ndarray, shape (points, numbers)
+        The points.
+    width : float or ndarray, shape (1,)
+        Squared, in units of the numbers' count.
+
+    Returns
+    -------
+    ndarray, shape (..., points)
+        0..1.
+    """
+    apart = (values**2).sum(-1, keepdims=True) + (centers**2).sum(-1) - 2.0 * values @ centers.T
+    return np.exp(np.minimum(-apart / (2.0 * values.shape[-1] * width), 0.0))
 
 
 def gelu(values: Any) -> Any:

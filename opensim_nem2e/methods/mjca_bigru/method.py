@@ -18,7 +18,8 @@ from ...data.cycle_view import CycleView
 from ...data.leg_kinematics import BODY
 from ...errors import BundleError, TrainingError
 from ..base import Common, Method, Plan, Prediction, Requirements, RunSettings, check_arrays
-from .forward import Architecture, ArchitectureName, run
+from .forward import AT_LAGS, Architecture, ArchitectureName, run
+from .kernel import MOST_CENTERS, fit_kernel
 from .moment_options import SIZES, MJCAOptions
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ PART = "moments"
 
 #: A channel is out of the training range beyond its extremes by more than this share of their distance.
 RANGE_MARGIN = 0.1
+
+#: Beside the body mass, the moment of hip adduction is per this; all others are per height.
+_ADDUCTION_PER = "distance of the hips"
 
 _CONSTANTS = ("input_offset", "input_scale", "condition_offset", "condition_scale", "output_offset", "output_scale")
 
@@ -74,7 +78,7 @@ class Windowing:
             At least two samples, one of which is estimated.
         """
         step = options.sampling_step
-        if name == "mlp":
+        if name in AT_LAGS:
             lags = tuple(dict.fromkeys(round(lag / step) for lag in options.lags))
             before, after = max((0, *lags)), -min((0, *lags))
             return cls(step, max(2, before + after + 1), before, after, lags)
@@ -104,7 +108,7 @@ class Windowing:
 
 
 class MJCABiGRUMethod(Method):
-    """Joint moments from a leg's motion by MJCA-BiGRU, its ablations or a small MLP."""
+    """Joint moments from a leg's motion by MJCA-BiGRU, its ablations, a small MLP or kernel ridge regression."""
 
     key = "mjca_bigru"
     label = "PI-MJCA-BiGRU"
@@ -153,9 +157,14 @@ class MJCABiGRUMethod(Method):
             raise TrainingError(f"No subject has a moment of {', '.join(unknown)} to learn from.")
         usable = samples.select(known)
         normal = _Normalisation.of(usable, frames, options.body_inputs)
+        windows = normal.windows(usable, frames)
         sizes = dict(SIZES[options.network_size])
+        fitted = {}
         if options.architecture == "mlp":
             sizes["head"] = options.hidden_units
+        elif options.architecture == "kernel":
+            fitted = _fit_kernel(usable, windows, windowing)
+            sizes["head"] = (len(fitted["centers"]),)
         architecture = Architecture(
             options.architecture,
             joints=len(samples.channels["coordinates"]),
@@ -168,6 +177,20 @@ class MJCABiGRUMethod(Method):
             lags=windowing.lags,
             **sizes,
         )
+
+        def network(weights: Mapping[str, NDArray[np.float32]]) -> MomentNetwork:
+            channels = samples.channels
+            return MomentNetwork(
+                architecture,
+                windowing.step,
+                channels["coordinates"],
+                channels["moments"],
+                weights,
+                **normal.constants(),
+            )
+
+        if options.architecture == "kernel":
+            return Plan(lambda _: network(fitted), {**normal.constants(), **fitted})
         module = ModuleSpec(
             "opensim_nem2e.methods.mjca_bigru.net:MomentNet",
             {"architecture": architecture.described(), "dropout": options.dropout},
@@ -182,18 +205,11 @@ class MJCABiGRUMethod(Method):
             seed=run.seed,
             threads=run.threads,
         )
-        task = Task(module, settings, normal.windows(usable, frames))
+        task = Task(module, settings, windows)
 
         def finish(trained: Trained | None) -> MomentNetwork:
             assert trained is not None
-            return MomentNetwork(
-                architecture,
-                windowing.step,
-                samples.channels["coordinates"],
-                samples.channels["moments"],
-                trained.weights,
-                **normal.constants(),
-            )
+            return network(trained.weights)
 
         def record(left_out: Samples) -> Mapping[str, NDArray[Any]]:
             return normal.windows(left_out, frames)
@@ -214,7 +230,8 @@ class MJCABiGRUMethod(Method):
         counts = []
         for name in names:
             windowing = Windowing.of(name, options)
-            own = {**sizes, "head": options.hidden_units} if name == "mlp" else sizes
+            head = {"mlp": options.hidden_units, "kernel": (MOST_CENTERS,)}.get(name, sizes["head"])
+            own = {**sizes, "head": head}
             body = len(BODY) if options.body_inputs else 0
             shape = Architecture(
                 name,
@@ -233,7 +250,7 @@ class MJCABiGRUMethod(Method):
 
 
 #: The architectures that ``auto`` chooses among, the cheapest first.
-NAMES: tuple[ArchitectureName, ...] = ("mlp", "bigru", "mjca_bigru", "cnn_bigru")
+NAMES: tuple[ArchitectureName, ...] = ("kernel", "mlp", "bigru", "mjca_bigru", "cnn_bigru")
 
 
 def candidates(options: MJCAOptions) -> dict[str, MJCAOptions]:
@@ -274,7 +291,7 @@ class MomentNetwork:
     condition_offset, condition_scale : ndarray, shape (3,) or (0,)
         Likewise for mass and segment lengths, where they are inputs.
     output_offset, output_scale : ndarray, shape (moments,)
-        In Nm per kg and m.
+        In Nm per kg and m (:meth:`opensim_nem2e.data.leg_kinematics.Body.lengths`).
     lowest, highest : ndarray, shape (channels, 2)
         The training range of angles and speeds.
     """
@@ -317,6 +334,11 @@ class MomentNetwork:
             Something is missing, of another shape or kind, or out of range.
         """
         shape = Architecture.read(description.get("architecture"))
+        if description.get("hip_adduction_per") != _ADDUCTION_PER:
+            raise BundleError(
+                "its moments of hip adduction are per body height, as in an earlier version of opensim_nem2e; this "
+                "version takes them per distance of the hips. Train it anew."
+            )
         step = description.get("sampling_step")
         if isinstance(step, bool) or not isinstance(step, int | float) or not 0.001 <= step <= 0.1:
             raise BundleError(f"'sampling_step' must be a number from 0.001 to 0.1 s; found {step!r}")
@@ -333,7 +355,7 @@ class MomentNetwork:
         }
         expected = {**{f"net.{name}": size for name, size in shape.weight_shapes().items()}, **sizes}
         check_arrays(part, arrays, expected)
-        for name in ("input_scale", "condition_scale", "output_scale"):
+        for name in sorted({"input_scale", "condition_scale", "output_scale", "net.width"} & arrays.keys()):
             if not (arrays[name] > 0.0).all():
                 raise BundleError(f"the tensor '{part}.{name}' must hold positive numbers")
         weights = {name[4:]: array for name, array in arrays.items() if name.startswith("net.")}
@@ -456,6 +478,7 @@ class MomentNetwork:
             "sampling_step": self.step,
             "coordinates": list(self.coordinates),
             "moments": list(self.moments),
+            "hip_adduction_per": _ADDUCTION_PER,
         }
 
 
@@ -496,6 +519,24 @@ class _Normalisation:
         if len(self.condition_offset):
             arrays["conditions"] = (samples.context["body"][:, 0] - self.condition_offset) / self.condition_scale
         return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def _fit_kernel(
+    samples: Samples, windows: Mapping[str, NDArray[np.float32]], windowing: Windowing
+) -> dict[str, NDArray[np.float32]]:
+    """Fit kernel ridge regression to windows; its width and penalty are chosen on what is left out."""
+    frames = np.arange(windowing.before, windowing.samples - windowing.after)
+    flat = windows["x"].reshape(len(windows["x"]), windowing.samples, -1)
+    seen = flat[:, frames[:, None] - np.array(windowing.lags)].reshape(len(flat), len(frames), -1)
+    if "conditions" in windows:
+        numbers = np.repeat(windows["conditions"][:, None], len(frames), axis=1)
+        seen = np.concatenate([seen, numbers], axis=-1)
+    # Left out in turn: subjects; of one subject trials, such as speeds; of one trial cycles.
+    levels = ([getattr(record, field) for record in samples.records] for field in ("subject", "trial", "name"))
+    names = next((level for level in levels if len(set(level)) > 1), ["one"] * len(samples.records))
+    groups = np.repeat(np.unique(names, return_inverse=True)[1], len(frames))
+    known = np.repeat(windows["known"], len(frames), axis=0)
+    return fit_kernel(seen.reshape(-1, seen.shape[-1]), windows["y"].reshape(len(groups), -1), known, groups)
 
 
 def _finite(values: Array, axes: tuple[int, ...]) -> NDArray[np.bool_]:

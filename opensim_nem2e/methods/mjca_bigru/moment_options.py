@@ -36,12 +36,14 @@ class MJCAOptions(Options):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
-    architecture: Literal["auto", "mlp", "mjca_bigru", "bigru", "cnn_bigru"] = option(
-        "mlp",
-        "The network. mjca_bigru: the paper's, cross-attention between joints and bidirectional gated recurrent units. "
-        "bigru, cnn_bigru: its ablations, without attention and with convolutions in its place. mlp: fully connected "
-        "layers on the motion at <lags>. auto: the one of these with the least error on training subjects (or strides, "
-        "where there is one subject) that are left out in turn, which takes many times as long.",
+    architecture: Literal["auto", "kernel", "mlp", "mjca_bigru", "bigru", "cnn_bigru"] = option(
+        "kernel",
+        "What learns the moments. kernel: kernel ridge regression on the motion at <lags>, in closed form; width and "
+        "penalty are chosen as by auto. mlp: a network of fully connected layers on the motion at <lags>. mjca_bigru: "
+        "the paper's, cross-attention between joints and bidirectional gated recurrent units. bigru, cnn_bigru: its "
+        "ablations, without attention and with convolutions in its place. auto: the one of these with the least error "
+        "on training subjects that are left out in turn (of one subject trials, such as speeds; of one trial strides), "
+        "which takes many times as long.",
     )
     network_size: Literal["small", "paper"] = option(
         "small", "Units of the recurrent networks. paper: 128 in each of two layers. small: 32 in one, far faster."
@@ -70,7 +72,7 @@ class MJCAOptions(Options):
     )
     lags: tuple[float, ...] = option(
         (0.0, 0.04, 0.08, 0.12, 0.16, 0.2),
-        "How far back mlp sees the motion. Negative: ahead, which is known of recorded motion only.",
+        "How far back kernel and mlp see the motion. Negative: ahead, which is known of recorded motion only.",
         unit="s",
         bounds="[-2, 2]",
         list_size=(1, 100),

@@ -202,7 +202,8 @@ def measure_leg(request: dict[str, Any]) -> dict[str, np.ndarray]:
         and move while their coordinate alone moves at unit speed (``spins``, ``slides``), ``forward`` ``(rows, 3)``
         (the first axis of the frame that carries the thigh), and of the ``bodies`` beyond the hip the
         ``segments`` that they belong to (0 to 2), ``body_masses`` (kg), ``body_inertias`` (about the third axis, kg
-        m^2) and ``body_centers`` (of mass; ``(rows, bodies, 3)``, m).
+        m^2) and ``body_centers`` (of mass; ``(rows, bodies, 3)``, m); ``hip``, where the hip is in its pelvis
+        ``(3,)`` (m).
     """
     import opensim
 
@@ -244,6 +245,7 @@ def measure_leg(request: dict[str, Any]) -> dict[str, np.ndarray]:
         "body_masses": np.array([part.getMass() for part in parts]),
         "body_inertias": np.array([part.getInertia().getMoments().get(2) for part in parts]),
         "body_centers": body_centers,
+        "hip": np.array(_vector(carrier.findTransformInBaseFrame().p())),
     }
 
 
