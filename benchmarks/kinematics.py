@@ -322,11 +322,13 @@ def within(strides: Sequence[Stride], options: MJCAOptions) -> None:
 
 
 def speeds(strides: Sequence[Stride], options: MJCAOptions) -> None:
-    """Leave one speed of a subject out."""
+    """Leave one speed of a subject out, with lags back alone and on both sides."""
     names = ("walk36", "walk45", "run81")
-    for left in names:
-        rest = [s for s in strides if s.record.trial in names and s.record.trial != left]
-        compare(f"left out: {left}", [rest], [[s for s in strides if s.record.trial == left]], options)
+    for lags in (options.lags, LAGS):
+        for left in names:
+            rest = [s for s in strides if s.record.trial in names and s.record.trial != left]
+            title = f"left out: {left}, lags {min(lags):g} to {max(lags):g}"
+            compare(title, [rest], [[s for s in strides if s.record.trial == left]], replace(options, lags=tuple(lags)))
 
 
 def subjects(strides: Sequence[Stride], options: MJCAOptions, most: int = 4) -> None:

@@ -128,7 +128,8 @@ def main() -> None:
         "packages": packages(),
         "validation": {
             **validation_of(training),
-            "note": "Lags and joints were chosen by these figures, which may be a little lower on others.",
+            "note": "Lags, joints and the scaling of hip adduction were chosen by these figures, which may be a little "
+            "lower on others.",
         },
     }
     path = Path(SHIPPED, "kinematics.safetensors")

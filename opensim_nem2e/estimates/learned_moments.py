@@ -158,7 +158,7 @@ class LiveMoments:
         if network.lookahead > 0.0:
             raise ModelError(
                 f"The network needs the motion of the next {network.lookahead:g} s, so it cannot be used while it goes "
-                "on: train one with <frames> last, or an mlp whose <lags> are not negative."
+                "on: train one with <architecture> kernel or mlp and no negative <lags>, or with <frames> last."
             )
         side = "l" if moments[0].endswith("_l") else "r"
         leg = LegCoordinates.of(model, side)
