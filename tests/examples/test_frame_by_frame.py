@@ -12,7 +12,7 @@ import pytest
 
 @pytest.mark.slow
 def test_frames(repository):
-    script = repository / "examples" / "06_frame_by_frame" / "frames.py"
+    script = repository / "examples" / "07_frame_by_frame" / "frames.py"
     environment = {**os.environ, "PYTHONPATH": str(repository)}
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
