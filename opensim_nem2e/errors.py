@@ -27,6 +27,8 @@ class NEM2EError(Exception):
 
     #: Of an error that ended a tool's run: versions of packages and, where a bundle was loaded, its name and SHA-256.
     provenance: Mapping[str, str] = {}
+    #: The log of that run, with all details.
+    run_log: str = ""
 
     def __init__(self, message: str = ""):
         super().__init__(brief(message, MAX_MESSAGE))

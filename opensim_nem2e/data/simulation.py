@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import LabelError, ModelError, StorageError, did_you_mean
 from ..log import logger
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from ..storage import TimeSeries
     from ..storage.osim import MuscleInfo, OsimModel
+
+#: What computes activations, in words; empty: a file does not say.
+SIMULATORS = {"cmc": "CMC", "so": "static optimisation", "moco": "Moco", "": "an unknown program"}
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,8 @@ class SimulatedTrial:
         The column of each muscle's excitation in ``controls``.
     stem : str
         The name of the simulation: what the input file's name begins with.
+    simulator : {'cmc', 'so', 'moco', ''}
+        What computed the activations, as :func:`recognise_simulator` has settled it; empty: it is not known.
     """
 
     time: NDArray[np.float64]
@@ -150,6 +155,7 @@ class SimulatedTrial:
     controls: TimeSeries | None
     control_labels: Mapping[str, str]
     stem: str
+    simulator: Literal["cmc", "so", "moco", ""] = ""
 
     @property
     def source_name(self) -> str:
@@ -185,6 +191,7 @@ def read_simulation(
     activations_file: Path | None,
     model: OsimModel | None,
     defaults: MuscleDefaults,
+    simulator: Literal["auto", "cmc", "so", "moco"] = "auto",
 ) -> SimulatedTrial:
     """Read a simulation, from whichever of its files are given.
 
@@ -200,6 +207,8 @@ def read_simulation(
         The model.
     defaults : MuscleDefaults
         For the activation dynamics of controls alone, where the model does not say them.
+    simulator : {'auto', 'cmc', 'so', 'moco'}
+        What computed the activations; ``'auto'``: see :func:`recognise_simulator`.
 
     Returns
     -------
@@ -219,15 +228,55 @@ def read_simulation(
         trial = controls_trial(controls_file, model, defaults)
     else:
         raise StorageError("A simulation needs a states, controls or activations file, but none was given.")
+    found, why = recognise_simulator(trial, states_file is not None)
+    if simulator != "auto":
+        found, why = simulator, "as it was told"
+    beside = controls_file is None and trial.controls is not None and not trial.controls_are_source
     logger.info(
-        "Read %d muscles over %.4f to %.4f s (%d rows) from '%s'.",
+        "Read %d muscles over %.4f to %.4f s (%d rows) from '%s'%s; simulated by %s (%s).",
         len(trial.activations),
         trial.time[0],
         trial.time[-1],
         len(trial.time),
         trial.source.path,
+        " with the controls beside it" if beside else "",
+        SIMULATORS[found],
+        why,
     )
-    return trial
+    return replace(trial, simulator=found)
+
+
+def recognise_simulator(trial: SimulatedTrial, given_as_states: bool) -> tuple[Literal["cmc", "so", "moco", ""], str]:
+    """Tell what computed a trial's activations, from what OpenSim writes into its files.
+
+    Moco's header counts states and controls, StaticOptimization's names it (and so does the file's name); CMC's says
+    nothing.
+
+    Parameters
+    ----------
+    trial : SimulatedTrial
+        What was read.
+    given_as_states : bool
+        Whether the file was given as states of CMC.
+
+    Returns
+    -------
+    simulator : {'cmc', 'so', 'moco', ''}
+        What it was; empty: activations under bare names, of which the file says nothing.
+    why : str
+        How it was recognised.
+    """
+    source = trial.source
+    if {"num_states", "num_controls"} <= set(source.header):
+        return "moco", "by its header"
+    title = f"{source.name} {source.description} {source.path.stem if source.path else ''}"
+    if "staticoptimization" in re.sub(r"[\s_]", "", title).lower():
+        return "so", "by its header or name"
+    if given_as_states or not trial.has_states and not trial.labels:
+        return "cmc", "nothing in it says otherwise"
+    if trial.has_states:
+        return "moco", "static optimisation writes no states"
+    return "", "muscles have bare names, and the header says nothing"
 
 
 def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None) -> SimulatedTrial:
@@ -271,7 +320,7 @@ def states_trial(path: Path, controls_file: Path | None, model: OsimModel | None
         controls_file = sibling_controls(path)
         if controls_file is None:
             return SimulatedTrial(source.time, activations, source, labels, True, None, {}, _stem(path))
-        logger.info("The controls file beside the states file is used: '%s'.", controls_file)
+        logger.debug("The controls file beside the states file is used: '%s'.", controls_file)
     controls = _read_controls(controls_file)
     _require_same_time(source, path, controls, controls_file)
     control_labels = find_excitation_columns(controls, list(labels))

@@ -419,7 +419,7 @@ class _Solver:
             name for k, name in enumerate(terms.coordinates) if not any(k in part.coordinates for part in self.parts)
         ]
         if alone:
-            logger.info("No refined muscle shares a torque with %s: left as it was.", ", ".join(alone))
+            logger.debug("No refined muscle shares a torque with %s: left as it was.", ", ".join(alone))
 
 
 def _goals(

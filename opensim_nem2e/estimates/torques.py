@@ -128,7 +128,9 @@ class TorqueCheck:
             for label, kind in figures.items()
             if hasattr(rows[0], f"rmse_{kind}")
         }
-        logger.info(
+        # What is made torque-consistent has a line of its own already.
+        tell = logger.info if self.consistent is None else logger.debug
+        tell(
             "Joint torques of %d coordinates, RMS error against inverse dynamics in percent of the peak torques: %s.",
             len(rows),
             ", ".join(f"{label} {value:.1f} %" for label, value in errors.items()),

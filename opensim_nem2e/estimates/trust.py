@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.leg_motion import JOINTS
+from ..data.simulation import SIMULATORS
 from ..log import counted, logger
 from ..methods.base import Provenance
 from ..methods.training_range import Look
@@ -32,9 +33,6 @@ WORTH_WHILE = 0.98
 
 _WAYS = {"leave_one_subject_out": "subjects left out of training", "held_out": "held-out subjects"}
 
-#: Simulations in words.
-_SOURCES = {"cmc": "CMC", "so": "static optimisation", "moco": "Moco"}
-
 
 def log_trust(estimate: Estimate) -> None:
     """Say what is known of the error of an estimate's method, for the muscles that it estimated.
@@ -45,10 +43,8 @@ def log_trust(estimate: Estimate) -> None:
         The estimate.
     """
     provenance = estimate.provenance
-    first, *coverage = band_lines(provenance.bands)
-    logger.info("%s", first)
-    for line in coverage:
-        logger.debug("%s", line)
+    for line in band_lines(provenance.bands):
+        (logger.info if provenance.bands is None else logger.debug)("%s", line)
     targets = list(dict.fromkeys(item.standard_name for item in estimate))
     if provenance.calibration is not None:
         _log_calibration(provenance.calibration, targets)
@@ -63,27 +59,25 @@ def log_trust(estimate: Estimate) -> None:
     for line in validation_table(provenance, targets):
         logger.debug("%s", line)
     judged = {target: figures[target] for target in targets if target in figures}
+    told: list[str] = []
     if judged:
         means = [fmean(row[f"E_{kind}"] for row in judged.values()) for kind in ("opensim", "refined")]
         means.append(fmean(profile_error(row) for row in judged.values()))
         no_better = [target for target, row in judged.items() if _remark(row)]
-        logger.info(
-            "RMS error against measured EMG on %s, mean of %s: OpenSim %.3f, refined %.3f, mean EMG profile "
-            "of the other subjects %.3f%s.",
-            words,
-            counted(len(judged), "network"),
-            *means,
-            f"; no better than one of these: {', '.join(no_better)}" if no_better else "",
+        told.append(
+            f"RMS error against measured EMG on {words}, mean of {counted(len(judged), 'network')}: OpenSim "
+            f"{means[0]:.3f}, refined {means[1]:.3f}, mean EMG profile of the other subjects {means[2]:.3f}"
+            + (f"; no better than one of these: {', '.join(no_better)}." if no_better else ".")
         )
     elsewhere = provenance.validation.get("leave_one_laboratory_out", {}).get("ALL")
     if elsewhere:
-        logger.info(
-            "On laboratories left out of training: OpenSim %.3f, refined %.3f (%+.0f %%), mean EMG profile %.3f.",
-            elsewhere["E_opensim"],
-            elsewhere["E_refined"],
-            100.0 * elsewhere["Er_refined"],
-            profile_error(elsewhere),
+        told.append(
+            f"On laboratories left out of training: OpenSim {elsewhere['E_opensim']:.3f}, refined "
+            f"{elsewhere['E_refined']:.3f} ({100.0 * elsewhere['Er_refined']:+.0f} %), mean EMG profile "
+            f"{profile_error(elsewhere):.3f}."
         )
+    if told:
+        logger.info("%s", " ".join(told))
     total = elsewhere or figures.get("ALL")
     if total and total["E_refined"] > WORTH_WHILE * profile_error(total):
         logger.warning(
@@ -156,16 +150,22 @@ def warn_of_source(provenance: Provenance, source: str) -> None:
     ----------
     provenance : Provenance
         Of the estimates.
-    source : {'cmc', 'so', 'moco'}
-        What simulated the trial.
+    source : {'cmc', 'so', 'moco', ''}
+        What computed the trial's activations; empty: it is not known.
     """
     known = provenance.validation.get("sources")
-    if known and source not in known:
+    if known and not source:
+        logger.warning(
+            "Nothing in the file says what computed its activations; the bundle was validated with %s only. Give "
+            "<activation_source>.",
+            " and ".join(SIMULATORS.get(name, name) for name in known),
+        )
+    elif known and source not in known:
         logger.warning(
             "The activations are of %s, but the bundle was validated with %s only: its error on other simulations is "
             "not known.",
-            _SOURCES[source],
-            " and ".join(_SOURCES.get(name, name) for name in known),
+            SIMULATORS[source],
+            " and ".join(SIMULATORS.get(name, name) for name in known),
         )
 
 

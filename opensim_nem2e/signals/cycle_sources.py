@@ -134,6 +134,8 @@ class _Strikes:
 
     #: Strikes that the user lists are not second-guessed by the cycles' median.
     trusted = False
+    #: Where they are from, in a sentence.
+    told = ""
 
     def heel_strikes(self) -> dict[str, list[float]]:
         """Return the heel strikes (s) by side."""
@@ -185,9 +187,10 @@ class _Strikes:
                 )
             for cycle in found:
                 _log_overhang(cycle, time)
-            spans = ", ".join(f"{cycle.start:.4f}-{cycle.end:.4f}" for cycle in found) or "none"
-            logger.info("Complete %s gait cycles (s): %s.", word, spans)
             cycles[side] = found
+        spans = {side: [f"{cycle.start:.4f}-{cycle.end:.4f}" for cycle in cycles[side]] for side in SIDES}
+        told = (f"Complete {word} gait cycles (s): {', '.join(spans[side]) or 'none'}." for side, word in SIDES.items())
+        logger.info("%s %s", " ".join(told), self.told)
         if limits.roll_incomplete:
             roll_incomplete(cycles, strikes)
         if not any(cycles.values()):
@@ -215,6 +218,7 @@ class ListedStrikes(_Strikes):
     right: Sequence[float]
     left: Sequence[float]
     trusted = True
+    told = "Their heel strikes were listed."
 
     def heel_strikes(self) -> dict[str, list[float]]:
         """Return the times as they are listed.
@@ -239,6 +243,11 @@ class EventsTable(_Strikes):
 
     path: Path
 
+    @property
+    def told(self) -> str:  # type: ignore[override]
+        """Where they are from, in a sentence."""
+        return f"Their heel strikes were read from the table '{self.path}'."
+
     def heel_strikes(self) -> dict[str, list[float]]:
         """Read the table.
 
@@ -253,7 +262,6 @@ class EventsTable(_Strikes):
             The table is missing or wrong.
         """
         events = GaitEvents.read(self.path)
-        logger.info("Heel strikes were read from the table '%s'.", self.path)
         return {"r": events.right.tolist(), "l": events.left.tolist()}
 
 
@@ -272,6 +280,11 @@ class GroundReactions(_Strikes):
     path: Path
     contact: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def told(self) -> str:  # type: ignore[override]
+        """Where they are from, in a sentence."""
+        return f"Their heel strikes were found in the ground reactions of '{self.path}'."
+
     def heel_strikes(self) -> dict[str, list[float]]:
         """Find the heel strikes.
 
@@ -286,7 +299,6 @@ class GroundReactions(_Strikes):
             The loads cannot be used.
         """
         events = events_from_external_loads(self.path, **self.contact)
-        logger.info("Heel strikes were found in the ground reactions of '%s'.", self.path)
         for note in events.notes:
             logger.debug("%s", note)
         return {"r": events.right.tolist(), "l": events.left.tolist()}

@@ -80,6 +80,12 @@ class RefineOptions(Options):
     activations_file: FilePath = option(
         "", "Activations written by StaticOptimization (_StaticOptimization_activation.sto) or a Moco solution."
     )
+    activation_source: Literal["auto", "cmc", "so", "moco"] = option(
+        "auto",
+        "What computed the activations, as in tables of trials: the run warns where the bundle was not validated with "
+        "such simulations. auto: Moco and StaticOptimization are recognised by their files' headers and names; other "
+        "states and controls are taken for those of CMC.",
+    )
     bundle_file: FilePath = option(
         "gait",
         "Network bundle (.safetensors) written by STDRTrainTool, or the name of a bundle that ships with the package.",
@@ -431,14 +437,16 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             self.minimum_activation, self.activation_time_constant, self.deactivation_time_constant
         )
         states, controls = self.resolve("states_file"), self.resolve("controls_file")
-        trial = read_simulation(states, controls, self.resolve("activations_file"), model, defaults)
+        trial = read_simulation(
+            states, controls, self.resolve("activations_file"), model, defaults, self.activation_source
+        )
         name = self.getName() or f"{trial.stem}_refined"
         self._spare_inputs(name, (trial.source.path, trial.controls.path if trial.controls else None))
 
         names = MuscleNames.load(self.resolve("muscle_names_file"))
         cycles = self.find_cycles(trial.time)
         plan = plan_targets(bundle, names.of_model(trial.activations), self.muscles)
-        warn_of_source(bundle.provenance, self._simulated_by(trial))
+        warn_of_source(bundle.provenance, trial.simulator)
         estimate = estimate_trial(
             bundle,
             trial,
@@ -472,12 +480,6 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         emg = read_measured_emg(path, channels_file, self.emg_time_offset, trial.activations)
         maxima = None if maxima_file is None else read_maxima(maxima_file, emg)
         return with_measured_emg(estimate, emg, trial, names, cycles, maxima)
-
-    def _simulated_by(self, trial: SimulatedTrial) -> Literal["cmc", "so", "moco"]:
-        """Tell what simulated the trial: only Moco and static optimisation are read from <activations_file>."""
-        if not self.activations_file:
-            return "cmc"
-        return "moco" if trial.has_states else "so"
 
     def _motion(self, bundle: Bundle, cycles: Mapping[str, Sequence[Cycle]]) -> str:
         """Settle what the trial is."""

@@ -22,6 +22,7 @@ import html
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -712,14 +713,14 @@ class Tool(Generic[Declared]):
                     for note in self._notes:
                         logger.info("%s", note)
                     self._carry_out(run, recorder)
-            except ImportError as error:
-                known = explained(error)
+            except Exception as error:
+                known = explained(error) if isinstance(error, ImportError) else None
+                failure: Any = known or error
+                with suppress(AttributeError):
+                    failure.provenance, failure.run_log = run.provenance, recorder.text
                 if known is None:
                     raise
                 raise known from error
-            except NEM2EError as error:
-                error.provenance = run.provenance
-                raise
             logger.info("Results are in '%s'.", run.directory)
         self._result = self.result_class(
             self.tool_name,

@@ -166,6 +166,25 @@ def test_a_failing_run_says_one_thing(command, outcome, message):
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_failed_run_leaves_its_log(command):
+    """In the working directory, as OpenSim; a setup that cannot be run at all has no log."""
+    command.write("setup.xml", outcome="crash", results_directory="Results")
+    kept = command.folder / "opensim_nem2e_failed.log"
+    assert command("run", "setup.xml").stdout.endswith(f"[info] The log of the failed run is in '{kept}'.\n")
+    log = kept.read_text()
+    for part in ("[info] Running DemoTool", "[debug] Versions: ", "[error] Unexpected Zero"):
+        assert log.count(part) == 1
+    assert log.endswith("ZeroDivisionError: on purpose\n")
+    assert not (command.folder / "Results").exists()
+    command("-q", "run", "setup.xml")
+    assert kept.read_text().count("[info] Running DemoTool") == 2
+    kept.unlink()
+    command("run", "setup.xml", "--log-file", "own.log")
+    assert "Traceback" in (command.folder / "own.log").read_text()
+    command("run", "setup.xml", "--set", "output_precision=99")
+    assert not kept.exists()
+
+
 def test_debug_shows_the_traceback_before_or_after_the_verb(command):
     command.write("setup.xml", outcome="crash")
     for words in (["-o", "debug", "run", "setup.xml"], ["run", "setup.xml", "--log", "DEBUG"]):

@@ -10,7 +10,13 @@ import sys
 import numpy as np
 import pytest
 
-from opensim_nem2e.data.simulation import MuscleDefaults, activations_trial, controls_trial, states_trial
+from opensim_nem2e.data.simulation import (
+    MuscleDefaults,
+    activations_trial,
+    controls_trial,
+    read_simulation,
+    states_trial,
+)
 from opensim_nem2e.errors import LabelError, ModelError
 from opensim_nem2e.musculoskeletal.activation import activation_from_excitation, find_excitation
 from opensim_nem2e.musculoskeletal.hill import HillMuscles
@@ -112,6 +118,58 @@ def test_a_muscle_that_is_switched_off_is_left_alone(tmp_path, model, caplog):
     all_off = model("soleus_r", soleus_r="<appliesForce>0</appliesForce>")
     with pytest.raises(ModelError, match="every muscle of the simulation is switched off"):
         states_trial(states(tmp_path, soleus_r=0.5), None, all_off)
+
+
+def bare(folder, file, head):
+    rows = "".join(f"{row / 10}\t0.2\t0.2\n" for row in range(11))
+    (folder / file).write_text(f"{head}version=3\nendheader\ntime\tsoleus_r\ttib_ant_r\n{rows}")
+    return folder / file
+
+
+@pytest.mark.parametrize(
+    ("file", "head", "simulator"),
+    [
+        ("walk.sto", "Static Optimization\n", "so"),
+        ("walk.sto", "x\nThis file contains static optimization results.\n", "so"),
+        ("walk_StaticOptimization_activation.sto", "", "so"),
+        ("walk.sto", "num_controls=2\nnum_states=2\n", "moco"),
+        ("walk.sto", "activations\n", ""),
+    ],
+)
+def test_what_simulated_is_read_from_headers_and_names(tmp_path, caplog, file, head, simulator):
+    caplog.set_level("INFO", logger="opensim_nem2e")
+    path = bare(tmp_path, file, head)
+    assert read_simulation(None, None, path, None, MuscleDefaults(0.01, 0.01, 0.04)).simulator == simulator
+    told = {"so": "static optimisation (by its header or name)", "moco": "Moco (by its header)"}
+    assert f"simulated by {told.get(simulator, 'an unknown program (muscles have bare names')}" in caplog.text
+    said = read_simulation(None, None, path, None, MuscleDefaults(0.01, 0.01, 0.04), "cmc")
+    assert said.simulator == "cmc"
+
+
+def test_states_and_controls_are_taken_for_those_of_cmc(tmp_path):
+    defaults = MuscleDefaults(0.01, 0.01, 0.04)
+    path = states(tmp_path, name="y_states.sto", soleus_r=0.5)
+    assert read_simulation(path, None, None, None, defaults).simulator == "cmc"
+    # Static optimisation has no states.
+    assert read_simulation(None, None, path, None, defaults).simulator == "moco"
+    assert read_simulation(None, controls(tmp_path, soleus_r=0.5), None, None, defaults).simulator == "cmc"
+
+
+def test_what_moco_writes_is_recognised_wherever_it_is_given(tmp_path):
+    osim = pytest.importorskip("opensim")
+    time, names, labels, none = osim.Vector(3, 0.0), osim.StdVectorString(), osim.StdVectorString(), []
+    for row in range(3):
+        time[row] = 0.1 * row
+    labels.append("/forceset/soleus_r/activation")
+    names.append("/forceset/soleus_r")
+    values, nothing = osim.Matrix(3, 1, 0.2), osim.StdVectorString(none)
+    file = tmp_path / "solution.sto"
+    osim.MocoTrajectory(
+        time, labels, names, nothing, nothing, values, values, osim.Matrix(3, 0), osim.RowVector(0)
+    ).write(str(file))
+    defaults = MuscleDefaults(0.01, 0.01, 0.04)
+    assert read_simulation(None, None, file, None, defaults).simulator == "moco"
+    assert read_simulation(file, None, None, None, defaults).simulator == "moco"
 
 
 #: Makes a model with one muscle, integrates it over a square wave, and prints the activation. A process of its own:

@@ -330,6 +330,11 @@ def test_simulations_that_were_not_validated_are_warned_of(caplog):
     assert caplog.text == ""
     warn_of_source(provenance, "moco")
     assert "of Moco, but the bundle was validated with static optimisation and CMC only" in caplog.text
+    caplog.clear()
+    warn_of_source(PROVENANCE, "")
+    assert caplog.text == ""
+    warn_of_source(provenance, "")
+    assert "Nothing in the file says what computed its activations" in caplog.text
 
 
 def test_what_does_not_fit_is_refused(estimate):

@@ -120,7 +120,7 @@ def test_setup_file_is_run(run_octave, program, trial):
         "              'soleus', activation.data(:, strcmp(activation.labels, 'soleus_r'))))",
         OPENSIM_NEM2E_PROGRAM=str(program),
     )
-    assert "[info] Complete right gait cycles (s): 0.2482-1.3655.\n" in shown
+    assert "[info] Complete right gait cycles (s): 0.2482-1.3655. Complete left" in shown
     results = saved["results"]
     folder = trial / "results"
     assert results["directory"] == str(folder)
