@@ -272,7 +272,7 @@ def recognise_simulator(trial: SimulatedTrial, given_as_states: bool) -> tuple[L
     title = f"{source.name} {source.description} {source.path.stem if source.path else ''}"
     if "staticoptimization" in re.sub(r"[\s_]", "", title).lower():
         return "so", "by its header or name"
-    if given_as_states or not trial.has_states and not trial.labels:
+    if given_as_states or (not trial.has_states and not trial.labels):
         return "cmc", "nothing in it says otherwise"
     if trial.has_states:
         return "moco", "static optimisation writes no states"
