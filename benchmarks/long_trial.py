@@ -5,7 +5,7 @@ setup), written as a states file, and refined with the shipped networks by the c
 of the file, the cycles of both limbs, seconds and processor seconds from start to exit, and the most memory. Beside it
 stands the least that any tool with this input needs: reading the file with pandas in a process of its own.
 
-    python benchmarks/long_trial.py [--minutes 1 10]
+    python benchmarks/long_trial.py [--minutes 1 10] [--right-only]
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ RATE = 140.0
 READ = "import sys, pandas; pandas.read_csv(sys.argv[1], sep='\\t', skiprows=6)"
 
 
-def write_trial(folder: Path, minutes: float) -> tuple[Path, Path, int]:
-    """Write states and a setup; return both files and the number of cycles."""
+def write_trial(folder: Path, minutes: float, right_only: bool = False) -> tuple[Path, Path, int]:
+    """Write states and a setup with the strikes of one limb or both; return the files and the number of cycles."""
     states = read_storage(EXAMPLE / "cmc" / "walking_states.sto")
     period = RIGHT[1] - RIGHT[0]
     at = np.arange(0.0, 60.0 * minutes, 1.0 / RATE)
@@ -49,10 +49,11 @@ def write_trial(folder: Path, minutes: float) -> tuple[Path, Path, int]:
     tool.setModelFilename(EXAMPLE / "walker.osim")
     tool.cycle_source = "times"
     tool.right_heel_strikes = np.arange(0.0, at[-1], period).tolist()
-    tool.left_heel_strikes = np.arange(LEFT - RIGHT[0], at[-1], period).tolist()
+    tool.left_heel_strikes = [] if right_only else np.arange(LEFT - RIGHT[0], at[-1], period).tolist()
     setup = folder / "setup_long.xml"
     tool.printToXML(setup)
-    return setup, file, len(tool.right_heel_strikes) + len(tool.left_heel_strikes) - 2
+    cycles = sum(max(0, len(strikes) - 1) for strikes in (tool.right_heel_strikes, tool.left_heel_strikes))
+    return setup, file, cycles
 
 
 def measure(command: list[str], folder: Path) -> tuple[float, float, float]:
@@ -72,13 +73,14 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, nargs="+", default=[1.0, 10.0])
+    parser.add_argument("--right-only", action="store_true", help="refine the right limb only")
     options = parser.parse_args()
     titles = (("minutes", 8), ("MB of file", 12), ("cycles", 8), ("seconds", 10), ("processor s", 13), ("peak MB", 9))
     print("".join(f"{title:>{width}}" for title, width in titles) + f"{'x reading':>11}")
     for minutes in options.minutes:
         with tempfile.TemporaryDirectory(prefix="long_trial_") as scratch:
             folder = Path(scratch)
-            setup, file, cycles = write_trial(folder, minutes)
+            setup, file, cycles = write_trial(folder, minutes, options.right_only)
             size = file.stat().st_size / 1e6
             _, reading, _ = measure([sys.executable, "-c", READ, str(file)], folder)
             seconds, processor, memory = measure([sys.executable, "-m", "opensim_nem2e", "run", str(setup)], folder)

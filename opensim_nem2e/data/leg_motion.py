@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,11 @@ class JointAngles:
         axes = [columns[name] for name in ("pelvis_tx", "pelvis_ty", "pelvis_tz") if name in columns]
         return cls(series.time, angles, series.select(axes) if axes else np.zeros((series.n_rows, 0)))
 
+    @cached_property
+    def _axes(self) -> Array:
+        """The pelvis' axes, each in one piece."""
+        return np.ascontiguousarray(self.pelvis.T)
+
     def cycle(self, side: str, start: float, end: float, roll_to: float | None, samples: int) -> Array:
         """Cut out the angles of one leg over one cycle.
 
@@ -87,19 +93,32 @@ class JointAngles:
             where a joint, or the cycle, is not in the file.
         """
         found = np.full((len(JOINTS), samples), np.nan)
-        names = [f"{joint}_{side}" for joint in JOINTS]
-        known = [k for k, name in enumerate(names) if name in self.angles]
+        known, table = self._legs[side]
         if not known:
             return found
-        table = np.column_stack([self.angles[names[k]] for k in known])
+        time = self.time
+        if time.size and time[0] <= start and end <= time[-1]:
+            # Only the rows of the cycle are looked at: many cycles of a long file cost no more than the file.
+            rows = slice(np.searchsorted(time, start, side="right") - 1, np.searchsorted(time, end) + 1)
+            time, table = time[rows], table[rows]
         try:
-            found[known] = to_window(self.time, table, start, end, samples, roll_to=roll_to).T
+            found[known] = to_window(time, table, start, end, samples, roll_to=roll_to).T
         except CycleError:
             return found
         knee = found[JOINTS.index("knee_angle")]
         if np.isfinite(knee).all() and knee[np.argmax(np.abs(knee))] < 0.0:
             knee *= -1.0
         return found
+
+    @cached_property
+    def _legs(self) -> dict[str, tuple[list[int], Array]]:
+        """The joints of each leg that are in the file, by number, and their angles (rows, joints)."""
+        legs = {}
+        for side in "rl":
+            known = [k for k, joint in enumerate(JOINTS) if f"{joint}_{side}" in self.angles]
+            columns = [self.angles[f"{JOINTS[k]}_{side}"] for k in known]
+            legs[side] = known, np.column_stack(columns) if known else np.zeros((self.time.size, 0))
+        return legs
 
     def speed(self, start: float, end: float) -> float | None:
         """Take the speed of the pelvis over one cycle.
@@ -116,6 +135,6 @@ class JointAngles:
         """
         if not self.pelvis.shape[1] or start < self.time[0] - 0.04 or end > self.time[-1] + 0.04:
             return None
-        first, last = (np.array([np.interp(t, self.time, axis) for axis in self.pelvis.T]) for t in (start, end))
+        first, last = (np.array([np.interp(t, self.time, axis) for axis in self._axes]) for t in (start, end))
         speed = float(np.linalg.norm(last - first)) / (end - start)
         return speed if speed > STATIONARY else None

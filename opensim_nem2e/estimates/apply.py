@@ -18,7 +18,7 @@ from ..errors import BundleError, CycleError, LabelError, did_you_mean
 from ..log import counted, logger
 from ..methods.base import Prediction, Predictor
 from ..signals.cycle_sources import SIDES, log_coverage
-from ..signals.cycles import Cycle, stitch
+from ..signals.cycles import Cycle, stitch, windows
 from .estimate import CycleCurves, Estimate, MuscleEstimate
 
 if TYPE_CHECKING:
@@ -201,23 +201,20 @@ def estimate_trial(
         by_name.setdefault(target.standard_name, []).append(target)
 
     # Muscles share inputs (All-Entire: all of them), and those of a limb its cycles: each cycle is cut out once.
-    windows: dict[tuple[str, Cycle], Array] = {}
+    cut: dict[tuple[str, str], Array] = {}
     for side in dict.fromkeys(target.side for target in targets):
         own_targets = [target for target in targets if target.side == side]
         names = list(dict.fromkeys(name for target in own_targets for name in (target.muscle, *target.inputs)))
         table = np.column_stack([trial.activations[name] for name in names])
-        for cycle in cycles[side]:
-            cut = cycle.window(trial.time, table, predictor.cycle_samples, tolerance=tolerance)
-            windows.update({(name, cycle): cut[:, k] for k, name in enumerate(names)})
-
-    def window(muscle: str, cycle: Cycle) -> Array:
-        return windows[muscle, cycle]
+        limb = windows(cycles[side], trial.time, table, predictor.cycle_samples, tolerance=tolerance)
+        cut |= {(side, name): np.ascontiguousarray(limb[:, :, k]) for k, name in enumerate(names)}
 
     about = {name: value for name, value in (("motion", motion), ("age_group", age_group)) if value}
     predictions: dict[str, tuple[Prediction, slice]] = {}
     for name, members in by_name.items():
-        jobs = [(target, cycle) for target in members for cycle in cycles[target.side]]
-        x = np.stack([np.column_stack([window(name, cycle) for name in target.inputs]) for target, cycle in jobs])
+        x = np.concatenate(
+            [np.stack([cut[target.side, name] for name in target.inputs], axis=-1) for target in members]
+        )
         prediction = predictor.predict(name, x, **about)
         first = 0
         for target in members:
@@ -268,7 +265,7 @@ def estimate_trial(
                 low=low,
                 high=high,
                 curves=CycleCurves(
-                    np.stack([window(target.muscle, cycle) for cycle in own]),
+                    cut[side, target.muscle],
                     prediction.values[part],
                     None if prediction.attention is None else prediction.attention[part],
                     tuple(muscle_of.get(step, step) for step in predictor.attention_steps(name)),

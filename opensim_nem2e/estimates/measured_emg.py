@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ..errors import LabelError, StorageError
 from ..log import logger
 from ..signals.compare import correlations, cycle_errors
-from ..signals.cycles import inside_cycles
+from ..signals.cycles import inside_cycles, windows
 from ..signals.emg import refuse_raw
 from ..signals.gaps import channel_gaps, gaps_in_words, inside_gaps, overlaps
-from ..signals.resample import interpolate, to_window
+from ..signals.resample import interpolate
 from ..storage import TimeSeries
 from ..storage.emg_files import read_envelopes
 from ..storage.muscles import MUSCLE_GROUPS
@@ -114,28 +114,28 @@ class MeasuredEMG:
         holes = self.gaps(self.channels[muscle])
         return tuple(cycle for cycle in cycles if not overlaps(holes, cycle.start, cycle.end))
 
-    def window(self, muscle: str, cycle: Cycle) -> Array:
-        """Cut a muscle's EMG to a cycle.
+    def windows(self, muscle: str, cycles: Sequence[Cycle]) -> Array:
+        """Cut a muscle's EMG to cycles.
 
         Parameters
         ----------
         muscle : str
             A muscle that has a channel.
-        cycle : Cycle
-            A cycle without a gap, on the clock of the activations.
+        cycles : sequence of Cycle
+            Cycles without a gap, on the clock of the activations.
 
         Returns
         -------
-        numpy.ndarray, shape (samples,)
+        numpy.ndarray, shape (cycles, samples)
             The envelope, as it was recorded; negative values are 0.
 
         Raises
         ------
         opensim_nem2e.errors.CycleError
-            The recording does not cover the cycle.
+            The recording does not cover a cycle.
         """
         time, values = self.rows(self.channels[muscle])
-        return to_window(time, np.maximum(values, 0.0), cycle.start, cycle.end, _SAMPLES, cycle.roll_to)[:, 0]
+        return windows(cycles, time, np.maximum(values, 0.0), _SAMPLES)[:, :, 0]
 
     def at(self, channel: str, time: Array) -> Array:
         """Return a channel at times of the activations.
@@ -188,7 +188,7 @@ class MeasuredEMG:
                         "The EMG channel '%s' has gaps in all cycles: %s is not compared with it.", channel, muscle
                     )
                 continue
-            emg = np.stack([self.window(muscle, cycle) for cycle in own])
+            emg = self.windows(muscle, own)
             if not emg.max() > 0.0:
                 logger.warning("The EMG channel '%s' is silent: %s is not compared with it.", channel, muscle)
                 continue
@@ -199,7 +199,7 @@ class MeasuredEMG:
                 figures |= dict.fromkeys((f"E_{kind}", f"shape_{kind}", f"r_{kind}"), float("nan"))
                 if time is not None and muscle in activations:
                     values = activations[muscle]
-                    cut = np.stack([c.window(time, values, _SAMPLES, tolerance=tolerance)[:, 0] for c in own])
+                    cut = windows(own, time, values, _SAMPLES, tolerance=tolerance)[:, :, 0]
                     figures[f"E_{kind}"] = float(cycle_errors(cut, emg).mean())
                     power = float((cut**2).sum())
                     gain = float((cut * emg).sum()) / power if power > 0.0 else 0.0

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..log import counted
+from ..signals.cycles import windows
 from .estimate import Estimate, MuscleEstimate
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _changes(item: MuscleEstimate, time: Array, simulated: Array, written: Array
 
     def cut(values: Array, samples: int = samples) -> Array:
         # The curve as it was written, blends at the cycles' ends included. The tolerance is the run's own affair.
-        return np.stack([cycle.window(time, values, samples, tolerance=np.inf)[:, 0] for cycle in item.cycles])
+        return windows(item.cycles, time, values, samples, tolerance=np.inf)[:, :, 0]
 
     before, after = cut(simulated) if item.curves is None else item.curves.before, cut(written)
     # The method's own samples are twentieths of a cycle, too coarse for peaks. The last sample is the next heel strike:

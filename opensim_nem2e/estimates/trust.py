@@ -15,15 +15,13 @@ from ..data.leg_motion import JOINTS
 from ..data.simulation import SIMULATORS
 from ..log import counted, logger
 from ..methods.base import Provenance
-from ..methods.training_range import Look
+from ..methods.training_range import Look, Measure
 from ..signals.cycle_sources import SIDES
 from ..signals.cycles import Cycle
 from ..signals.resample import interpolate
 from .estimate import Estimate
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ..data.leg_motion import JointAngles
     from ..methods.bands import Bands
     from ..methods.training_range import TrainingRange
@@ -268,33 +266,30 @@ def judge_cycles(estimate: Estimate, motion: JointAngles | None = None) -> list[
     known = estimate.provenance.training_range
     if known is None:
         return []
-    found: dict[Cycle, dict[str, NDArray[np.float64]]] = {}
+    cycles = {cycle for item in estimate if item.curves is not None for cycle in item.cycles}
+    in_order = sorted(cycles, key=lambda cycle: (cycle.side != "r", cycle.start))
+    number = {cycle: row for row, cycle in enumerate(in_order)}
+    names, samples = known.activations.names, known.activations.curves.shape[2]
+    activations = np.full((len(in_order), len(names), samples), np.nan)
     for item in estimate:
-        if item.curves is not None:
-            for cycle, before in zip(item.cycles, item.curves.before, strict=True):
-                found.setdefault(cycle, {})[item.standard_name] = before
-    in_order = sorted(found, key=lambda cycle: (cycle.side != "r", cycle.start))
-    return [_judge_cycle(known, cycle, found[cycle], motion) for cycle in in_order]
+        if item.curves is not None and item.standard_name in names:
+            before = item.curves.before
+            own, grid = (np.linspace(0.0, 1.0, count) for count in (before.shape[1], samples))
+            rows = [number[cycle] for cycle in item.cycles]
+            activations[rows, names.index(item.standard_name)] = interpolate(own, before.T, grid).T
+    looks = []
+    for cycle, row in zip(in_order, activations, strict=True):
+        angles = speed = None
+        if motion is not None:
+            speed = motion.speed(cycle.start, cycle.end)
+            if known.angles is None or known.angles.names == JOINTS:
+                angles = motion.cycle(cycle.side, cycle.start, cycle.end, cycle.roll_to, samples)
+        looks.append(Look(cycle.duration, speed, row, angles))
+    return [_trust(cycle, found) for cycle, found in zip(in_order, known.judge_all(looks), strict=True)]
 
 
-def _judge_cycle(
-    known: TrainingRange, cycle: Cycle, curves: Mapping[str, NDArray[np.float64]], motion: JointAngles | None
-) -> CycleTrust:
-    references = known.activations
-    samples = references.curves.shape[2]
-    activations = np.full((len(references.names), samples), np.nan)
-    for row, name in enumerate(references.names):
-        if name in curves:
-            activations[row] = interpolate(
-                np.linspace(0.0, 1.0, len(curves[name])), curves[name], np.linspace(0.0, 1.0, samples)
-            )
-    angles = speed = None
-    if motion is not None:
-        angles = motion.cycle(cycle.side, cycle.start, cycle.end, cycle.roll_to, samples)
-        speed = motion.speed(cycle.start, cycle.end)
-        if known.angles is not None and known.angles.names != JOINTS:
-            angles = None
-    measures = {item.name: item for item in known.judge(Look(cycle.duration, speed, activations, angles))}
+def _trust(cycle: Cycle, found: Sequence[Measure]) -> CycleTrust:
+    measures = {item.name: item for item in found}
     outside = [item for item in measures.values() if item.outside]
     numbers: dict[str, float] = {}
     for name, item in measures.items():

@@ -66,7 +66,7 @@ def training_range(samples: Samples, view: CycleView) -> TrainingRange | None:
     for own in found.by_subject(found.rows):
         others = np.setdiff1d(found.rows, own)
         known = found.range(others)
-        judged = [known.judge(found.look(row)) for row in own.tolist()]
+        judged = known.judge_all([found.look(row) for row in own.tolist()])
         outside = np.array([any(measure.outside for measure in measures) for measures in judged])
         shared = found.shared_motion(own, others)
         left_out.append(

@@ -210,15 +210,36 @@ class TrainingRange:
         list of Measure
             What could be compared.
         """
-        found = [Measure("cycle_time", look.cycle_time, *self.cycle_time)]
-        if self.speed is not None and look.speed is not None:
-            found.append(Measure("speed", look.speed, *self.speed))
-        away = float(input_distance(look.activations[None], self.activations.curves)[0])
-        found.append(Measure("input", away, 0.0, self.activations.limit))
-        if self.angles is not None and look.angles is not None:
-            away = float(angle_distance(look.angles[None], self.angles.curves)[0])
-            found.append(Measure("angles", away, 0.0, self.angles.limit))
-        return [measure for measure in found if np.isfinite(measure.value)]
+        return self.judge_all([look])[0]
+
+    def judge_all(self, looks: Sequence[Look]) -> list[list[Measure]]:
+        """Compare cycles with them.
+
+        Parameters
+        ----------
+        looks : sequence of Look
+            The cycles, with the muscles and joints of :attr:`activations` and :attr:`angles`.
+
+        Returns
+        -------
+        list of list of Measure
+            What could be compared, for each cycle.
+        """
+        found = [[Measure("cycle_time", look.cycle_time, *self.cycle_time)] for look in looks]
+        if self.speed is not None:
+            for measures, look in zip(found, looks, strict=True):
+                if look.speed is not None:
+                    measures.append(Measure("speed", look.speed, *self.speed))
+        if looks:
+            away = input_distance(np.stack([look.activations for look in looks]), self.activations.curves)
+            for measures, distance in zip(found, away.tolist(), strict=True):
+                measures.append(Measure("input", distance, 0.0, self.activations.limit))
+        known = [(number, look.angles) for number, look in enumerate(looks) if look.angles is not None]
+        if self.angles is not None and known:
+            away = angle_distance(np.stack([angles for _, angles in known]), self.angles.curves)
+            for (number, _), distance in zip(known, away.tolist(), strict=True):
+                found[number].append(Measure("angles", distance, 0.0, self.angles.limit))
+        return [[measure for measure in measures if np.isfinite(measure.value)] for measures in found]
 
     def section(self) -> dict[str, Any]:
         """Describe them for a bundle's metadata.

@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ModelError
-from ..signals.resample import interpolate
+from ..signals.resample import checked_rows, interpolate
 from .arrays import AnyArray, namespace
 
 Array = NDArray[np.float64]
@@ -65,8 +65,9 @@ _BLENDED_ROUNDS = 3
 #: step (4e-12).
 _INTEGRATION_LEAD, _SEARCH_LEAD = 40.0, 15.0
 
-#: So many numbers per block and array are held at most: it bounds the memory.
-_HELD = 1_000_000
+#: So many numbers of an array are held at a time, and so many muscles of all blocks stepped through side by side: it
+#: bounds the memory.
+_HELD, _WIDEST = 250_000, 4096
 
 #: What a mean taken from a running sum may be off by.
 _ROUNDING = 1e-10
@@ -218,9 +219,8 @@ def activation_from_excitation(
     StorageError
         If time is not strictly increasing or does not match the excitation.
     """
-    x = np.asarray(time, dtype=float)
-    table = np.asarray(excitation, dtype=float)
-    e = interpolate(x, table, x).reshape(x.size, -1)  # also checks the rows
+    x, table = checked_rows(time, excitation)
+    e = table.reshape(x.size, -1)
     muscles = _dynamics(e.shape[1], tau_act, tau_deact, kind, min_activation, smoothing)
     state = _per_muscle(initial, e.shape[1], "initial activation").copy()
 
@@ -234,30 +234,38 @@ def activation_from_excitation(
     cell_of = np.clip(np.searchsorted(grid, x, side="right") - 1, 0, cells - 1)
     result = np.empty_like(e)
     for part in _cut(cells, e.shape[1], _INTEGRATION_LEAD * float(muscles.tau_deact.max()) / step):
-        ends = part.ends(cells)
-        first, second = _integrals_at(grid[ends].ravel(), x, e, rows_first, rows_second)
-        first, second = first.reshape(*ends.shape, -1), second.reshape(*ends.shape, -1)
-        mean = np.diff(first, axis=0) / step
-        # Where in its step the excitation lies: the integral of (e - mean) (t - middle), per step. An early excitation
-        # has had time to decay, a late one has not; without this a jump inside a step costs three times the error.
-        lateness = (first[1:] + first[:-1]) / 2.0 - np.diff(second, axis=0) / step
-        start = np.empty_like(mean)
-        rates = np.empty_like(mean)
-        now = mean[0].copy()
-        for cell in range(mean.shape[0]):
-            if cell == part.lead and part.first == 0:
-                now[0] = state
-            start[cell] = now
-            rates[cell] = muscles.middle_rate(now, mean[cell], step)
-            now = muscles.advance(now, mean[cell] + rates[cell] * lateness[cell], step, rates[cell])
-
-        # Each row continues the solution from the start of its step, with the mean excitation since then.
+        # The part's rows, in the order in which their steps come.
         rows = np.flatnonzero((cell_of >= part.first) & (cell_of < part.first + part.count * part.length))
         block, place = np.divmod(cell_of[rows] - part.first, part.length)
         place += part.lead
-        since = (x[rows] - grid[cell_of[rows]])[:, np.newaxis]
-        so_far = np.divide(rows_first[rows] - first[place, block], since, out=mean[place, block], where=since > 0.0)
-        result[rows] = muscles.clamp(muscles.advance(start[place, block], so_far, since, rates[place, block]))
+        order = np.argsort(place, kind="stable")
+        rows, block, place = rows[order], block[order], place[order]
+        now: Array | None = None
+        for some, ends in part.slabs(cells, e.shape[1]):
+            first, second = _integrals_at(grid[ends].ravel(), x, e, rows_first, rows_second)
+            first, second = first.reshape(*ends.shape, -1), second.reshape(*ends.shape, -1)
+            mean = np.diff(first, axis=0) / step
+            # Where in its step the excitation lies: the integral of (e - mean) (t - middle), per step. An early
+            # excitation has had time to decay, a late one has not; without this a jump inside a step costs three times
+            # the error.
+            lateness = (first[1:] + first[:-1]) / 2.0 - np.diff(second, axis=0) / step
+            start = np.empty_like(mean)
+            rates = np.empty_like(mean)
+            now = mean[0].copy() if now is None else now
+            for cell in range(len(mean)):
+                if some.start + cell == part.lead and part.first == 0:
+                    now[0] = state
+                start[cell] = now
+                rates[cell] = muscles.middle_rate(now, mean[cell], step)
+                now = muscles.advance(now, mean[cell] + rates[cell] * lateness[cell], step, rates[cell])
+
+            # Each row continues the solution from the start of its step, with the mean excitation since then.
+            here = slice(*np.searchsorted(place, [some.start, some.stop]))
+            at = place[here] - some.start, block[here]
+            own = rows[here]
+            since = (x[own] - grid[cell_of[own]])[:, np.newaxis]
+            so_far = np.divide(rows_first[own] - first[at], since, out=mean[at], where=since > 0.0)
+            result[own] = muscles.clamp(muscles.advance(start[at], so_far, since, rates[at]))
     return result.reshape(table.shape)
 
 
@@ -361,9 +369,8 @@ def find_excitation(
     StorageError
         If time is not strictly increasing or does not match the activation.
     """
-    x = np.asarray(time, dtype=float)
-    table = np.asarray(activation, dtype=float)
-    target = interpolate(x, table, x).reshape(x.size, -1)  # also checks the rows
+    x, table = checked_rows(time, activation)
+    target = table.reshape(x.size, -1)
     count = target.shape[1]
     muscles = _dynamics(count, tau_act, tau_deact, kind, min_activation, smoothing)
     low = _per_muscle(min_control, count, "min_control")
@@ -378,29 +385,37 @@ def find_excitation(
     bounded = muscles
     cells = grid.size - 1
     muscles = muscles.within(low, high)
-    impulse = np.zeros((cells + 1, count))
-    for part in _cut(cells, count, _SEARCH_LEAD * float(muscles.tau_deact.max()) / step):
-        ends = part.ends(cells)
-        goals = bounded.clamp(interpolate(x, target, grid[ends].ravel()).reshape(*ends.shape, count))
-        state = goals[0]
-        held = np.empty((len(goals) - 1, *state.shape))
-        for cell, goal in enumerate(goals[1:]):
-            if cell == part.lead and part.first == 0:
-                state = state.copy()
-                state[0] = goals[cell, 0]
-            held[cell], rate = _aim(muscles, state, goal, step, low, high)
-            state = muscles.advance(state, held[cell], step, rate)
-        last = min(part.first + part.count * part.length, cells)
-        kept = np.swapaxes(held[part.lead :], 0, 1).reshape(-1, count)[: last - part.first]
-        impulse[part.first + 1 : last + 1] = kept * step
-
     # A row gets the mean excitation of its surroundings, so that straight lines between rows have the same impulse.
-    np.cumsum(impulse, axis=0, out=impulse)
     gaps = np.diff(x)
     reach = np.maximum(0.5 * np.maximum(np.append(gaps, 0.0), np.insert(gaps, 0, 0.0)), 0.5 * step)
-    before = np.maximum(x - reach, x[0])
-    after = np.minimum(x + reach, x[-1])
-    mean = (interpolate(grid, impulse, after) - interpolate(grid, impulse, before)) / (after - before)[:, np.newaxis]
+    edges = np.maximum(x - reach, x[0]), np.minimum(x + reach, x[-1])
+    cells_of = [np.clip(np.searchsorted(grid, edge, side="right") - 1, 0, cells - 1) for edge in edges]
+    before, after = (np.empty_like(target) for _ in edges)
+    total = np.zeros(count)
+    for part in _cut(cells, count, _SEARCH_LEAD * float(muscles.tau_deact.max()) / step):
+        impulse = np.empty((part.count * part.length + 1, count))
+        held = impulse[1:].reshape(part.count, part.length, count)
+        state: Array | None = None
+        for some, ends in part.slabs(cells, count):
+            goals = bounded.clamp(interpolate(x, target, grid[ends].ravel()).reshape(*ends.shape, count))
+            state = goals[0] if state is None else state
+            for cell, goal in enumerate(goals[1:], some.start):
+                if cell == part.lead and part.first == 0:
+                    state = state.copy()
+                    state[0] = goals[cell - some.start, 0]
+                found, rate = _aim(muscles, state, goal, step, low, high)
+                state = muscles.advance(state, found, step, rate)
+                if cell >= part.lead:
+                    np.multiply(found, step, out=held[:, cell - part.lead])
+        last = min(part.first + part.count * part.length, cells)
+        impulse = impulse[: last - part.first + 1]
+        impulse[0] = total
+        np.cumsum(impulse, axis=0, out=impulse)
+        total = impulse[-1].copy()
+        for edge, cell_of, sums in zip(edges, cells_of, (before, after), strict=True):
+            rows = np.flatnonzero((cell_of >= part.first) & (cell_of < last))
+            sums[rows] = interpolate(grid[part.first : last + 1], impulse, edge[rows])
+    mean = (after - before) / (edges[1] - edges[0])[:, np.newaxis]
     # Sums of many steps leave rounding in it: what sits on a bound shall sit there exactly, so that it can be counted.
     result = np.where(mean < low + _ROUNDING, low, np.where(mean > high - _ROUNDING, high, mean))
     return result.reshape(table.shape)
@@ -440,12 +455,17 @@ class _Part:
     length: int  # cells of a block
     lead: int  # cells that each block starts early
 
-    def ends(self, cells: int) -> NDArray[np.int64]:
-        """Return the grid points of every block's cells; (lead + length + 1, blocks), none beyond the grid's ends."""
-        starts = self.first + self.length * np.arange(self.count)
-        points = starts - self.lead + np.arange(self.lead + self.length + 1)[:, np.newaxis]
-        clipped: np.ndarray = np.clip(points, 0, cells)
-        return clipped
+    def slabs(self, cells: int, muscles: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+        """Go through the cells of all blocks, some at a time.
+
+        Yields which, counted from where each block starts early, and their grid points (cells + 1, blocks), none beyond
+        the grid's ends.
+        """
+        starts = self.first + self.length * np.arange(self.count) - self.lead
+        step = max(1, _HELD // (self.count * max(muscles, 1)))
+        for first in range(0, self.lead + self.length, step):
+            some = slice(first, min(first + step, self.lead + self.length))
+            yield some, np.clip(starts + np.arange(some.start, some.stop + 1)[:, np.newaxis], 0, cells)
 
 
 def _cut(cells: int, muscles: int, lead: float) -> Iterator[_Part]:
@@ -455,7 +475,7 @@ def _cut(cells: int, muscles: int, lead: float) -> Iterator[_Part]:
         yield _Part(0, 1, cells, 0)
         return
     # As long as the lead: then the most steps are saved for the memory.
-    most = max(1, _HELD // (2 * early * max(muscles, 1)))
+    most = max(1, _WIDEST // max(muscles, 1))
     for first in range(0, cells, most * early):
         yield _Part(first, min(most, -(-(cells - first) // early)), early, early)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..signals.cycles import Cycle
+from ..signals.cycles import Cycle, windows
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -257,8 +257,7 @@ def over_cycles(time: Array, values: Array, cycles: Sequence[Cycle]) -> Array:
     numpy.ndarray, shape (cycles, PHASES)
         Where a cycle leaves the curve, its first or last value is held, as the refinement does.
     """
-    rows = [cycle.window(time, values, PHASES, tolerance=np.inf)[:, 0] for cycle in cycles]
-    return np.array(rows).reshape(-1, PHASES)
+    return windows(cycles, time, values, PHASES, tolerance=np.inf)[:, :, 0]
 
 
 def stretches(time: Array, where: Mask) -> list[tuple[float, float]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..data.simulation import SimulatedTrial
     from ..estimates.estimate import Estimate
     from ..musculoskeletal.opensim.geometry import Geometry, Shape
+    from ..storage import TimeSeries
 
 Array = NDArray[np.float64]
 
@@ -46,7 +47,7 @@ class ModelFiles:
     ----------
     model : pathlib.Path or None
         The model (``.osim``).
-    motion : pathlib.Path or None
+    motion : pathlib.Path, TimeSeries or None
         Its coordinates over time: a states file, or a motion.
     shape_folders : sequence of pathlib.Path
         Where files of bones lie, beside the usual places.
@@ -55,7 +56,7 @@ class ModelFiles:
     """
 
     model: Path | None = None
-    motion: Path | None = None
+    motion: Path | TimeSeries | None = None
     shape_folders: Sequence[Path] = ()
     forces: Mapping[str, float] | None = None
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CycleError, LabelError, did_you_mean
+from ..signals.cycles import windows
 from .drawing import figure_settings, new_figure, shade
 
 if TYPE_CHECKING:
@@ -87,12 +88,12 @@ def draw_muscle(
 def _over_cycles(axis: Any, item: MuscleEstimate, trial: SimulatedTrial, measured: MeasuredEMG | None) -> None:
     """Draw each cycle thinly and their mean boldly."""
     curves = {
-        label: np.stack([c.window(trial.time, values, _PHASES, tolerance=np.inf)[:, 0] for c in item.cycles])
+        label: windows(item.cycles, trial.time, values, _PHASES, tolerance=np.inf)[:, :, 0]
         for label, values in (("OpenSim", trial.activations[item.muscle]), ("refined", item.values))
     }
     whole = () if measured is None else measured.whole(item.muscle, item.cycles)
     if measured is not None and whole:
-        emg = np.stack([measured.window(item.muscle, own) for own in whole])
+        emg = measured.windows(item.muscle, whole)
         curves["measured EMG, relative to its maximum"] = emg / max(float(emg.max()), np.finfo(float).tiny)
     for label, rows in curves.items():
         percent = np.linspace(0.0, 100.0, rows.shape[1])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CycleError, StorageError
-from .resample import from_window, to_window
+from .resample import from_windows, to_window, to_windows
 
 Array = NDArray[np.float64]
 
@@ -33,6 +33,9 @@ _ENOUGH_FOR_A_MEDIAN = 5
 #: more is blended than the network resolves with a single sample; and about a muscle's deactivation time constant
 #: (40-60 ms), so the blend is not faster than a muscle.
 CROSSFADE = 0.05
+
+#: So many cycles are brought back into the file at a time, which bounds the memory.
+_TOGETHER = 64
 
 #: Cycles whose ends are nearer than this share one heel strike (s): times typed with three decimals.
 JOIN_TOLERANCE = 1e-3
@@ -88,8 +91,13 @@ class Cycle:
         """Time of phase 0 if the cycle is rolled, otherwise None: the argument of the resampling functions."""
         return self.heel_strike if self.roll else None
 
+    @property
+    def span(self) -> tuple[float, float, float | None]:
+        """Start, end and :attr:`roll_to` (s)."""
+        return self.start, self.end, self.roll_to
+
     def window(self, time: ArrayLike, values: ArrayLike, samples: int = 20, *, tolerance: float | None = None) -> Array:
-        """Resample signals to this cycle.
+        """Resample signals to this cycle; to many, :func:`windows` does it in one go.
 
         Parameters
         ----------
@@ -107,12 +115,33 @@ class Cycle:
         numpy.ndarray, shape (samples, columns)
             The window.
         """
-        t, table = np.asarray(time, dtype=float), np.asarray(values, dtype=float)
-        if len(t) == len(table) and t.size and t[0] <= self.start and self.end <= t[-1]:
-            # Only the rows of the cycle are looked at: many cycles of a long file cost no more than the file.
-            rows = slice(np.searchsorted(t, self.start, side="right") - 1, np.searchsorted(t, self.end) + 1)
-            t, table = t[rows], table[rows]
-        return to_window(t, table, self.start, self.end, samples, self.roll_to, tolerance=tolerance)
+        return to_window(time, values, self.start, self.end, samples, self.roll_to, tolerance=tolerance)
+
+
+def windows(
+    cycles: Sequence[Cycle], time: ArrayLike, values: ArrayLike, samples: int = 20, *, tolerance: float | None = None
+) -> Array:
+    """Resample signals to many cycles at once.
+
+    Parameters
+    ----------
+    cycles : sequence of Cycle
+        The cycles, in any order.
+    time : array_like, shape (rows,)
+        Time of the rows (s).
+    values : array_like, shape (rows,) or (rows, columns)
+        The signals.
+    samples : int
+        Number of samples of each cycle.
+    tolerance : float, optional
+        By how much a cycle may leave the data (s); see :func:`~opensim_nem2e.signals.resample.to_window`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (cycles, samples, columns)
+        What :meth:`Cycle.window` gives for each.
+    """
+    return to_windows(time, values, [cycle.span for cycle in cycles], samples, tolerance=tolerance)
 
 
 @dataclass(frozen=True)
@@ -327,19 +356,21 @@ def stitch(
     curves = [curve.reshape(curve.shape[0], -1) for curve in curves]
     _check_cycles(cycles, curves, source.shape[1], crossfade)
     values = source.copy()
-    refined = np.zeros(t.size, dtype=bool)
     if not cycles:
-        return values.reshape(table.shape), refined
+        return values.reshape(table.shape), np.zeros(t.size, dtype=bool)
 
     joined = [b.start - a.end <= JOIN_TOLERANCE for a, b in itertools.pairwise(cycles)]
-    for number, (cycle, curve) in enumerate(zip(cycles, curves, strict=True)):
+    cycle_of = np.full(t.size, -1, dtype=np.intp)
+    at = t.copy()
+    for number, cycle in enumerate(cycles):
         # A shared heel strike's row belongs to the later cycle; a gap of less than the tolerance to the earlier one.
         last = number == len(cycles) - 1 or not joined[number]
         stop = np.searchsorted(t, cycle.end, side="right") if last else np.searchsorted(t, cycles[number + 1].start)
         rows = slice(int(np.searchsorted(t, cycle.start)), int(stop))
-        at = np.clip(t[rows], cycle.start, cycle.end)
-        values[rows] = from_window(curve, cycle.start, cycle.end, at, method, cycle.roll_to)
-        refined[rows] = True
+        at[rows] = np.clip(t[rows], cycle.start, cycle.end)
+        cycle_of[rows] = number
+    refined = cycle_of >= 0
+    values[refined] = _evaluate(cycles, curves, at[refined], cycle_of[refined], method)
 
     low = np.min([curve.min(axis=0) for curve in curves], axis=0)
     high = np.max([curve.max(axis=0) for curve in curves], axis=0)
@@ -397,17 +428,36 @@ def _seams(
     cycles: Sequence[Cycle], curves: Sequence[Array], joined: Sequence[bool], crossfade: float, method: str
 ) -> list[tuple[float, Array, float]]:
     """Return time, jump (columns,) and blend length of every place where refined curves meet."""
+    meeting = [number for number, meets in enumerate(joined) if meets]
+    own, follower = np.array(meeting, dtype=np.intp), np.array(meeting, dtype=np.intp) + 1
+    starts = np.array([cycles[number + 1].start for number in meeting])
+    ends = np.array([min(cycles[number].end, cycles[number + 1].start) for number in meeting])
+    steps = _evaluate(cycles, curves, starts, follower, method) - _evaluate(cycles, curves, ends, own, method)
+    jumps = dict(zip(meeting, steps, strict=True))
     seams = []
     for number, (cycle, curve) in enumerate(zip(cycles, curves, strict=True)):
         if cycle.roll:
             seams.append((cycle.heel_strike, curve[0] - curve[-1], min(crossfade, cycle.duration / 4.0)))
-        if number + 1 < len(cycles) and joined[number]:
-            after, follower = cycles[number + 1], curves[number + 1]
-            meeting = min(cycle.end, after.start)
-            end = from_window(curve, cycle.start, cycle.end, [meeting], method, cycle.roll_to)[0]
-            start = from_window(follower, after.start, after.end, [after.start], method, after.roll_to)[0]
-            seams.append((after.start, start - end, min(crossfade, cycle.duration / 4.0, after.duration / 4.0)))
+        if number in jumps:
+            after = cycles[number + 1]
+            length = min(crossfade, cycle.duration / 4.0, after.duration / 4.0)
+            seams.append((after.start, jumps[number], length))
     return seams
+
+
+def _evaluate(
+    cycles: Sequence[Cycle], curves: Sequence[Array], at: Array, cycle_of: NDArray[np.intp], method: str
+) -> Array:
+    """Return the curves (points, columns) at times within their cycles, whose numbers increase."""
+    found = np.empty((at.size, curves[0].shape[1]))
+    edges = np.searchsorted(cycle_of, np.arange(len(cycles) + 1))
+    for _, members in itertools.groupby(range(len(cycles)), key=lambda k: (len(curves[k]), k // _TOGETHER)):
+        some = list(members)
+        rows = slice(edges[some[0]], edges[some[-1] + 1])
+        table = np.stack([curves[k] for k in some])
+        spans = [cycles[k].span for k in some]
+        found[rows] = from_windows(table, spans, at[rows], cycle_of[rows] - some[0], method)
+    return found
 
 
 def _spread(

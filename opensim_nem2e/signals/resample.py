@@ -6,6 +6,8 @@ cubic and the spline are written out here (and tested against SciPy's).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -16,6 +18,9 @@ Array = NDArray[np.float64]
 #: A spline's coefficients are sought in blocks of so many; what is further away from a block than the margin changes
 #: its coefficients by less than rounding does (a fifth degree forgets 0.43 from one sample to the next).
 _BLOCK, _MARGIN = 96, 48
+
+#: Cycles are resampled so many numbers at a time, which bounds the memory.
+_HELD = 250_000
 
 
 def interpolate(time: ArrayLike, values: ArrayLike, at: ArrayLike) -> Array:
@@ -43,12 +48,16 @@ def interpolate(time: ArrayLike, values: ArrayLike, at: ArrayLike) -> Array:
     StorageError
         If time is not strictly increasing or does not match the values.
     """
-    x, y = _rows(time, values)
+    x, y = checked_rows(time, values)
     points = np.asarray(at, dtype=float)
     if x.size == 1:
         return np.repeat(y, points.size, axis=0)
     points = np.clip(points, x[0], x[-1])
-    left = np.clip(np.searchsorted(x, points, side="right") - 1, 0, x.size - 2)
+    return _between(x, y, points, np.clip(np.searchsorted(x, points, side="right") - 1, 0, x.size - 2))
+
+
+def _between(x: Array, y: Array, points: Array, left: NDArray[np.intp]) -> Array:
+    """Interpolate between the rows ``left`` and those after them."""
     weight = (points - x[left]) / (x[left + 1] - x[left])
     if y.ndim == 2:
         weight = weight[:, np.newaxis]
@@ -103,22 +112,78 @@ def to_window(
     StorageError
         If time is not strictly increasing or does not match the values.
     """
-    x, y = _rows(time, values)
-    duration = _duration(t0, t1, samples)
-    allowed = 0.5 * duration / (samples - 1) if tolerance is None else tolerance
-    if x[0] - t0 > allowed or t1 - x[-1] > allowed:
-        raise CycleError(
-            f"the cycle {t0:.4f}..{t1:.4f} s must lie inside the data (it may leave them by {allowed:.4f} s), "
-            f"found data from {x[0]:.4f} to {x[-1]:.4f} s"
-        )
-    if roll_to is None:
-        points = np.linspace(t0, t1, samples)
-    else:
-        _check_roll(roll_to, t0, t1)
-        points = np.linspace(roll_to, roll_to + duration, samples)
-        # What lies beyond the end is found one period earlier. The end itself stays the end.
-        points = np.where(points > t1, points - duration, points)
-    return interpolate(x, y.reshape(x.size, -1), points)
+    window: Array = to_windows(time, values, [(t0, t1, roll_to)], samples, tolerance=tolerance)[0]
+    return window
+
+
+def to_windows(
+    time: ArrayLike,
+    values: ArrayLike,
+    spans: Sequence[tuple[float, float, float | None]],
+    samples: int = 20,
+    *,
+    tolerance: float | None = None,
+) -> Array:
+    """Resample many gait cycles, each as :func:`to_window` does.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time of the rows, strictly increasing, evenly spaced or not (s).
+    values : array_like, shape (rows,) or (rows, columns)
+        The signals.
+    spans : sequence of tuple
+        ``t0``, ``t1`` and ``roll_to`` of each cycle.
+    samples : int
+        Number of samples.
+    tolerance : float, optional
+        By how much a cycle may leave the data (s).
+
+    Returns
+    -------
+    numpy.ndarray, shape (cycles, samples, columns)
+        The windows; one column if ``values`` is a vector.
+
+    Raises
+    ------
+    CycleError
+        If a cycle is empty, leaves the data, or its ``roll_to`` lies outside it.
+    StorageError
+        If time is not strictly increasing or does not match the values.
+    """
+    x, y = checked_rows(time, values)
+    for t0, t1, roll_to in spans:
+        duration = _duration(t0, t1, samples)
+        allowed = 0.5 * duration / (samples - 1) if tolerance is None else tolerance
+        if x[0] - t0 > allowed or t1 - x[-1] > allowed:
+            raise CycleError(
+                f"the cycle {t0:.4f}..{t1:.4f} s must lie inside the data (it may leave them by {allowed:.4f} s), "
+                f"found data from {x[0]:.4f} to {x[-1]:.4f} s"
+            )
+        if roll_to is not None:
+            _check_roll(roll_to, t0, t1)
+    table = y.reshape(x.size, -1)
+    windows = np.empty((len(spans), samples, table.shape[1]))
+    if x.size == 1 or not spans:
+        windows[:] = table[:1]
+        return windows
+    starts, ends = (np.array([span[k] for span in spans], dtype=float) for k in (0, 1))
+    origins = np.array([t0 if roll_to is None else roll_to for t0, _, roll_to in spans], dtype=float)
+    rolled = np.array([[roll_to is not None] for _, _, roll_to in spans])
+    durations = ends - starts
+    points = np.linspace(origins, np.where(rolled[:, 0], origins + durations, ends), samples, axis=1)
+    # What lies beyond the end is found one period earlier. The end itself stays the end.
+    beyond = rolled & (points > ends[:, np.newaxis])
+    points = np.clip(np.where(beyond, points - durations[:, np.newaxis], points), x[0], x[-1])
+    # Not the row after a cycle's last, which is not asked for and may be missing.
+    last = np.clip(np.searchsorted(x, ends) - 1, 0, x.size - 2)
+    step = max(1, _HELD // (samples * max(1, table.shape[1])))
+    for first in range(0, len(spans), step):
+        some = slice(first, first + step)
+        at = points[some].ravel()
+        left = np.clip(np.searchsorted(x, at, side="right") - 1, 0, np.repeat(last[some], samples))
+        windows[some] = _between(x, table, at, left).reshape(windows[some].shape)
+    return windows
 
 
 def from_window(
@@ -158,29 +223,79 @@ def from_window(
         If the method is unknown.
     """
     y = np.asarray(window, dtype=float)
-    y = y.reshape(y.shape[0], -1)
-    duration = _duration(t0, t1, y.shape[0])
     at = np.asarray(time, dtype=float)
-    slack = 1e-9 * max(1.0, abs(t0), abs(t1))  # rounding of times, not a tolerance
-    if at.size and (at.min() < t0 - slack or at.max() > t1 + slack):
-        raise CycleError(
-            f"times to evaluate must lie inside the cycle {t0:.4f}..{t1:.4f} s, found {at.min():.4f}..{at.max():.4f} s"
-        )
-    if roll_to is None:
-        phase = (at - t0) / duration
-    else:
-        _check_roll(roll_to, t0, t1)
-        phase = (at - roll_to) / duration
-        phase = np.where(phase < 0.0, phase + 1.0, phase)
-    phase = np.clip(phase, 0.0, 1.0)
+    return from_windows(
+        y.reshape(1, y.shape[0], -1), [(t0, t1, roll_to)], at, np.zeros(at.shape, dtype=np.intp), method
+    )
+
+
+def from_windows(
+    windows: Array,
+    spans: Sequence[tuple[float, float, float | None]],
+    time: Array,
+    cycle_of: NDArray[np.intp],
+    method: str = "pchip",
+) -> Array:
+    """Bring the samples of many cycles back onto a time base, each as :func:`from_window` does.
+
+    Parameters
+    ----------
+    windows : numpy.ndarray, shape (cycles, samples, columns)
+        Equally spaced samples of each cycle.
+    spans : sequence of tuple
+        ``t0``, ``t1`` and ``roll_to`` of each cycle.
+    time : numpy.ndarray, shape (rows,)
+        Where to evaluate (s); inside its cycle.
+    cycle_of : numpy.ndarray of int, shape (rows,)
+        The cycle of each row.
+    method : {'pchip', 'linear'}
+        How to interpolate.
+
+    Returns
+    -------
+    numpy.ndarray, shape (rows, columns)
+        The signals on ``time``.
+
+    Raises
+    ------
+    CycleError
+        If a cycle is empty, a time lies outside its cycle, or ``roll_to`` does.
+    ValueError
+        If the method is unknown.
+    """
+    if method not in ("pchip", "linear"):
+        raise ValueError(f"method must be 'pchip' or 'linear', found '{method}'")
+    samples = windows.shape[1]
+    for t0, t1, roll_to in spans:
+        _duration(t0, t1, samples)
+        if roll_to is not None:
+            _check_roll(roll_to, t0, t1)
+    start, end, origin = (
+        np.array(times, dtype=float)[cycle_of]
+        for times in zip(*((t0, t1, t0 if roll_to is None else roll_to) for t0, t1, roll_to in spans), strict=True)
+    )
+    slack = 1e-9 * np.maximum(1.0, np.maximum(np.abs(start), np.abs(end)))  # rounding of times, not a tolerance
+    outside = np.flatnonzero((time < start - slack) | (time > end + slack))
+    if outside.size:
+        t0, t1, _ = spans[cycle_of[outside[0]]]
+        own = time[cycle_of == cycle_of[outside[0]]]
+        found = f"{own.min():.4f}..{own.max():.4f} s"
+        raise CycleError(f"times to evaluate must lie inside the cycle {t0:.4f}..{t1:.4f} s, found {found}")
+    phase = (time - origin) / (end - start)
+    rolled = np.array([roll_to is not None for _, _, roll_to in spans])[cycle_of]
+    phase = np.clip(np.where(rolled & (phase < 0.0), phase + 1.0, phase), 0.0, 1.0)
     # Counted in samples, so that a sample's own time gives that sample.
-    grid = np.arange(y.shape[0], dtype=float)
-    position = phase * (y.shape[0] - 1)
-    if method == "pchip":
-        return pchip(grid, y, position)
-    if method == "linear":
-        return interpolate(grid, y, position)
-    raise ValueError(f"method must be 'pchip' or 'linear', found '{method}'")
+    position = phase * (samples - 1)
+    before = np.clip(position.astype(np.intp), 0, samples - 2)
+    # One table of all cycles, the samples of each below those of the one before.
+    table = windows.reshape(-1, windows.shape[2])
+    left = cycle_of * samples + before
+    if method == "linear" or samples < 3:
+        grid = np.tile(np.arange(samples, dtype=float), len(spans))
+        return _between(grid, table, position, left)
+    slopes = _pchip_slopes(np.arange(samples, dtype=float), np.moveaxis(windows, 1, 0).reshape(samples, -1))
+    slopes = np.moveaxis(slopes.reshape(samples, len(spans), -1), 0, 1).reshape(table.shape)
+    return _cubic(table, slopes, left, (position - before)[:, np.newaxis], np.ones((1, 1)))
 
 
 def pchip(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> Array:
@@ -216,7 +331,7 @@ def pchip(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> Array:
     Fritsch, F. N., Butland, J. (1984). A method for constructing local monotone piecewise cubic interpolants. SIAM J.
     Sci. Stat. Comput. 5, 300-304. End slopes: Moler, C. (2004). Numerical Computing with MATLAB, section 3.6.
     """
-    knots, values = _rows(x, y)
+    knots, values = checked_rows(x, y)
     points = np.asarray(at, dtype=float)
     if knots.size < 3:
         return interpolate(knots, values, points)
@@ -226,17 +341,21 @@ def pchip(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> Array:
     left = np.clip(np.searchsorted(knots, points, side="right") - 1, 0, knots.size - 2)
     step = (knots[left + 1] - knots[left])[:, np.newaxis]
     s = (points - knots[left])[:, np.newaxis] / step
+    return _cubic(columns, slopes, left, s, step).reshape((points.size, *values.shape[1:]))
+
+
+def _cubic(columns: Array, slopes: Array, left: NDArray[np.intp], s: Array, step: Array) -> Array:
+    """Evaluate between the rows ``left`` and those after them, at the shares ``s`` of the steps."""
     r = 1.0 - s
+    start, end = columns[left], columns[left + 1]
     # Cubic Hermite basis on the unit interval, written so that both ends are exact.
     curve = (
-        r * r * (1.0 + 2.0 * s) * columns[left]
-        + s * s * (1.0 + 2.0 * r) * columns[left + 1]
+        r * r * (1.0 + 2.0 * s) * start
+        + s * s * (1.0 + 2.0 * r) * end
         + s * r * step * (r * slopes[left] - s * slopes[left + 1])
     )
     # Monotone in exact arithmetic; rounding may leave the interval by one unit in the last place.
-    low = np.minimum(columns[left], columns[left + 1])
-    high = np.maximum(columns[left], columns[left + 1])
-    clipped: Array = np.clip(curve, low, high).reshape((points.size, *values.shape[1:]))
+    clipped: Array = np.clip(curve, np.minimum(start, end), np.maximum(start, end))
     return clipped
 
 
@@ -271,7 +390,7 @@ def spline(x: ArrayLike, y: ArrayLike, at: ArrayLike, degree: int = 5) -> Array:
     ----------
     de Boor, C. (2001). A Practical Guide to Splines. Springer. Chapters 10 and 13.
     """
-    samples, values = _rows(x, y)
+    samples, values = checked_rows(x, y)
     count = samples.size
     ends = min(degree, count - 1) + 1
     inner = samples[(degree + 1) // 2 : -(degree + 1) // 2]
@@ -351,8 +470,26 @@ def _end_slope(h0: Array, h1: Array, s0: Array, s1: Array) -> Array:
     return np.where(too_steep, 3.0 * s0, slope)
 
 
-def _rows(time: ArrayLike, values: ArrayLike) -> tuple[Array, Array]:
-    """Return both as float arrays after checking that they belong together."""
+def checked_rows(time: ArrayLike, values: ArrayLike) -> tuple[Array, Array]:
+    """Check that time and signals belong together.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time of the rows (s).
+    values : array_like, shape (rows,) or (rows, columns)
+        The signals.
+
+    Returns
+    -------
+    time, values : numpy.ndarray
+        As arrays of numbers, not copied where they are.
+
+    Raises
+    ------
+    StorageError
+        If time is not strictly increasing or does not match the values.
+    """
     x = np.asarray(time, dtype=float)
     y = np.asarray(values, dtype=float)
     if x.ndim != 1 or y.ndim not in (1, 2) or y.shape[0] != x.size or x.size == 0:

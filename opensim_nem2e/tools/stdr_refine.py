@@ -609,7 +609,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         folder = self.resolve("geometry_directory")
         return ModelFiles(
             self.resolve("model_file"),
-            self.resolve("coordinates_file") or (trial.source.path if trial.has_states else None),
+            self.resolve("coordinates_file") or (trial.source if trial.has_states else None),
             () if folder is None else (folder,),
             {} if model is None else {name: muscle.max_isometric_force for name, muscle in model.muscles.items()},
         )

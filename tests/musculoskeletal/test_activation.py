@@ -338,7 +338,8 @@ def test_long_signals_in_blocks_are_what_they_are_in_one_piece(monkeypatch, kind
     excitation = np.clip(1.4 * np.sin(phase), 0.01, 1.0)
     tau_act, tau_deact = [0.01, 0.015, 0.01], [0.04, 0.06, 0.05]
     # Little at a time: several parts of several blocks each.
-    monkeypatch.setattr(activation, "_HELD", 20_000)
+    monkeypatch.setattr(activation, "_HELD", 2_000)
+    monkeypatch.setattr(activation, "_WIDEST", 6)
 
     def both():
         reached = activation_from_excitation(time, excitation, tau_act, tau_deact, [0.3, 0.1, 0.9], kind)

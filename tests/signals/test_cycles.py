@@ -14,6 +14,7 @@ from opensim_nem2e.signals.cycles import (
     fade_outside,
     stitch,
     whole_file_cycles,
+    windows,
 )
 from opensim_nem2e.signals.resample import from_window
 
@@ -129,6 +130,29 @@ def test_sample_k_is_phase_k(roll):
     expected = roll + np.arange(20) / 19.0
     np.testing.assert_allclose(phase - phase[0], expected - expected[0], atol=1e-6)
     assert (phase[0] - roll + 0.5) % 1.0 - 0.5 == pytest.approx(0.0, abs=1e-6)
+
+
+def test_many_cycles_at_once_are_what_each_is_alone():
+    time = np.linspace(0.0, 10.0, 1001)
+    values = np.random.default_rng(4).normal(size=(time.size, 3))
+    cycles = [Cycle("r", 1.003, 2.0), Cycle("l", 1.5, 2.517, 0.4), Cycle("r", 2.0, 3.1), Cycle("r", 9.2, 10.02)]
+    together = windows(cycles, time, values, 33, tolerance=0.05)
+    for cycle, window in zip(cycles, together, strict=True):
+        np.testing.assert_array_equal(window, cycle.window(time, values, 33, tolerance=0.05))
+    assert windows([], time, values).shape == (0, 20, 3)
+    # What follows a cycle is not asked for.
+    values[time > 2.0] = np.nan
+    np.testing.assert_array_equal(windows(cycles[:1], time, values, 33)[0], together[0])
+    with pytest.raises(CycleError, match=r"9\.2000\.\.10\.0200 s must lie inside the data"):
+        windows(cycles, time, values, 33, tolerance=0.0)
+
+
+def test_refined_windows_may_differ_in_their_samples():
+    time = np.linspace(0.0, 3.0, 301)
+    cycles = [Cycle("r", 0.5, 1.5), Cycle("r", 1.5, 2.5)]
+    curves = [np.linspace(0.0, 1.0, 20), np.linspace(1.0, 0.0, 33)]
+    values, refined = stitch(time, np.zeros(time.size), cycles, curves, method="linear")
+    np.testing.assert_allclose(values[refined], np.interp(time[refined], [0.5, 1.5, 2.5], [0.0, 1.0, 0.0]), atol=1e-12)
 
 
 def test_half_a_cycle_is_not_a_whole_number_of_samples():

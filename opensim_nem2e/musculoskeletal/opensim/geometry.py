@@ -93,7 +93,7 @@ class Geometry:
 
 def read_geometry(
     model_file: str | os.PathLike[str],
-    motion_file: str | os.PathLike[str],
+    motion: str | os.PathLike[str] | TimeSeries,
     times: ArrayLike,
     *,
     muscles: bool = True,
@@ -109,10 +109,10 @@ def read_geometry(
     ----------
     model_file : str or os.PathLike
         The model (``.osim``).
-    motion_file : str or os.PathLike
+    motion : str, os.PathLike or TimeSeries
         Its coordinates over time: a motion (``.mot``, ``.sto``; degrees or radians, as its header says) or a states
-        file. A header that OpenSim damaged is healed. A file that says radians and holds a joint angle beyond a whole
-        turn is taken for degrees, with a warning: stock examples of OpenSim have such files.
+        file, or what was read from one. A header that OpenSim damaged is healed. A file that says radians and holds a
+        joint angle beyond a whole turn is taken for degrees, with a warning: stock examples of OpenSim have such files.
     times : array_like, shape (times,)
         When (s). Rows are interpolated linearly.
     muscles : bool
@@ -145,7 +145,8 @@ def read_geometry(
     """
     model = Path(model_file).absolute()
     known = {coordinate.name for coordinate in read_model(model).coordinates}
-    motion = read_storage(motion_file, model=model)
+    motion = motion if isinstance(motion, TimeSeries) else read_storage(motion, model=model)
+    motion_file = motion.path or motion.name
     at = np.atleast_1d(np.asarray(times, dtype=float))
     if not (motion.n_rows and motion.time[0] <= at.min() and at.max() <= motion.time[-1]):
         found = f"{motion.time[0]:g} to {motion.time[-1]:g} s" if motion.n_rows else "no rows"
