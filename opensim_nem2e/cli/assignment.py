@@ -19,8 +19,8 @@ from ..tools.tool import Tool
 _PREFIX = "property "
 #: How messages name a property: as a setup file does.
 _ELEMENT = re.compile(r"<(\w+)>")
-#: A sentence's end.
-_SENTENCE = re.compile(r"[.?] ")
+#: A sentence's end; "et al." is none.
+_SENTENCE = re.compile(r"(?<!et al)[.?] ")
 
 
 def add_set_option(parser: argparse.ArgumentParser) -> None:
@@ -149,7 +149,7 @@ def assign(tool: Tool[Any], options: argparse.Namespace) -> None:
 
 def _groups(declaration: type[Options]) -> Iterable[tuple[str, type[Options]]]:
     """Return a declaration and its flat groups, each with a title: the first line of its docstring."""
-    yield str(declaration.__doc__).splitlines()[0].rstrip("."), declaration
+    yield str(declaration.__doc__).splitlines()[0].rstrip(".").replace("``", ""), declaration
     for item in fields(declaration):
         about = item.metadata.get("group")
         if about is not None and not about["element"]:

@@ -4,8 +4,8 @@ Every file that trials.csv and emg_channels.csv name is read: time offsets betwe
 rates, strides that do not repeat, dead, copied, clipped or shifted channels, raw EMG, models of the wrong mass,
 degrees taken for radians, damaged files, cycles outside the data, reserves that are too large, and more. Each finding
 is one line: its severity, what was found where, and a remedy. With --report, the same is written as a web page with
-a figure of every recording. The exit status is 1 if there is an error, which cannot be used; warnings and notes are
-for you to judge.
+a figure of every recording. The exit status is 1 if there is an error: something that cannot be used. Warnings and
+notes are for you to judge.
 
 Ground reactions, motions and events tables are examined where trials.csv names them (external_loads_file,
 coordinates_file, events_file).

@@ -1,6 +1,6 @@
 """Say what to cite, in words and in BibTeX.
 
-With BUNDLE also where its training data come from, which asks to be cited as well.
+With BUNDLE, also where its training data come from: those ask to be cited, too.
 
 Examples:
   opensim-nem2e cite

@@ -1,8 +1,9 @@
 """opensim-nem2e: refine OpenSim muscle activations with networks trained on measured EMG.
 
 Every tool has a command of its own; the other verbs, the messages and the setup files are those of opensim-cmd.
-Messages go to the console, warnings and errors to standard error. What ran a tool has them with all details in its
-results directory, in a file named after the tool (walk1_refined.log).
+Messages go to the console, warnings and errors to standard error. With all details they are kept beside the results, in
+a file named after the run (walk1_refined.log), and of a run that failed in opensim_nem2e_failed.log in the working
+directory.
 The exit status is 0 on success, 1 when something failed, and 2 when the command line was not understood.
 
 Examples:
@@ -51,6 +52,9 @@ from .tool_command import ToolCommand
 
 #: The commands that are no tool's; each module's docstring is its help text.
 COMMANDS: tuple[ModuleType, ...] = (run, compare, print_xml, info, manifest, check, repair, report_study, cite)
+
+#: What most people come for is listed first.
+_FIRST = ("refine",)
 
 _INTERRUPTED = 130
 #: How a run is told to stop: a cluster's time limit, a terminal or connection that is closed.
@@ -159,7 +163,8 @@ def make_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("-V", "--version", action="version", version=f"opensim-nem2e {__version__}")
     _add_log_option(parser, default="info")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
-    commands: list[ModuleType | ToolCommand] = [*(ToolCommand(entry) for entry in tools()), *COMMANDS]
+    own = sorted((ToolCommand(entry) for entry in tools()), key=lambda command: command.NAME not in _FIRST)
+    commands: list[ModuleType | ToolCommand] = [*own, *COMMANDS]
     for command in commands:
         summary = _help(command.__doc__)["description"].splitlines()[0]
         verb = verbs.add_parser(command.NAME, aliases=command.ALIASES, help=summary, **_help(command.__doc__))

@@ -24,6 +24,16 @@ _EXAMPLES = {
         "gait-events --markers walk1.trc --heel-markers R.Heel L.Heel",
     ),
     "emg-envelope": ("emg-envelope recordings/*.c3d --channels channels.csv --out envelopes",),
+    "kinematics-to-activation": (
+        "kinematics-to-activation walk1_ik.mot --model subject01.osim --external-loads walk1_grf.xml --out activations",
+        "kinematics-to-activation walk1_ik.mot --model subject01.osim --mode kinematics --bundle kinematics",
+    ),
+    "kinematics-train": ("kinematics-train strides.csv --motions walk --name my_moments",),
+    "mjca-study": ("mjca-study strides.csv --variants pi supervised --out study",),
+    "nmm": (
+        "nmm --model subject01.osim --coordinates-files walk1_ik.mot --external-loads-files walk1_grf.xml"
+        " --emg-files walk1_emg.sto --emg-channels emg_channels.csv --out excitations",
+    ),
     "pipeline": ("pipeline setup_scale.xml setup_ik.xml setup_cmc.xml --refine-setup setup_refine.xml",),
 }
 

@@ -98,7 +98,8 @@ class EnvelopeOptions(Options):
     )
     notch_width: float = option(2.0, "Width of a notch.", bounds="[0.01, 20]", unit="Hz")
     rectification: Literal["full_wave", "rms"] = option(
-        "full_wave", "full_wave: absolute value. rms: square, and the root after the low-pass filter."
+        "full_wave",
+        "How the signal is rectified. full_wave: absolute value. rms: square, and the root after the low-pass filter.",
     )
     low_pass_frequency: float | None = option(
         6.0,

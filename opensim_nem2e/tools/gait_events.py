@@ -29,7 +29,8 @@ _NEEDS = {
 }
 
 
-#: Strides (of both feet) from which on their median is known, and how far one may be from it, as a factor.
+#: Strides (of both feet) from which on their median is known, and how long, in medians, one is in which a strike was
+#: missed, or that none ends.
 _ENOUGH_GAPS = 3
 _MISSED, _EXTRA = 1.5, 0.6
 
@@ -204,7 +205,12 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
         logger.info("Wrote the table of gait events '%s'.", path)
 
     def _warn_of_gaps(self, events: GaitEvents) -> None:
-        """Point out strikes that seem to be missing, or one too many: a table is there to be corrected."""
+        """Point out strikes that seem to be missing, or wrong: a table is there to be corrected.
+
+        The refinement does not take such strides, by the same measure.
+        """
+        from ..signals.cycles import MAX_DEVIATION
+
         sides = {"right": events.right.tolist(), "left": events.left.tolist()}
         gaps = [later - earlier for times in sides.values() for earlier, later in pairwise(times)]
         if len(gaps) < _ENOUGH_GAPS:
@@ -212,12 +218,13 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
         usual = median(gaps)
         for side, times in sides.items():
             for earlier, later in pairwise(times):
+                if abs(later - earlier - usual) <= MAX_DEVIATION * usual:
+                    continue
+                what = "is one of them wrong"
                 if later - earlier > _MISSED * usual:
                     what = "was a strike missed"
                 elif later - earlier < _EXTRA * usual:
                     what = "is one of them no strike"
-                else:
-                    continue
                 logger.warning(
                     "The %s heel strikes at %.3f and %.3f s are %.3f s apart, but strides usually last %.3f s: %s?",
                     *(side, earlier, later, later - earlier, usual, what),

@@ -562,6 +562,19 @@ def test_one_channel_that_is_delayed(two_people, column, shift):
     assert "in the subject's other recordings" in found[0].what
 
 
+def test_a_channel_of_another_burst_is_not_called_late(two_people):
+    """Rectus femoris is active in another part of the cycle than static optimisation has it, wherever EMG lies."""
+    path = two_people / "walk45_emg.sto"
+    series = read_storage(path)
+    write_storage(path, replace(series, time=series.time - 0.13))
+    found = [
+        f for f in examine(two_people / "trials.csv").findings if "bursts in different parts of the cycle" in f.what
+    ]
+    assert [(f.code, f.severity, f.where) for f in found] == [
+        ("unlike", "note", "lab/ceinms_S06/walk45 (so): rect_fem_r")
+    ]
+
+
 # --- all of the public recordings -----------------------------------------------------------------------------------
 
 

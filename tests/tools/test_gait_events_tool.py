@@ -197,6 +197,14 @@ def test_a_missed_strike_is_warned_of(tmp_path, caplog):
     assert re.match(
         r"The right heel strikes at 1\.\d+ and 3\.5\d+ s are 2\.20\d s apart, but strides usually last 1\.10", said
     )
+    # It steps beside it and slides on.
+    late = (series.time > 2.3) & (series.time < 2.7)
+    write_storage(tmp_path / "grf.mot", replace(series, data=np.where(late[:, None] * [True, False], 0.0, series.data)))
+    caplog.clear()
+    run(tmp_path, external_loads_file=loads)
+    wrong = [message for message in caplog.messages if "is one of them wrong" in message]
+    spans = [re.search(r"at (\d\.\d)\d+ and (\d\.\d)\d+ s", message).groups() for message in wrong]
+    assert spans == [("1.2", "2.6"), ("2.6", "3.5")]
 
 
 def test_offset_release_and_prosthesis_are_properties(tmp_path, caplog):

@@ -192,7 +192,7 @@ def _lag(found: Alignment, findings: Findings) -> None:
             f"EMG and activations fit best with a further lag of {LAGS[best]:+.3f} s (mean r {mean[zero]:.2f} -> "
             f"{mean[best]:.2f}; channels {_spread(found)})."
         )
-        if abs(LAGS[best]) > min(FARTHEST_LAG, 0.25 * found.recording.duration):
+        if _is_far(LAGS[best], found):
             remedy = "so large a lag is no delay of EMG: do EMG and simulation belong to the same trial and clock?"
         else:
             remedy = (
@@ -208,6 +208,11 @@ def _lag(found: Alignment, findings: Findings) -> None:
             what = f"the activation does not follow its EMG at any lag (r at most {r.max():.2f})."
             remedy = "check the channel's muscles in emg_channels.csv, the electrode, and the simulation."
             findings.add("note", "unlike", f"{where}: {column}", what, remedy)
+
+
+def _is_far(lag: float, found: Alignment) -> bool:
+    """Tell whether a lag (s) is more than EMG can be delayed by."""
+    return abs(lag) > min(FARTHEST_LAG, 0.25 * found.recording.duration)
 
 
 def _delays(alignments: Sequence[Alignment], findings: Findings) -> None:
@@ -228,8 +233,14 @@ def _delays(alignments: Sequence[Alignment], findings: Findings) -> None:
             compared = f"; in the subject's other recordings {usual:+.3f} s" if usual is not None else ""
             what = f"its best lag is {lag:+.3f} s from that of all channels together (r +{gain:.2f}{compared})."
             remedy = "shift this channel if it has a device or a filter of its own; else the simulation mistimes it."
-            where = f"{found.recording.name}: {column}"
-            findings.add("warning" if moved else "note", "delay", where, what, remedy)
+            where, kind = f"{found.recording.name}: {column}", "delay"
+            if _is_far(lag, found):
+                kind = "unlike"
+                what = f"its EMG and its activation have their bursts in different parts of the cycle ({lag:+.3f} s apart)."
+                remedy = (
+                    "that is no delay: check the channel's muscles in emg_channels.csv, the electrode, the simulation."
+                )
+            findings.add("warning" if moved else "note", kind, where, what, remedy)
 
 
 def _own_lags(found: Alignment) -> dict[str, tuple[float, float]]:
