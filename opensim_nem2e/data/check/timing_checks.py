@@ -236,7 +236,7 @@ def _delays(alignments: Sequence[Alignment], findings: Findings) -> None:
             where, kind = f"{found.recording.name}: {column}", "delay"
             if _is_far(lag, found):
                 kind = "unlike"
-                what = f"its EMG and its activation have their bursts in different parts of the cycle ({lag:+.3f} s apart)."
+                what = f"its EMG and activation have their bursts in different parts of the cycle ({lag:+.3f} s apart)."
                 remedy = (
                     "that is no delay: check the channel's muscles in emg_channels.csv, the electrode, the simulation."
                 )
