@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,13 @@ _OUTLYING, _JUMP_LENGTH, _JUMP_ARM = 9.0, 1e-3, 5e-3
 
 #: No more postures than this fraction of them are left out as jumps.
 _MOST_JUMPS = 0.2
+
+
+#: More terms than these, as of order 3 with 23 coordinates, take minutes.
+_MOST_TERMS = 1500
+
+#: The two tables of coefficients of a fit.
+_TABLES = ("lengths", "slopes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,43 +86,78 @@ class PathGroup:
         if not self.coordinates:
             lengths = z[..., :1] * 0.0 + like(self.lengths, z)[0]
             return lengths, xp.zeros_like(lengths)[..., None][..., :0]
-        values, rates = chebyshev_terms(z[..., list(self.coordinates)], self.exponents)
+        table = _chebyshev_table(z[..., list(self.coordinates)], self.exponents)
+        whole, parts = self._factors
         slopes = like(self.slopes, z)
-        return values @ like(self.lengths, z), xp.stack([rate @ slopes for rate in rates], -1)
+        derivatives = [_products(table, factors) @ slopes[own] for own, factors in parts]
+        return _products(table, whole) @ like(self.lengths, z), xp.stack(derivatives, -1)
+
+    @cached_property
+    def _factors(self) -> _Factors:
+        return _term_factors(self.exponents)
 
 
-def chebyshev_terms(z: Any, exponents: NDArray[np.int64]) -> tuple[Any, list[Any]]:
+#: Where in a table of Chebyshev polynomials and their slopes the factors of each term are, (terms, factors), and those
+#: of its derivative with respect to each coordinate, with the terms that have one.
+_Factors = tuple[NDArray[np.int64], list[tuple[NDArray[np.int64], NDArray[np.int64]]]]
+
+
+def _term_factors(exponents: NDArray[np.int64]) -> _Factors:
+    """Find the factors of terms; with many coordinates nearly all exponents are 0, and these cost nothing."""
+    orders = int(exponents.max(initial=1)) + 1
+    most = int(np.count_nonzero(exponents, axis=1).max(initial=1))
+    # Factors that are not 1 come first, in the order of the coordinates; the table's first column is 1.
+    coordinates = np.argsort(exponents == 0, axis=1, kind="stable")[:, :most]
+    powers = np.take_along_axis(exponents, coordinates, axis=1)
+    whole = np.where(powers > 0, coordinates * orders + powers, 0)
+    parts = []
+    for place in range(exponents.shape[1]):
+        own = np.flatnonzero(exponents[:, place])
+        slope = exponents.shape[1] * orders * (coordinates[own] == place)
+        parts.append((own, whole[own] + slope))
+    return whole, parts
+
+
+def _chebyshev_table(z: Any, exponents: NDArray[np.int64]) -> Any:
+    """Return every coordinate's polynomials, then their slopes; (..., 2 * coordinates * orders)."""
+    xp = namespace(z)
+    t, slope = [xp.ones_like(z), z], [xp.zeros_like(z), xp.ones_like(z)]
+    for _ in range(int(exponents.max(initial=1)) - 1):
+        slope.append(2.0 * (t[-1] + z * slope[-1]) - slope[-2])
+        t.append(2.0 * z * t[-1] - t[-2])
+    return xp.concatenate([xp.stack(each, -1).reshape(*z.shape[:-1], -1) for each in (t, slope)], -1)
+
+
+def _products(table: Any, factors: NDArray[np.int64]) -> Any:
+    return math.prod(table[..., own] for own in factors.T)
+
+
+def chebyshev_terms(z: Array, exponents: NDArray[np.int64]) -> tuple[Array, list[Array]]:
     """Evaluate products of Chebyshev polynomials of the first kind, and their derivatives.
 
     Parameters
     ----------
-    z : numpy.ndarray or torch.Tensor, shape (..., coordinates)
+    z : numpy.ndarray, shape (..., coordinates)
         Where, -1..1.
     exponents : numpy.ndarray of int, shape (terms, coordinates)
         The orders of the factors.
 
     Returns
     -------
-    values : numpy.ndarray or torch.Tensor, shape (..., terms)
+    values : numpy.ndarray, shape (..., terms)
         The products.
-    rates : list of numpy.ndarray or torch.Tensor, each (..., terms)
+    rates : list of numpy.ndarray, each (..., terms)
         Their derivative with respect to each coordinate.
     """
-    xp = namespace(z)
-    highest = int(exponents.max(initial=0))
-    values, rates = [], []
-    for place in range(exponents.shape[1]):
-        x = z[..., place]
-        t, slope = [xp.ones_like(x), x], [xp.zeros_like(x), xp.ones_like(x)]
-        for _ in range(highest - 1):
-            slope.append(2.0 * (t[-1] + x * slope[-1]) - slope[-2])
-            t.append(2.0 * x * t[-1] - t[-2])
-        orders = exponents[:, place]
-        values.append(xp.stack(t, -1)[..., orders])
-        rates.append(xp.stack(slope, -1)[..., orders])
-    count = len(values)
-    derivatives = [math.prod(rates[j] if i == j else values[j] for j in range(count)) for i in range(count)]
-    return math.prod(values), derivatives
+    table = _chebyshev_table(z, exponents)
+    whole, parts = _term_factors(exponents)
+    values = _products(table, whole)
+    rates = []
+    for own, factors in parts:
+        rate = np.zeros(values.shape)
+        rate[..., own] = _products(table, factors)
+        rates.append(rate)
+    return values, rates
 
 
 def term_exponents(dimension: int, order: int) -> NDArray[np.int64]:
@@ -133,7 +175,9 @@ def term_exponents(dimension: int, order: int) -> NDArray[np.int64]:
     numpy.ndarray of int, shape (terms, dimension)
         The exponents.
     """
-    rows = [row for row in product(range(order + 1), repeat=dimension) if sum(row) <= order]
+    rows: list[tuple[int, ...]] = [()]
+    for _ in range(dimension):
+        rows = [(*row, k) for row in rows for k in range(order + 1 - sum(row))]
     return np.array(rows, dtype=np.int64).reshape(len(rows), dimension)
 
 
@@ -189,12 +233,11 @@ def fit_groups(z: Array, half_ranges: Array, lengths: Array, moment_arms: Array)
         slopes = -moment_arms[:, muscles][..., own] * half_ranges[own]
         problem = _Problem(z[:, own], half_ranges[own], lengths[:, muscles], slopes)
         fits = problem.solve()
-        for place, muscle in enumerate(muscles):
-            if fits[place].error > 1.0:
-                fits[place], jumps[muscle] = problem.without_jumps(place, fits[place])
+        for place in problem.jumping(fits):
+            fits[place], jumps[muscles[place]] = problem.without_jumps(place, fits[place])
         for order in sorted({fit.order for fit in fits}):
             members = [place for place, fit in enumerate(fits) if fit.order == order]
-            tables = (np.column_stack([getattr(fits[k], name) for k in members]) for name in ("lengths", "slopes"))
+            tables = (np.column_stack([getattr(fits[k], name) for k in members]) for name in _TABLES)
             numbers = tuple(muscles[place] for place in members)
             groups.append(PathGroup(columns, numbers, term_exponents(len(own), order), *tables))
     return tuple(groups), jumps
@@ -217,13 +260,31 @@ class _Problem:
         for order in self._orders():
             terms = self._terms(order)
             found = self._try(terms, order, open_, ~held, held)
-            for place, (error, separate) in zip(open_, found, strict=True):
-                if place not in best or error < best[place].error:
-                    best[place] = _Fit(order, error, *self._coefficients(terms, [place], separate)[:, :, 0])
+            tried = dict(zip(open_, found, strict=True))
+            better = [place for place in open_ if place not in best or tried[place][0] < best[place].error]
+            # With 18 coordinates, as the spine has, a solution of the equations takes seconds: one for all muscles.
+            for separate in (False, True):
+                places = [place for place in better if tried[place][1] == separate]
+                if places:
+                    lengths, slopes = self._coefficients(terms, places, separate)
+                    for k, place in enumerate(places):
+                        best[place] = _Fit(order, tried[place][0], lengths[:, k], slopes[:, k])
             open_ = [place for place in open_ if best[place].error > 1.0]
             if not open_:
                 break
         return [best[place] for place in range(len(best))]
+
+    def jumping(self, fits: Sequence[_Fit]) -> list[int]:
+        """Find the muscles that are so far from their fit somewhere that the path may jump there."""
+        found = []
+        for order in sorted({fit.order for fit in fits}):
+            places = [place for place, fit in enumerate(fits) if fit.order == order and fit.error > 1.0]
+            if places:
+                table = np.stack([np.column_stack([getattr(fits[k], name) for k in places]) for name in _TABLES])
+                length, arms = self._residuals(self._terms(order), places, table)
+                far = (length.max(axis=0) > _JUMP_LENGTH) | (arms.max(axis=0) > _JUMP_ARM)
+                found += [place for place, jumps in zip(places, far, strict=True) if jumps]
+        return sorted(found)
 
     def without_jumps(self, place: int, before: _Fit) -> tuple[_Fit, float]:
         """Leave out postures beyond a jump, if there is one, and fit a muscle again; with the fraction left out."""
@@ -248,7 +309,7 @@ class _Problem:
         """Return the orders that the measurements are enough for."""
         rows = len(self.z) * (1 + self.z.shape[1])
         most = MAXIMUM_ORDERS[min(self.z.shape[1], len(MAXIMUM_ORDERS)) - 1]
-        enough = [k for k in range(1, most + 1) if 3 * math.comb(k + self.z.shape[1], k) <= rows]
+        enough = [k for k in range(1, most + 1) if math.comb(k + self.z.shape[1], k) <= min(rows / 3, _MOST_TERMS)]
         return enough or [1]
 
     def _terms(self, order: int) -> list[Array]:

@@ -309,6 +309,21 @@ def test_a_path_that_jumps_is_flagged_and_fitted_where_it_does_not():
     assert np.abs(length_error).max() == pytest.approx(0.02, abs=1e-3)
 
 
+def test_muscles_that_span_the_whole_spine_are_fitted():
+    """Of 18 coordinates there are 3^18 combinations of orders up to 2, but 190 terms."""
+    rng = np.random.default_rng(3)
+    z = rng.uniform(-1.0, 1.0, (64, 18))
+    linear, bent = rng.normal(0.0, 5e-3, (18, 2)), rng.normal(0.0, 1e-3, (18, 18, 2))
+    lengths = 0.2 + z @ linear + np.einsum("ni,nj,ijm->nm", z, z, bent)
+    arms = -(linear + np.einsum("nj,ijm->nim", z, bent + bent.transpose(1, 0, 2)))
+    (group,), jumps = path_fit.fit_groups(z, np.ones(18), lengths, arms.transpose(0, 2, 1))
+    assert group.exponents.shape == (190, 18)
+    assert not jumps.any()
+    found, slopes = group.evaluate(z)
+    np.testing.assert_allclose(found, lengths, atol=1e-5)
+    np.testing.assert_allclose(slopes, -arms.transpose(0, 2, 1), atol=1e-5)
+
+
 def test_a_muscle_that_nothing_turns_keeps_its_length():
     group = path_fit.PathGroup((), (0,), path_fit.term_exponents(0, 0), np.array([[0.3]]), np.array([[0.3]]))
     nothing = np.zeros(1)
