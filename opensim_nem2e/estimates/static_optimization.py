@@ -107,7 +107,7 @@ class Optimum:
 
     @property
     def reserves(self) -> Array:
-        """What the muscles leave owing (Nm); (rows, coordinates)."""
+        """What the muscles leave to reserves (Nm); (rows, coordinates)."""
         return self.needed - self.made
 
     @property
@@ -119,7 +119,7 @@ class Optimum:
 
     @property
     def flagged(self) -> Mask:
-        """Which rows are outside the range of a coordinate or leave a moment owing; (rows,)."""
+        """Which rows are outside the range of a coordinate or leave a moment to a reserve; (rows,)."""
         return np.asarray((self.outside | self.weak).any(axis=1))
 
     @property
@@ -167,7 +167,7 @@ class MomentRow:
     peak : float
         Largest magnitude of the moment needed (Nm).
     rms_reserve, largest_reserve : float
-        What the muscles leave owing (Nm).
+        What the muscles leave to reserves (Nm).
     rows_weak : int
         Rows in which that is above 5 % of the peak and above 1 Nm.
     rows_out_of_range : int

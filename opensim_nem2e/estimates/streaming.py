@@ -92,7 +92,8 @@ class StreamingPredictor:
         window: float,
     ):
         self.muscles, self.coordinates, self.torque_coordinates = muscles, coordinates, torque_coordinates
-        #: What the muscles leave owing in the last frame (Nm), and whether it is out of the range of paths or training.
+        #: What the muscles leave to reserves in the last frame (Nm), and whether that is out of the range of paths or
+        #: training.
         self.reserves = np.zeros(len(torque_coordinates))
         self.out_of_range = False
         #: Whether the last frame began a new history, because it was the first or came after a gap.
@@ -129,7 +130,7 @@ class StreamingPredictor:
         Returns
         -------
         activations, forces : numpy.ndarray, shape (muscles,)
-            0..1, and along the tendon (N). What they leave owing is in :attr:`reserves`;
+            0..1, and along the tendon (N). What they leave to reserves is in :attr:`reserves`;
             :attr:`out_of_range` says whether the frame left the range in which muscle paths are known, or a network
             was trained.
 

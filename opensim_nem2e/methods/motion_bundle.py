@@ -185,7 +185,7 @@ class MotionBundle:
             "data": data["description"],
             "licence of the data": data["licence"],
             "attribution": data["attribution"],
-            "judged by": f"{validation['method'].replace('_', ' ')} {validation.get('note', '')}".strip(),
+            "judged by": ". ".join(filter(None, (validation["method"].replace("_", " "), validation.get("note")))),
         }
         figures = [
             f"{joint}: R2 {row['median_r2']:.2f} (least {row['least_r2']:.2f}), RMSE {row['median_rmse']:.2f} Nm/kg, "

@@ -52,8 +52,8 @@ def write_page(examination: Examination, folder: Path) -> Path:
     found = "Nothing was found to be wrong."
     if examination.findings:
         found = (
-            ", ".join(_counted(count, severity) for severity, count in counts.items()) + ". An error cannot be used, a "
-            "warning gives worse results or wrong ones, a note should be known."
+            ", ".join(_counted(count, severity) for severity, count in counts.items()) + ". Errors: what cannot be "
+            "used. Warnings: what makes results worse or wrong. Notes: what you should know."
         )
     content = {
         "version": __version__,

@@ -89,17 +89,20 @@ def shade(axis: Axes, time: NDArray[np.float64], where: NDArray[np.bool_], label
 
 
 def log_scale(axis: Axes) -> None:
-    """Make a logarithmic ordinate with plain numbers at 1, 2 and 5.
+    """Make a logarithmic ordinate with plain numbers: at 1, 2 and 5, or evenly spread where it spans less.
+
+    What it shows must have been drawn before.
 
     Parameters
     ----------
     axis : matplotlib.axes.Axes
         The axes.
     """
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     axis.set_yscale("log")
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axis.get_ylim()
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high >= 5 * low else MaxNLocator(5))
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter(NullFormatter())
 

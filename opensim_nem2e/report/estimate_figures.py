@@ -267,19 +267,23 @@ def draw_redistribution(
     _draw_panels(rows, draw, path, title=title, caption=caption, ylabel="activation", sharey=True)
 
 
-def draw_tradeoff(curve: Sequence[TradeOff], path: Path, *, title: str, caption: str = "") -> None:
-    """Draw the torques' error against the distance from the refined activations, and against the error to EMG.
+def draw_tradeoff(
+    curve: Sequence[TradeOff], path: Path, *, title: str, caption: str = "", start: str = "refined"
+) -> None:
+    """Draw the torques' error against the distance from where consistency starts, and against the error to EMG.
 
     Parameters
     ----------
     curve : sequence of TradeOff
-        From the refined activations to the cheapest reserves.
+        From activations that no torque has moved to the cheapest reserves.
     path : pathlib.Path
         The figure's file; the suffix (``.png`` or ``.svg``) chooses the format.
     title : str
         Shown above the panels.
     caption : str
         A line or two under the panels.
+    start : str
+        What the first point is called.
     """
     panels = [("distance_refined", "distance of refined muscles from the networks' output (RMS)")]
     if np.isfinite(curve[0].E):
@@ -288,7 +292,7 @@ def draw_tradeoff(curve: Sequence[TradeOff], path: Path, *, title: str, caption:
         width, height = 4.8 * len(panels), 3.8
         figure = new_figure(width, height, layout=None)
         figure.subplots_adjust(
-            left=0.75 / width, right=1.0 - 0.15 / width, bottom=0.95 / height, top=1.0 - 0.45 / height, wspace=0.1
+            left=0.75 / width, right=1.0 - 0.35 / width, bottom=0.95 / height, top=1.0 - 0.45 / height, wspace=0.1
         )
         axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
         for axis, (name, label) in zip(axes, panels, strict=True):
@@ -297,7 +301,7 @@ def draw_tradeoff(curve: Sequence[TradeOff], path: Path, *, title: str, caption:
             for place, point in enumerate(curve):
                 if point.chosen:
                     axis.plot(x[place], y[place], "o", color=_AFTER, markersize=9, fillstyle="none")
-                text = "refined" if np.isinf(point.reserve) else f"{point.reserve:g}"
+                text = start if np.isinf(point.reserve) else f"{point.reserve:g}"
                 axis.annotate(text, (x[place], y[place]), (4, 4), textcoords="offset points", fontsize=7.5)
             axis.set_xlabel(label)
             log_scale(axis)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
+from ..data.simulation import SIMULATORS
 from ..estimates.amplitude import Convention
 from ..estimates.summary import MuscleChange
 from ..estimates.trust import band_lines, profile_error
@@ -505,7 +506,8 @@ def _worries(activations: Estimate, changes: Sequence[MuscleChange], record: Run
             "burst has become the largest, which is no shift in time."
         )
     found += _rolled_cycles(activations)
-    gains = {} if activations.amplitude is None else activations.amplitude.gains
+    by_torques = activations.amplitude is not None and activations.amplitude.convention == "torques"
+    gains = activations.amplitude.gains if activations.amplitude is not None and by_torques else {}
     left_open = [row.muscle for row in gains.values() if row.shape and row.determined < _HARDLY_DETERMINED]
     if left_open:
         found.append(
@@ -620,8 +622,9 @@ def _methods(
     if trial is None:
         text = f"Muscle activations were estimated with opensim_nem2e {__version__} by {by}"
     else:
+        by_what = f" by {SIMULATORS[trial.simulator]}" if trial.simulator else ""
         text = (
-            "Muscle activations simulated in OpenSim were refined toward measured EMG with opensim_nem2e "
+            f"Muscle activations simulated in OpenSim{by_what} were refined toward measured EMG with opensim_nem2e "
             f"{__version__} by {by}"
         )
     shaped = _with_shape(activations)
@@ -650,8 +653,9 @@ def _methods(
     for item in activations:
         if item.remark:
             remarks.setdefault(item.remark, []).append(item.muscle)
-    for remark, muscles in remarks.items():
-        text += f"Of {', '.join(muscles)} the estimate is {remark}, as chosen on training subjects left out. "
+    if remarks:
+        shapes = "; ".join(f"{remark} for {', '.join(muscles)}" for remark, muscles in remarks.items())
+        text += f"Shapes, as chosen on training subjects left out: {shapes}. "
     figures, errors = _validated(activations), _mean_errors(activations)
     if figures is not None and errors is not None:
         words, refined, opensim, profile = errors

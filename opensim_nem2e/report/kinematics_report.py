@@ -97,7 +97,7 @@ def write_kinematics_report(
         "muscles": _muscle_table(optimum),
         "limits": (*_LIMITS, source or _MEASURED),
         "moments_figure": _picture(
-            moments, moments_size, "moments", "Moments needed, made by the muscles, and left owing, over time."
+            moments, moments_size, "moments", "Moments needed, made by the muscles, and left to reserves, over time."
         ),
         "activations_figure": _picture(
             activations, activations_size, "activations", "Activations of all muscles over time; grey: flagged frames."
@@ -137,7 +137,7 @@ def _moment_table(rows: Sequence[MomentRow]) -> Table:
         )
         for row in rows
     ]
-    return Table("Joint moments, and what the muscles leave owing.", head, tuple(body))
+    return Table("Joint moments, and what the muscles leave to reserves.", head, tuple(body))
 
 
 def _muscle_table(optimum: Optimum) -> Table:
@@ -168,8 +168,9 @@ def _draw(
     ylabel: str,
     limits: tuple[float, float] | None = None,
 ) -> tuple[int, int]:
-    """Draw curves over time, six panels in a row, and return the figure's size (CSS pixels)."""
-    columns = min(6, len(panels))
+    """Draw curves over time, four panels in a row, and return the figure's size (CSS pixels)."""
+    # More would be too small to read on a telephone.
+    columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
     with figure_settings({"font.size": 8}):
         width, height = max(6.4, 2.4 * columns), 1.1 + 1.3 * rows

@@ -162,7 +162,8 @@ def curve_figure(results: StudyResults, condition: str) -> StudyFigure:
             people = _draw_curves(axis, results, condition, muscle, spread=True)
             axis.set_title(f"{muscle} (n = {people})")
             axis.set_ylim(bottom=0)
-        _label_outer(axes, "% gait cycle", "activation / normalised EMG")
+        # One row of panels is not as high as the label is long.
+        _label_outer(axes, "% gait cycle", f"activation /{chr(10) if len(muscles) <= 4 else ' '}normalised EMG")
         _share_legend(figure, axes)
     return StudyFigure(
         f"curves_{condition}",
@@ -189,7 +190,9 @@ def error_change_figure(results: StudyResults) -> StudyFigure:
         Boxes and points of subjects; stars for Er = 0 rejected, brackets where Tukey's test separates conditions.
     """
     muscles, conditions = results.muscles, results.condition_names
-    rows = [muscles[k : k + 8] for k in range(0, len(muscles), 8)]
+    # At most eight in a row, and rows of about the same length.
+    across = -(-len(muscles) // -(-len(muscles) // 8))
+    rows = [muscles[k : k + across] for k in range(0, len(muscles), across)]
     with figure_settings(_STYLE):
         figure = new_figure(max(3.6, 1.2 + 0.42 * (len(conditions) + 0.6) * len(rows[0])), 0.6 + 2.7 * len(rows))
         axes = figure.subplots(len(rows), 1, squeeze=False, sharey=True)[:, 0]
@@ -337,9 +340,11 @@ def temporal_attention_figure(results: StudyResults, condition: str) -> StudyFig
     columns = min(4, len(muscles))
     rows = -(-len(muscles) // columns)
     even = 1.0 / results.attention[condition, muscles[0]].weights.shape[1]
+    drawn = not all(is_even(results.attention[condition, muscle].weights) for muscle in muscles)
     with figure_settings(_STYLE):
-        figure = new_figure(1.0 + 2.15 * columns, 0.5 + 3.6 * rows)
-        grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[1.6, 1.0] * rows)
+        # A sentence needs less room than a map.
+        figure = new_figure(1.0 + 2.15 * columns, 0.5 + (3.6 if drawn else 2.2) * rows)
+        grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[1.6 if drawn else 0.3, 1.0] * rows)
         for place in range(rows * columns):
             row, column = divmod(place, columns)
             heat, curves = grid[2 * row, column], grid[2 * row + 1, column]
@@ -355,17 +360,18 @@ def temporal_attention_figure(results: StudyResults, condition: str) -> StudyFig
             else:
                 _draw_weights(heat, weights)
                 heat.plot([0, 100], [0, 100], color="white", linewidth=0.6, linestyle=(0, (2, 3)))
-            heat.set_xlabel("input: % of the quarter" if quarter else "input: % gait cycle", labelpad=1)
+                heat.set_xlabel("input: % of the quarter" if quarter else "input: % gait cycle", labelpad=1)
             _draw_curves(curves, results, condition, muscle, spread=False)
             curves.set_ylim(bottom=0)
             curves.set_xlabel("% gait cycle", labelpad=1)
             if column == 0:
-                heat.set_ylabel("output: % gait cycle")
+                heat.set_ylabel("" if is_even(weights) else "output: % gait cycle")
                 curves.set_ylabel("activation /\nnormalised EMG")
-        scale = ScalarMappable(Normalize(0, 1), _WEIGHTS)
-        maps = grid[0::2, :].ravel().tolist()
-        bar = figure.colorbar(scale, ax=maps, label="attention weight", shrink=0.6, pad=0.02, ticks=[0, 1])
-        bar.ax.set_yticklabels(["lowest", "highest"])
+        if drawn:
+            scale = ScalarMappable(Normalize(0, 1), _WEIGHTS)
+            maps = grid[0::2, :].ravel().tolist()
+            bar = figure.colorbar(scale, ax=maps, label="attention weight", shrink=0.6, pad=0.02, ticks=[0, 1])
+            bar.ax.set_yticklabels(["lowest", "highest"])
         _share_legend(figure, grid[1::2, :].ravel().tolist())
     what = "in its own quarter of the cycle" if quarter else "of the cycle"
     return StudyFigure(
@@ -408,7 +414,7 @@ def spatial_attention_figure(results: StudyResults, condition: str, muscle: str)
     small = len(names) > 40
     # Placed by hand, in inches: the skeletons' names may hang over, and the heat map is as high as it has rows.
     width, views = (9.6, 3.6) if skeleton else (6.5, 0.0)
-    left, right, low = 0.15 + 0.065 * max(map(len, names)), 0.8, 0.5
+    left, right, low = 0.15 + 0.065 * max(map(len, names)), 0.95, 0.5
     rows = max(1.4, (0.125 if small else 0.17) * len(names))
     height = low + rows + 0.15 + views
 
@@ -527,7 +533,10 @@ def _share_legend(figure: Figure, axes: Sequence[Axes]) -> None:
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    figure.legend(list(found.values()), list(found), loc="outside upper left", ncols=len(found))
+    # In inches: a line, and about so much for a letter; a figure of one panel is narrower than all entries.
+    entry = 0.45 + 0.07 * max(map(len, found), default=0)
+    across = min(len(found), max(1, int(figure.get_figwidth() / entry)))
+    figure.legend(list(found.values()), list(found), loc="outside upper left", ncols=across)
 
 
 def _draw_curves(axis: Axes, results: StudyResults, condition: str, muscle: str, spread: bool) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..evaluation.statistics import WHY_PAIRED, verdicts
 from ..evaluation.study import SHAPE_FIGURES, StudyResults
-from ..log import logger
+from ..log import counted, logger
 from ..methods.registry import REFERENCE
 from ..storage.atomic import ResultFiles
 from .page import REFERENCES, Cell, Picture, Table, TableRow, data_url, render_page
@@ -301,7 +301,8 @@ def methods_paragraph(results: StudyResults) -> str:
     training = [text.format(settings[key]) for key, text in _TRAINING.items() if settings.get(key)]
     if training and len(results.losses):
         sentences.append(
-            f"One network per target muscle ({len(results.muscles)} muscles) was trained for each input: {inputs}. "
+            f"One network per target muscle ({counted(len(results.muscles), 'muscle')}) was trained for each input: "
+            f"{inputs}. "
             f"Networks were trained with the Adam algorithm and the squared error ({', '.join(training)})."
             + _OUTPUTS.get(settings.get("network_output", ""), "").format(weight=settings.get("correction_weight", 1))
         )
@@ -363,25 +364,30 @@ def _statistics_table(results: StudyResults, condition: str) -> Table:
                 _signed(mean["Er"], 3),
                 *("", "", ""),
                 _change(mean["r_squared_opensim"], mean["r_squared"], 2),
-                *("", ""),
+                "",
                 _change(mean["best_lag_r_opensim"], mean["best_lag_r"], 2),
                 *_shape_texts(mean, shape),
-                "",
             ),
             total=True,
         )
     )
     head = (
         *("muscle", "subjects", "E", "Er", "95 % CI", "p", "Cohen's d", "r²"),
-        *("peak error, ms", "peak error, % cycle", "r at best lag"),
+        "peak error, ms",
+        "r at best lag",
         *(("E of the shape", "r", "burst on, off, ms") if shape else ()),
-        "note",
     )
+    # A column of words would make the table wider than a page.
+    notes: dict[str, list[str]] = {}
+    for muscle, note in part["note"].map(_text).items():
+        if note:
+            notes.setdefault(note, []).append(str(muscle))
+    told = "".join(f" {', '.join(muscles)}: {note}." for note, muscles in notes.items())
     return _table(
         f"{condition}: {_focus(results)} {_splitting(results)['judged']}, against OpenSim (figures: OpenSim → "
         "refined). r²: squared correlation with EMG. Peak error: mean distance of the curve's peak from that of EMG; r "
         f"at best lag: correlation with EMG once the curve is moved to where it fits best. {_SHAPE if shape else ''}"
-        "Bold: significantly nearer to EMG.",
+        f"Bold: significantly nearer to EMG.{told}",
         head,
         rows,
     )
@@ -422,10 +428,8 @@ def _statistics_row(row: pandas.Series, muscle: str, shape: bool) -> TableRow:
             Cell(_signed(row["d"], 2)),
             Cell(_change(row["r_squared_opensim"], row["r_squared"], 2)),
             Cell(_change(row["peak_ms_opensim"], row["peak_ms"], 0)),
-            Cell(_change(row["peak_percent_opensim"], row["peak_percent"], 1)),
             Cell(_change(row["best_lag_r_opensim"], row["best_lag_r"], 2)),
             *map(Cell, _shape_texts(row, shape)),
-            Cell(_text(row["note"]), words=True),
         )
     )
 
@@ -484,10 +488,16 @@ def _condition_table(results: StudyResults) -> Table:
 def _band_table(results: StudyResults) -> Table | None:
     """List how far the bands of every method held for subjects and laboratories that they were calibrated without."""
     rows = []
-    for condition, methods in results.study.get("band_coverage", {}).items():
+    coverage = results.study.get("band_coverage", {})
+    told = [
+        way
+        for way in ("subjects", "laboratories")
+        if any(ways.get(way) for methods in coverage.values() for ways in methods.values())
+    ]
+    for condition, methods in coverage.items():
         for method, ways in methods.items():
             cells = [Cell(condition), Cell(results.label(method), words=True)]
-            for way in ("subjects", "laboratories"):
+            for way in told:
                 found = ways.get(way, ())
                 if not found:
                     cells += _cells("–", "–", "–")
@@ -498,12 +508,10 @@ def _band_table(results: StudyResults) -> Table | None:
                 cells += _cells(f"{100 * share:.0f}", least, f"{width:.2f}")
             rows.append(TableRow(tuple(cells)))
     head: tuple[str, ...] = ("condition", "method")
-    head += tuple(
-        f"{what}: {text}" for what in ("subjects", "laboratories") for text in ("EMG within (%)", "least", "width")
-    )
+    head += tuple(f"{what}: {text}" for what in told for text in ("EMG within (%)", "least", "width"))
     caption = (
-        "Bands of 90 %: share of measured EMG within, and mean width (of the EMG's maximum), of subjects and of "
-        "laboratories that they were calibrated without."
+        "Bands of 90 %: share of measured EMG within, and mean width (of the EMG's maximum), of "
+        f"{' and of '.join(told)} that they were calibrated without."
     )
     return Table(caption, head, tuple(rows)) if rows else None
 
@@ -655,12 +663,15 @@ def _value(value: object) -> str:
 
 
 def _signed(value: float | None, digits: int) -> str:
-    # The sign that is as wide as a plus.
-    return f"{value:+.{digits}f}".replace("-", "−") if value is not None and _finite(float(value)) else "–"
+    if value is None or not _finite(float(value)):
+        return "–"
+    text = f"{value:+.{digits}f}"
+    # Zero has no sign; a minus is as wide as a plus.
+    return text.replace("-", "−") if float(text) else text[1:]
 
 
 def _percent(value: float | None) -> str:
-    return f"{100 * value:+.0f} %".replace("-", "−") if value is not None and _finite(float(value)) else "–"
+    return "–" if value is None or not _finite(float(value)) else f"{_signed(100 * value, 0)} %"
 
 
 def _interval(low: float | None, high: float | None, percent: bool = False) -> str:

@@ -132,6 +132,7 @@ def draw_mechanics(
         tradeoff,
         title=f"{name}: what consistency costs",
         caption="Numbers: reserve (Nm) that costs as much as a refined activation moved by 1; circle: chosen.",
+        start=_start(words),
     )
     return _picture(
         tradeoff,
@@ -202,7 +203,7 @@ def mechanics_parts(
             "by 1), the nearer the activations stay to the networks' output and the worse they meet the torques. All "
             "points but the chosen one are without a bound for the reserves."
         )
-        table = _tradeoff_table(mechanics.consistent.curve)
+        table = _tradeoff_table(mechanics.consistent.curve, _start(words))
         parts.append(ReportPart("tradeoff", "What consistency costs", (text,), figure=tradeoff, tables=(table,)))
     return parts
 
@@ -351,7 +352,12 @@ def _emg_table(rows: Sequence[EmgError], words: Mapping[str, str]) -> Table:
     return Table("Errors and correlations against measured EMG.", head, tuple(body))
 
 
-def _tradeoff_table(curve: Sequence[TradeOff]) -> Table:
+def _start(words: Mapping[str, str]) -> str:
+    """Name the activations from which consistency starts: on a page of torques, what a gain alone makes of a shape."""
+    return "gain x shape" if words is WORDS_BY_TORQUES else words["refined"]
+
+
+def _tradeoff_table(curve: Sequence[TradeOff], start: str) -> Table:
     head = (
         "reserve that costs as much as 1 (Nm)",
         "RMSE of torques (%)",
@@ -362,7 +368,7 @@ def _tradeoff_table(curve: Sequence[TradeOff]) -> Table:
     with_emg = bool(curve) and math.isfinite(curve[0].E)
     body = []
     for point in curve:
-        name = "refined" if math.isinf(point.reserve) else f"{point.reserve:g}"
+        name = start if math.isinf(point.reserve) else f"{point.reserve:g}"
         cells = [Cell(name + (" (chosen)" if point.chosen else ""))]
         texts = [f"{point.torque_error:.2f}", f"{point.largest_rmse:.2f}"]
         texts += [f"{point.distance_refined:.3f}", f"{point.distance_others:.3f}"]

@@ -8,8 +8,13 @@ from typing import Any
 
 from .drawing import figure_settings, log_scale, new_figure, save_figure
 
-#: Of whom errors are shown, as the validation figures call them, with colours.
-_JUDGED = {"opensim": "#0072B2", "mean": "0.6", "ridge": "0.8", "refined": "#D55E00"}
+#: Of whom errors are shown, as the validation figures call them, with labels and colours.
+_JUDGED = {
+    "opensim": ("OpenSim", "#0072B2"),
+    "mean": ("mean EMG profile", "0.6"),
+    "ridge": ("ridge regression", "0.8"),
+    "refined": ("refined", "#D55E00"),
+}
 
 
 def draw_training(
@@ -41,25 +46,32 @@ def draw_training(
 
 
 def _draw_losses(axis: Any, history: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     for number, muscle in enumerate(dict.fromkeys(row["muscle"] for row in history)):
         rows = [row for row in history if row["muscle"] == muscle]
         colour = f"C{number % 10}"
         axis.plot([row["epoch"] for row in rows], [row["loss"] for row in rows], color=colour, label=muscle)
         held = [row for row in rows if row["validation_loss"] != ""]
         axis.plot([row["epoch"] for row in held], [row["validation_loss"] for row in held], color=colour, linestyle=":")
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     log_scale(axis)
     axis.set(xlabel="epoch", ylabel="loss (dotted: held-out subjects)")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=7, ncols=2)
+    _legend_above(axis, 4)
 
 
 def _draw_errors(axis: Any, errors: Mapping[str, Mapping[str, Any]]) -> None:
     width = 0.8 / len(_JUDGED)
-    for number, (who, colour) in enumerate(_JUDGED.items()):
+    for number, (who, (label, colour)) in enumerate(_JUDGED.items()):
         places = [row + (number - 1.5) * width for row in range(len(errors))]
-        label = "OpenSim" if who == "opensim" else who
         axis.bar(places, [row[f"E_{who}"] for row in errors.values()], width, color=colour, label=label)
     axis.set_xticks(range(len(errors)), list(errors), rotation=60, ha="right")
     axis.set_ylabel("E on subjects left out")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=7, ncols=2)
+    _legend_above(axis, 2)
+
+
+def _legend_above(axis: Any, columns: int) -> None:
+    """Keep the legend off the curves, however many there are."""
+    axis.legend(frameon=False, fontsize=7, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)

@@ -187,7 +187,7 @@ def test_spatial_attention_without_a_skeleton(results):
     assert "model" not in drawn.caption
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1, 3, pytest.param(16, marks=pytest.mark.slow)])
 def test_legible(make_study, tmp_path, count):
     """No two tick labels of an axis touch, no letter is smaller than 6 points, and nothing hangs over the edge."""
     from opensim_nem2e.report.drawing import figure_settings
@@ -220,6 +220,10 @@ def test_legible(make_study, tmp_path, count):
                     assert all(text.get_fontsize() >= 6 for text in texts)
                 title = axis.title.get_window_extent()
                 assert title.width == 0 or (title.x0 >= 0 and title.x1 <= canvas.x1), one.key
+                label = axis.yaxis.label.get_window_extent()
+                assert label.width == 0 or label.x1 <= canvas.x1, one.key
+            for legend in one.figure.legends:
+                assert legend.get_window_extent().x1 <= canvas.x1 + 1, one.key
 
 
 def test_the_host_programs_matplotlib_is_left_alone(study_folder):
