@@ -135,7 +135,7 @@ def _changes(item: MuscleEstimate, time: Array, simulated: Array, written: Array
         return {**_levels(before, after), **nothing}
     samples = _SAMPLES if item.curves is None else item.curves.after.shape[1]
 
-    def cut(values: Array, samples: int = samples) -> Array:
+    def cut(values: Array) -> Array:
         # The curve as it was written, blends at the cycles' ends included. The tolerance is the run's own affair.
         return windows(item.cycles, time, values, samples, tolerance=np.inf)[:, :, 0]
 
@@ -143,9 +143,9 @@ def _changes(item: MuscleEstimate, time: Array, simulated: Array, written: Array
     # The method's own samples are twentieths of a cycle, too coarse for peaks. The last sample is the next heel strike:
     # phase 100 % is phase 0 % again.
     last = _PEAK_SAMPLES - 1
-    peak_before, peak_after = (
-        int(np.argmax(cut(values, _PEAK_SAMPLES).mean(axis=0))) for values in (simulated, written)
-    )
+    both = np.column_stack([simulated, written])
+    fine = windows(item.cycles, time, both, _PEAK_SAMPLES, tolerance=np.inf).mean(axis=0)
+    peak_before, peak_after = np.argmax(fine, axis=0).tolist()
     shift = (peak_after - peak_before) / last
     shift -= round(shift)
     if abs(shift) > _FARTHEST_SHIFT:

@@ -210,6 +210,40 @@ class Bundle:
         bundle._file = file
         return bundle
 
+    @classmethod
+    def load_once(cls, path_or_name: str | os.PathLike[str]) -> Bundle:
+        """Open a bundle as :meth:`load` does, unless it is the one that this opened last and has not changed.
+
+        Parameters
+        ----------
+        path_or_name : str or os.PathLike
+            As for :meth:`load`.
+
+        Returns
+        -------
+        Bundle
+            The same for all who ask; a large one (more than 64 MB) is not kept.
+
+        Raises
+        ------
+        opensim_nem2e.errors.BundleError
+            As for :meth:`load`.
+        """
+        path = find_bundle(path_or_name)
+        try:
+            status = path.stat()
+        except OSError:
+            return cls.load(path)
+        key = path.absolute(), status.st_ino, status.st_size, status.st_mtime_ns
+        if _last.get("key") != key:
+            _last.clear()
+            bundle = cls.load(path)
+            if status.st_size > _MOST_KEPT:
+                return bundle
+            _last.update(key=key, bundle=bundle)
+        kept: Bundle = _last["bundle"]
+        return kept
+
     def __repr__(self) -> str:
         where = "in memory" if self.path is None else f"{self.path.stem}, sha256 {self.sha256[:12]}"
         return f"<Bundle {where}: {self.provenance.label}; {', '.join(self.targets)}; trained on {self.trained_on}>"
@@ -478,6 +512,11 @@ def shipped_bundles() -> dict[str, Path]:
         Files by name.
     """
     return {file.stem: file for file in sorted(SHIPPED.glob("*.safetensors"))}
+
+
+#: The bundle that was opened last, if it is small enough (bytes) to be kept.
+_last: dict[str, Any] = {}
+_MOST_KEPT = 64 << 20
 
 
 def find_bundle(path_or_name: str | os.PathLike[str]) -> Path:

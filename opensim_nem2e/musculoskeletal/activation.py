@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,71 @@ class _Dynamics:
         # Beyond the clamp the right-hand side no longer depends on the state: a straight line, not an exponential.
         return state + (excitation - a) * np.where(state == a, gain, exponent)
 
+    def follow(self, now: Array, mean: Array, lateness: Array, step: float, start: Array, rates: Array) -> Array:
+        """Integrate over steps, and return the state at their end.
+
+        ``start`` is filled with the state at the start of each step, ``rates`` with the rate in its middle.
+        """
+        if self.clamping or self.blended is not None:
+            for cell in range(len(mean)):
+                start[cell] = now
+                rates[cell] = self.middle_rate(now, mean[cell], step)
+                now = self.advance(now, mean[cell] + rates[cell] * lateness[cell], step, rates[cell])
+            return now
+        # The same in z instead of a: a third of the operations.
+        z, target, late = 0.5 + 1.5 * now, 0.5 + 1.5 * mean, (1.5 / step) * lateness
+        rise, fall = -step / self.tau_act, -step / self.tau_deact
+        half_rise, half_fall = -0.5 * rise, -0.5 * fall
+        part, other = np.empty_like(z), np.empty_like(z)
+        for e, to, begin, exponent in zip(target, late, start, rates, strict=True):
+            begin[...] = z
+            np.multiply(z, half_fall, out=part)
+            np.divide(half_rise, z, out=part, where=e > z)
+            np.minimum(part, 1.0, out=part)
+            np.subtract(e, z, out=other)
+            part *= other
+            part += z
+            np.multiply(part, fall, out=exponent)
+            np.divide(rise, part, out=exponent, where=e > part)
+            np.expm1(exponent, out=part)
+            np.multiply(exponent, to, out=other)
+            other += z
+            other -= e
+            part *= other
+            z += part
+        start -= 0.5
+        start /= 1.5
+        rates /= -step
+        return np.asarray((z - 0.5) / 1.5)
+
+    def seek(self, now: Array, goals: Array, step: float, low: Array, high: Array, found: Array) -> Array:
+        """Aim at a goal in each step; ``found`` is filled with the excitations. Returns the state at the end."""
+        if self.clamping or self.blended is not None:
+            for cell, goal in enumerate(goals):
+                found[cell], rate = _aim(self, now, goal, step, low, high)
+                now = self.advance(now, found[cell], step, rate)
+            return now
+        z, least, most = (0.5 + 1.5 * values for values in (now, low, high))
+        rise, fall = -step / self.tau_act, -step / self.tau_deact
+        middle, gain = np.empty_like(z), np.empty_like(z)
+        for goal, e in zip(0.5 + 1.5 * goals, found, strict=True):
+            np.add(z, goal, out=middle)
+            middle *= 0.5
+            np.multiply(middle, fall, out=gain)
+            np.divide(rise, middle, out=gain, where=goal > z)
+            np.expm1(gain, out=gain)
+            np.subtract(z, goal, out=e)
+            e /= gain
+            e += z
+            np.maximum(e, least, out=e)
+            np.minimum(e, most, out=e)
+            np.subtract(z, e, out=middle)
+            middle *= gain
+            z += middle
+        found -= 0.5
+        found /= 1.5
+        return np.asarray((z - 0.5) / 1.5)
+
     def within(self, *tables: Array) -> _Dynamics:
         """Return the same without clamping if every table (rows, muscles) lies within the clamp."""
         inside = all(np.all(table >= self.low) and np.all(table <= self.high) for table in tables)
@@ -252,12 +318,9 @@ def activation_from_excitation(
             start = np.empty_like(mean)
             rates = np.empty_like(mean)
             now = mean[0].copy() if now is None else now
-            for cell in range(len(mean)):
-                if some.start + cell == part.lead and part.first == 0:
-                    now[0] = state
-                start[cell] = now
-                rates[cell] = muscles.middle_rate(now, mean[cell], step)
-                now = muscles.advance(now, mean[cell] + rates[cell] * lateness[cell], step, rates[cell])
+            if some.start == part.lead and part.first == 0:
+                now[0] = state
+            now = muscles.follow(now, mean, lateness, step, start, rates)
 
             # Each row continues the solution from the start of its step, with the mean excitation since then.
             here = slice(*np.searchsorted(place, [some.start, some.stop]))
@@ -265,7 +328,8 @@ def activation_from_excitation(
             own = rows[here]
             since = (x[own] - grid[cell_of[own]])[:, np.newaxis]
             so_far = np.divide(rows_first[own] - first[at], since, out=mean[at], where=since > 0.0)
-            result[own] = muscles.clamp(muscles.advance(start[at], so_far, since, rates[at]))
+            reached = muscles.advance(start[at], so_far, since, rates[at])
+            result[own] = np.minimum(np.maximum(reached, muscles.low), muscles.high)
     return result.reshape(table.shape)
 
 
@@ -398,15 +462,14 @@ def find_excitation(
         state: Array | None = None
         for some, ends in part.slabs(cells, count):
             goals = bounded.clamp(interpolate(x, target, grid[ends].ravel()).reshape(*ends.shape, count))
-            state = goals[0] if state is None else state
-            for cell, goal in enumerate(goals[1:], some.start):
-                if cell == part.lead and part.first == 0:
-                    state = state.copy()
-                    state[0] = goals[cell - some.start, 0]
-                found, rate = _aim(muscles, state, goal, step, low, high)
-                state = muscles.advance(state, found, step, rate)
-                if cell >= part.lead:
-                    np.multiply(found, step, out=held[:, cell - part.lead])
+            state = goals[0].copy() if state is None else state
+            if some.start == part.lead and part.first == 0:
+                state[0] = goals[0, 0]
+            found = np.empty((len(goals) - 1, part.count, count))
+            state = muscles.seek(state, goals[1:], step, low, high, found)
+            if some.start >= part.lead:
+                place = slice(some.start - part.lead, some.stop - part.lead)
+                held[:, place] = np.swapaxes(step * found, 0, 1)
         last = min(part.first + part.count * part.length, cells)
         impulse = impulse[: last - part.first + 1]
         impulse[0] = total
@@ -459,13 +522,14 @@ class _Part:
         """Go through the cells of all blocks, some at a time.
 
         Yields which, counted from where each block starts early, and their grid points (cells + 1, blocks), none beyond
-        the grid's ends.
+        the grid's ends. Where the blocks themselves begin, so do the next cells.
         """
         starts = self.first + self.length * np.arange(self.count) - self.lead
         step = max(1, _HELD // (self.count * max(muscles, 1)))
-        for first in range(0, self.lead + self.length, step):
-            some = slice(first, min(first + step, self.lead + self.length))
-            yield some, np.clip(starts + np.arange(some.start, some.stop + 1)[:, np.newaxis], 0, cells)
+        end = self.lead + self.length
+        for first, stop in pairwise([*range(0, self.lead, step), *range(self.lead, end, step), end]):
+            points = starts + np.arange(first, stop + 1)[:, np.newaxis]
+            yield slice(first, stop), np.clip(points, 0, cells)
 
 
 def _cut(cells: int, muscles: int, lead: float) -> Iterator[_Part]:

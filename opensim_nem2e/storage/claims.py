@@ -122,6 +122,10 @@ def locked(
 #: A claim's name.
 CLAIM = re.compile(rf"\..+\.{_TOKEN}\.part", re.DOTALL)
 
+#: The name of a claim's file, and what follows a purpose in it.
+_OF_ANY = re.compile(rf"({CLAIM.pattern})(\..*)?", re.DOTALL)
+_REST = re.compile(rf"(\.{_TOKEN}\.part)(\..*)?", re.DOTALL)
+
 
 class Claim:
     """Hidden names in a folder that belong to this process: ``.PURPOSE.TOKEN.part`` and what begins like this.
@@ -188,12 +192,13 @@ def remove_abandoned(folder: Path, purpose: str | None, finish: Callable[[Path],
     finish : callable
         Given ``path("")`` of each claim whose process was ended before it let go; false: it is to stay.
     """
-    what = ".+" if purpose is None else re.escape(purpose)
-    name = re.compile(rf"(\.{what}\.{_TOKEN}\.part)(\..*)?", re.DOTALL)
+    name, begin = (_OF_ANY, "") if purpose is None else (_REST, f".{purpose}")
     try:
-        found = {match[1] for path in folder.iterdir() if (match := name.fullmatch(path.name))}
+        names = [path.name for path in folder.iterdir()]
     except OSError:
         return
+    matches = (name.fullmatch(text, len(begin)) for text in names if text.startswith(begin))
+    found = {begin + match[1] for match in matches if match}
     for stem in sorted(found):
         try:
             lock = try_lock(folder / f"{stem}.lock")

@@ -1,8 +1,10 @@
-"""Many numbers as text at once, each in a cell of the same width, as ``printf`` writes them."""
+"""Many numbers as text at once, each in a cell of the same width, as ``printf`` writes them, and back."""
 
 from __future__ import annotations
 
 from functools import cache
+from mmap import mmap
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +58,86 @@ def number_cells(values: NDArray[np.float64], precision: int) -> NDArray[np.uint
                 return None
             text[row, column] = np.frombuffer(one.encode("ascii"), np.uint8)
     return text
+
+
+def numbers_at(
+    content: bytes | mmap, first: int, shape: tuple[int, int], strides: tuple[int, int]
+) -> NDArray[np.float64] | None:
+    """Read a table of numbers that ``%{w}.{p}f`` wrote, all as wide: the way back from :func:`number_cells`.
+
+    Eight characters are looked at as one whole number. The digits of a cell make another, and the point is a power of
+    ten; both are exact, so that their quotient is rounded once, as the C library's ``strtod`` does it.
+
+    Parameters
+    ----------
+    content : bytes-like
+        The text.
+    first : int
+        Where the first cell begins; at least 8.
+    shape : tuple of int
+        Rows and columns.
+    strides : tuple of int
+        Bytes from one row to the next, and from one cell to the next: a cell is one byte shorter.
+
+    Returns
+    -------
+    numpy.ndarray, shape (rows, columns), or None
+        The numbers; None if a cell is not blanks, perhaps a minus, up to eight digits, a point and up to 15 digits, if
+        the points are not below each other, or the digits too many.
+    """
+
+    def bytes_at(at: int, kind: str) -> NDArray[Any]:
+        return np.array(np.ndarray(shape, kind, content, at, strides))
+
+    end = first + strides[1] - 1
+    point = bytes(content[first:end]).find(b".")
+    precision = end - first - point - 1
+    if not (1 <= point <= 8 and 1 <= precision <= 15) or (bytes_at(first + point, "u1") != ord(".")).any():
+        return None
+    # Before the point: the first character is the lowest byte. What lies before the cell is made blank.
+    text = _filled(bytes_at(first + point - 8, "<u8"), 8 - point, " ")
+    odd = text ^ _each("-")
+    minus = ~(((odd & _each(0x7F)) + _each(0x7F)) | odd | _each(0x7F)) >> np.uint64(7)  # 1 in the bytes that are one
+    text ^= minus * np.uint64(ord("-") ^ ord(" "))
+    blank = ~(text >> np.uint64(4)) & _each(1)
+    wrong = (text & _each(0xF0)) ^ _each(0x30) ^ (blank * np.uint64(0x10))  # neither digit nor blank
+    wrong |= text & (blank * np.uint64(0x0F))
+    wrong |= blank & ~((blank << np.uint64(8)) | np.uint64(1))  # a blank, or a minus, after a digit
+    wrong |= (minus << np.uint64(8)) & blank
+    wrong |= blank >> np.uint64(56)
+    total, more = _eight_digits(text | _each(0x10))
+    wrong |= more
+    for at in range(end - 8 * (-(-precision // 8)), end, 8):
+        before = max(0, end - precision - at)
+        digits, more = _eight_digits(_filled(bytes_at(at, "<u8"), before, "0"))
+        wrong |= more
+        total = total * np.uint64(10 ** (8 - before)) + digits
+    if wrong.any() or int(total.max()) >= _LIMIT:
+        return None
+    values = total / 10.0**precision
+    return np.where(minus != 0, -values, values)
+
+
+def _each(byte: int | str) -> np.uint64:
+    """Return the number whose eight bytes are all this one."""
+    return np.uint64((ord(byte) if isinstance(byte, str) else byte) * 0x0101010101010101)
+
+
+def _filled(text: NDArray[np.uint64], count: int, character: str) -> NDArray[np.uint64]:
+    """Return characters, eight together, the first so many of which are others."""
+    first = np.uint64((1 << 8 * count) - 1)
+    return (text & ~first) | (_each(character) & first)
+
+
+def _eight_digits(text: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return the number that eight characters write, and what is not 0 where one of them is no digit."""
+    digits = text - _each("0")
+    wrong = ((digits + _each(6)) | digits) & _each(0xF0)
+    # Neighbours are put together, then pairs, then fours.
+    digits = digits * np.uint64(10) + (digits >> np.uint64(8))
+    digits = (digits & np.uint64(0x00FF00FF00FF00FF)) * np.uint64(0x00640001) >> np.uint64(16)
+    digits = (digits & np.uint64(0x0000FFFF0000FFFF)) * np.uint64(0x0000271000000001) >> np.uint64(32)
+    return digits, wrong
 
 
 @cache

@@ -7,6 +7,7 @@ defaults of OpenSim 4.6's own classes.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -17,8 +18,8 @@ from pathlib import Path
 from lxml import etree
 
 from ..errors import ModelError, brief, locate
-from ..log import logger
-from .safe_xml import parse_xml
+from ..log import Recorder, logger
+from .safe_xml import MAX_BYTES, parse_xml, read_bytes
 
 
 @dataclass(frozen=True)
@@ -339,6 +340,28 @@ def read_model(path: str | os.PathLike[str]) -> OsimModel:
         The file is no OpenSim model, or holds a number or a name that cannot be: with the muscle, line, and what is
         allowed. All such numbers are named at once.
     """
+    # A run asks for its model several times, and many runs of one process for the same.
+    key = os.fspath(path), hashlib.sha256(read_bytes(path, "model", MAX_BYTES)).digest()
+    known = _known.get(key)
+    if known is not None:
+        return known
+    recorder = Recorder()
+    with recorder.listening():
+        found = _read_model(path)
+    # What there is to be said of a model is said each time.
+    if not recorder.warnings:
+        if len(_known) >= _MOST_KNOWN:
+            del _known[next(iter(_known))]
+        _known[key] = found
+    return found
+
+
+#: The models that were read last, by path and content.
+_known: dict[tuple[str, bytes], OsimModel] = {}
+_MOST_KNOWN = 4
+
+
+def _read_model(path: str | os.PathLike[str]) -> OsimModel:
     root = parse_xml(path, error=ModelError, kind="model").getroot()
     model = root if root.tag == "Model" else root.find("Model")
     if model is None:

@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -529,4 +529,5 @@ def write_rows(path: Path, kind: type[RowOf], rows: Sequence[RowOf]) -> None:
     rows : sequence of kind
         The rows.
     """
-    write_table(path, [field.name for field in fields(kind)], [list(asdict(row).values()) for row in rows])
+    names = [field.name for field in fields(kind)]
+    write_table(path, names, [[getattr(row, name) for name in names] for row in rows])

@@ -502,7 +502,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         from ..methods.bundle import Bundle
 
         path = self.resolve("bundle_file")
-        bundle = Bundle.load(path if path is not None else self.bundle_file)
+        bundle = Bundle.load_once(path if path is not None else self.bundle_file)
         logger.info(
             "Network bundle: %s (%s), trained on %s; its EMG was normalised by '%s', which its output is relative to.",
             bundle.path.stem if bundle.path else "",

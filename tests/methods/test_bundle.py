@@ -575,3 +575,17 @@ def test_the_shipped_bundle_says_what_it_always_said():
     assert bundle.targets == tuple(GAIT_SUMS)
     for target, expected in GAIT_SUMS.items():
         assert bundle.predict(target, x, motion="run").values.sum() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_bundle_that_was_opened_is_opened_again_when_it_has_changed(tmp_path, monkeypatch):
+    path = tmp_path / "small.safetensors"
+    make_bundle().save(path)
+    first = Bundle.load_once(path)
+    assert Bundle.load_once(path) is first
+    make_bundle().save(path)
+    second = Bundle.load_once(path)
+    assert second is not first
+    assert second.targets == first.targets
+    monkeypatch.setattr(bundle_module, "_MOST_KEPT", 10)
+    make_bundle().save(path)
+    assert Bundle.load_once(path) is not Bundle.load_once(path)

@@ -255,6 +255,23 @@ def test_impossible_numbers_are_refused_with_the_muscle(tmp_path, key, value, al
         read_model(path)
 
 
+def test_a_model_is_read_again_when_it_has_changed_or_is_warned_of(tmp_path, caplog):
+    path = tmp_path / "model.osim"
+
+    def strength(text):
+        path.write_text(OLD.format(version=40600, kind="Thelen2003Muscle", inner=text))
+        return read_model(path).muscles["mus"].max_isometric_force
+
+    assert [strength(f"<max_isometric_force>{value}</max_isometric_force>") for value in (800, 801, 800)] == [
+        *(800.0, 801.0, 800.0)
+    ]
+    assert read_model(path) is read_model(path)
+    for _ in range(2):
+        caplog.clear()
+        strength("<max_control>1.#INF</max_control>")
+        assert "1 numbers are written '1.#INF'" in caplog.text
+
+
 def test_all_impossible_numbers_are_named_at_once(tmp_path):
     path = tmp_path / "bad.osim"
     curve = "<TendonForceLengthCurve><strain_at_one_norm_force>0</strain_at_one_norm_force></TendonForceLengthCurve>"

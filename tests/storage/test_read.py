@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -364,6 +365,43 @@ def test_fast_parsers_never_differ_from_the_careful_one(rows, newline):
             assert (careful is None) == (other is None)
             if careful is not None:
                 np.testing.assert_array_equal(careful, other)
+
+
+@pytest.mark.parametrize("precision", [1, 5, 8, 9, 11, 14])
+def test_even_tables_are_read_bit_for_bit(precision):
+    rng = np.random.default_rng(precision)
+    largest = 10.0 ** (15 - precision)
+    values = rng.normal(size=(300, 7)) * rng.choice([1e-6, 0.1, 1.0, 900.0], size=(300, 7))
+    values = np.where(np.abs(values) < min(largest, 9000.0), values, 0.25)
+    values[0, :3] = -1e-30, 0.0, 9.0
+    times = [f"{row / 100:.2f}".rjust(9) for row in range(300)]
+    rows = [
+        "\t".join([time, *(f"%{precision + 8}.{precision}f" % value for value in row)])
+        for time, row in zip(times, values.tolist(), strict=True)
+    ]
+    content = ("version=1\n" + "\n".join(rows) + "\n").encode()
+    layout = replace(layout_of(8, True), body_offset=10)
+    found = sto._parse_even(content, layout)
+    careful = np.array([[float(text) for text in row.split()] for row in rows])
+    np.testing.assert_array_equal(found, careful)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(careful))
+    # A line end that Windows writes, a row too few and a cell that is wider are for the others.
+    assert sto._parse_even(content.replace(b"\n", b"\r\n"), layout) is None
+    assert sto._parse_even(content[:-1], layout) is None
+    assert sto._parse_even(content.replace(b"     0.00", b"    0.000", 1), layout) is None
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.text(" -0123459.+e/:!\0\u00b1", min_size=6, max_size=6), min_size=3, max_size=3))
+@example(["   1.5", "  -1.5", "- 1.50"])
+@example(["   1.5", "  -1.5", "1-1.50"])
+@example(["   1.5", "  -1.5", "  --.5"])
+@example(["   1.5", "  !1.5", "  =1.5"])
+def test_what_is_no_plain_number_is_left_to_others(cells):
+    content = ("version=1\n" + "\t".join(cells) + "\n").encode("latin-1")
+    found = sto._parse_even(content, replace(layout_of(3, True), body_offset=10))
+    if found is not None:
+        assert [float(cell) for cell in cells] == found[0].tolist()
 
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
