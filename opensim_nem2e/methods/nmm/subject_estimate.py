@@ -36,6 +36,10 @@ _STEPS: dict[Head, int] = {"mixture": 200, "synergies": 120, "transformer": 300}
 #: Bands hold this share of the rows.
 BAND = 0.9
 
+#: How much the widths that channels of one subject need differ (standard deviation of the logarithm), and how many
+#: channels this counts for beside the subject's own. Of ten subjects, none of whom a table of the benchmark reports.
+_SCATTER, _SCATTER_CHANNELS = 0.35, 10
+
 #: More windows than this, spread evenly, are not fitted: the others are estimated, and judge the left-out channels.
 MOST_FITTED = 12
 
@@ -314,17 +318,23 @@ def _certainty(recordings: Recordings, shapes: Shapes, muscle: int, channels: Se
 
 
 def _factor(errors: Sequence[_Error], certainty: str, without: int = -1) -> float | None:
-    """Return the width of a band that holds for nearly every channel: a high quantile of the channels' own.
+    """Return the width of a band for a channel more: the end of a prediction interval from the widths that others need.
 
     Channels count that were left out as a muscle is that is to have the band, or all where these are too few.
     """
+    from scipy.stats import t
+
     others = [error for error in errors if error.channel != without]
     alike = [error for error in others if error.near == (certainty == "near")]
     used = alike if len(alike) > 1 else others
     if len(used) < 2:
         return None
     residuals = [error.bare if certainty == "guessed" else error.own for error in used]
-    return float(np.quantile([np.quantile(residual, BAND) for residual in residuals], BAND))
+    needed = np.log(np.maximum([np.quantile(residual, BAND) for residual in residuals], 1e-3))
+    # With few channels the scatter among them says little: other subjects' stands beside it.
+    known = len(needed) - 1 + _SCATTER_CHANNELS
+    variance = (needed.var() * len(needed) + _SCATTER_CHANNELS * _SCATTER**2) / known
+    return float(np.exp(needed.mean() + t.ppf(BAND, known) * np.sqrt(variance * (1.0 + 1.0 / len(needed)))))
 
 
 def _bands(
