@@ -23,6 +23,9 @@ Array = NDArray[np.float64]
 
 _SIDES = {"r": "right", "l": "left"}
 
+#: Frames of a live motion that are remembered before the oldest are forgotten, or more room is taken.
+_ROOM = 256
+
 
 @dataclass(frozen=True, eq=False)
 class LearnedMoments:
@@ -181,11 +184,12 @@ class LiveMoments:
         joints = [channels[name] for name in moments]
         self._scale = np.array([leg.signs[joint] for joint in joints]) * body.mass * body.lengths(joints)
         self._ago = network.step * np.arange(1.0 - network.samples, 1.0)
+        self._times, self._table = np.zeros(_ROOM), np.zeros((_ROOM, 2 * len(self.coordinates)))
         self.reset()
 
     def reset(self) -> None:
         """Forget the motion so far."""
-        self._times, self._table = np.zeros(0), np.zeros((0, 2 * len(self.coordinates)))
+        self._filled = 0
 
     def __call__(self, time: float, q: Array, qdot: Array) -> Array:
         """Estimate the moments of a frame.
@@ -202,19 +206,32 @@ class LiveMoments:
         numpy.ndarray, shape (moments,)
             In the model's own signs (Nm). At the start the leg is taken to have moved as in the first frame.
         """
-        first = int(np.searchsorted(self._times, time + self._ago[0], side="right")) - 1
-        kept = slice(max(first, 0), None)
-        self._times = np.append(self._times[kept], time)
-        self._table = np.vstack([self._table[kept], np.concatenate([self._signs * q, self._signs * qdot])])
-        when = np.clip(time + self._ago, self._times[0], None)
-        if len(self._times) > 1:
-            upper = np.clip(np.searchsorted(self._times, when), 1, None)
-            share = (when - self._times[upper - 1]) / (self._times[upper] - self._times[upper - 1])
-            rows = self._table[upper - 1] + share[:, np.newaxis] * (self._table[upper] - self._table[upper - 1])
-        else:
-            rows = np.repeat(self._table, len(when), axis=0)
-        angles, speeds = np.split(rows[np.newaxis], 2, axis=-1)
+        if self._filled == len(self._times):
+            self._make_room(time)
+        filled = self._filled = self._filled + 1
+        times, table, count = self._times[:filled], self._table[:filled], len(self._signs)
+        times[-1] = time
+        np.multiply(self._signs, q, out=table[-1, :count])
+        np.multiply(self._signs, qdot, out=table[-1, count:])
+        when = np.maximum(time + self._ago, times[0])
+        upper = times.searchsorted(when)
+        lower = np.maximum(upper - 1, 0)
+        before = table[lower]
+        pause = times[upper] - times[lower]
+        # At the first frame there is none before it.
+        share = (when - times[lower]) / np.where(pause > 0.0, pause, 1.0)
+        rows = before + share[:, np.newaxis] * (table[upper] - before)
+        angles, speeds = rows[np.newaxis, :, :count], rows[np.newaxis, :, count:]
         found = self._network.predict({"coordinates": angles, "speeds": speeds, "body": self._body}).values[0, -1]
-        self.outside = bool(self._network.outside(angles[0, -1], speeds[0, -1]))
+        self.outside = bool(self._network.outside(rows[-1, :count], rows[-1, count:]))
         moments: Array = found[self._columns] * self._scale
         return moments
+
+    def _make_room(self, time: float) -> None:
+        """Forget the frames that no window reaches any more, and take more room where that is not enough."""
+        filled = self._filled
+        first = max(0, int(self._times[:filled].searchsorted(time + self._ago[0], side="right")) - 1)
+        room = len(self._times) * (2 if filled - first > len(self._times) // 2 else 1)
+        times, table = np.zeros(room), np.zeros((room, self._table.shape[1]))
+        times[: filled - first], table[: filled - first] = self._times[first:filled], self._table[first:filled]
+        self._times, self._table, self._filled = times, table, filled - first

@@ -16,7 +16,7 @@ from ..musculoskeletal.frame_paths import FramePaths
 from ..musculoskeletal.hill import HillMuscles
 from ..musculoskeletal.motions import is_angle
 from ..musculoskeletal.paths import MusclePaths, coordinate_ranges, fit_paths
-from ..musculoskeletal.redistribution import redistribute
+from ..musculoskeletal.redistribution import RowProgram
 from ..storage.osim import read_model
 from .learned_moments import LiveMoments
 from .static_optimization import ProgramSettings, read_motion
@@ -47,9 +47,7 @@ class _Leg:
     paths: FramePaths
     hill: HillMuscles
     own: NDArray[np.intp]
-    low: Array
-    high: Array
-    reserve: float
+    program: RowProgram
     passive: bool
 
 
@@ -160,19 +158,10 @@ class StreamingPredictor:
             active, passive = leg.hill.rigid_terms(lengths, velocities)
         else:
             active, passive = leg.hill.rigid_active(lengths, velocities), self._slack
-        own = arms[:, leg.own]
+        own = arms.T[leg.own]
         needed = self._moments_now(float(time)) if given is None else given
         # One row at a time a solver in C beats the one that takes all rows together.
-        found = redistribute(
-            (own * active[:, np.newaxis]).T[np.newaxis],
-            (needed - passive @ own)[np.newaxis],
-            self._slack[np.newaxis],
-            1.0,
-            leg.low,
-            leg.high,
-            reserve=leg.reserve,
-        )
-        self.reserves, activations = found.reserves[0], found.activations[0]
+        activations, self.reserves = leg.program.solve(own * active, needed - own @ passive)
         learned = given is None and isinstance(self._moments, LiveMoments) and self._moments.outside
         self.out_of_range = learned or bool(leg.paths.outside(self._q).any())
         return activations, active * activations + passive
@@ -198,7 +187,7 @@ class StreamingPredictor:
             if self.restarted:
                 self._moments.reset()
             return self._moments(time, self._now[self._seen], self._speed[self._seen])
-        return self._moments(time, self._now, self._speed)
+        return self._checked(self._moments(time, self._now, self._speed))
 
     def _remember(self, time: float, values: Array) -> None:
         """Add a frame to the history, and find the present values and speeds."""
@@ -332,9 +321,7 @@ def _predictor(
         paths=frame_paths,
         hill=HillMuscles.from_model(model, muscles, settings.curves),
         own=np.array([frame_paths.coordinates.index(name) for name in coordinates]),
-        low=low,
-        high=high,
-        reserve=settings.reserve,
+        program=RowProgram(low, high, settings.reserve),
         passive=settings.passive,
     )
     names = tuple(paths.coordinates[column] for column in told)

@@ -29,8 +29,10 @@ def namespace(*arrays: Any) -> Any:
         ``torch`` if one of them is a tensor (then torch is already imported), otherwise ``numpy``.
     """
     torch_module = sys.modules.get("torch")
-    if torch_module is not None and any(isinstance(array, torch_module.Tensor) for array in arrays):
-        return torch_module
+    if torch_module is not None:
+        for array in arrays:  # a generator would take most of the time of a single row
+            if isinstance(array, torch_module.Tensor):
+                return torch_module
     return np
 
 

@@ -194,6 +194,67 @@ def redistribute_each(
     return results
 
 
+class RowProgram:
+    """The program of one row, for rows that come one by one: nothing is aimed at, and what they share is kept.
+
+    Parameters
+    ----------
+    low, high : array_like, shape (muscles,)
+        Bounds of the activations.
+    reserve : float
+        R above (Nm).
+
+    Raises
+    ------
+    opensim_nem2e.errors.ModelError
+        The reserve is not positive, or the bounds are in the wrong order.
+    """
+
+    def __init__(self, low: ArrayLike, high: ArrayLike, reserve: float):
+        # The solver wants arrays of its own, which it may write to.
+        self._low, self._high = np.array(low, dtype=float), np.array(high, dtype=float)
+        if not (reserve > 0.0 and np.all(self._low <= self._high)):
+            raise ModelError("The reserve must be positive and the activations' bounds in order.")
+        count = len(self._low)
+        self._reserve, self._one = reserve, np.eye(count)
+        self._free, self._sense = np.zeros((0, count)), np.zeros(count, dtype=np.int32)
+
+    def solve(self, gain: Array, needed: Array) -> tuple[Array, Array]:
+        """Find the activations of a row.
+
+        Parameters
+        ----------
+        gain : numpy.ndarray, shape (coordinates, muscles)
+            Torque per unit of each activation (Nm).
+        needed : numpy.ndarray, shape (coordinates,)
+            The torque asked of the activations (Nm).
+
+        Returns
+        -------
+        activations : numpy.ndarray, shape (muscles,)
+            0..1.
+        reserves : numpy.ndarray, shape (coordinates,)
+            What they leave owing (Nm).
+
+        Raises
+        ------
+        opensim_nem2e.errors.ModelError
+            A number is missing, or the solver failed.
+        """
+        import daqp
+
+        part, owed = gain / self._reserve, needed / self._reserve
+        cost, slope = part.T @ part, -(owed @ part)
+        if not np.isfinite(slope).all():
+            raise ModelError("Activations cannot be found: a torque, moment arm or force is missing (nan).")
+        cost += self._one
+        found, _, flag, _ = daqp.solve(cost, slope, self._free, self._high, self._low, self._sense)
+        if flag != 1:
+            raise ModelError(f"DAQP could not solve the row (exit flag {flag}).")
+        activations = np.minimum(np.maximum(found, self._low), self._high)
+        return activations, needed - gain @ activations
+
+
 def _bounded(
     cost: Array, slope: Array, part: Array, owed: Array, bound: float, low: Array, high: Array
 ) -> tuple[Array, int]:

@@ -11,8 +11,10 @@ import pytest
 pytest.importorskip("opensim")
 
 from opensim_nem2e.errors import ModelError
+from opensim_nem2e.estimates.learned_moments import LiveMoments
 from opensim_nem2e.estimates.static_optimization import ProgramSettings, muscle_model, optimise, read_motion
 from opensim_nem2e.estimates.streaming import load
+from opensim_nem2e.methods.base import Prediction
 from opensim_nem2e.musculoskeletal.frame_paths import FramePaths
 from opensim_nem2e.storage.osim import read_model
 
@@ -88,6 +90,36 @@ def test_moments_may_be_found_by_a_function(walk):
     np.testing.assert_allclose(qdot, motion.qdot[19, columns], atol=0.3)
     with pytest.raises(ModelError, match="must bring the moments"):
         make().step(0.0, motion.q[0, columns])
+
+
+def test_moments_that_a_function_gets_wrong_are_told(walk):
+    motion, _, _, make = walk
+    angles = motion.q[0, motion.columns(make().coordinates)]
+    for wrong in (np.zeros(2), np.full(3, np.nan)):
+        with pytest.raises(ModelError, match="moments must be 3 numbers"):
+            make(lambda *_, wrong=wrong: wrong).step(0.0, angles)
+
+
+class LookingBack:
+    """Takes the hip's angle of .3 s ago for all moments."""
+
+    coordinates = moments = ("hip_flexion", "knee_angle", "ankle_angle")
+    step, samples, lookahead = 0.001, 301, 0.0
+
+    def predict(self, inputs):
+        return Prediction(np.repeat(inputs["coordinates"][:, :1, :1], 3, axis=-1))
+
+    def outside(self, q, qdot):
+        return np.False_
+
+
+def test_a_long_look_back_at_fast_frames(walk):
+    """Far more frames than there is room for at first: the oldest are forgotten, those that are seen are not."""
+    _, _, model, _ = walk
+    live = LiveMoments(LookingBack(), model, LEG)
+    found = [live(0.001 * row, np.full(3, float(row)), np.zeros(3))[0] for row in range(2000)]
+    unit = found[-1] / 1699.0
+    np.testing.assert_allclose(found, unit * np.maximum(np.arange(2000.0) - 300.0, 0.0), rtol=1e-9, atol=1e-6)
 
 
 def test_nothing_piles_up(walk):

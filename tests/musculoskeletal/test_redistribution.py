@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import linprog, lsq_linear, minimize
 
 from opensim_nem2e.errors import ModelError
-from opensim_nem2e.musculoskeletal.redistribution import redistribute, redistribute_each
+from opensim_nem2e.musculoskeletal.redistribution import RowProgram, redistribute, redistribute_each
 
 LOW, HIGH = 0.02, 1.0
 
@@ -32,6 +32,23 @@ def test_the_optimum_without_a_bound_is_that_of_least_squares(seed, reserve):
         np.testing.assert_allclose(found.activations[row], best, atol=1e-8)
         np.testing.assert_allclose(found.reserves[row], needed[row] - gain[row] @ best, atol=1e-5)
     assert not found.exceeded.any()
+
+
+@pytest.mark.parametrize("reserve", [100.0, 1.0])
+def test_rows_that_come_one_by_one_are_as_all_at_once(reserve):
+    gain, needed, target, _ = problem(7, rows=20)
+    low, high = np.full(8, LOW), np.full(8, HIGH)
+    found = redistribute(gain, needed, 0.0 * target, 1.0, low, high, reserve=reserve)
+    program = RowProgram(low, high, reserve)
+    for row in range(len(gain)):
+        activations, reserves = program.solve(gain[row], needed[row])
+        np.testing.assert_allclose(activations, found.activations[row], atol=1e-9)
+        np.testing.assert_allclose(reserves, found.reserves[row], atol=1e-7)
+    with pytest.raises(ModelError, match="missing"):
+        program.solve(gain[0], np.full(3, np.nan))
+    for wrong in ((high, low, reserve), (low, high, 0.0)):
+        with pytest.raises(ModelError, match="must be positive and the activations' bounds in order"):
+            RowProgram(*wrong)
 
 
 @pytest.mark.parametrize("seed", range(6))

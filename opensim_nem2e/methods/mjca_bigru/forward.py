@@ -191,7 +191,7 @@ class Architecture:
                 inputs = channels
         if self.name == "kernel":
             (count,) = self.head
-            shapes["centers"], shapes["width"] = (count, self.head_inputs), (1,)
+            shapes["centers"], shapes["squares"], shapes["width"] = (count, self.head_inputs), (count,), (1,)
             linear("head.0", count, self.outputs)
             return shapes
         if self.name != "mlp":
@@ -256,7 +256,9 @@ def hidden(architecture: Architecture, weights: Mapping[str, Single], x: Single,
     if shape.name in AT_LAGS:
         seen = flat[:, frames[:, None] - np.array(shape.lags)].reshape(windows, len(frames), -1)
         seen = cast(Single, _with(seen, conditions))
-        return gaussian(seen, weights["centers"], weights["width"]) if shape.name == "kernel" else seen
+        if shape.name == "kernel":
+            return cast(Single, gaussian(seen, weights["centers"], weights["squares"], weights["width"]))
+        return seen
     if shape.name == "mjca_bigru":
         steps = gelu(_linear(weights, "integrate", _with(_attend(shape, weights, x), conditions)))
     elif shape.name == "cnn_bigru":
@@ -268,7 +270,7 @@ def hidden(architecture: Architecture, weights: Mapping[str, Single], x: Single,
     return cast(Single, steps[:, frames])
 
 
-def gaussian(values: Any, centers: Any, width: Any) -> Any:
+def gaussian(values: Any, centers: Any, squares: Any, width: Any) -> Any:
     """Compute Gaussian functions of the distance from some points.
 
     Parameters
@@ -277,6 +279,8 @@ def gaussian(values: Any, centers: Any, width: Any) -> Any:
         Where.
     centers : ndarray, shape (points, numbers)
         The points.
+    squares : ndarray, shape (points,)
+        Of their distances from 0: to sum them up again for every frame of a live motion would take most of its time.
     width : float or ndarray, shape (1,)
         Squared, in units of the numbers' count.
 
@@ -285,7 +289,7 @@ def gaussian(values: Any, centers: Any, width: Any) -> Any:
     ndarray, shape (..., points)
         0..1.
     """
-    apart = (values**2).sum(-1, keepdims=True) + (centers**2).sum(-1) - 2.0 * values @ centers.T
+    apart = (values**2).sum(-1, keepdims=True) + squares - 2.0 * values @ centers.T
     return np.exp(np.minimum(-apart / (2.0 * values.shape[-1] * width), 0.0))
 
 

@@ -50,11 +50,13 @@ def fit_kernel(x: Single, y: Single, known: Single, groups: NDArray[np.intp]) ->
     width, penalties = _choose(x[thin], y[thin], known[thin] > 0.0, groups[thin])
     kept = _evenly(len(x), MOST_CENTERS)
     centers, targets = x[kept].astype(float), y[kept].astype(float)
-    kernel, mean = gaussian(centers, centers, width), targets.mean(axis=0)
+    squares = (centers**2).sum(axis=1)
+    kernel, mean = gaussian(centers, centers, squares, width), targets.mean(axis=0)
     weights = np.empty_like(targets)
     for penalty in np.unique(penalties):
         weights[:, penalties == penalty] = _solve(kernel, (targets - mean)[:, penalties == penalty], penalty)
-    found = {"centers": centers, "width": np.array([width]), "head.0.weight": weights.T, "head.0.bias": mean}
+    found = {"centers": centers, "squares": squares, "width": np.array([width])}
+    found |= {"head.0.weight": weights.T, "head.0.bias": mean}
     return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in found.items()}
 
 
@@ -70,7 +72,7 @@ def _choose(x: Single, y: Single, known: NDArray[np.bool_], groups: NDArray[np.i
     values, targets = x.astype(float), y.astype(float)
     errors = np.zeros((len(WIDTHS), len(PENALTIES), y.shape[1]))
     for first, width in enumerate(WIDTHS):
-        kernel = gaussian(values, values, width)
+        kernel = gaussian(values, values, (values**2).sum(axis=1), width)
         for second, penalty in enumerate(PENALTIES):
             for fold in folds:
                 rest, left = parts != fold, parts == fold
