@@ -171,9 +171,7 @@ def test_chosen_and_judged_from_results_of_inverse_dynamics(example, tmp_path):
         ("ankle_angle_r", "hip_flexion_r"),
     )
     columns = motion.columns(live.coordinates)
-    found = [
-        live(*row) for row in zip(motion.time, motion.q[:, columns], motion.qdot[:, columns], strict=True)
-    ]
+    found = [live(*row) for row in zip(motion.time, motion.q[:, columns], motion.qdot[:, columns], strict=True)]
     true = motion.torques[20:, motion.columns(("ankle_angle_r", "hip_flexion_r"))]
     assert (1.0 - ((np.array(found[20:]) - true) ** 2).sum(0) / ((true - true.mean(0)) ** 2).sum(0) > 0.9).all()
 
