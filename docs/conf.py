@@ -47,4 +47,5 @@ sphinx_gallery_conf = {
 
 html_theme = "furo"
 html_title = f"opensim_nem2e {version}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]

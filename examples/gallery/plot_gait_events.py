@@ -30,9 +30,11 @@ events
 # %%
 # Beside the forces that they were found in.
 forces = opensim_nem2e.read_storage(example / "walking_grf.mot").to_frame()
-vertical = [name for name in forces if name.endswith("vy")]
-axes = forces[vertical].plot(xlabel="time (s)", ylabel="vertical force (N)")
+vertical = forces[["ground_force_vy", "1_ground_force_vy"]].set_axis(["right", "left"], axis=1)
+figure, axes = plt.subplots(layout="constrained")
+vertical.plot(ax=axes, xlabel="time (s)", ylabel="vertical force (N)", legend=False)
 for event in events.itertuples():
     style = "--" if event.event == "heel_strike" else ":"
-    axes.axvline(event.time, color="tab:blue" if event.side == "r" else "tab:orange", linestyle=style)
-plt.tight_layout()
+    colour = "tab:blue" if event.side == "r" else "tab:orange"
+    axes.axvline(event.time, color=colour, linestyle=style)
+legend = figure.legend(loc="outside upper center", ncols=2)

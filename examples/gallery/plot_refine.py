@@ -35,8 +35,9 @@ figure = result.plot("soleus_r", cycle="%")
 
 # %%
 # What changed, muscle by muscle.
-result.summary[["rms_change", "peak_before_percent", "peak_after_percent", "peak_shift_ms"]].round(2).head()
+columns = ["rms_change", "peak_before_percent", "peak_after_percent", "peak_shift_ms"]
+result.summary[columns].round(2).head()
 
 # %%
 # The report is one page that needs no other file; ``result.report(show=True)`` opens it in the browser. All files:
-sorted(result.files)
+print(*sorted(result.files), sep="\n")

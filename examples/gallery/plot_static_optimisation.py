@@ -28,7 +28,7 @@ tool = opensim_nem2e.KinematicsToActivationTool(
 )
 tool.setName("walking")
 tool.run()
-sorted(path.name for path in out.iterdir())
+print(*sorted(path.name for path in out.iterdir()), sep="\n")
 
 # %%
 # The activations that minimise the sum of their squares, beside CMC's.
@@ -37,7 +37,9 @@ cmc = opensim_nem2e.read_storage(example / "cmc" / "walking_states.sto").to_fram
 figure, axes = plt.subplots(1, 3, figsize=(9, 3), sharey=True, layout="constrained")
 for panel, muscle in zip(axes, ("soleus_r", "gasmed_r", "vaslat_r"), strict=True):
     (column,) = (label for label in cmc if label.endswith(f"{muscle}/activation"))
-    cmc[column].plot(ax=panel, label="CMC", color="0.6", xlabel="time (s)", title=muscle)
-    exact[muscle].plot(ax=panel, label="static optimisation", color="tab:blue", xlabel="time (s)")
+    cmc[column].plot(ax=panel, label="CMC", color="0.6", title=muscle)
+    exact[muscle].plot(ax=panel, label="static optimisation", color="tab:blue")
+    panel.set_xlabel("time (s)")
 axes[0].set_ylabel("activation")
-axes[0].legend()
+# The last muscle's curves leave room for it.
+legend = axes[-1].legend()

@@ -70,6 +70,12 @@ def execute(options: argparse.Namespace) -> int:
     if options.property is None and _is_bundle(options.tool):
         print(plain(describe_bundle(options.tool)))
         return 0
+    if options.property is None and options.tool not in {entry.name for entry in tools()}:
+        from ..methods.bundle import shipped_bundles
+
+        meant = did_you_mean(options.tool, shipped_bundles())
+        if meant:
+            raise SetupError(f"There is no bundle '{options.tool}'.{meant}")
     tool = tool_class(options.tool)
     table = properties_of(tool)
     if options.property is None:

@@ -25,6 +25,7 @@ from ..storage.file_names import shown, text_fault
 from ..storage.labels import find_activation_columns, find_so_activation_columns
 from ..storage.tables import Row, read_rows, write_table
 from .manifest import CHANNEL_COLUMNS, FILE_COLUMNS, NUMBER_COLUMNS, SOURCES, TRIAL_COLUMNS
+from .simulation import told_simulator
 
 #: Columns that name files, and so may have a pattern; the first two must have one.
 FILES = FILE_COLUMNS
@@ -376,13 +377,12 @@ class _Builder:
     def add(self, path: Path, texts: Mapping[str, str]) -> None:
         """Add the rows of one file of activations."""
         row = {"dataset": self.root.name, **self.layout.constants, **texts, "activation_file": str(path)}
-        if "activation_source" not in row:
-            row["activation_source"] = "so" if "StaticOptimization" in path.name else "cmc"
         try:
             for name, pattern in self.layout.patterns.items():
                 if name != "activation_file" and (found := self._one(name, pattern, texts)) is not None:
                     row[name] = str(found)
             activations = read_storage(path, model=row.get("model_file"))
+            row.setdefault("activation_source", told_simulator(activations) or "cmc")
             self._channels(row, activations)
             cycles = self._cycles(row, activations)
         except NEM2EError as error:

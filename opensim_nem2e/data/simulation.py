@@ -246,11 +246,30 @@ def read_simulation(
     return replace(trial, simulator=found)
 
 
-def recognise_simulator(trial: SimulatedTrial, given_as_states: bool) -> tuple[Literal["cmc", "so", "moco", ""], str]:
-    """Tell what computed a trial's activations, from what OpenSim writes into its files.
+def told_simulator(source: TimeSeries) -> Literal["so", "moco", ""]:
+    """Tell what computed activations, where the file itself says so.
 
     Moco's header counts states and controls, StaticOptimization's names it (and so does the file's name); CMC's says
     nothing.
+
+    Parameters
+    ----------
+    source : TimeSeries
+        The file.
+
+    Returns
+    -------
+    {'so', 'moco', ''}
+        Empty: it does not say.
+    """
+    if {"num_states", "num_controls"} <= set(source.header):
+        return "moco"
+    title = f"{source.name} {source.description} {source.path.stem if source.path else ''}"
+    return "so" if "staticoptimization" in re.sub(r"[\s_]", "", title).lower() else ""
+
+
+def recognise_simulator(trial: SimulatedTrial, given_as_states: bool) -> tuple[Literal["cmc", "so", "moco", ""], str]:
+    """Tell what computed a trial's activations, from what OpenSim writes into its files.
 
     Parameters
     ----------
@@ -266,12 +285,9 @@ def recognise_simulator(trial: SimulatedTrial, given_as_states: bool) -> tuple[L
     why : str
         How it was recognised.
     """
-    source = trial.source
-    if {"num_states", "num_controls"} <= set(source.header):
-        return "moco", "by its header"
-    title = f"{source.name} {source.description} {source.path.stem if source.path else ''}"
-    if "staticoptimization" in re.sub(r"[\s_]", "", title).lower():
-        return "so", "by its header or name"
+    told = told_simulator(trial.source)
+    if told:
+        return told, "by its header or name"
     if given_as_states or (not trial.has_states and not trial.labels):
         return "cmc", "nothing in it says otherwise"
     if trial.has_states:

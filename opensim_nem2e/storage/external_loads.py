@@ -45,6 +45,10 @@ class ExternalForce:
     force_expressed_in_body: str = "ground"
 
 
+#: How the files that ExternalLoads name end.
+_DATA_SUFFIXES = (".mot", ".sto")
+
+
 def require_forces(path: str | os.PathLike[str]) -> None:
     """Refuse what is no ExternalLoads file, or holds no force: OpenSim would go on without any.
 
@@ -65,6 +69,12 @@ def require_forces(path: str | os.PathLike[str]) -> None:
 
 
 def _loads_of(path: str | os.PathLike[str]) -> etree._Element:
+    if Path(path).suffix.lower() in _DATA_SUFFIXES and is_file(Path(path)):
+        raise SetupError(
+            "The external loads must be the .xml file of <ExternalLoads>, which says on which body each force acts and "
+            "names the file of the forces; found such a file of forces.",
+            path,
+        )
     root = parse_xml(path, error=SetupError, kind="external loads file").getroot()
     loads = root if root.tag == "ExternalLoads" else root.find("ExternalLoads")
     if loads is None:

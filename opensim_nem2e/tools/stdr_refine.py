@@ -340,7 +340,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             "The gait cycles are not known. Four choices: give <external_loads_file> (heel strikes are found in the "
             "ground reactions); or <events_file> (written by GaitEventsTool); or list heel strikes in "
             "<right_heel_strikes> and <left_heel_strikes>; or set "
-            "<cycle_source> to whole_file if the file (or initial_time to final_time) is exactly one gait cycle."
+            "<cycle_source> to whole_file if the file (or <initial_time> to <final_time>) is exactly one gait cycle."
         )
 
     def find_cycles(self, time: Array) -> dict[str, list[Cycle]]:

@@ -721,7 +721,8 @@ class Tool(Generic[Declared]):
                 if known is None:
                     raise
                 raise known from error
-            logger.info("Results are in '%s'.", run.directory)
+            report = next((path.name for path in run.files.finals if path.name.endswith("_report.html")), None)
+            logger.info("Results are in '%s'.%s", run.directory, f" Open {report} first." if report else "")
         self._result = self.result_class(
             self.tool_name,
             run.name,

@@ -396,6 +396,11 @@ def test_info_lists_the_tools(command):
     assert done.stdout.endswith("\n'opensim-nem2e info TOOL' lists the properties of a tool.\n")
 
 
+def test_info_on_a_misspelt_bundle_or_tool(command):
+    assert command("info", "gaitt").stderr == "[error] There is no bundle 'gaitt'. Did you mean 'gait'?\n"
+    assert command("info", "DemoTol").stderr.endswith("but 'DemoTol' was found. Did you mean 'DemoTool'?\n")
+
+
 def test_info_on_a_tool_and_on_a_property(command):
     done = command("info", "DemoTool")
     assert done.returncode == 0

@@ -142,6 +142,16 @@ def test_whole_files(lab):
     assert [(row["t_start"], row["t_end"], row["side"]) for row in found.trials] == [("0.0000", "4.9900", "r")] * 4
 
 
+def test_what_simulated_is_read_from_the_files(lab):
+    """Moco's header counts states and controls; CMC's says nothing."""
+    path = lab / "anna" / "walk1" / "results" / "walk1_states.sto"
+    path.write_text(path.read_text().replace("endheader", "num_controls=3\nnum_states=3\nendheader", 1))
+    found = discover(lab, FolderLayout(PATTERNS, CONSTANTS))
+    sources = {(row["subject"], row["trial"]): row["activation_source"] for row in found.trials}
+    assert sources.pop(("anna", "walk1")) == "moco"
+    assert set(sources.values()) == {"cmc"}
+
+
 def test_patterns(tmp_path):
     for name in ("s1/a_x.sto", "s1/b_x.sto", "s1/a_a.sto", "s[1]/q?_x.sto", "s1/deep/a_x.sto"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

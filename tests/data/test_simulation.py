@@ -140,7 +140,7 @@ def test_what_simulated_is_read_from_headers_and_names(tmp_path, caplog, file, h
     caplog.set_level("INFO", logger="opensim_nem2e")
     path = bare(tmp_path, file, head)
     assert read_simulation(None, None, path, None, MuscleDefaults(0.01, 0.01, 0.04)).simulator == simulator
-    told = {"so": "static optimisation (by its header or name)", "moco": "Moco (by its header)"}
+    told = {"so": "static optimisation (by its header or name)", "moco": "Moco (by its header or name)"}
     assert f"simulated by {told.get(simulator, 'an unknown program (muscles have bare names')}" in caplog.text
     said = read_simulation(None, None, path, None, MuscleDefaults(0.01, 0.01, 0.04), "cmc")
     assert said.simulator == "cmc"

@@ -61,7 +61,9 @@ def refined(tmp_path_factory) -> Path:
         cwd=folder.parent,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"[info] Results are in '{folder / 'results'}'."
+    assert done.stdout.splitlines()[-1] == (
+        f"[info] Results are in '{folder / 'results'}'. Open walking_report.html first."
+    )
     return folder
 
 

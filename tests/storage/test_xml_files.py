@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from opensim_nem2e.errors import MissingFileError, ModelError, NEM2EError, SetupError, StorageError
 from opensim_nem2e.storage import read_controls_xml, read_external_loads, read_model, read_storage, safe_xml
+from opensim_nem2e.storage.external_loads import require_forces
 
 
 def write(folder, text, name="file.xml"):
@@ -221,3 +222,13 @@ def test_damaged_xml_raises_only_our_own_errors(tmp_path_factory, data):
             read(write(folder, bytes(content), "damaged.xml"))
         except NEM2EError:
             pass
+
+
+def test_the_file_of_the_forces_is_not_the_external_loads(tmp_path):
+    """The two are taken for each other easily."""
+    (tmp_path / "walk_grf.mot").write_text("forces\nendheader\ntime\tground_force_vy\n0\t1\n")
+    for read in (read_external_loads, require_forces):
+        with pytest.raises(
+            SetupError, match=r"walk_grf.mot: The external loads must be the .xml file of <ExternalLoads>"
+        ):
+            read(tmp_path / "walk_grf.mot")

@@ -869,7 +869,9 @@ class TestProcess:
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("[info] Running STDRRefineTool refined (opensim_nem2e 0.1.0).\n")
-        assert f"[info] Results are in '{simulation.folder / 'results'}'.\n" in done.stdout
+        assert (
+            f"[info] Results are in '{simulation.folder / 'results'}'. Open refined_report.html first.\n" in done.stdout
+        )
         assert (simulation.folder / "results" / "refined_states.sto").is_file()
         # A run says what matters in a screenful; the rest is in the log file.
         assert len((done.stdout + done.stderr).splitlines()) <= 15
