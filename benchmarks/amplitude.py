@@ -16,7 +16,7 @@ peaks (all coordinates), and by how much muscles without a network moved from th
 The trials are the shipped example and Gait10dof18musc (no EMG), and CMC of walk_3d_example, ceinms_lower_limb and
 walk_sub1, and static optimisation of predictsim_subject1, whose torques are those that its authors measured.
 
-    python benchmarks/amplitude.py [--trial NAME ...] [--networks FOLDER] [--shipped] [--tendons elastic]
+    python benchmarks/amplitude.py [--trial NAME ...] [--networks FOLDER] [--shipped] [--tendons rigid]
 """
 
 from __future__ import annotations
@@ -295,7 +295,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trial", nargs="+", choices=tuple(ALL_TRIALS), default=tuple(ALL_TRIALS))
     parser.add_argument("--networks", type=Path, help="where the networks are kept (default: nowhere)")
-    parser.add_argument("--tendons", choices=("rigid", "elastic"), default="rigid")
+    parser.add_argument("--tendons", choices=("auto", "rigid", "elastic"), default="auto")
     parser.add_argument("--shipped", action="store_true", help="use the shipped bundle for all trials")
     options = parser.parse_args()
     logging.getLogger(logger.name).setLevel(logging.ERROR)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: What computes activations, in words; empty: a file does not say.
 SIMULATORS = {"cmc": "CMC", "so": "static optimisation", "moco": "Moco", "": "an unknown program"}
 
+#: How the states of muscles with elastic tendons end (OpenSim 4, 3, Moco).
+_FIBERS = ("/fiber_length", ".fiber_length", "/normalized_tendon_force")
+
 
 @dataclass(frozen=True)
 class Muscle:
@@ -166,6 +169,11 @@ class SimulatedTrial:
     def controls_are_source(self) -> bool:
         """Whether one file holds both (Moco, StaticOptimization)."""
         return self.controls is self.source
+
+    @property
+    def has_fibers(self) -> bool:
+        """Whether muscles had fibers whose length was not settled by their path: elastic tendons."""
+        return any(label.endswith(_FIBERS) for label in self.source.labels)
 
     def require_finite(self, muscles: Iterable[str]) -> None:
         """Refuse missing values in the columns that are needed; elsewhere they do no harm.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -236,6 +236,9 @@ class Estimate:
         What results and log call it: ``'refined'``, ``'consistent'``.
     amplitude : Amplitude or None
         How its amplitude was found; None: the values are as the method put them out.
+    fibers : mapping of str to numpy.ma.MaskedArray, each (rows,)
+        States of fibers that these activations lead to, by their label in the states file; masked where they are the
+        simulation's.
 
     Raises
     ------
@@ -249,6 +252,7 @@ class Estimate:
     provenance: Provenance
     kind: str = "refined"
     amplitude: Amplitude | None = None
+    fibers: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check what was given."""

@@ -58,7 +58,7 @@ class MechanicsSettings:
         Cut-off of the filter for the coordinates (Hz); negative: none.
     coordinates : tuple of str
         The coordinates looked at; empty: all rotations that muscles actuate.
-    tendons : {'rigid', 'elastic'}
+    tendons : {'auto', 'rigid', 'elastic'}
         The tendons of the muscles that make the torques (:func:`.torques.joint_terms`).
     emg_file, emg_channels_file : pathlib.Path or None
         Measured EMG envelopes and the table of their channels (:func:`.measured_emg.read_measured_emg`).
@@ -76,7 +76,7 @@ class MechanicsSettings:
     external_loads_file: Path | None = None
     lowpass: float = 6.0
     coordinates: tuple[str, ...] = ()
-    tendons: Tendons = "rigid"
+    tendons: Tendons = "auto"
     emg_file: Path | None = None
     emg_channels_file: Path | None = None
     emg_time_offset: float = 0.0

@@ -49,9 +49,12 @@ Mask = NDArray[np.bool_]
 #: Reserves of the trade-off curve (Nm), beside the one that was chosen.
 _RESERVES = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 
-#: With elastic tendons: the most rounds, the change of activations (RMS) below which they end, and how many follow
-#: (less one) in which activations must be such that muscles can follow.
-_MOST_ROUNDS, _SETTLED, _FOLLOWED = 10, 1e-3, 3
+#: With elastic tendons: the most rounds, the change of activations (RMS) below which they end (the torques' error is
+#: then below 0.1 % of their peaks), and how many earlier rounds the next one takes into account.
+_MOST_ROUNDS, _SETTLED, _MEMORY = 15, 2e-4, 6
+
+#: Changes of a fiber's states below this (of the simulation's) are none.
+_NO_CHANGE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -212,37 +215,45 @@ def make_consistent(
     if not parts:
         raise ModelError("The motion has no row within a refined gait cycle: nothing can be redistributed.")
     own_shapes = refined if shapes is None else shapes
+    others = _without_chatter(given, terms, settings.lowpass)
 
-    def aim(terms: TorqueTerms) -> _Solver:
-        goals = _goals(trial, muscles, own_shapes, refined, terms, given, parts, settings)
+    def aim(terms: TorqueTerms, before: _Solver | None = None) -> _Solver:
+        start = {} if before is None else before.goals.gains
+        goals = _goals(trial, muscles, own_shapes, refined, terms, given, others, parts, settings, start)
         return _Solver(muscles, terms, given, parts, goals, settings)
 
+    def write(solver: _Solver, activations: Array) -> tuple[Estimate, Array]:
+        new = _on_the_trial(trial, solver.goals.aimed, terms, activations, parts, settings.crossfade)
+        values = new.values(trial.activations)
+        written = np.column_stack([values[name] for name in terms.muscles])
+        return new, interpolate(trial.time, written, terms.time)
+
     if isinstance(terms, ElasticTerms):
-        terms = _settled(terms, given, aim, (settings.reserve, settings.bound))
-    solver = aim(terms)
+        terms, solver = _settled(terms, given.opensim, aim, write, (settings.reserve, settings.bound))
+    else:
+        solver = aim(terms)
     goals = solver.goals
     reserves = sorted({*_RESERVES, settings.reserve}, reverse=True)
     chosen = reserves.index(settings.reserve)
     tries = solver.solve([(reserve, settings.bound if k == chosen else np.inf) for k, reserve in enumerate(reserves)])
     activations, exceeded = tries[chosen]
-    new = _on_the_trial(trial, goals.aimed, terms, activations, parts, settings.crossfade)
+    new, written = write(solver, activations)
 
     columns = np.sort(np.concatenate([part.coordinates for part in parts]))
     compared = np.zeros((len(terms.time), len(terms.coordinates)), dtype=bool)
     for part in parts:
         compared[np.ix_(part.rows, part.coordinates)] = True
-    values = new.values(trial.activations)
-    written = np.column_stack([values[name] for name in terms.muscles])
     check = TorqueCheck(
         terms=terms.of([terms.coordinates[k] for k in columns]),
         opensim=terms.torques(given.opensim)[:, columns],
         refined=terms.torques(given.refined)[:, columns],
         compared=compared[:, columns],
-        consistent=terms.torques(interpolate(trial.time, written, terms.time))[:, columns],
+        consistent=terms.torques(written)[:, columns],
         exceeded=exceeded[:, columns],
     )
     amplitude = Amplitude("torques", solver.amplitudes(activations, new), *_percents(check), terms.tendons)
-    new = replace(new, amplitude=amplitude)
+    fibers = _fibers(trial, terms, given.opensim, written) if isinstance(terms, ElasticTerms) else {}
+    new = replace(new, amplitude=amplitude, fibers=fibers)
     solver.log(exceeded, settings)
     points = [(np.inf, goals.nearest), *((reserve, one[0]) for reserve, one in zip(reserves, tries, strict=True))]
     curve = [solver.point(reserve, made, reserve == settings.reserve, new, emg) for reserve, made in points]
@@ -250,21 +261,37 @@ def make_consistent(
 
 
 def _settled(
-    terms: ElasticTerms, given: ActivationRows, aim: Callable[[TorqueTerms], _Solver], price: tuple[float, float]
-) -> ElasticTerms:
-    """Find fibers that the activations which these fibers make consistent lead to."""
-    activations, rounds, left = given.opensim, 0, _FOLLOWED
-    while left:
-        # What muscles can follow takes most of the time: it is asked for in the last rounds only.
-        rounds += 1
+    terms: ElasticTerms,
+    activations: Array,
+    aim: Callable[[TorqueTerms, _Solver | None], _Solver],
+    write: Callable[[_Solver, Array], tuple[Estimate, Array]],
+    price: tuple[float, float],
+) -> tuple[ElasticTerms, _Solver]:
+    """Find fibers that those activations lead to which are written once these fibers made them consistent.
+
+    This fixed point is sought by Anderson's method (https://doi.org/10.1137/10078356X): plain rounds mend little of a
+    soleus with its long tendon. (SciPy's own is not worth its import, which takes as long as two rounds.)
+    """
+    tried: list[Array] = []
+    came: list[Array] = []
+    solver = None
+    for rounds in range(1, _MOST_ROUNDS + 1):
         terms = terms.at(activations)
-        ((found, _),) = aim(terms).solve([price], followed=left < _FOLLOWED)
-        change = rms(found - activations)
-        activations = found
-        if left < _FOLLOWED or change < _SETTLED or rounds == _MOST_ROUNDS:
-            left -= 1
-    logger.debug("Elastic tendons: activations moved by %.4f (RMS) in the last of %d rounds.", change, rounds)
-    return terms.at(activations)
+        solver = aim(terms, solver)
+        ((found, _),) = solver.solve([price])
+        # What is written also fades beside the cycles, and fibers remember that for a while.
+        _, written = write(solver, found)
+        change = rms(written - activations)
+        if change < _SETTLED or rounds == _MOST_ROUNDS:
+            break
+        tried, came = [*tried[-_MEMORY:], activations], [*came[-_MEMORY:], written]
+        moves = np.array([(after - before).ravel() for before, after in zip(tried, came, strict=True)])
+        differences = moves[-1] - moves[:-1]
+        shares = np.linalg.lstsq(differences.T, moves[-1], rcond=1e-6)[0]
+        activations = written - np.tensordot(shares, written - np.array(came[:-1]).reshape(-1, *written.shape), 1)
+    logger.debug("Elastic tendons: activations moved by %.5f (RMS) in the last of %d rounds.", change, rounds)
+    terms = terms.at(written)
+    return terms, aim(terms, solver)
 
 
 @dataclass(frozen=True)
@@ -305,8 +332,8 @@ class _Solver:
     goals: _Goals
     settings: RedistributionSettings
 
-    def solve(self, prices: Sequence[tuple[float, float]], followed: bool = True) -> list[tuple[Array, Mask]]:
-        """Solve for several reserves and their bounds, if so that muscles can follow.
+    def solve(self, prices: Sequence[tuple[float, float]]) -> list[tuple[Array, Mask]]:
+        """Solve for several reserves and their bounds.
 
         Returns the activations (rows, muscles) of each, those aimed at outside the parts, and where its bound was
         exceeded.
@@ -326,7 +353,7 @@ class _Solver:
                     [muscle.low for muscle in own],
                     [muscle.high for muscle in own],
                     prices=prices,
-                    reach=reach_of(own, float(terms.time[run[1]] - terms.time[run[0]])) if followed else None,
+                    reach=reach_of(own, float(terms.time[run[1]] - terms.time[run[0]])),
                 )
                 for (activations, exceeded), one in zip(results, found, strict=True):
                     activations[where] = one.activations
@@ -429,11 +456,12 @@ def _goals(
     refined: Estimate,
     terms: TorqueTerms,
     given: ActivationRows,
+    others: Array,
     parts: Sequence[_Part],
     settings: RedistributionSettings,
+    start: Mapping[str, float],
 ) -> _Goals:
     """Decide what each muscle is to keep near, and what departing from it costs."""
-    others = _without_chatter(given, terms, settings.lowpass)
     weight = np.full(given.opensim.shape, settings.others_weight)
     for part in parts:
         weight[:, part.muscles] = part.others_weight(settings)
@@ -466,6 +494,7 @@ def _goals(
                 certainty=[item.certainty for item in items],
                 others_weight=part.others_weight(settings),
                 reserve=settings.reserve,
+                start=[start.get(name, value) for name, value in zip(names, prior, strict=True)],
             )
             for known_, values in (
                 (gains, result.gains),
@@ -605,6 +634,24 @@ def _on_the_trial(
             # The band stays that of the estimate at its amplitude: torques may ask for more than it holds.
             found[name] = replace(item, values=blended, covered=inside, cycles=own, faded=faded, curves=None)
     return Estimate(trial.time, "activation", found, aimed.provenance, "consistent")
+
+
+def _fibers(trial: SimulatedTrial, terms: ElasticTerms, before: Array, after: Array) -> dict[str, Array]:
+    """Give the states of fibers that follow new activations, by the labels that they have in the trial's file.
+
+    What changes is added to the simulation's states, and vanishes with the fibers' memory outside the cycles.
+    """
+    old, new = terms.fiber_states(before), terms.fiber_states(after)
+    found: dict[str, Array] = {}
+    for column, name in enumerate(terms.elastic.hill.names):
+        for state, values in new.items():
+            label = trial.labels.get(name, "").removesuffix("activation") + state
+            if not trial.source.has(label):
+                continue
+            change = interpolate(terms.time, values[:, column] - old[state][:, column], trial.time)
+            simulated = trial.source.column(label)
+            found[label] = np.ma.array(simulated + change, mask=np.abs(change) < _NO_CHANGE * np.abs(simulated))
+    return found
 
 
 def _runs(rows: Mask) -> list[NDArray[np.int64]]:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-#: Which tendons muscles have.
-Tendons = Literal["rigid", "elastic"]
+#: Which tendons muscles have; auto: those that they had in the simulation.
+Tendons = Literal["auto", "rigid", "elastic"]
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def joint_terms(
     external_loads_file: Path | None,
     lowpass: float,
     coordinates: Sequence[str],
-    tendons: Tendons = "rigid",
+    tendons: Tendons = "auto",
 ) -> TorqueTerms:
     """Compute the torques that a trial's motion needs and what those of its muscles are made of.
 
@@ -221,8 +221,9 @@ def joint_terms(
         Cut-off of the filter for the coordinates (Hz); negative: none.
     coordinates : sequence of str
         The coordinates looked at; empty: all rotations that muscles turn.
-    tendons : {'rigid', 'elastic'}
-        Elastic: muscles have the force curves of their own classes, and elastic tendons where the model says so.
+    tendons : {'auto', 'rigid', 'elastic'}
+        Elastic: where the model says so. auto: elastic if the simulation had fibers of their own (CMC), else rigid
+        (static optimisation).
 
     Returns
     -------
@@ -256,7 +257,7 @@ def joint_terms(
         logger.warning("The torque check leaves out muscles without activations: %s.", ", ".join(silent))
     torque_model = TorqueModel.of_model(model.path, motion, muscles=muscles, coordinates=coordinates, curves="own")
     terms = torque_model.terms(motion, external_loads_file)
-    if tendons == "elastic":
+    if tendons == "elastic" or (tendons == "auto" and trial.has_fibers):
         terms = with_elastic_tendons(terms, torque_model, motion, model)
     if terms.outside.any():
         logger.warning(

@@ -91,7 +91,7 @@ class EstimateWriter:
         replacements = {label: new[muscle].masked for muscle, label in trial.labels.items() if muscle in new}
         if trial.has_states:
             # A Moco solution holds the controls beside the states: they must not be left behind.
-            both = {**replacements, **(controls if trial.controls_are_source else {})}
+            both = {**replacements, **activations.fibers, **(controls if trial.controls_are_source else {})}
             self._rewrite(files, f"{prefix}states", trial.source, both)
         if trial.labels:
             names = {label: muscle for muscle, label in trial.labels.items() if trial.source.labels.count(label) == 1}

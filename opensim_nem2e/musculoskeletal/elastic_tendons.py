@@ -219,6 +219,24 @@ class ElasticTerms(TorqueTerms):
         active[:, self.columns], passive[:, self.columns] = self.elastic.hill.fiber_terms(along, speed, own)
         return replace(self, active=active, passive=passive, fibers=fibers)
 
+    def fiber_states(self, activations: Array) -> dict[str, Array]:
+        """Return the states of the fibers that activations lead to.
+
+        Parameters
+        ----------
+        activations : numpy.ndarray, shape (rows, muscles)
+            0..1, at :attr:`time`.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray, each (rows, elastic muscles)
+            By OpenSim's names: ``fiber_length`` (m) and ``normalized_tendon_force`` (maximal forces).
+        """
+        hill = self.elastic.hill
+        along, _, _ = self.elastic.fibers(np.clip(activations[:, self.columns], 0.0, 1.0), self.fibers)
+        force = hill.tendon_force(self.elastic.lengths - along) / hill.max_isometric_force
+        return {"fiber_length": np.hypot(along, hill.fiber_width), "normalized_tendon_force": np.asarray(force)}
+
     def torques(self, activations: Any) -> Any:
         """Return the torques that activations make, each with the fibers that they lead to.
 

@@ -88,6 +88,7 @@ def find_gains(
     others_weight: float = 0.03,
     reserve: float = 3.0,
     prior_weight: float = 0.3,
+    start: ArrayLike | None = None,
 ) -> ShapeGains:
     """Find the gains with which shapes make the torques needed.
 
@@ -119,6 +120,8 @@ def find_gains(
         R above (Nm).
     prior_weight : float
         kappa above.
+    start : array_like, shape (shapes,), optional
+        Where the search starts; at the prior, if left out.
 
     Returns
     -------
@@ -144,7 +147,7 @@ def find_gains(
     program = _Rows(np.asarray(gain, dtype=float), np.asarray(needed, dtype=float), lows, highs, reserve)
     lowest, highest = np.where(held, g0, 0.0), np.where(held, g0, np.maximum(1.0, g0))
     typical = np.exp(np.mean(np.log(np.maximum(g0, _LEAST_GAIN))))
-    gains = g0
+    gains = g0 if start is None else np.where(held, g0, np.asarray(start, dtype=float))
     for number in range(1, _ROUNDS[1] + 1):
         w = np.asarray(certainty) * (typical / np.maximum(gains, _LEAST_GAIN)) ** 2
         table = np.full(x.shape, others_weight)

@@ -41,7 +41,8 @@ MECHANICS_LIMITS = (
     "Where tendons are rigid here (the text beside the table says it), a simulation with elastic ones does not meet "
     "inverse dynamics by this method: the table has the error of OpenSim's own activations. A forward simulation of "
     "the consistent controls drifts as any open-loop one does, with elastic tendons the more so where they are rigid "
-    "here; the fiber lengths in the states file are the simulation's.",
+    "here. The fiber lengths in the states file follow the new activations where tendons are elastic here; else they "
+    "are the simulation's.",
     "Inverse dynamics is as good as the motion and the ground reactions it was made from.",
     "EMG does not tell amplitudes: networks put out EMG relative to its maximum. Where that is more than the torque "
     "needs, the consistent activation is lower at the same timing; r tells the shape, E shape and amplitude.",

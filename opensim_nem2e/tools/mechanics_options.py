@@ -101,9 +101,10 @@ class MechanicsOptions(Options):
         "Coordinates whose torques are compared and made consistent. Empty: all rotations that muscles turn and the "
         "motion tells.",
     )
-    tendons: Literal["rigid", "elastic"] = option(
-        "rigid",
-        "Tendons of the muscles that make the joint torques. rigid: all tendons are. elastic: those are that the model "
+    tendons: Literal["auto", "rigid", "elastic"] = option(
+        "auto",
+        "Tendons of the muscles that make the joint torques. auto: elastic where the simulation had fiber lengths of "
+        "its own (CMC), else rigid (static optimisation). rigid: all tendons are. elastic: those are that the model "
         "has so, and ForwardTool stays as near to the motion with the refined controls as with CMC's; takes seconds "
         "more per stride.",
     )

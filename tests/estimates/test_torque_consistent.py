@@ -47,6 +47,7 @@ def consistent(tmp_path_factory):
     tool.write_figures = True
     tool.amplitude = "emg"
     tool.redistribute = True
+    tool.tendons = "rigid"
     tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
     tool.lowpass_cutoff_frequency_for_coordinates = -1.0
     tool.emg_file = str(folder / "emg.sto")
@@ -239,6 +240,7 @@ def test_torques_decide_on_the_amplitude_by_default(consistent, tmp_path):
     tool.setName("walking")
     tool.setResultsDir(tmp_path)
     tool.write_figures = tool.write_report = False
+    tool.tendons = "rigid"
     tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
     tool.lowpass_cutoff_frequency_for_coordinates = -1.0
     assert tool.run()
@@ -347,7 +349,7 @@ def test_joints_that_are_too_weak_are_named(caplog):
     estimate, writer, model = tool._estimate()
     trial, refined = writer.trial, estimate.as_activations(writer.muscles)
     files = tool.resolve("coordinates_file"), tool.resolve("external_loads_file")
-    terms = joint_terms(trial, model, *files, -1.0, ())
+    terms = joint_terms(trial, model, *files, -1.0, (), "rigid")
     ankle = terms.coordinates.index("ankle_angle_r")
     weak = np.where(np.abs(terms.moment_arms[..., ankle]).max(axis=0) > 1e-3, 0.1, 1.0)
     settings = RedistributionSettings(0.1, 3.0, 2.0, 6.0, 0.05)

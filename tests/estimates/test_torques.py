@@ -27,6 +27,7 @@ def checked(tmp_path_factory):
     tool.amplitude = "emg"
     tool.muscles = ["soleus", "tibant_r"]
     tool.check_torques = True
+    tool.tendons = "rigid"
     tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
     tool.lowpass_cutoff_frequency_for_coordinates = -1.0
     assert tool.run()
