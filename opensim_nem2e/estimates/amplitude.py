@@ -284,16 +284,16 @@ def log_amplitude(amplitude: Amplitude) -> None:
         logger.debug("%s", line)
     if amplitude.convention == "simulation":
         logger.info(
-            "Amplitude: the networks tell each muscle's shape, the simulation how strong it is. The joint torques of "
-            "the refined activations are not those of the motion."
+            "Amplitude: each muscle has the estimate's shape, and the strength that the simulation gives it. The joint "
+            "torques of the refined activations are not those of the motion."
         )
         return
     shaped = [row for row in amplitude.gains.values() if row.shape]
     shares = [row.determined for row in shaped if np.isfinite(row.determined)]
     said = f"; torques determined {100 * np.mean(shares):.0f} % of the gains, the prior the rest" if shares else ""
     logger.info(
-        "Amplitude: the networks tell each muscle's shape, joint torques how strong it is%s. Torques are met within "
-        "%.2g %% of their peaks (RMS, %s tendons); muscles without a shape moved by %.3f RMS.",
+        "Amplitude: each muscle has the estimate's shape, and joint torques tell its strength%s. Torques are met "
+        "within %.2g %% of their peaks (RMS, %s tendons); muscles without a shape moved by %.3f RMS.",
         said,
         amplitude.torque_error,
         amplitude.tendons,

@@ -16,7 +16,7 @@ from ..signals.gaps import gaps, inside_gaps
 from ..signals.resample import interpolate
 from ..storage import read_storage
 from ..storage.labels import find_activation_columns, find_so_activation_columns
-from .measured_emg import read_measured_emg
+from .measured_emg import log_channels, read_measured_emg
 
 Array = NDArray[np.float64]
 
@@ -145,6 +145,7 @@ def compare_files(
     curves_b: dict[str, tuple[Array, Array, Array]]
     if emg:
         measured = read_measured_emg(b, channels_file, emg_time_offset, list(curves_a))
+        log_channels(measured)
         time_b = measured.series.time - measured.offset
         curves_b = {name: (*measured.rows(label), measured.gaps(label)) for name, label in measured.channels.items()}
     else:

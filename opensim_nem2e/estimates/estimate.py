@@ -104,6 +104,11 @@ class MuscleEstimate:
     gain: float | None = None
     certainty: float = 1.0
 
+    @property
+    def is_methods(self) -> bool:
+        """Whether the method's errors on other subjects tell of this shape: it is neither measured nor none at all."""
+        return self.shape_source not in ("", "EMG")
+
     def __post_init__(self) -> None:
         """Check what was given."""
         arrays = (self.values, self.covered, self.low, self.high, self.joined, self.faded)

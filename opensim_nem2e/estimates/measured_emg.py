@@ -209,6 +209,23 @@ class MeasuredEMG:
         return rows
 
 
+def log_channels(emg: MeasuredEMG) -> None:
+    """Say which channel is taken for which muscle.
+
+    Parameters
+    ----------
+    emg : MeasuredEMG
+        The EMG.
+    """
+    name = emg.series.path.name if emg.series.path else ""
+    logger.info("Measured EMG: %s, %s.", name, _with_channels(emg, emg.channels))
+
+
+def _with_channels(emg: MeasuredEMG, muscles: Iterable[str]) -> str:
+    channels = ((muscle, emg.channels[muscle]) for muscle in muscles)
+    return ", ".join(muscle if muscle == channel else f"{muscle} ({channel})" for muscle, channel in channels)
+
+
 def read_measured_emg(path: Path, channels_file: Path | None, offset: float, muscles: Iterable[str]) -> MeasuredEMG:
     """Read the EMG of a trial and find each muscle's channel.
 
@@ -269,7 +286,6 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
     refuse_raw(series.time, values, labels, path)
     # In the order of the recording, and of the model's muscles within a channel.
     order = sorted(found, key=lambda muscle: (series.labels.index(found[muscle]), muscle))
-    logger.info("Measured EMG: %s, %s.", path.name, ", ".join(f"{name} ({found[name]})" for name in order))
     emg = MeasuredEMG(series, offset, {muscle: found[muscle] for muscle in order})
     alike: dict[str, list[str]] = {}
     for label in labels:
@@ -400,9 +416,8 @@ def with_measured_emg(
         and muscle not in measured
         and (item := _from_neighbours(muscle, standard, measured, estimate, trial)) is not None
     }
-    logger.info("Shapes from measured EMG: %s.", ", ".join(measured))
-    if beside:
-        logger.info("Shapes partly from the measured EMG of neighbours: %s.", ", ".join(beside))
+    partly = f"; half from that of neighbours: {', '.join(beside)}" if beside else ""
+    logger.info("Shapes from measured EMG: %s%s.", _with_channels(emg, measured), partly)
     return replace(estimate, muscles={**estimate.muscles, **measured, **beside})
 
 
@@ -448,5 +463,6 @@ def _from_neighbours(
         standard.side,
         near[0].cycles,
         shape_source="prior" if own is None else "network",
+        remark=f"half the measured EMG of {', '.join(item.muscle for item in near)}",
         certainty=_UNMEASURED_CERTAINTY,
     )

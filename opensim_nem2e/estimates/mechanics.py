@@ -198,11 +198,13 @@ def examine_mechanics(
     """
     emg = None
     if settings.emg_file is not None:
-        from .measured_emg import read_measured_emg
+        from .measured_emg import log_channels, read_measured_emg
 
         emg = read_measured_emg(
             settings.emg_file, settings.emg_channels_file, settings.emg_time_offset, trial.activations
         )
+        if all(item.shape_source != "EMG" for item in estimate):
+            log_channels(emg)
     convention, terms = _convention(trial, estimate, model, settings)
     if convention == "simulation":
         activations = by_prior(estimate, trial.activations).as_activations(muscles, settings.crossfade)
@@ -220,7 +222,7 @@ def examine_mechanics(
         assert settings.redistribution is not None
         if settings.coordinates:
             logger.warning(
-                "<torque_coordinates>: only the torques of these are made consistent. Their muscles may turn other "
+                "<torque_coordinates>: only the torques of these are made consistent. Their muscles may span other "
                 "joints, whose torques then change, too."
             )
         shapes = estimate if estimate.quantity == "emg" else activations

@@ -43,7 +43,7 @@ def log_trust(estimate: Estimate) -> None:
     provenance = estimate.provenance
     for line in band_lines(provenance.bands):
         (logger.info if provenance.bands is None else logger.debug)("%s", line)
-    targets = list(dict.fromkeys(item.standard_name for item in estimate))
+    targets = list(dict.fromkeys(item.standard_name for item in estimate if item.is_methods))
     if provenance.calibration is not None:
         _log_calibration(provenance.calibration, targets)
         return

@@ -413,8 +413,8 @@ def _summary(
     if errors is not None:
         where, refined, opensim, profile = errors
         text += (
-            f"On {where} the method's error against measured EMG, mean of these muscles, was {refined:.3f}, OpenSim's "
-            f"{opensim:.3f} and that of mean EMG profiles of other subjects {profile:.3f}."
+            f"On {where} the method's error against measured EMG, mean of {_judged(activations)}, was {refined:.3f}, "
+            f"OpenSim's {opensim:.3f} and that of mean EMG profiles of other subjects {profile:.3f}."
         )
     return text.strip()
 
@@ -544,13 +544,19 @@ def _validated(activations: Estimate) -> tuple[str, Mapping[str, Any]] | None:
     return next(((words, known[way]) for way, words in _WAYS.items() if known.get(way)), None)
 
 
+def _judged(activations: Estimate) -> str:
+    """Say which muscles the method's errors are of."""
+    measured = any(item.shape_source == "EMG" for item in activations)
+    return "the muscles without EMG of their own" if measured else "these muscles"
+
+
 def _mean_errors(activations: Estimate) -> tuple[str, float, float, float] | None:
     """Average the refined muscles' errors on unseen subjects: the method's, OpenSim's, and the best mean profile's."""
     figures = _validated(activations)
     if figures is None:
         return None
     words, rows = figures
-    names = dict.fromkeys(item.standard_name for item in _with_shape(activations))
+    names = dict.fromkeys(item.standard_name for item in activations if item.is_methods)
     known = [rows[name] for name in names if name in rows]
     if not known:
         return None
@@ -566,8 +572,9 @@ def _trust_table(activations: Estimate) -> Table | None:
     words, rows = figures
     body = []
     muscles: dict[str, list[str]] = {}
-    for item in _with_shape(activations):
-        muscles.setdefault(item.standard_name, []).append(item.muscle)
+    for item in activations:
+        if item.is_methods:
+            muscles.setdefault(item.standard_name, []).append(item.muscle)
     for target, named in muscles.items():
         row = rows.get(target)
         names = (Cell(", ".join(named), words=True), Cell(target, words=True))
@@ -582,6 +589,8 @@ def _trust_table(activations: Estimate) -> Table | None:
         errors = (row["E_opensim"], row["E_refined"], profile_error(row))
         numbers = (Cell(number_or_dash(error)) for error in errors)
         body.append(TableRow((*names, Cell(str(row["subjects"])), *numbers, Cell(verdict, words=True))))
+    if not body:
+        return None
     return Table(
         f"How far the method can be trusted: its RMS error E against normalised measured EMG on {words}, beside "
         "OpenSim's and that of mean EMG profiles of other subjects.",
@@ -649,19 +658,22 @@ def _methods(
             "The activations nearest to the refined ones that make the torques of inverse dynamics (reserves of at "
             f"most {mechanics.consistent.bound:g} Nm where the muscles allow it) were found by quadratic programming. "
         )
-    remarks: dict[str, list[str]] = {}
+    sources: dict[str, list[str]] = {}
     for item in activations:
-        if item.remark:
-            remarks.setdefault(item.remark, []).append(item.muscle)
-    if remarks:
-        shapes = "; ".join(f"{remark} for {', '.join(muscles)}" for remark, muscles in remarks.items())
-        text += f"Shapes, as chosen on training subjects left out: {shapes}. "
+        source = "the trial's own measured EMG" if item.shape_source == "EMG" else item.remark
+        if source:
+            sources.setdefault(source, []).append(item.muscle)
+    if sources:
+        shapes = "; ".join(f"{source} for {', '.join(muscles)}" for source, muscles in sources.items())
+        text += f"Shapes: {shapes}. "
+    if any("profile" in item.remark for item in activations):
+        text += "Between network and mean profile it was chosen on training subjects left out. "
     figures, errors = _validated(activations), _mean_errors(activations)
     if figures is not None and errors is not None:
         words, refined, opensim, profile = errors
         subjects = max(row.get("subjects", 0) for row in figures[1].values())
         text += (
-            f"On {words} (n = {subjects}), the RMS error against normalised EMG, mean of these muscles, was "
+            f"On {words} (n = {subjects}), the RMS error against normalised EMG, mean of {_judged(activations)}, was "
             f"{refined:.3f} (simulation: {opensim:.3f}; mean EMG profiles of other subjects: {profile:.3f})."
         )
     return text.strip()

@@ -105,6 +105,7 @@ def test_measured_emg_is_the_shape(trial, estimate, emg):
     half = 0.5 * (shape_of(estimate.muscles["bflh_r"])[0] + shape_of(own)[0])
     np.testing.assert_allclose(beside.values[COVERED], half[COVERED])
     assert (beside.shape_source, beside.certainty) == ("network", 3.0)
+    assert beside.remark == "half the measured EMG of semimem_r"
     assert "psoas_r" not in found.muscles
 
 

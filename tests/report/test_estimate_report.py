@@ -15,7 +15,7 @@ import pytest
 
 from opensim_nem2e.estimates.amplitude import Amplitude, MuscleGain
 from opensim_nem2e.estimates.estimate import Estimate, MuscleEstimate
-from opensim_nem2e.estimates.trust import CycleTrust
+from opensim_nem2e.estimates.trust import CycleTrust, log_trust
 from opensim_nem2e.methods.bands import Bands
 from opensim_nem2e.methods.base import Provenance
 from opensim_nem2e.musculoskeletal.opensim.geometry import Shape
@@ -178,6 +178,33 @@ def test_it_says_what_was_rolled_and_what_the_prior_decided(tmp_path):
     assert "The right limb's cycle from 0.20 to 1.30 s does not begin with a heel strike" in worries
     assert "rolled to the one at 0.75 s" in worries
     assert "less than 20\N{NO-BREAK SPACE}% of the gain of soleus_r: how strong" in worries
+    # Without torques there is nothing that they left open.
+    with ResultFiles(tmp_path) as files:
+        write_report(files, "plain", replace(found, amplitude=Amplitude("simulation", gains)))
+    assert "of the gain of" not in (tmp_path / "plain_report.html").read_text(encoding="utf-8")
+
+
+def test_measured_shapes_are_not_the_methods(tmp_path, caplog):
+    """The method's errors are those of muscles that it estimated, and the methods paragraph says what was measured."""
+    rows = {
+        name: {"subjects": 4, "E_opensim": 0.3, "E_refined": error, "E_mean": 0.25, "Er_refined": -0.3}
+        for name, error in (("soleus", 0.1), ("tib", 0.2))
+    }
+    found = estimate(provenance=Provenance("x", "a method", validation={"held_out": rows}))
+    own = replace(found.muscles["soleus_r"], shape_source="EMG")
+    beside = replace(own, muscle="tib_ant_r", standard_name="tib", shape_source="network", remark="half of soleus_r")
+    found = replace(found, muscles={"soleus_r": own, "tib_ant_r": beside})
+    with ResultFiles(tmp_path) as files:
+        write_report(files, "walk", found)
+    root = lxml.html.fromstring((tmp_path / "walk_report.html").read_text(encoding="utf-8"))
+    text = re.sub(r"\s+", " ", root.text_content())
+    assert "mean of the muscles without EMG of their own, was 0.200" in text
+    assert "Shapes: the trial's own measured EMG for soleus_r; half of soleus_r for tib_ant_r." in text
+    worries = root.xpath("//section[@aria-labelledby='worries']//tbody/tr")
+    assert [row.xpath("string(*[1])") for row in worries] == ["tib_ant_r"]
+    caplog.set_level("INFO", logger="opensim_nem2e")
+    log_trust(found)
+    assert "mean of 1 network: OpenSim 0.300, refined 0.200" in caplog.text
 
 
 def test_bands_are_cut_to_what_was_estimated():
