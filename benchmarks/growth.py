@@ -13,11 +13,13 @@ import argparse
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from opensim_nem2e.data.cycle_view import CycleView
 from opensim_nem2e.data.gait_cycles import MuscleCycles
+from opensim_nem2e.data.manifest import CycleRecord
 from opensim_nem2e.methods.stdr.fit_linear import fit_linear
 
 NAMES = tuple(f"muscle{chr(97 + k)}" for k in range(13))
@@ -31,11 +33,17 @@ def made(cycles: int, subjects: int, muscles: int) -> dict[str, MuscleCycles]:
     centre = random.random((cycles, 1, len(INPUTS)))
     x = 0.7 * np.exp(4.0 * (np.cos(2.0 * np.pi * (phase[None, :, None] - centre)) - 1.0))
     who = np.repeat([f"s{k:03d}" for k in range(subjects)], cycles // subjects)
+    about: dict[str, Any] = dict.fromkeys(("speed", "model_file", "activation_file", "emg_file", "heel_strike"))
+    about |= {"activation_source": "cmc", "side": "r", "emg_time_offset": 0.0, "start": 0.0, "end": 1.0}
+    records = tuple(
+        CycleRecord("made", subject, "trial", str(cycle), "walk", line=cycle + 2, **about)
+        for cycle, subject in enumerate(who.tolist())
+    )
     found = {}
     for name in NAMES[:muscles]:
         own = x[: len(who), :, INPUTS.index(f"ipsi:{name}")]
         y = np.roll(own, 2, axis=1) + random.normal(0.0, 0.02, own.shape)
-        found[name] = MuscleCycles(name, INPUTS, x[: len(who)], own, y, who, (None,) * len(who))
+        found[name] = MuscleCycles(name, INPUTS, x[: len(who)], own, y, who, records)
     return found
 
 

@@ -181,8 +181,10 @@ class Recording:
         labels = [columns[muscle] for muscle in channel.muscles if muscle in columns]
         if not labels:
             return None
-        values = np.nanmean(series.data[:, [series.labels.index(label) for label in labels]], axis=1)
-        return interpolate(series.time, values, trial.start + self.phases * (trial.end - trial.start))
+        time = trial.start + self.phases * (trial.end - trial.start)
+        rows = _rows_about(series.time, time)
+        values = np.nanmean(series.data[rows][:, [series.labels.index(label) for label in labels]], axis=1)
+        return interpolate(series.time[rows], values, time)
 
     def emg(self, files: Files, trial: CycleRecord, channel: Channel, lag: ArrayLike = 0.0) -> Array | None:
         """Return the EMG over a stride, its time offset applied.
@@ -216,7 +218,13 @@ class Recording:
         values = series.data[:, series.labels.index(channel.column)]
         if not np.isfinite(values).all():
             return None
-        return interpolate(series.time, values, time.ravel()).reshape(time.shape)
+        rows = _rows_about(series.time, time)
+        return interpolate(series.time[rows], values[rows], time.ravel()).reshape(time.shape)
+
+
+def _rows_about(time: Array, at: Array) -> slice:
+    """Return the rows between which others are interpolated: many strides of a long file cost no more than the file."""
+    return slice(max(0, int(np.searchsorted(time, at.min(), "right")) - 1), int(np.searchsorted(time, at.max())) + 1)
 
 
 def activation_columns(series: TimeSeries, trial: CycleRecord) -> dict[str, str]:
