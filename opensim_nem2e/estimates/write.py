@@ -37,12 +37,15 @@ class EstimateWriter:
         Bounds and dynamics of all the trial's muscles.
     precision : int
         Decimals of new columns.
+    controls_from : str
+        The element of the setup file that gives the simulation's controls.
     """
 
     name: str
     trial: SimulatedTrial
     muscles: Mapping[str, Muscle]
     precision: int
+    controls_from: str = "controls_file"
 
     def write_estimate(self, files: ResultFiles, estimate: Estimate) -> None:
         """Write what the method put out, as it is: EMG or excitations that no bounds have clipped, and the bands.
@@ -148,8 +151,9 @@ class EstimateWriter:
         if trial.controls is None:
             logger.warning(
                 "The controls file of the simulation is not at hand, so the %s controls hold the muscles only. "
-                "ForwardTool also needs the reserve and residual actuators: give <controls_file>.",
+                "ForwardTool also needs the reserve and residual actuators, if it had any: give <%s>.",
                 new.kind,
+                self.controls_from,
             )
             columns = dict(zip(wanted, excitation.T, strict=True))
             self._write(files, ending, trial.time, columns)

@@ -93,6 +93,32 @@ class RunRecord:
     warnings: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class Wording:
+    """What the page of a method that is no refinement says in words of its own.
+
+    Parameters
+    ----------
+    summary, by, curves, methods : str
+        The first paragraph; the line below the title; how to read the curves; the paragraph for a paper.
+    simulation : str
+        What the simulation's curves are called.
+    limits, references : sequence of str
+        What the curves cannot say, and what is to be cited.
+    log : str
+        The log's file name.
+    """
+
+    summary: str
+    by: str
+    curves: str
+    methods: str
+    simulation: str
+    limits: Sequence[str]
+    references: Sequence[str]
+    log: str
+
+
 def write_report(
     files: ResultFiles,
     name: str,
@@ -107,7 +133,7 @@ def write_report(
     run: RunRecord | None = None,
     model: ModelFiles | None = None,
     more: Sequence[ReportPart] = (),
-    summary: str = "",
+    wording: Wording | None = None,
 ) -> None:
     """Write the report of an estimate: ``<name>_report.html``.
 
@@ -137,14 +163,14 @@ def write_report(
         Model and motion for the 3D view; None: none is wanted.
     more : sequence of ReportPart, optional
         Sections of the method's own.
-    summary : str, optional
-        In place of the summary.
+    wording : Wording, optional
+        In place of a refinement's words.
     """
     record = run or RunRecord()
     # Where torques decided on the amplitude, what is written is not what the method put out.
     by_torques = mechanics is not None and activations is not mechanics.activations
     words = WORDS_BY_TORQUES if by_torques else WORDS
-    muscles = muscle_charts(activations, trial, mechanics)
+    muscles = muscle_charts(activations, trial, mechanics, wording.simulation if wording is not None else "OpenSim")
     parts = gains_parts(activations)
     parts += trust_parts(activations.provenance, cycles)
     parts += [_changes_part(changes)] if changes else []
@@ -157,28 +183,41 @@ def write_report(
     sets += [part.charts for part in more if part.charts is not None]
     trust = _trust_table(activations)
     consistent = None if by_torques or mechanics is None or mechanics.consistent is None else mechanics.consistent.new
-    view = ModelView("The 3D view was switched off.")
+    view = ModelView("The 3D view was switched off.") if wording is None else None
     if model is not None:
         view = make_model_view(model, activations, trial, consistent, muscles.kinds)
     data: dict[str, Any] = {"sets": {chosen.key: chosen.packed() for chosen in sets}}
-    if view.data is not None:
+    if view is not None and view.data is not None:
         data["view"] = view.data
+    quantity = "excitation" if activations.quantity == "excitation" else "activation"
+    own = wording or Wording(
+        _summary(activations, changes, mechanics, check, words),
+        _by_line(activations, trial),
+        _curves_text(muscles, trial),
+        _methods(activations, trial, mechanics, check),
+        "OpenSim",
+        [*_LIMITS, *(MECHANICS_LIMITS if check is not None else ())],
+        REFERENCES,
+        f"{name}.log",
+    )
     page = render_page(
         "estimate.html",
         {
-            "title": f"{name}: {activations.kind} muscle activations",
-            "by": _by_line(activations, trial),
+            "title": f"{name}: {activations.kind} muscle {quantity}s",
+            "by": own.by,
             "name": name,
+            "log": own.log,
             "version": __version__,
-            "summary": summary or _summary(activations, changes, mechanics, check, words),
+            "summary": own.summary,
             "muscles": muscles,
-            "curves_text": _curves_text(muscles, trial),
-            "worries": _worries(activations, changes, record),
+            "curves_title": f"{quantity.capitalize()}s",
+            "curves_text": own.curves,
+            "worries": _worries(activations, changes, record, refined=wording is None),
             "trust": trust,
             "parts": parts,
-            "limits": [*_LIMITS, *(MECHANICS_LIMITS if check is not None else ())],
-            "methods": _methods(activations, trial, mechanics, check),
-            "references": REFERENCES,
+            "limits": own.limits,
+            "methods": own.methods,
+            "references": own.references,
             "provenance": _provenance(activations, record),
             "settings": record.settings,
             "view": view,
@@ -196,7 +235,9 @@ def write_report(
 # --- curves -----------------------------------------------------------------------------------------------------------
 
 
-def muscle_charts(activations: Estimate, trial: SimulatedTrial | None, mechanics: Mechanics | None) -> ChartSet:
+def muscle_charts(
+    activations: Estimate, trial: SimulatedTrial | None, mechanics: Mechanics | None, simulation: str = "OpenSim"
+) -> ChartSet:
     """Put the curves of all muscles together.
 
     Parameters
@@ -207,6 +248,8 @@ def muscle_charts(activations: Estimate, trial: SimulatedTrial | None, mechanics
         The simulation.
     mechanics : Mechanics or None
         Consistent activations and measured EMG, if there are any.
+    simulation : str
+        What the simulation's curves are called.
 
     Returns
     -------
@@ -267,13 +310,15 @@ def muscle_charts(activations: Estimate, trial: SimulatedTrial | None, mechanics
     shown = {kind for panel in panels for kind in panel.series}
     labels = {
         "emg": "measured EMG",
-        "opensim": "OpenSim",
+        "opensim": simulation,
         "unscaled": "unscaled (EMG / maximum)",
         "refined": activations.kind if trial is not None else "estimated",
         "consistent": "torque-consistent",
     }
     kinds = {kind: label for kind, label in labels.items() if kind in shown}
-    unit = "activation" if activations.amplitude is None else activations.amplitude.label
+    unit = "excitation" if activations.quantity == "excitation" else "activation"
+    if activations.amplitude is not None:
+        unit = activations.amplitude.label
     return ChartSet("muscles", "muscle", f"{unit} (0..1)", time, kinds, panels, (0.0, 1.02), _ASIDE)
 
 
@@ -496,7 +541,7 @@ def _curves_text(muscles: ChartSet, trial: SimulatedTrial | None) -> str:
     return text + "Hover for values, drag to zoom, double-click to see all again."
 
 
-def _worries(activations: Estimate, changes: Sequence[MuscleChange], record: RunRecord) -> list[str]:
+def _worries(activations: Estimate, changes: Sequence[MuscleChange], record: RunRecord, *, refined: bool) -> list[str]:
     """Say what a reader should know before using the result."""
     found = list(dict.fromkeys(record.warnings))
     far = [row.muscle for row in changes if _is_far(row)]
@@ -514,7 +559,7 @@ def _worries(activations: Estimate, changes: Sequence[MuscleChange], record: Run
             f"Torques determined less than {100 * _HARDLY_DETERMINED:.0f} % of the gain of {', '.join(left_open)}: how "
             "strong these muscles are is mostly the prior's guess."
         )
-    if activations.provenance.bands is None:
+    if activations.provenance.bands is None and refined:
         found += band_lines(None)
     clipped = [row for row in changes if row.clipped_samples and row.largest_excess >= 0.005]
     if clipped:
@@ -522,7 +567,8 @@ def _worries(activations: Estimate, changes: Sequence[MuscleChange], record: Run
             f"The method's output left the bounds of {', '.join(row.muscle for row in clipped)} in some rows (by "
             f"{max(row.largest_excess for row in clipped):.2f} at most) and was clipped."
         )
-    if _validated(activations) is None and activations.provenance.calibration is None and not record.warnings:
+    unknown = _validated(activations) is None and activations.provenance.calibration is None
+    if unknown and refined and not record.warnings:
         found.append("Nothing is known of the method's error on people it has not seen.")
     return found or ["Nothing was warned of. Read the limits below all the same."]
 

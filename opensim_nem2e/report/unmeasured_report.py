@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import __version__
+from ..data.simulation import SIMULATORS
 from ..estimates.unmeasured import parameter_rows
 from ..log import counted
 from .curves import ChartSet, Panel, thinned
-from .estimate_report import write_report
-from .page import Cell, Table, TableRow
+from .estimate_report import Wording, write_report
+from .page import REFERENCES, Cell, Table, TableRow
 from .torque_report import ReportPart, number_or_dash
 
 if TYPE_CHECKING:
@@ -21,6 +23,16 @@ if TYPE_CHECKING:
     from ..methods.nmm.subject_estimate import ChannelScore, SubjectEstimate
     from ..storage.atomic import ResultFiles
     from .estimate_report import RunRecord
+
+#: Muscles without EMG are named in the paragraph for a paper up to so many.
+_MOST_NAMED = 12
+
+_KUMAR = "Kumar et al. (2025). arXiv:2503.05201"
+_AO = (
+    "Ao D, Shourijeh MS, Patten C, Fregly BJ (2020). Evaluation of synergy extrapolation for predicting unmeasured "
+    "muscle excitations. Frontiers in Computational Neuroscience 14:588943"
+)
+_METHOD_REFERENCES = {"structured": (_KUMAR,), "paper": (_KUMAR,), "synx": (_AO,), "copy": (), "population": ()}
 
 _OTHERS = ("simulation", "synx", "copy", "population")
 _HEADS = {"simulation": "simulation", "synx": "SynX", "copy": "copy", "population": "population"}
@@ -34,6 +46,7 @@ def write_unmeasured_report(
     simulation: SimulatedTrial,
     fits: Sequence[TorqueFit],
     run: RunRecord,
+    log: str,
 ) -> None:
     """Write the report of a trial.
 
@@ -53,6 +66,8 @@ def write_unmeasured_report(
         How well torques are met.
     run : RunRecord
         What is known of the run.
+    log : str
+        The log's file name.
     """
     more = [_support_part(subject), _left_out_part(subject.scores), _torque_part(subject, result, fits)]
     write_report(
@@ -62,8 +77,70 @@ def write_unmeasured_report(
         trial=simulation,
         run=run,
         more=[*more, _parameter_part(subject)],
-        summary=unmeasured_summary(subject, fits),
+        wording=_wording(subject, result, simulation, fits, log),
     )
+
+
+def _wording(
+    subject: SubjectEstimate, result: TrialResult, simulation: SimulatedTrial, fits: Sequence[TorqueFit], log: str
+) -> Wording:
+    """Put the page's sentences together."""
+    gait = any(item.cycles for item in result.excitations)
+    origin = result.excitations.provenance
+    curves = "Choose a muscle, or click a small picture"
+    curves += " of its mean gait cycle, which begins at its own heel strike. " if gait else ". "
+    curves += (
+        "Muscles with a channel: its EMG times a gain. Others: estimated"
+        + (", with a 90 % band" if subject.low is not None else "")
+        + ". Beside them stand the simulation's activations, which excitations run ahead of. Coloured ground: what was "
+        f"estimated{'; dashed: heel strikes' if gait else ''}. Hover for values, drag to zoom, double-click to see all "
+        "again."
+    )
+    limits = [
+        "That torques are met proves nothing about a single deep muscle: several can make the same torque.",
+        "How high an unmeasured muscle's EMG is, relative to its maximum, cannot be known: compare timing and shape "
+        "first, height with care.",
+        "A channel that follows its neighbour's may be crosstalk; what is estimated from it is then crosstalk, too.",
+    ]
+    if origin.bundle:
+        limits.append(
+            "What other subjects' EMG tells is applied to this one: of a patient it says what healthy subjects do."
+        )
+    by = f"{simulation.stem}, estimated by {origin.source}"
+    name = SIMULATORS[simulation.simulator] if simulation.simulator else "simulation"
+    references = [*_METHOD_REFERENCES[subject.method], *REFERENCES[1:]]
+    summary = unmeasured_summary(subject, fits)
+    return Wording(summary, by, curves, _methods(subject, result), f"{name} (activation)", limits, references, log)
+
+
+def _methods(subject: SubjectEstimate, result: TrialResult) -> str:
+    """Write the paragraph for a paper."""
+    r, origin = subject.recordings, result.excitations.provenance
+    deep = [muscle for m, muscle in enumerate(r.muscles) if subject.shapes.measured[m] < 0]
+    named = f" ({', '.join(deep)})" if 0 < len(deep) <= _MOST_NAMED else ""
+    text = (
+        f"Excitations of {counted(len(r.muscles), 'muscle')} that actuate {', '.join(r.coordinates)} were estimated "
+        f"with opensim_nem2e {__version__} by {origin.label} from {counted(len(r.channels), 'EMG channel')} "
+        f"({', '.join(channel.column for channel in r.channels)}), {counted(len(r.trials), 'trial')} and the moments "
+        f"of inverse dynamics; {counted(len(deep), 'muscle')}{named} had no EMG. "
+    )
+    if origin.bundle:
+        text += f"Non-negative weights of channels were learned from other subjects' EMG (bundle {origin.bundle}). "
+    text += (
+        "Strength, optimal fiber and tendon slack length, EMG gain, delay, activation time constant and non-linearity "
+        "of Hill-type muscles with rigid tendons were fitted within bounds of the literature (CEINMS, NMSM Pipeline). "
+        "What the fit left of the moments was made up by the least change of activations. "
+    )
+    scores = [row for row in subject.scores if row.left_out == "channel"]
+    if scores:
+        text += (
+            "Measured channels left out one at a time were estimated with "
+            f"r = {fmean(row.r for row in scores):.2f} and, after one gain, R2 = "
+            f"{fmean(row.R2 for row in scores):.2f}. "
+        )
+    if subject.low is not None:
+        text += "Bands are 90 % prediction intervals from the errors of left-out channels. "
+    return text.strip()
 
 
 def unmeasured_summary(subject: SubjectEstimate, fits: Sequence[TorqueFit]) -> str:
@@ -116,12 +193,13 @@ def _support_part(subject: SubjectEstimate) -> ReportPart:
 def _left_out_part(scores: Sequence[ChannelScore]) -> ReportPart:
     if not scores:
         return ReportPart("left-out", "Left-out channels", ("No channel was left out.",))
-    head = ("channel", "left out", "r", "R2", "E", "within the band", *(f"r {_HEADS[name]}" for name in _OTHERS))
-    head += tuple(f"R2 {_HEADS[name]}" for name in _OTHERS)
+    others = [name for name in _OTHERS if not all(np.isnan(getattr(row, f"r_{name}")) for row in scores)]
+    head = ("channel", "left out", "r", "R2", "E", "within the band", *(f"r {_HEADS[name]}" for name in others))
+    head += tuple(f"R2 {_HEADS[name]}" for name in others)
     body = []
     for kind, words in (("channel", "alone"), ("group", "with its synergists")):
         rows = [row for row in scores if row.left_out == kind]
-        names = ("r", "R2", "E", "coverage", *(f"{w}_{name}" for w in ("r", "R2") for name in _OTHERS))
+        names = ("r", "R2", "E", "coverage", *(f"{w}_{name}" for w in ("r", "R2") for name in others))
         for row in rows:
             cells = (Cell(number_or_dash(getattr(row, each)), strong=each == "r") for each in names)
             body.append(TableRow((Cell(row.channel), Cell(words, words=True), *cells)))
@@ -131,7 +209,10 @@ def _left_out_part(scores: Sequence[ChannelScore]) -> ReportPart:
     texts = (
         "Each channel was taken for unmeasured in turn, its time offset found without it, and compared with what was "
         "measured: r over all rows; R2 and E (of EMG over its maximum) after one gain, since the maximum of an "
-        "unmeasured muscle's EMG cannot be known. The band is the one that the other channels' errors give, 90 %.",
+        "unmeasured muscle's EMG cannot be known. The band is the one that the other channels' errors give, 90 %; the "
+        "table has the share of rows that it holds. Beside stand the simulation, synergy extrapolation (SynX), "
+        + ("other subjects' weights (population) " if "population" in others else "")
+        + "and the nearest synergist's channel (copy).",
         "A deep muscle is not one of these channels. Where none of its synergists is measured, the lower block is the "
         "nearer guess; where its task is another than that of all muscles measured, neither is.",
     )

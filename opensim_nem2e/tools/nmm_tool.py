@@ -428,7 +428,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         coordinates = subject.recordings.coordinates
         for trial, simulation, result in zip(subject.recordings.trials, simulations, results, strict=True):
             muscles = _defaults().muscles(model, simulation.activations)
-            writer = EstimateWriter(f"{name}_{trial.name}", simulation, muscles, self.output_precision)
+            writer = EstimateWriter(f"{name}_{trial.name}", simulation, muscles, self.output_precision, "states_files")
             writer.write_estimate(files, result.excitations)
             writer.write_activations(files, result.activations.as_activations(muscles))
             columns = {
@@ -447,7 +447,14 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
                 from .report_record import run_record
 
                 write_unmeasured_report(
-                    files, f"{name}_{trial.name}", subject, result, simulation, fits, run_record(self, run)
+                    files,
+                    f"{name}_{trial.name}",
+                    subject,
+                    result,
+                    simulation,
+                    fits,
+                    run_record(self, run),
+                    f"{name}.log",
                 )
 
 
