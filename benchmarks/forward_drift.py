@@ -5,7 +5,8 @@ integrates, open loop, CMC's own controls and the refined ones, from the states 
 strike. Printed are the largest departures of the right leg's hip, knee and ankle angles from the simulated motion
 (degrees) after each time (the left leg is before its cycle then and keeps CMC's activations); a run that fails says so.
 First the error of the torques of the refinement, its peaks' percent, by the tendons that it knew, and the seconds it
-took.
+took. NMM's controls are integrated, too, with the subject's own model: its EMG is made of CMC's excitations of eight
+muscles of the right leg, smoothed at 6 Hz; of gluteus maximus, iliopsoas, medial vastus and short biceps there is none.
 
     python benchmarks/forward_drift.py [--seconds 0.3]
 """
@@ -21,16 +22,21 @@ import time
 from pathlib import Path
 
 import numpy as np
+from scipy.signal import butter, filtfilt
 
+from opensim_nem2e import NMMTool, TimeSeries
 from opensim_nem2e.errors import NEM2EError
 from opensim_nem2e.estimates.torque_metrics import overall_percent
 from opensim_nem2e.log import logger
 from opensim_nem2e.musculoskeletal.opensim.processes import run_opensim_tool
-from opensim_nem2e.storage import read_storage
+from opensim_nem2e.storage import read_storage, write_storage
 from opensim_nem2e.tools.stdr_refine import STDRRefineTool
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "01_refine_walking"
 START = 0.26
+STRIDE = 1.1
+MEASURED = ("recfem_r", "bflh_r", "semimem_r", "vaslat_r", "gasmed_r", "gaslat_r", "soleus_r", "tibant_r")
+DEEP = ("glmax1_r", "iliopsoas_r", "vasmed_r", "bfsh_r")
 ANGLES = ("hip_flexion", "knee_angle", "ankle_angle")
 
 SETUP = """<?xml version="1.0" encoding="UTF-8" ?>
@@ -63,6 +69,44 @@ def refine(folder: Path, tendons: str) -> None:
     print(f"{tendons} tendons in the refinement: {seconds:.1f} s of this process")
 
 
+def estimate(folder: Path) -> None:
+    """Estimate the right leg's excitations with NMM; all else is CMC's."""
+    controls = read_storage(folder / "cmc" / "walking_controls.sto")
+    rows = np.arange(controls.time[0], controls.time[-1], 0.01)
+    muscles = (*MEASURED, *DEEP)
+    raw = np.column_stack([np.interp(rows, controls.time, controls.column(muscle)) for muscle in muscles])
+    smooth = np.maximum(filtfilt(*butter(2, 6.0 / 50.0), raw, axis=0), 0.0)
+    write_storage(folder / "emg.sto", TimeSeries(rows, MEASURED, smooth[:, : len(MEASURED)]))
+    tool = NMMTool(
+        name="walking",
+        results_directory=str(folder / "nmm"),
+        model_file=str(folder / "walker.osim"),
+        coordinates_files=[str(folder / "walking_coordinates.mot")],
+        emg_files=[str(folder / "emg.sto")],
+        external_loads_files=[str(folder / "external_loads.xml")],
+        states_files=[str(folder / "cmc" / "walking_states.sto")],
+        initial_time=float(controls.time[0]),
+        final_time=float(controls.time[-1]),
+        lowpass_cutoff_frequency_for_coordinates=-1.0,
+        validate=False,
+        write_report=False,
+    )
+    tool.run()
+    results = folder / "nmm" / "walking_walking_coordinates"
+    for word in ("states", "controls"):
+        shutil.copy(f"{results}_{word}.sto", folder / "nmm" / f"walking_{word}.sto")
+    with (folder / "nmm" / "walking_torques.csv").open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    for kind in ("fit", "consistent"):
+        errors, peaks = ([float(row[name]) for row in table] for name in (f"rmse_{kind}", "peak"))
+        print(f"NMM: torque error {overall_percent(errors, peaks):.3f} % ({kind})")
+    found = read_storage(f"{results}_excitation.sto")
+    for muscle, truth in zip(DEEP, smooth[:, len(MEASURED) :].T, strict=True):
+        inside = (found.time >= START) & (found.time <= START + STRIDE)
+        r = np.corrcoef(found.column(muscle)[inside], np.interp(found.time[inside], rows, truth))[0, 1]
+        print(f"NMM: {muscle} without EMG, r {r:.2f} with CMC's excitation")
+
+
 def departures(folder: Path, model: str, kind: str, seconds: float) -> list[float]:
     """Integrate and return the largest departure (degrees) after each tenth of the time."""
     states, controls = (f"{kind}/walking_{word}.sto" for word in ("states", "controls"))
@@ -92,17 +136,21 @@ def main() -> None:
         shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("results", "__pycache__"))
         for tendons in ("rigid", "elastic"):
             refine(folder, tendons)
-        text = (folder / "walker.osim").read_text()
+        estimate(folder)
         end = "</Millard2012EquilibriumMuscle>"
-        (folder / "rigid.osim").write_text(
-            text.replace(end, f"<ignore_tendon_compliance>true</ignore_tendon_compliance>{end}")
-        )
+        shutil.copy(folder / "nmm" / "walking_model.osim", folder / "nmm_elastic.osim")
+        for given, made in (("walker", "rigid"), ("nmm_elastic", "nmm_rigid")):
+            text = (folder / f"{given}.osim").read_text()
+            rigid = text.replace(end, f"<ignore_tendon_compliance>true</ignore_tendon_compliance>{end}")
+            (folder / f"{made}.osim").write_text(rigid)
         marks = ", ".join(f"{1e3 * seconds * share:.0f}" for share in (1 / 6, 1 / 3, 2 / 3, 1.0))
         print(f"largest departure of a leg's angle (degrees) after {marks} ms")
+        kinds = {"cmc": "CMC's", "rigid": "refined (rigid)", "elastic": "refined (elastic)", "nmm": "NMM's"}
         for model, tendons in (("walker.osim", "elastic"), ("rigid.osim", "rigid")):
-            for kind, word in (("cmc", "CMC's"), ("rigid", "refined (rigid)"), ("elastic", "refined (elastic)")):
+            for kind, word in kinds.items():
+                own = f"nmm_{tendons}.osim" if kind == "nmm" else model
                 try:
-                    said = "  ".join(f"{value:6.1f}" for value in departures(folder, model, kind, seconds))
+                    said = "  ".join(f"{value:6.1f}" for value in departures(folder, own, kind, seconds))
                 except NEM2EError as error:
                     said = str(error).splitlines()[0]
                 print(f"{tendons} tendons, {word} controls: {said}", flush=True)
