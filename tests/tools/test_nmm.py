@@ -139,6 +139,11 @@ def test_torques_are_met_and_opensim_opens_all(results, open_with_opensim):
     page = (results / "elbow_lift_3kg_report.html").read_text(encoding="utf-8")
     assert "Left-out channels" in page
     assert "synergy extrapolation" in page
+    assert "estimated muscle excitations" in page
+    assert "'elbow.log'" in page
+    # Words of a refinement, and of a population that is not there.
+    for foreign in ("refined toward", "refined by", "gait cycle", "The bundle", "3D view", "R2 population"):
+        assert foreign not in page.split("<script")[0]
 
 
 @pytest.mark.parametrize("method", ["copy", "synx", pytest.param("paper", marks=pytest.mark.slow)])

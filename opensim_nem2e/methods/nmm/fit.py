@@ -38,8 +38,8 @@ _TORQUE, _EMG = 0.015, 0.05
 
 #: What the deviation may be, in units of what is expected to be wrong with a shape; of a muscle of which nobody's EMG
 #: tells; and of a measured channel; and the least. Freer ones meet the torques better and left-out channels worse:
-#: torques do not tell which of several muscles is missing. With the first at 0.07 channels left out of ten other
-#: subjects were estimated worse than without any deviation (r .70 and .74), at 0.02 as well (.74).
+#: torques do not tell which of several muscles is missing. With the first at 0.07 left-out channels of other subjects,
+#: their synergists measured, were estimated worse than without any deviation (r .70 and .74), at 0.02 as well (.74).
 _DEVIATION, _FREE, _MEASURED = 0.02, 0.3, 0.06
 _LEAST = 0.001
 
