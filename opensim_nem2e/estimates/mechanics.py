@@ -237,6 +237,12 @@ def examine_mechanics(
 
         assert terms is not None
         check = check_torques(trial, activations, terms)
+    if check is not None:
+        from .torques import with_fibers
+
+        result = with_fibers(trial, result, check.terms)
+        if consistent is not None and settings.redistribute:
+            consistent = replace(consistent, new=with_fibers(trial, consistent.new, check.terms))
     in_its_unit = estimate.blended(settings.crossfade)
     errors = [] if emg is None else compare_with_emg(emg, trial, in_its_unit, consistent)
     return Mechanics(trial, activations, result, check, consistent, emg, errors, settings.redistribute)

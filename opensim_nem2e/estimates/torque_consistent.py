@@ -53,9 +53,6 @@ _RESERVES = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 #: then below 0.1 % of their peaks), and how many earlier rounds the next one takes into account.
 _MOST_ROUNDS, _SETTLED, _MEMORY = 15, 2e-4, 6
 
-#: Changes of a fiber's states below this (of the simulation's) are none.
-_NO_CHANGE = 1e-5
-
 
 @dataclass(frozen=True)
 class RedistributionSettings:
@@ -252,8 +249,7 @@ def make_consistent(
         exceeded=exceeded[:, columns],
     )
     amplitude = Amplitude("torques", solver.amplitudes(activations, new), *_percents(check), terms.tendons)
-    fibers = _fibers(trial, terms, given.opensim, written) if isinstance(terms, ElasticTerms) else {}
-    new = replace(new, amplitude=amplitude, fibers=fibers)
+    new = replace(new, amplitude=amplitude)
     solver.log(exceeded, settings)
     points = [(np.inf, goals.nearest), *((reserve, one[0]) for reserve, one in zip(reserves, tries, strict=True))]
     curve = [solver.point(reserve, made, reserve == settings.reserve, new, emg) for reserve, made in points]
@@ -634,24 +630,6 @@ def _on_the_trial(
             # The band stays that of the estimate at its amplitude: torques may ask for more than it holds.
             found[name] = replace(item, values=blended, covered=inside, cycles=own, faded=faded, curves=None)
     return Estimate(trial.time, "activation", found, aimed.provenance, "consistent")
-
-
-def _fibers(trial: SimulatedTrial, terms: ElasticTerms, before: Array, after: Array) -> dict[str, Array]:
-    """Give the states of fibers that follow new activations, by the labels that they have in the trial's file.
-
-    What changes is added to the simulation's states, and vanishes with the fibers' memory outside the cycles.
-    """
-    old, new = terms.fiber_states(before), terms.fiber_states(after)
-    found: dict[str, Array] = {}
-    for column, name in enumerate(terms.elastic.hill.names):
-        for state, values in new.items():
-            label = trial.labels.get(name, "").removesuffix("activation") + state
-            if not trial.source.has(label):
-                continue
-            change = interpolate(terms.time, values[:, column] - old[state][:, column], trial.time)
-            simulated = trial.source.column(label)
-            found[label] = np.ma.array(simulated + change, mask=np.abs(change) < _NO_CHANGE * np.abs(simulated))
-    return found
 
 
 def _runs(rows: Mask) -> list[NDArray[np.int64]]:

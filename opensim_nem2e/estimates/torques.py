@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..log import logger
 from ..musculoskeletal.dynamics import analyse_motion
-from ..musculoskeletal.elastic_tendons import with_elastic_tendons
+from ..musculoskeletal.elastic_tendons import ElasticTerms, with_elastic_tendons
 from ..musculoskeletal.motions import refuse_another_motion, refuse_another_trials_loads, with_true_unit
 from ..musculoskeletal.torque_model import TorqueModel, TorqueTerms
 from ..signals.resample import interpolate
@@ -32,6 +32,9 @@ Array = NDArray[np.float64]
 
 #: Which tendons muscles have; auto: those that they had in the simulation.
 Tendons = Literal["auto", "rigid", "elastic"]
+
+#: Changes of a fiber's states below this (of the simulation's) are none.
+_NO_CHANGE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -266,6 +269,40 @@ def joint_terms(
             len(terms.outside),
         )
     return terms
+
+
+def with_fibers(trial: SimulatedTrial, activations: Estimate, terms: TorqueTerms) -> Estimate:
+    """Add the states of the fibers that follow new activations, where tendons are elastic.
+
+    What changes is added to the simulation's own states, and vanishes with the fibers' memory outside the cycles.
+
+    Parameters
+    ----------
+    trial : SimulatedTrial
+        The simulation.
+    activations : Estimate
+        The activations.
+    terms : TorqueTerms
+        What torques are made of; ElasticTerms, or the estimate is returned as it is.
+
+    Returns
+    -------
+    Estimate
+        With :attr:`.Estimate.fibers`, by the labels that they have in the trial's file.
+    """
+    if not isinstance(terms, ElasticTerms):
+        return activations
+    given = ActivationRows.of(trial, activations, terms)
+    old, new = terms.fiber_states(given.opensim), terms.fiber_states(given.refined)
+    found: dict[str, Array] = {}
+    for column, name in enumerate(terms.elastic.hill.names):
+        for state, values in new.items():
+            label = trial.labels.get(name, "").removesuffix("activation") + state
+            if trial.source.has(label):
+                change = interpolate(terms.time, values[:, column] - old[state][:, column], trial.time)
+                simulated = trial.source.column(label)
+                found[label] = np.ma.array(simulated + change, mask=np.abs(change) < _NO_CHANGE * np.abs(simulated))
+    return replace(activations, fibers=found)
 
 
 def check_torques(trial: SimulatedTrial, activations: Estimate, terms: TorqueTerms) -> TorqueCheck:

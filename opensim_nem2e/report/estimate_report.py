@@ -28,6 +28,7 @@ from .model_view import ModelFiles, ModelView, make_model_view
 from .page import REFERENCES, Cell, Picture, Table, TableRow, as_data, packaged, render_page
 from .torque_report import (
     MECHANICS_LIMITS,
+    TENDON_LIMITS,
     WORDS,
     WORDS_BY_TORQUES,
     ReportPart,
@@ -196,7 +197,7 @@ def write_report(
         _curves_text(muscles, trial),
         _methods(activations, trial, mechanics, check),
         "OpenSim",
-        [*_LIMITS, *(MECHANICS_LIMITS if check is not None else ())],
+        [*_LIMITS, *([] if check is None else [TENDON_LIMITS[check.terms.tendons], *MECHANICS_LIMITS])],
         REFERENCES,
         f"{name}.log",
     )

@@ -38,17 +38,21 @@ WORDS_BY_TORQUES = dict(zip(_KINDS, ("OpenSim", "unscaled", "refined"), strict=T
 
 #: What an estimate's torques cannot say.
 MECHANICS_LIMITS = (
-    "Where tendons are rigid here (the text beside the table says it), a simulation with elastic ones does not meet "
-    "inverse dynamics by this method: the table has the error of OpenSim's own activations. A forward simulation of "
-    "the consistent controls drifts as any open-loop one does, with elastic tendons the more so where they are rigid "
-    "here. The fiber lengths in the states file follow the new activations where tendons are elastic here; else they "
-    "are the simulation's.",
     "Inverse dynamics is as good as the motion and the ground reactions it was made from.",
     "EMG does not tell amplitudes: networks put out EMG relative to its maximum. Where that is more than the torque "
     "needs, the consistent activation is lower at the same timing; r tells the shape, E shape and amplitude.",
     "Many activations make the same torques. Those here are the nearest to the networks' output; that they are the "
     "subject's own is not shown by their being consistent.",
 )
+
+
+#: What they cannot say by the tendons that the muscles had.
+TENDON_LIMITS = {
+    "elastic": "A forward simulation of the controls drifts as any open-loop one does. Fiber lengths in the states "
+    "file follow the activations, so that OpenSim's analyses of it find these forces.",
+    "rigid": "Tendons were taken as rigid: where the model has elastic ones, its muscles do not make these torques, a "
+    "forward simulation drifts the more, and fiber lengths in the states file are the simulation's.",
+}
 
 
 @dataclass(frozen=True)
