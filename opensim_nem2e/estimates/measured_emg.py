@@ -44,6 +44,14 @@ _SAMPLES = 20
 _ANOTHER_UNIT = 10.0
 
 
+#: Lags that are tried (s). A common one is warned of from where it is no electromechanical delay and no lateness of CMC
+#: (75 ms; Hamner and Delp 2013), if it raises the mean correlation by so much. In 19 strides of three subjects with the
+#: right offset: at most 0.05 s and 0.08.
+_LAG_STEP = 0.01
+_LAGS = np.arange(-30, 31) * _LAG_STEP
+_LAG, _LAG_GAIN = 0.1, 0.1
+
+
 @dataclass(frozen=True)
 class MeasuredEMG:
     """EMG envelopes of a trial.
@@ -219,6 +227,49 @@ def log_channels(emg: MeasuredEMG) -> None:
     """
     name = emg.series.path.name if emg.series.path else ""
     logger.info("Measured EMG: %s, %s.", name, _with_channels(emg, emg.channels))
+
+
+def warn_of_lag(emg: MeasuredEMG, trial: SimulatedTrial, cycles: Mapping[str, Sequence[Cycle]]) -> None:
+    """Warn where EMG and simulation seem to be on different clocks.
+
+    Parameters
+    ----------
+    emg : MeasuredEMG
+        The EMG.
+    trial : SimulatedTrial
+        The simulation.
+    cycles : mapping of str to sequence of Cycle
+        The gait cycles of each muscle.
+    """
+    found, now = [], _LAGS.size // 2
+    for muscle, channel in emg.channels.items():
+        inside = inside_cycles(trial.time, emg.whole(muscle, cycles.get(muscle, ())))
+        time, values = emg.rows(channel)
+        if not inside.any() or np.ptp(values) == 0.0 or np.ptp(trial.activations[muscle][inside]) == 0.0:
+            continue
+        times = trial.time[inside] + _LAGS[:, None]
+        shifted = np.interp(times, time, values) - values.mean()
+        shifted -= shifted.mean(axis=1, keepdims=True)
+        activation = trial.activations[muscle][inside]
+        activation = activation - activation.mean()
+        size = np.sqrt((activation @ activation) * (shifted**2).sum(axis=1))
+        recorded = (times[:, 0] >= time[0] - _LAG_STEP) & (times[:, -1] <= time[-1] + _LAG_STEP) & (size > 0.0)
+        if recorded[now]:
+            found.append(np.where(recorded, shifted @ activation / np.where(size > 0.0, size, 1.0), -1.0))
+    if not found:
+        return
+    mean = np.mean(found, axis=0)
+    best = int(np.argmax(mean))
+    if abs(_LAGS[best]) >= _LAG and mean[best] - mean[now] >= _LAG_GAIN:
+        logger.warning(
+            "Measured EMG fits OpenSim's activations best %.2f s %s (mean r %.2f instead of %.2f), which is more than "
+            "EMG and CMC are apart. If the clocks differ, give <emg_time_offset> %+.2f. If not: is it this trial's?",
+            abs(_LAGS[best]),
+            "earlier" if _LAGS[best] < 0.0 else "later",
+            mean[best],
+            mean[now],
+            emg.offset + _LAGS[best],
+        )
 
 
 def _with_channels(emg: MeasuredEMG, muscles: Iterable[str]) -> str:

@@ -198,13 +198,14 @@ def examine_mechanics(
     """
     emg = None
     if settings.emg_file is not None:
-        from .measured_emg import log_channels, read_measured_emg
+        from .measured_emg import log_channels, read_measured_emg, warn_of_lag
 
         emg = read_measured_emg(
             settings.emg_file, settings.emg_channels_file, settings.emg_time_offset, trial.activations
         )
         if all(item.shape_source != "EMG" for item in estimate):
             log_channels(emg)
+        warn_of_lag(emg, trial, estimate.cycles())
     convention, terms = _convention(trial, estimate, model, settings)
     if convention == "simulation":
         activations = by_prior(estimate, trial.activations).as_activations(muscles, settings.crossfade)

@@ -12,7 +12,7 @@ from opensim_nem2e.data.simulation import Muscle, SimulatedTrial
 from opensim_nem2e.errors import LabelError, MissingFileError, StorageError
 from opensim_nem2e.estimates.amplitude import by_prior, prior_gain, shape_of
 from opensim_nem2e.estimates.estimate import Estimate, MuscleEstimate
-from opensim_nem2e.estimates.measured_emg import MeasuredEMG, read_maxima, with_measured_emg
+from opensim_nem2e.estimates.measured_emg import MeasuredEMG, read_maxima, warn_of_lag, with_measured_emg
 from opensim_nem2e.estimates.mechanics import MechanicsSettings, examine_mechanics
 from opensim_nem2e.methods.base import Provenance
 from opensim_nem2e.signals.cycles import Cycle
@@ -107,6 +107,19 @@ def test_measured_emg_is_the_shape(trial, estimate, emg):
     assert (beside.shape_source, beside.certainty) == ("network", 3.0)
     assert beside.remark == "half the measured EMG of semimem_r"
     assert "psoas_r" not in found.muscles
+
+
+def test_emg_on_another_clock_is_warned_of(trial, emg, caplog):
+    """With the offset that fits; what EMG and CMC are apart by nature is not."""
+    cycles = dict.fromkeys(emg.channels, (Cycle("r", 0.4, 1.1),))
+    curves = np.column_stack([trial.activations[muscle] for muscle in emg.channels])
+    for late, warned in ((0.0, False), (0.06, False), (0.2, True), (-0.2, True)):
+        caplog.clear()
+        series = TimeSeries(TIME + 0.05 + late, tuple(emg.channels.values()), curves)
+        warn_of_lag(MeasuredEMG(series, 0.05, emg.channels), trial, cycles)
+        assert bool(caplog.messages) == warned
+        if warned:
+            assert f"give <emg_time_offset> {0.05 + late:+.2f}" in caplog.text
 
 
 def test_channels_that_cover_no_cycle(trial, estimate, emg, caplog):

@@ -282,7 +282,7 @@ def test_torques_decide_on_the_amplitude_by_default(consistent, tmp_path):
         share = ((activation < low - 1e-6) | (activation > high + 1e-6))[inside].mean()
         assert float(row["outside_band"]) == pytest.approx(share, abs=0.01)
     log = (tmp_path / "walking.log").read_text()
-    assert "joint torques how strong it is; torques determined" in log
+    assert "joint torques tell its strength; torques determined" in log
     errors = [float(row["rmse_consistent_percent"]) for row in rows_of(tmp_path / "walking_torques.csv")]
     assert np.mean(errors) < 0.1
 
