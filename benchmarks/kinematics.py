@@ -1,6 +1,6 @@
 """What activations from kinematics are worth, beside everything cheaper: within a trial, at other speeds, for others.
 
-    python benchmarks/kinematics.py [within speeds subjects emg seeds] [--cache DIR] [--epochs 60] [--seeds 5]
+    python benchmarks/kinematics.py [within speeds subjects laboratories emg seeds] [--cache DIR] ...
 
 The environment variable OPENSIM_NEM2E_DATA names the folder with the recordings; ``more_data`` beside it is read where
 it exists. Activations are judged against OpenSim's StaticOptimization of the same strides: medians of R2 over the
@@ -331,7 +331,12 @@ def speeds(strides: Sequence[Stride], options: MJCAOptions) -> None:
             compare(title, [rest], [[s for s in strides if s.record.trial == left]], replace(options, lags=tuple(lags)))
 
 
-def subjects(strides: Sequence[Stride], options: MJCAOptions, most: int = 4) -> None:
+def laboratories(strides: Sequence[Stride], options: MJCAOptions) -> None:
+    """As ``subjects``, but trained on nobody of the same laboratory."""
+    subjects(strides, options, laboratory=True)
+
+
+def subjects(strides: Sequence[Stride], options: MJCAOptions, most: int = 4, laboratory: bool = False) -> None:
     """Leave one subject out; of each other at most so many walking strides are trained on."""
     walking = [s for s in strides if s.record.motion == "walk"]
     people = sorted({s.record.subject for s in walking})
@@ -340,9 +345,11 @@ def subjects(strides: Sequence[Stride], options: MJCAOptions, most: int = 4) -> 
     moments: dict[str, list[np.ndarray]] = {"mlp": [], "kernel": []}
     for person in people:
         left = [s for s in walking if s.record.subject == person]
+        named = "dataset" if laboratory else "subject"
+        rest = [s for s in some if getattr(s.record, named) != getattr(left[0].record, named)]
         for name in moments:
             chosen = replace(options, architecture=name, lags=LAGS, **(NETWORK if name == "mlp" else {}))
-            network, _ = train(cut([s for s in some if s.record.subject != person], chosen), chosen)
+            network, _ = train(cut(rest, chosen), chosen)
             found = [moments_by(network)(s) for s in left]
             r2 = determination(np.concatenate([s.moments for s in left]), np.concatenate(found))
             places = [left[0].trial.joints.index(joint) for joint in ("hip_flexion", "knee_angle", "ankle_angle")]
@@ -427,7 +434,7 @@ def seeds(strides: Sequence[Stride], options: MJCAOptions, count: int) -> None:
 def main() -> None:
     """Print the tables asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("tables", nargs="*", default=["within", "speeds", "subjects", "emg", "seeds"])
+    parser.add_argument("tables", nargs="*", default=["within", "speeds", "subjects", "laboratories", "emg", "seeds"])
     parser.add_argument("--cache", type=Path, default=Path("kinematics_cache"))
     parser.add_argument("--epochs", type=int, default=MJCAOptions().epochs)
     parser.add_argument("--seeds", type=int, default=5)
@@ -439,7 +446,7 @@ def main() -> None:
         if table == "seeds":
             seeds(strides, options, given.seeds)
         else:
-            {"within": within, "speeds": speeds, "subjects": subjects, "emg": emg}[table](strides, options)
+            {f.__name__: f for f in (within, speeds, subjects, laboratories, emg)}[table](strides, options)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .forward import CHANNELS, WIDTH, Architecture
-from .recurrence import run_gru
 
 
 class MotionNet(nn.Module):
@@ -96,8 +95,6 @@ class MotionNet(nn.Module):
             steps = _with(steps.transpose(1, 2), conditions)
         else:
             steps = _with(flat, conditions)
-        if steps.device.type == "cpu":
-            return run_gru(self.gru, steps, shape.before, shape.after)
         states: Tensor = self.gru(steps)[0]
         return states[:, frames]
 

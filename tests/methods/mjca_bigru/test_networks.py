@@ -9,7 +9,6 @@ import torch
 from opensim_nem2e.errors import BundleError
 from opensim_nem2e.methods.mjca_bigru.forward import Architecture, run
 from opensim_nem2e.methods.mjca_bigru.net import ActivationNet, MomentNet, MotionNet
-from opensim_nem2e.methods.mjca_bigru.recurrence import run_gru
 
 NAMES = ("mjca_bigru", "bigru", "cnn_bigru", "mlp")
 
@@ -39,20 +38,6 @@ def test_numpy_computes_what_pytorch_computes(name):
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=2e-6)
     assert np.ptp(found, axis=1).max() > 1e-3
-
-
-@pytest.mark.parametrize(("samples", "before", "after", "layers"), [(9, 8, 0, 2), (9, 2, 2, 2), (7, 3, 1, 1)])
-def test_the_recurrence_has_pytorch_s_values_and_gradients(samples, before, after, layers):
-    torch.manual_seed(0)
-    gru = torch.nn.GRU(4, 6, layers, batch_first=True, bidirectional=True).double()
-    steps = torch.randn(3, samples, 4, dtype=torch.float64, requires_grad=True)
-    wanted = torch.randn(3, samples - before - after, 12, dtype=torch.float64)
-    found = []
-    for values in (gru(steps)[0][:, before : samples - after], run_gru(gru, steps, before, after)):
-        slopes = torch.autograd.grad((values * wanted).sum(), [steps, *gru.parameters()], allow_unused=True)
-        found.append([values, *(torch.zeros(()) if slope is None else slope for slope in slopes)])
-    for expected, own in zip(*found, strict=True):
-        assert (own - expected).abs().max() < 1e-12
 
 
 def test_each_joint_attends_to_all_others():
