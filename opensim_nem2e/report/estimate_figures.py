@@ -298,15 +298,21 @@ def draw_tradeoff(
         for axis, (name, label) in zip(axes, panels, strict=True):
             x, y = [getattr(point, name) for point in curve], [point.torque_error for point in curve]
             axis.plot(x, y, "o-", color=_CONSISTENT, markersize=4, linewidth=1.2)
-            for place, point in enumerate(curve):
-                if point.chosen:
-                    axis.plot(x[place], y[place], "o", color=_AFTER, markersize=9, fillstyle="none")
-                text = start if np.isinf(point.reserve) else f"{point.reserve:g}"
-                axis.annotate(text, (x[place], y[place]), (4, 4), textcoords="offset points", fontsize=7.5)
             axis.set_xlabel(label)
             log_scale(axis)
             axis.margins(x=0.12)
             axis.spines[["top", "right"]].set_visible(False)
+            # Points that fall together get one label, that of the chosen one.
+            labelled: list[tuple[float, float]] = []
+            for place, point in sorted(enumerate(curve), key=lambda item: not item[1].chosen):
+                if point.chosen:
+                    axis.plot(x[place], y[place], "o", color=_AFTER, markersize=9, fillstyle="none")
+                spot = axis.transData.transform((x[place], y[place])) * 72.0 / figure.dpi
+                if any(abs(spot[0] - left) < 20.0 and abs(spot[1] - low) < 9.0 for left, low in labelled):
+                    continue
+                labelled.append((float(spot[0]), float(spot[1])))
+                text = start if np.isinf(point.reserve) else f"{point.reserve:g}"
+                axis.annotate(text, (x[place], y[place]), (4, 4), textcoords="offset points", fontsize=7.5)
         axes[0].set_ylabel("RMSE of torques (% of peaks)")
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
         if caption:
