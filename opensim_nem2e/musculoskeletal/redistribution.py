@@ -172,14 +172,12 @@ def redistribute_each(
     lows, highs = (np.tile(limit, (len(prices), 1)) for limit in (lowest, highest))
     free = np.zeros((0, muscles))
     sense = np.zeros(muscles, dtype=np.int32)
+    programs = [_programs(table / reserve, asked / reserve, wanted, w) for reserve, _ in prices]
     for row in range(rows):
         if reach is not None and row:
             lows, highs = (np.clip(limit, lowest, highest) for limit in reach(activations[row - 1]))
         for number, (reserve, bound) in enumerate(prices):
-            part = table[row] / reserve
-            owed = asked[row] / reserve
-            cost = part.T @ part + np.diag(w[row])
-            slope = -(w[row] * wanted[row] + part.T @ owed)
+            part, owed, cost, slope = (values[row] for values in programs[number])
             found, _, flag, _ = daqp.solve(cost, slope, free, highs[number], lows[number], sense)
             if flag == 1 and np.abs(owed - part @ found).max(initial=0.0) > bound / reserve:
                 found, flag = _bounded(cost, slope, part, owed, bound / reserve, lows[number], highs[number])
@@ -192,6 +190,15 @@ def redistribute_each(
         reserves = asked - np.einsum("rcm,rm->rc", table, own)
         results.append(Redistributed(own, reserves, np.abs(reserves) > bound + _TOLERANCE))
     return results
+
+
+def _programs(part: Array, owed: Array, wanted: Array, weight: Array) -> tuple[Array, Array, Array, Array]:
+    """Return gains and torques in units of the reserve, and what every row's program minimises."""
+    cost = np.swapaxes(part, 1, 2) @ part
+    places = np.arange(part.shape[2])
+    cost[:, places, places] += weight
+    slope = -(weight * wanted + np.einsum("rcm,rc->rm", part, owed))
+    return part, owed, cost, slope
 
 
 class RowProgram:
