@@ -322,7 +322,7 @@ def read_leg_trials(
     Raises
     ------
     opensim_nem2e.errors.TrainingError
-        No row can be used.
+        No row can be used, or a cycle is not within its motion.
     opensim_nem2e.errors.NEM2EError
         A file cannot be read, or OpenSim failed.
     """
@@ -363,10 +363,36 @@ def read_leg_trials(
             start=min(row.start for row in rows) - _AROUND,
             end=max(row.end for row in rows) + _AROUND,
         )
+        refuse_cycles_beyond(rows, motion.time)
         if first.inverse_dynamics_file is not None:
             motion = replace(motion, torques=_moments_of(read_storage(first.inverse_dynamics_file), motion))
         found.append((leg_trial_of(motion, model, first.side, bodies[place]), rows))
     return found
+
+
+def refuse_cycles_beyond(records: Iterable[CycleRecord], time: Array) -> None:
+    """Refuse cycles that are not within their motion.
+
+    Parameters
+    ----------
+    records : iterable of CycleRecord
+        The cycles of one motion.
+    time : numpy.ndarray, shape (rows,)
+        The motion's time (s).
+
+    Raises
+    ------
+    opensim_nem2e.errors.TrainingError
+        One begins before the motion or ends after it, by more than from row to row.
+    """
+    slack = 1.5 * float(np.median(np.diff(time))) if len(time) > 1 else 0.0
+    for record in records:
+        if record.start < time[0] - slack or record.end > time[-1] + slack:
+            raise TrainingError(
+                f"{record.name} (line {record.line} of the manifest): t_start and t_end must lie within the motion "
+                f"'{record.coordinates_file}', but the cycle is from {record.start:g} to {record.end:g} s and the "
+                f"motion from {time[0]:g} to {time[-1]:g} s."
+            )
 
 
 def _moments_of(series: TimeSeries, motion: Motion) -> Array:

@@ -130,10 +130,16 @@ def learned_moments(network: MomentEstimator, model: OsimModel, motion: Motion) 
     if not names:
         raise ModelError(
             f"The network needs {', '.join(network.coordinates)} of a leg. The model and its motion do not tell "
-            f"{'; '.join(missing)}."
+            f"{'; '.join(missing)}. KinematicsTrainTool trains on the coordinates that a model has."
         )
     for text in missing:
-        logger.warning("No moments are estimated there: the motion does not tell %s.", text)
+        logger.warning("The motion does not tell %s: no moments of that leg are estimated.", text)
+    if guessed.any():
+        logger.info(
+            "%d of %d rows are too near to an end of the motion for all that the network looks at (flagged, too).",
+            int(guessed.sum()),
+            len(guessed),
+        )
     return LearnedMoments(tuple(names), np.column_stack(moments), np.column_stack(outside), guessed)
 
 

@@ -369,7 +369,7 @@ def muscle_model(
     if silent:
         logger.warning(
             "The motion does not tell %s, which muscles span: the model's default is taken, and no moment there is "
-            "asked of the muscles.",
+            "asked of the muscles. If it moved, the whole leg is wrong.",
             ", ".join(silent),
         )
     return torque_model

@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.leg_kinematics import LegCoordinates
+from ..data.leg_kinematics import LegCoordinates, refuse_cycles_beyond
 from ..data.manifest import CycleRecord
 from ..errors import ModelError, TrainingError
 from ..log import counted, logger
@@ -343,7 +343,8 @@ class MJCAStudy:
             values = np.column_stack([np.interp(split.test.phase, grid, column) for column in mean.T])
             self._score(split, PHASE, values, passive=False)
             for variant in self._of(split):
-                if not variant.supervised:
+                # A network of another architecture with the paper's loss has the paper's minimiser.
+                if variant.key == "pi" or not (variant.supervised or all(variant.terms)):
                     exact = minimise_loss(split.test, self._weights(variant))
                     self._score(split, f"{EXACT}, {variant.label}" if variant.key != "pi" else EXACT, exact)
 
@@ -568,6 +569,7 @@ def _trial_frames(records: Sequence[CycleRecord], settings: StudySettings, cache
         start=min(record.start for record in records) - _AROUND,
         end=max(record.end for record in records) + _AROUND,
     )
+    refuse_cycles_beyond(records, motion.time)
     coordinates = LegCoordinates.of(model, side)
     coordinates.require(JOINTS, str(model.path))
     joints = [coordinates.names[joint] for joint in JOINTS]

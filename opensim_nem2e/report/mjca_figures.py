@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart.
-_COLOURS = ("#D55E00", "#009E73", "#0072B2", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "0.4")
+_COLOURS = ("#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442")
+#: What stands beside the networks has the same colour in all figures.
+_BESIDE = {"exact minimiser": "#0072B2", "mean by phase": "0.4"}
+_ARROW: Any = {"markersize": 6, "markeredgecolor": "black", "markeredgewidth": 0.4, "zorder": 4}
 _DPI = 150
 _SETTINGS = {"font.size": 8, "axes.titlesize": 9}
 
@@ -47,7 +50,7 @@ def draw_cycle(path: Path, muscles: Sequence[str], phase: Array, curves: Mapping
         for place, (axis, muscle) in enumerate(zip(axes, muscles, strict=False)):
             for number, (name, values) in enumerate(curves.items()):
                 reference = number == 0
-                colour = "black" if reference else _COLOURS[(number - 1) % len(_COLOURS)]
+                colour = "black" if reference else _BESIDE.get(name, _COLOURS[(number - 1) % len(_COLOURS)])
                 style = "-" if reference else ("--", ":", "-.")[(number - 1) % 3]
                 axis.plot(
                     100.0 * phase, values[:, place], style, color=colour, lw=1.8 if reference else 1.3, label=name
@@ -100,12 +103,12 @@ def draw_scores(
                     means = np.array([np.mean(values) if values else np.nan for values in found])
                     at = np.arange(len(muscles)) + (number - (len(methods) - 1) / 2) * width
                     shown = np.maximum(means, _LOWEST) if measure == "r2" else np.minimum(means, 1.0)
-                    colour = _COLOURS[number % len(_COLOURS)]
+                    colour = _BESIDE.get(method, _COLOURS[number % len(_COLOURS)])
                     axis.bar(at, shown, width, color=colour, label=method)
                     beyond = means != shown
                     mark = "v" if measure == "r2" else "^"
                     # Beyond the axis on purpose: the layout must not make room for it.
-                    (arrows,) = axis.plot(at[beyond], shown[beyond], mark, color=colour, ms=4, clip_on=False)
+                    (arrows,) = axis.plot(at[beyond], shown[beyond], mark, color=colour, clip_on=False, **_ARROW)
                     arrows.set_in_layout(False)
                 axis.set_title(f"{quantity}: {'R2' if measure == 'r2' else 'NRMSE'}")
                 axis.axhline(0.0, color="black", lw=0.6)
@@ -146,8 +149,11 @@ def draw_features(path: Path, space: FeatureSpace, muscles: Sequence[str], title
                 if column == 0:
                     axis.set_ylabel(name)
                 if row == len(space.places) - 1:
-                    figure.colorbar(
-                        drawn, ax=axis, location="bottom", ticks=[0.0, round(float(drawn.get_clim()[1]), 2)]
-                    )
+                    bar = figure.colorbar(drawn, ax=axis, location="bottom", ticks=list(drawn.get_clim()))
+                    # Within the bar's ends, so that neighbours do not push each other aside.
+                    lowest, highest = bar.ax.get_xticklabels()
+                    lowest.set_horizontalalignment("left")
+                    highest.set_horizontalalignment("right")
+                    bar.ax.xaxis.set_major_formatter("{x:.2f}")
         figure.suptitle(f"{title}; t-SNE, coloured by activation; Procrustes similarity {space.similarity:.3f}")
         save_figure(figure, path, _DPI)

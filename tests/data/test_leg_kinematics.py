@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opensim_nem2e.data.leg_kinematics import Body, LegCoordinates, LegTrial, even_rows, leg_samples
+from opensim_nem2e.data.leg_kinematics import (
+    Body,
+    LegCoordinates,
+    LegTrial,
+    even_rows,
+    leg_samples,
+    refuse_cycles_beyond,
+)
 from opensim_nem2e.data.manifest import CycleRecord
 from opensim_nem2e.data.sliding_windows import SlidingWindows
 from opensim_nem2e.errors import ModelError, TrainingError
@@ -101,6 +108,14 @@ def test_windows_estimate_frames_of_their_own_cycle():
     )
     assert body.height == pytest.approx(1.772, abs=1e-3)
     np.testing.assert_allclose(samples.context["body"][0, 0], body.values)
+
+
+def test_cycles_beyond_the_motion_are_refused():
+    time = np.linspace(0.0, 2.0, 201)
+    refuse_cycles_beyond([record(0.0, 1.0), record(1.0, 2.01, "2")], time)
+    for start, end in ((-0.1, 1.0), (1.5, 2.1)):
+        with pytest.raises(TrainingError, match=r"d/s/t/7 \(line 1 .*within the motion.*motion from 0 to 2 s"):
+            refuse_cycles_beyond([record(start, end, "7")], time)
 
 
 def test_what_a_model_lacks():
