@@ -8,8 +8,7 @@ subject's own tables come those of docs/deep_muscles.md. Every subject is estima
 subject; strides are fitted or kept to be judged on (the lists below), and all figures are of the latter. Shares, trust,
 the size of the deviation, the scatter of bands and the population's ridge were chosen on other subjects; ``--only
 choosing`` prints these. What is not blind: the price of torques was chosen with predictsim and walk_sub1 in view,
-learning rates and steps by the loss on walk_sub1, the cosine of synergists with all three, and that the subject's own
-channels are heard where nobody's EMG tells with the trunk.
+learning rates and steps by the loss on walk_sub1, the cosine of synergists with all three.
 """
 
 from __future__ import annotations

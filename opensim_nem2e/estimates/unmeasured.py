@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..log import logger
 from ..methods.base import Provenance, Quantity
-from ..methods.nmm.fit import BOUNDS, personal_muscles
+from ..methods.nmm.fit import BOUNDS, MOST_PASSIVE, personal_muscles
 from ..methods.nmm.recordings import LEAD
 from ..methods.nmm.subject_estimate import SubjectEstimate
 from ..musculoskeletal.row_programs import solve_rows
@@ -180,6 +180,16 @@ def consistent_activations(subject: SubjectEstimate) -> tuple[Array, Array]:
     w = subject.recordings.windows
     own = personal_muscles(subject.recordings.own_curves, subject.parameters)
     active, passive = own.rigid_terms(w.lengths, w.velocities)
+    most = MOST_PASSIVE * np.asarray(own.max_isometric_force)
+    stretched = [own.names[m] for m in np.flatnonzero((passive > most).any((0, 1)))]
+    if stretched:
+        logger.warning(
+            "The passive force of %s is above %g times the muscle's strength in this motion and was taken for that: "
+            "fiber and tendon are too short for it.",
+            ", ".join(stretched),
+            MOST_PASSIVE,
+        )
+    passive = np.minimum(passive, most)
     held = np.einsum("wnmc,wnm->wnc", w.moment_arms, passive)
     gain = np.einsum("wnmc,wnm->wncm", w.moment_arms, active)
     aim = subject.activations

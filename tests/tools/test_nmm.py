@@ -17,13 +17,10 @@ import opensim
 from opensim_nem2e import NMMTool
 from opensim_nem2e.cli.main import main
 from opensim_nem2e.errors import LabelError, SetupError, StorageError
-from opensim_nem2e.estimates.static_optimization import read_motion
-from opensim_nem2e.methods.nmm.recordings import LEAD, EmgChannel, RecordedTrial, Recordings, main_side
-from opensim_nem2e.methods.nmm.shapes import Mixer
+from opensim_nem2e.methods.nmm.recordings import EmgChannel, main_side
 from opensim_nem2e.signals.cycle_sources import WholeFile
-from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
+from opensim_nem2e.storage import read_storage, write_storage
 from opensim_nem2e.storage.muscles import MuscleNames
-from opensim_nem2e.storage.osim import read_model
 from opensim_nem2e.storage.osim_edit import write_carried_mass
 
 LOADS = (0.0, 3.0)
@@ -97,27 +94,6 @@ def test_every_channel_was_left_out(results):
     bands = read_storage(results / "elbow_lift_3kg_excitation_bands.sto")
     assert set(bands.labels) == {f"{muscle}_{edge}" for muscle in ("BRA", "TRImed") for edge in ("low", "high")}
     assert (bands.column("BRA_high") >= bands.column("BRA_low")).all()
-
-
-def test_a_simulation_that_fits_no_channel_is_not_believed(elbow, results):
-    """The subject's own channels tell what the simulation is worth to a muscle that nobody's EMG tells of."""
-    file = elbow / "elbow.osim"
-    emg = read_storage(elbow / "lift_3kg_emg.sto")
-    motion = read_motion(read_model(file), elbow / "lift_3kg.mot")
-    rng = np.random.default_rng(0)
-    muscles = read_model(file).muscles
-    noise = TimeSeries(motion.time, tuple(muscles), rng.uniform(0.0, 1.0, (motion.time.size, len(muscles))))
-    trial = RecordedTrial("noise", motion, emg, noise, offset=-0.05)
-    recordings = Recordings.build(file, [trial], [EmgChannel(name, (name,)) for name in MEASURED])
-    truth = read_storage(elbow / "lift_3kg_truth.sto")
-    place = recordings.muscles.index("BRA")
-    rows = recordings.windows.time[:, LEAD:]
-    wanted = np.interp(rows, truth.time, truth.column("BRA"))
-    r = {}
-    for method in ("structured", "neighbours"):
-        curve = Mixer(recordings, None).shapes([], method).curves[:, LEAD:, place]
-        r[method] = np.corrcoef(curve.ravel(), wanted.ravel())[0, 1]
-    assert r["structured"] > r["neighbours"] + 0.01
 
 
 def test_torques_are_met_and_opensim_opens_all(results, open_with_opensim):

@@ -53,7 +53,7 @@ _PERSONAL_RATE, _RATE, _DECAY = 0.08, 0.02, 0.3
 _SMALL = 0.3
 
 #: Passive force counts up to so many maximal forces: a fit must not lean on tissue.
-_MOST_PASSIVE = 2.0
+MOST_PASSIVE = 2.0
 
 #: Curves over fiber and tendon length are straightened out, and anew after so many steps.
 _STRAIGHT = 60
@@ -427,7 +427,7 @@ class _Problem:
             tendon_slack_length=self.hill.tendon_slack_length * tendon[:, None, None],
         )
         active, passive = hill.rigid_terms(self.lengths[rows][None], self.velocities[rows][None])
-        return active, torch.minimum(passive, _MOST_PASSIVE * hill.max_isometric_force)
+        return active, torch.minimum(passive, MOST_PASSIVE * hill.max_isometric_force)
 
     def _straighten(self, rows: torch.Tensor) -> Any:
         """Return the muscles' forces as straight lines of fiber and tendon length around the present ones."""

@@ -192,7 +192,7 @@ def with_torques(motion: Motion, series: TimeSeries) -> Motion:
     Returns
     -------
     Motion
-        With the file's torques; NaN for coordinates that it does not have.
+        With the file's torques, held over one row that is missing at an end; NaN for coordinates that it does not have.
 
     Raises
     ------
@@ -201,7 +201,8 @@ def with_torques(motion: Motion, series: TimeSeries) -> Motion:
     opensim_nem2e.errors.StorageError
         The file does not cover the motion, or cannot be moments (:func:`.motions.refuse_impossible_moments`).
     """
-    step = float(np.median(np.diff(motion.time)))
+    # A derivative costs some programs the last row: that of the file may be missing.
+    step = max(float(np.median(np.diff(time))) for time in (motion.time, series.time))
     if series.time[0] > motion.time[0] + step or series.time[-1] < motion.time[-1] - step:
         raise StorageError(
             f"Inverse dynamics must cover the motion, {motion.time[0]:.4f} to {motion.time[-1]:.4f} s; found "
@@ -546,9 +547,10 @@ def _optimised(trial: RecordedTrial, hill: HillMuscles, paths: MusclePaths, coor
     motion = trial.motion
     used, columns = motion.columns(paths.coordinates), motion.columns(coordinates)
     lengths, arms = paths.evaluate(motion.q[:, used])
-    active, passive = hill.rigid_terms(lengths, paths.velocities(arms, motion.qdot[:, used]))
+    # As OpenSim's StaticOptimization does it: without passive force.
+    active, _ = hill.rigid_terms(lengths, paths.velocities(arms, motion.qdot[:, used]))
     arms = arms[..., [paths.coordinates.index(name) for name in coordinates]]
-    needed = motion.torques[:, columns] - np.einsum("nmc,nm->nc", arms, passive)
+    needed = motion.torques[:, columns]
     gain = np.einsum("nmc,nm->ncm", arms, active)
     found = solve_rows(gain, needed, low=0.01, high=1.0, reserve=np.ones(len(coordinates)))
     logger.info("%s: no simulation was given; static optimisation of %d rows.", trial.name, len(needed))

@@ -117,7 +117,8 @@ class Mixer:
         measured = np.full(len(r.muscles), -1, dtype=np.intp)
         for c in kept:
             measured[r.channel_muscles[c]] = c
-        trusted = method == "structured"
+        # A muscle without measured synergists is judged by how channels fare without theirs.
+        trust = {alone: base.trust(kept, alone) for alone in (False, True)} if method == "structured" else {}
         curves = np.zeros(simulated.shape)
         spread = np.zeros(len(r.muscles))
         for m, channel in enumerate(measured):
@@ -130,16 +131,14 @@ class Mixer:
             elif method == "simulation":
                 curves[..., m], spread[m] = base.simulated[..., m], _ALONE_SPREAD
             else:
-                parts, spread[m] = base.neighbours(m, kept)
                 told = None if method == "neighbours" else base.told(m, kept)
+                curves[..., m], spread[m] = base.neighbours(m, kept)
                 if told is not None:
-                    rest = parts.sum(-1, keepdims=True) if trusted else parts[..., :0]
-                    parts, spread[m] = np.concatenate([told[0], rest], -1), told[1]
-                if trusted and (near or told is not None):
-                    # A muscle without measured synergists is judged by how channels fare without theirs.
-                    factors = base.trust(tuple(kept), alone=not near, told=told is not None)
-                    parts = parts * factors[r.windows.trial][:, None]
-                curves[..., m] = parts.sum(-1)
+                    parts, spread[m] = told
+                    if trust:
+                        parts = np.concatenate([parts, curves[..., m, None]], -1)
+                        parts = parts * trust[not near][r.windows.trial][:, None]
+                    curves[..., m] = parts.sum(-1)
         self._share(curves, measured, base)
         highest = curves[self.fitted][:, LEAD:].max((0, 1))
         size = _rms(curves) / np.maximum(highest, 1e-6)
@@ -181,7 +180,6 @@ class _Sources:
         self.emg = emg / _rms(emg[self.fitted])
         self.simulated = simulated / _rms(simulated[self.fitted])
         self.phases = phases
-        self._trusted: dict[tuple[tuple[int, ...], bool, bool], Array] = {}
 
     def _standard(self, muscle: int) -> str:
         """Name the muscle of the population that tells of a muscle: itself, or the nearest that pulls alike."""
@@ -199,12 +197,13 @@ class _Sources:
         return not self._standard(muscle) and not self.recordings.synergists(muscle, channels)
 
     def neighbours(self, muscle: int, channels: Sequence[int]) -> tuple[Array, float]:
-        """Return fixed shares of synergists' channels, simulation and constant, and the expected error of their sum."""
+        """Return a muscle's curve from synergists' channels and simulation in fixed shares, and its expected error."""
         near = self.recordings.synergists(muscle, channels)
         shares, spread = (_NEIGHBOURS, _NEIGHBOUR_SPREAD) if near else (_ALONE, _ALONE_SPREAD)
-        simulated = self.simulated[..., muscle]
-        copies = self.emg[..., near].mean(-1) if near else np.zeros(simulated.shape)
-        return np.stack([copies, simulated, np.ones(simulated.shape)], -1) * shares, spread
+        curve = shares[1] * self.simulated[..., muscle] + shares[2]
+        if near:
+            curve = curve + shares[0] * self.emg[..., near].mean(-1)
+        return curve, spread
 
     def told(self, muscle: int, channels: Sequence[int]) -> tuple[Array, float] | None:
         """Return what other subjects' weights make of channels, simulation, profile and constant, and its error.
@@ -232,25 +231,16 @@ class _Sources:
         # A muscle that nobody has measured is told of by its like.
         return parts, spread if name == r.standard[muscle] else max(spread, _NEIGHBOUR_SPREAD)
 
-    def trust(self, channels: tuple[int, ...], *, alone: bool, told: bool) -> Array:
+    def trust(self, channels: Sequence[int], alone: bool) -> Array:
         """Find, per trial, how much each part of a mixture counts, from the measured channels themselves.
 
-        Each measured channel is estimated from the others (alone: from those that are no synergists of it), by other
-        subjects' weights and neighbours (told) or by neighbours' parts; the factors are those that fit best, held
-        towards :data:`_PRIOR`, :data:`_PRIOR_ALONE` or 1.
+        Each measured channel is estimated from the others (alone: from those that are no synergists of it); the parts'
+        factors are those that fit best, held towards :data:`_PRIOR` or :data:`_PRIOR_ALONE`.
         """
-        key = (channels, alone, told)
-        if key not in self._trusted:
-            self._trusted[key] = self._trust(channels, alone, told)
-        return self._trusted[key]
-
-    def _trust(self, channels: tuple[int, ...], alone: bool, told: bool) -> Array:
         from scipy.optimize import nnls
 
         r = self.recordings
-        prior = np.ones(len(_NEIGHBOURS))
-        if told:
-            prior = _PRIOR_ALONE if alone else _PRIOR
+        prior = _PRIOR_ALONE if alone else _PRIOR
         count = len(prior)
         found = np.tile(prior, (len(r.trials), 1))
         if len(channels) < 3:
@@ -259,7 +249,11 @@ class _Sources:
         for c in channels:
             near = {k for m in r.channel_muscles[c] for k in r.synergists(m, channels)} if alone else set()
             others = [k for k in channels if k != c and k not in near]
-            tables = [table for m in r.channel_muscles[c] if (table := self._parts(m, others, told)) is not None]
+            tables = []
+            for m in r.channel_muscles[c]:
+                told = self.told(m, others)
+                if told is not None:
+                    tables.append(np.concatenate([told[0], self.neighbours(m, others)[0][..., None]], -1))
             if not tables:
                 continue
             parts = np.mean(tables, axis=0)
@@ -279,11 +273,3 @@ class _Sources:
             root = np.linalg.cholesky(a + held)
             found[k] = nnls(root.T, np.linalg.solve(root, b + held @ prior))[0]
         return found
-
-    def _parts(self, muscle: int, channels: Sequence[int], told: bool) -> Array | None:
-        """Return what the mixture of a muscle consists of."""
-        parts = self.neighbours(muscle, channels)[0]
-        if not told:
-            return parts
-        found = self.told(muscle, channels)
-        return None if found is None else np.concatenate([found[0], parts.sum(-1, keepdims=True)], -1)
