@@ -23,12 +23,12 @@ Both readers are strict, and report every fault of a file at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from ..errors import ManifestError, MissingFileError, StorageError, did_you_mean
+from ..errors import LabelError, ManifestError, MissingFileError, StorageError, did_you_mean
 from ..storage.file_names import name_fault, shown, text_fault
 from ..storage.muscles import standard_name_fault
 from ..storage.tables import Row, examine_rows, listed_faults, path_in_table
@@ -306,6 +306,38 @@ def read_channels(path: str | os.PathLike[str]) -> list[Channel]:
         Everything that is wrong with it.
     """
     return _read(path, CHANNEL_COLUMNS, ("standard_name",), _channel, lambda row: (row.dataset, row.column))
+
+
+def channel_of_each(
+    channels: Iterable[tuple[str, Iterable[str]]], path: str | os.PathLike[str] | None
+) -> dict[str, str]:
+    """Find each muscle's channel.
+
+    Parameters
+    ----------
+    channels : iterable of (str, iterable of str)
+        Channels, and the muscles that they stand for.
+    path : str or os.PathLike, optional
+        The file that says so, for errors.
+
+    Returns
+    -------
+    dict of str to str
+        The channel of each muscle.
+
+    Raises
+    ------
+    opensim_nem2e.errors.LabelError
+        A muscle has two.
+    """
+    found: dict[str, str] = {}
+    for column, muscles in channels:
+        for muscle in muscles:
+            if found.setdefault(muscle, column) != column:
+                raise LabelError(
+                    f"A muscle must have one EMG channel, but '{muscle}' has '{found[muscle]}' and '{column}'.", path
+                )
+    return found
 
 
 class _Row:

@@ -306,7 +306,7 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
     opensim_nem2e.errors.NEM2EError
         A file cannot be read.
     """
-    from ..data.manifest import read_channels
+    from ..data.manifest import channel_of_each, read_channels
 
     series = read_envelopes(path)
     known = set(muscles)
@@ -314,16 +314,8 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
     if channels_file is None:
         found = {name: name for name in series.labels if name in known}
     else:
-        for channel in read_channels(channels_file):
-            if channel.column not in series.labels or not channel.standard_name:
-                continue
-            for muscle in known.intersection(channel.muscles):
-                if found.setdefault(muscle, channel.column) != channel.column:
-                    raise LabelError(
-                        f"A muscle must have one EMG channel, but '{muscle}' has '{found[muscle]}' and "
-                        f"'{channel.column}'.",
-                        channels_file,
-                    )
+        rows = [row for row in read_channels(channels_file) if row.column in series.labels and row.standard_name]
+        found = channel_of_each(((row.column, known.intersection(row.muscles)) for row in rows), channels_file)
     if not found:
         where = f"be listed in '{channels_file}'"
         if channels_file is None:

@@ -324,7 +324,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
 
     def _channels(self, emg: TimeSeries, model: OsimModel) -> list[EmgChannel]:
         """Find the channels of a recording and their muscles."""
-        from ..data.manifest import read_channels
+        from ..data.manifest import channel_of_each, read_channels
         from ..methods.nmm.recordings import EmgChannel
 
         table = self.resolve("emg_channels_file")
@@ -348,14 +348,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         if not found:
             where = "have muscles' names" if table is None else f"be listed in '{table}' with the model's muscles"
             raise LabelError(f"EMG channels must {where}; found {', '.join(emg.labels)}.", emg.path)
-        taken: dict[str, str] = {}
-        for column, muscles in found.items():
-            for muscle in muscles:
-                if taken.setdefault(muscle, column) != column:
-                    raise LabelError(
-                        f"A muscle must have one EMG channel, but '{muscle}' has '{taken[muscle]}' and '{column}'.",
-                        emg.path,
-                    )
+        channel_of_each(found.items(), emg.path)
         return [EmgChannel(column, muscles) for column, muscles in found.items()]
 
     def _cycle_source(self, k: int, main: Literal["r", "l"]) -> CycleSource | None:
