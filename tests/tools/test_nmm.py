@@ -17,10 +17,12 @@ import opensim
 from opensim_nem2e import NMMTool
 from opensim_nem2e.cli.main import main
 from opensim_nem2e.errors import LabelError, SetupError, StorageError
-from opensim_nem2e.methods.nmm.recordings import EmgChannel, main_side
+from opensim_nem2e.estimates.static_optimization import read_motion
+from opensim_nem2e.methods.nmm.recordings import EmgChannel, main_side, with_torques
 from opensim_nem2e.signals.cycle_sources import WholeFile
-from opensim_nem2e.storage import read_storage, write_storage
+from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
 from opensim_nem2e.storage.muscles import MuscleNames
+from opensim_nem2e.storage.osim import read_model
 from opensim_nem2e.storage.osim_edit import write_carried_mass
 
 LOADS = (0.0, 3.0)
@@ -181,6 +183,21 @@ def test_forward_simulation_of_the_controls_stays_on_the_motion(elbow, results, 
             state = manager.integrate(time)
             wanted = np.interp(time, motion.time, angle)
             assert abs(np.degrees(coordinate.getValue(state) - wanted)) < 2.0
+
+
+def test_torques_may_end_one_row_before_the_motion(elbow):
+    """As those of programs that differentiate; what is missing is held."""
+    motion = read_motion(read_model(elbow / "elbow.osim"), elbow / "lift_0kg.mot")
+    time = motion.time[::7]
+    while time[-1] > motion.time[-1] - 1e-9:
+        time = time[:-1]
+    values = np.linspace(1.0, 5.0, time.size)[:, None]
+    found = with_torques(motion, TimeSeries(time, ("elbow_flexion_moment",), values))
+    place = motion.coordinates.index("elbow_flexion")
+    assert found.torques[-1, place] == 5.0
+    np.testing.assert_allclose(found.torques[:, place], np.interp(motion.time, time, values[:, 0]))
+    with pytest.raises(StorageError, match="must cover the motion"):
+        with_torques(motion, TimeSeries(time[:-2], ("elbow_flexion_moment",), values[:-2]))
 
 
 def test_emg_with_gaps_is_refused_or_its_windows_are_left_out(elbow, tmp_path):

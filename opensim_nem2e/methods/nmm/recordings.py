@@ -547,10 +547,18 @@ def _optimised(trial: RecordedTrial, hill: HillMuscles, paths: MusclePaths, coor
     motion = trial.motion
     used, columns = motion.columns(paths.coordinates), motion.columns(coordinates)
     lengths, arms = paths.evaluate(motion.q[:, used])
-    # As OpenSim's StaticOptimization does it: without passive force.
-    active, _ = hill.rigid_terms(lengths, paths.velocities(arms, motion.qdot[:, used]))
+    active, passive = hill.rigid_terms(lengths, paths.velocities(arms, motion.qdot[:, used]))
+    # A fiber that passively pulls more than the muscle can has no place in this motion: others could not balance it.
+    overstretched = (passive > hill.max_isometric_force).any(0)
+    if overstretched.any():
+        logger.warning(
+            "%s: static optimisation leaves out the passive force of %s, which is above the muscle's strength.",
+            trial.name,
+            ", ".join(name for name, out in zip(hill.names, overstretched, strict=True) if out),
+        )
+    passive = np.where(overstretched, 0.0, passive)
     arms = arms[..., [paths.coordinates.index(name) for name in coordinates]]
-    needed = motion.torques[:, columns]
+    needed = motion.torques[:, columns] - np.einsum("nmc,nm->nc", arms, passive)
     gain = np.einsum("nmc,nm->ncm", arms, active)
     found = solve_rows(gain, needed, low=0.01, high=1.0, reserve=np.ones(len(coordinates)))
     logger.info("%s: no simulation was given; static optimisation of %d rows.", trial.name, len(needed))
