@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -591,7 +592,7 @@ def _trial_frames(records: Sequence[CycleRecord], settings: StudySettings, cache
     kinematics = np.stack([np.asarray(v)[:, :3] for v in (moved.q, moved.qdot, moved.qddot)], axis=-1)
 
     own = [name for name in model.muscles if name.endswith(f"_{side}")]
-    ten = _ten(own)
+    ten = _ten(own, model.path)
     free = [coordinates.names[name] for name in coordinates.names if not name.startswith("pelvis")]
     movable = {name for name, moves in zip(motion.coordinates, motion.movable, strict=True) if moves}
     make = partial(TorqueModel.of_model, first.model_file, motion, cache_directory=cache)
@@ -624,13 +625,16 @@ def _trial_frames(records: Sequence[CycleRecord], settings: StudySettings, cache
     return Frames(**arrays)
 
 
-def _ten(names: Sequence[str]) -> list[str]:
+def _ten(names: Sequence[str], model: Path) -> list[str]:
     """Find the paper's muscles among those of a side."""
     table = MuscleNames.load()
     by_name = {found.name: name for name in names if (found := table.standard(name)) is not None}
     missing = [muscle for muscle in MUSCLES if muscle not in by_name]
     if missing:
-        raise ModelError(f"The model must have the paper's ten muscles, but lacks {', '.join(missing)}.")
+        raise ModelError(
+            f"{model}: the model must have the paper's ten muscles on the manifest's side, but lacks "
+            f"{', '.join(missing)}; found {', '.join(by_name) or 'none that is known'}."
+        )
     return [by_name[muscle] for muscle in MUSCLES]
 
 

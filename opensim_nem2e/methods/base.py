@@ -120,6 +120,10 @@ class MomentEstimator(Fitted, Protocol):
     """What a method has learned of the joint moments of a motion."""
 
     @property
+    def label(self) -> str:
+        """What it is, for logs and reports."""
+
+    @property
     def coordinates(self) -> tuple[str, ...]:
         """Its inputs, by the channels of :mod:`opensim_nem2e.data.leg_kinematics`."""
 

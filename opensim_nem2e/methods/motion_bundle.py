@@ -159,7 +159,7 @@ class MotionBundle:
         """Where its estimates come from."""
         return Provenance(
             method=self.method,
-            label=find_method(self.method).label,
+            label=self.network.label,
             bundle=self.path.name if self.path else "",
             path=self.path,
             sha256="" if self.path is None else hashlib.sha256(self.path.read_bytes()).hexdigest(),

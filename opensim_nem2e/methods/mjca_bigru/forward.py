@@ -34,6 +34,12 @@ Single = NDArray[np.float32]
 
 ArchitectureName = Literal["kernel", "mjca_bigru", "bigru", "cnn_bigru", "mlp"]
 
+#: What they are called in logs and reports.
+LABELS: Mapping[ArchitectureName, str] = {
+    **{"kernel": "kernel ridge regression", "mlp": "MLP"},
+    **{"mjca_bigru": "MJCA-BiGRU", "bigru": "BiGRU", "cnn_bigru": "CNN-BiGRU"},
+}
+
 #: Those that see the motion at lags.
 AT_LAGS = ("kernel", "mlp")
 

@@ -18,7 +18,7 @@ from ...data.cycle_view import CycleView
 from ...data.leg_kinematics import BODY
 from ...errors import BundleError, TrainingError
 from ..base import Common, Method, Plan, Prediction, Requirements, RunSettings, check_arrays
-from .forward import AT_LAGS, Architecture, ArchitectureName, run
+from .forward import AT_LAGS, LABELS, Architecture, ArchitectureName, run
 from .kernel import MOST_CENTERS, fit_kernel
 from .moment_options import SIZES, MJCAOptions
 
@@ -361,6 +361,11 @@ class MomentNetwork:
         weights = {name[4:]: array for name, array in arrays.items() if name.startswith("net.")}
         constants: dict[str, Any] = {name: arrays[name] for name in sizes}
         return cls(shape, float(step), names["coordinates"], names["moments"], weights, **constants)
+
+    @property
+    def label(self) -> str:
+        """What it is, for logs and reports."""
+        return LABELS[self.architecture.name]
 
     @property
     def inputs(self) -> tuple[str, ...]:
