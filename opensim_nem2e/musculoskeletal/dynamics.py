@@ -6,9 +6,9 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any, Protocol
-from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
@@ -242,7 +242,7 @@ def analyse_motion(
             "folder": scratch,
         }
         setup = Path(scratch, "setup_id.xml")
-        filled = {key: escape(str(value)) for key, value in texts.items()}
+        filled = {key: escape(str(value), quote=False) for key, value in texts.items()}
         setup.write_text(_INVERSE_DYNAMICS.format(**filled, start=start, end=end, lowpass=lowpass), encoding="utf-8")
         request = {
             "coordinates_file": str(coordinates),
