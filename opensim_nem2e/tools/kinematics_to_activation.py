@@ -213,6 +213,8 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
                 "%s of those left out of training: R2 %.2f (median of %d; by the mean moment %.2f).",
                 *(joint, row["median_r2"], row["left_out"], row["median_r2_mean"]),
             )
+        if "note" in validation:
+            logger.info("%s", validation["note"])
         found = learned_moments(bundle.network, model, motion)
         spanned = muscle_model(model, motion, self.torque_coordinates or (), settings)
         wanted = self.torque_coordinates or tuple(name for name in spanned.coordinates if name in found.coordinates)
