@@ -28,6 +28,9 @@ MOST_CYCLES = 12
 # Stands for a value that is not there.
 _MISSING = 65535
 
+#: Times beyond this (s) are a clock's.
+_CLOCK = 1e5
+
 # Size of a small drawing (px), room for its name above, and margins.
 _WIDTH, _HEIGHT, _TOP, _EDGE = 150, 84, 4, 3
 
@@ -115,13 +118,16 @@ class ChartSet:
         dict
             What JSON can hold; arrays as :func:`pack`.
         """
+        # Seconds of a clock, as of the Unix epoch, are too many for the page's numbers.
+        start = float(self.time[0]) if len(self.time) and abs(self.time[0]) > _CLOCK else 0.0
         return {
             "what": self.what,
             "unit": self.unit,
+            "timeLabel": f"time after {start:.3f} s (s)" if start else "time (s)",
             "kinds": [[kind, label] for kind, label in self.kinds.items()],
             "limits": self.limits,
             "aside": list(self.aside),
-            "time": pack(self.time, fine=True),
+            "time": pack(self.time - start, fine=True),
             "panels": [
                 {
                     "name": panel.name,
@@ -132,8 +138,8 @@ class ChartSet:
                     "counts": {kind: len(values) for kind, values in panel.cycles.items()},
                     "bands": {kind: [pack(edge) for edge in edges] for kind, edges in panel.bands.items()},
                     "cycleBands": {kind: [pack(edge) for edge in edges] for kind, edges in panel.cycle_bands.items()},
-                    "changed": [[round(start, 5), round(end, 5)] for start, end in panel.changed],
-                    "strikes": [round(strike, 5) for strike in panel.strikes],
+                    "changed": [[round(a - start, 5), round(b - start, 5)] for a, b in panel.changed],
+                    "strikes": [round(strike - start, 5) for strike in panel.strikes],
                 }
                 for panel in self.panels
             ],

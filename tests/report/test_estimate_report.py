@@ -20,7 +20,7 @@ from opensim_nem2e.methods.bands import Bands
 from opensim_nem2e.methods.base import Provenance
 from opensim_nem2e.musculoskeletal.opensim.geometry import Shape
 from opensim_nem2e.report import model_view
-from opensim_nem2e.report.curves import PHASES, over_cycles, pack
+from opensim_nem2e.report.curves import PHASES, ChartSet, Panel, over_cycles, pack
 from opensim_nem2e.report.estimate_report import RunRecord, muscle_charts, write_report
 from opensim_nem2e.signals.cycles import Cycle
 from opensim_nem2e.storage import read_storage
@@ -215,6 +215,18 @@ def test_bands_are_cut_to_what_was_estimated():
     np.testing.assert_allclose((high - low)[inside], 0.2)
     assert np.isnan(low[~inside]).all()
     assert 'class="band refined"' in charts.drawn(0)
+
+
+def test_seconds_of_a_clock_are_counted_from_the_start():
+    """Single precision steps by two minutes at the Unix epoch's seconds of today."""
+    time = 1667316692.8 + np.linspace(0.0, 10.0, 200)
+    panel = Panel("m", "g", {"refined": np.sin(time)}, {}, changed=[(time[0], time[-1])], strikes=[time[50]])
+    packed = ChartSet("muscles", "muscle", "excitation", time, {"refined": "estimated"}, [panel]).packed()
+    assert packed["timeLabel"] == "time after 1667316692.800 s (s)"
+    np.testing.assert_allclose(packed["panels"][0]["changed"], [[0.0, 10.0]], atol=1e-4)
+    np.testing.assert_allclose(packed["panels"][0]["strikes"], [time[50] - time[0]], atol=1e-4)
+    packed = ChartSet("muscles", "muscle", "excitation", time - time[0], {"refined": "estimated"}, [panel]).packed()
+    assert packed["timeLabel"] == "time (s)"
 
 
 def test_curves_over_rolled_cycles():

@@ -186,7 +186,7 @@ const report = (() => {
       plots.forEach((plot) => plot.destroy());
       plots = [
         chart(holders.time, set, {
-          overTime: true, x: time, xLabel: "time (s)", curves: known(panel.series), changed: panel.changed,
+          overTime: true, x: time, xLabel: set.timeLabel, curves: known(panel.series), changed: panel.changed,
           strikes: panel.strikes, bands: each(panel.bands, edges), singles: {}, hidden,
         }),
       ];
