@@ -183,4 +183,5 @@ def test_from_raw_emg_to_refined_activations(walkthrough, laboratory):
         label for k, label in enumerate(before.labels) if not np.array_equal(before.data[:, k], after.data[:, k])
     ]
     assert {"/forceset/soleus_r/activation", "/forceset/vaslat_l/activation"} <= set(changed)
-    assert all(label.endswith("/activation") for label in changed)
+    # The fibers follow the activations.
+    assert all(label.endswith(("/activation", "/fiber_length")) for label in changed)
