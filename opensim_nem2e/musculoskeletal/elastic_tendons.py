@@ -213,11 +213,15 @@ class ElasticTerms(TorqueTerms):
         ElasticTerms
             Whose ``active`` and ``passive`` give the tendons' forces at these activations.
         """
-        own = np.clip(np.asarray(activations)[:, self.columns], 0.0, 1.0)
-        along, speed, fibers = self.elastic.fibers(own, self.fibers)
+        own, along, speed, fibers = self._follow(activations)
         active, passive = np.array(self.active), np.array(self.passive)
         active[:, self.columns], passive[:, self.columns] = self.elastic.hill.fiber_terms(along, speed, own)
         return replace(self, active=active, passive=passive, fibers=fibers)
+
+    def _follow(self, activations: Any) -> tuple[Array, Array, Array, Array]:
+        """Return the elastic muscles' activations, and what :meth:`ElasticTendons.fibers` finds for them."""
+        own = np.clip(np.asarray(activations)[:, self.columns], 0.0, 1.0)
+        return own, *self.elastic.fibers(own, self.fibers)
 
     def fiber_states(self, activations: Array) -> dict[str, Array]:
         """Return the states of the fibers that activations lead to.
@@ -233,7 +237,7 @@ class ElasticTerms(TorqueTerms):
             By OpenSim's names: ``fiber_length`` (m) and ``normalized_tendon_force`` (maximal forces).
         """
         hill = self.elastic.hill
-        along, _, _ = self.elastic.fibers(np.clip(activations[:, self.columns], 0.0, 1.0), self.fibers)
+        _, along, _, _ = self._follow(activations)
         force = hill.tendon_force(self.elastic.lengths - along) / hill.max_isometric_force
         return {"fiber_length": np.hypot(along, hill.fiber_width), "normalized_tendon_force": np.asarray(force)}
 
