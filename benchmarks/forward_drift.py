@@ -5,8 +5,9 @@ integrates, open loop, CMC's own controls and the refined ones, from the states 
 strike. Printed are the largest departures of the right leg's hip, knee and ankle angles from the simulated motion
 (degrees) after each time (the left leg is before its cycle then and keeps CMC's activations); a run that fails says so.
 First the error of the torques of the refinement, its peaks' percent, by the tendons that it knew, and the seconds it
-took. NMM's controls are integrated, too, with the subject's own model: its EMG is made of CMC's excitations of eight
-muscles of the right leg, smoothed at 6 Hz; of gluteus maximus, iliopsoas, medial vastus and short biceps there is none.
+took. NMM's controls for either kind of tendons are integrated, too, with the subject's own model: its EMG is made of
+CMC's excitations of eight muscles of the right leg, smoothed at 6 Hz; of gluteus maximus, iliopsoas, medial vastus and
+short biceps there is none.
 
     python benchmarks/forward_drift.py [--seconds 0.3]
 """
@@ -69,8 +70,8 @@ def refine(folder: Path, tendons: str) -> None:
     print(f"{tendons} tendons in the refinement: {seconds:.1f} s of this process")
 
 
-def estimate(folder: Path) -> None:
-    """Estimate the right leg's excitations with NMM; all else is CMC's."""
+def estimate(folder: Path, tendons: str) -> None:
+    """Estimate the right leg's excitations with NMM; all else is CMC's. The model keeps to these tendons."""
     controls = read_storage(folder / "cmc" / "walking_controls.sto")
     rows = np.arange(controls.time[0], controls.time[-1], 0.01)
     muscles = (*MEASURED, *DEEP)
@@ -79,7 +80,7 @@ def estimate(folder: Path) -> None:
     write_storage(folder / "emg.sto", TimeSeries(rows, MEASURED, smooth[:, : len(MEASURED)]))
     tool = NMMTool(
         name="walking",
-        results_directory=str(folder / "nmm"),
+        results_directory=str(folder / f"nmm_{tendons}"),
         model_file=str(folder / "walker.osim"),
         coordinates_files=[str(folder / "walking_coordinates.mot")],
         emg_files=[str(folder / "emg.sto")],
@@ -88,23 +89,35 @@ def estimate(folder: Path) -> None:
         initial_time=float(controls.time[0]),
         final_time=float(controls.time[-1]),
         lowpass_cutoff_frequency_for_coordinates=-1.0,
+        tendons=tendons,
         validate=False,
         write_report=False,
     )
     tool.run()
-    results = folder / "nmm" / "walking_walking_coordinates"
+    made = folder / f"nmm_{tendons}"
+    results = made / "walking_walking_coordinates"
     for word in ("states", "controls"):
-        shutil.copy(f"{results}_{word}.sto", folder / "nmm" / f"walking_{word}.sto")
-    with (folder / "nmm" / "walking_torques.csv").open(newline="") as stream:
+        shutil.copy(f"{results}_{word}.sto", made / f"walking_{word}.sto")
+    keep_tendons(made / "walking_model.osim", folder / f"nmm_{tendons}.osim", tendons)
+    with (made / "walking_torques.csv").open(newline="") as stream:
         table = list(csv.DictReader(stream))
     for kind in ("fit", "consistent"):
         errors, peaks = ([float(row[name]) for row in table] for name in (f"rmse_{kind}", "peak"))
-        print(f"NMM: torque error {overall_percent(errors, peaks):.3f} % ({kind})")
+        print(f"NMM, {tendons} tendons: torque error {overall_percent(errors, peaks):.3f} % ({kind})")
+    if tendons == "rigid":
+        return
     found = read_storage(f"{results}_excitation.sto")
     for muscle, truth in zip(DEEP, smooth[:, len(MEASURED) :].T, strict=True):
         inside = (found.time >= START) & (found.time <= START + STRIDE)
         r = np.corrcoef(found.column(muscle)[inside], np.interp(found.time[inside], rows, truth))[0, 1]
         print(f"NMM: {muscle} without EMG, r {r:.2f} with CMC's excitation")
+
+
+def keep_tendons(model: Path, to: Path, tendons: str) -> None:
+    """Copy a model of elastic tendons, which become rigid if they are to be."""
+    end, ignored = "</Millard2012EquilibriumMuscle>", "<ignore_tendon_compliance>true</ignore_tendon_compliance>"
+    text = model.read_text()
+    to.write_text(text.replace(end, ignored + end) if tendons == "rigid" else text)
 
 
 def departures(folder: Path, model: str, kind: str, seconds: float) -> list[float]:
@@ -136,19 +149,15 @@ def main() -> None:
         shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("results", "__pycache__"))
         for tendons in ("rigid", "elastic"):
             refine(folder, tendons)
-        estimate(folder)
-        end = "</Millard2012EquilibriumMuscle>"
-        shutil.copy(folder / "nmm" / "walking_model.osim", folder / "nmm_elastic.osim")
-        for given, made in (("walker", "rigid"), ("nmm_elastic", "nmm_rigid")):
-            text = (folder / f"{given}.osim").read_text()
-            rigid = text.replace(end, f"<ignore_tendon_compliance>true</ignore_tendon_compliance>{end}")
-            (folder / f"{made}.osim").write_text(rigid)
+        for tendons in ("rigid", "elastic"):
+            estimate(folder, tendons)
+            keep_tendons(folder / "walker.osim", folder / f"{tendons}.osim", tendons)
         marks = ", ".join(f"{1e3 * seconds * share:.0f}" for share in (1 / 6, 1 / 3, 2 / 3, 1.0))
         print(f"largest departure of a leg's angle (degrees) after {marks} ms")
-        kinds = {"cmc": "CMC's", "rigid": "refined (rigid)", "elastic": "refined (elastic)", "nmm": "NMM's"}
-        for model, tendons in (("walker.osim", "elastic"), ("rigid.osim", "rigid")):
-            for kind, word in kinds.items():
-                own = f"nmm_{tendons}.osim" if kind == "nmm" else model
+        kinds = {"cmc": "CMC's", "rigid": "refined (rigid)", "elastic": "refined (elastic)"}
+        for tendons in ("elastic", "rigid"):
+            for kind, word in {**kinds, f"nmm_{tendons}": f"NMM's ({tendons})"}.items():
+                own = f"{kind if kind.startswith('nmm') else tendons}.osim"
                 try:
                     said = "  ".join(f"{value:6.1f}" for value in departures(folder, own, kind, seconds))
                 except NEM2EError as error:

@@ -47,7 +47,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 #: Reserves of the trade-off curve (Nm), beside the one that was chosen.
-_RESERVES = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
+RESERVES = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 
 #: With elastic tendons: the most rounds, the change of activations (RMS) below which they end (the torques' error is
 #: then below 0.1 % of their peaks), and how many earlier rounds the next one takes into account.
@@ -176,6 +176,7 @@ def make_consistent(
     settings: RedistributionSettings,
     emg: MeasuredEMG | None = None,
     shapes: Estimate | None = None,
+    reserves: Sequence[float] = RESERVES,
 ) -> Consistent:
     """Find activations that keep the shapes of a trial's refined ones and make the torques that the motion needs.
 
@@ -196,6 +197,8 @@ def make_consistent(
     shapes : Estimate, optional
         What the shapes are taken from where gains are sought: the estimate before bounds clipped it. The refined
         activations, if left out.
+    reserves : sequence of float, optional
+        Reserves of the trade-off curve (Nm), beside the one that was chosen.
 
     Returns
     -------
@@ -230,7 +233,7 @@ def make_consistent(
     else:
         solver = aim(terms)
     goals = solver.goals
-    reserves = sorted({*_RESERVES, settings.reserve}, reverse=True)
+    reserves = sorted({*reserves, settings.reserve}, reverse=True)
     chosen = reserves.index(settings.reserve)
     tries = solver.solve([(reserve, settings.bound if k == chosen else np.inf) for k, reserve in enumerate(reserves)])
     activations, exceeded = tries[chosen]
@@ -503,6 +506,7 @@ def _goals(
         aimed_rows = ActivationRows.of(trial, aimed, terms).refined
     else:
         aimed, aimed_rows = refined, given.refined
+        weights = {item.muscle: item.certainty for item in refined}
     touched = np.column_stack(
         [
             aimed.muscles[name].replaced if name in aimed.muscles else np.zeros(len(trial.time), dtype=bool)

@@ -271,7 +271,9 @@ def joint_terms(
     return terms
 
 
-def with_fibers(trial: SimulatedTrial, activations: Estimate, terms: TorqueTerms) -> Estimate:
+def with_fibers(
+    trial: SimulatedTrial, activations: Estimate, terms: TorqueTerms, before: TorqueTerms | None = None
+) -> Estimate:
     """Add the states of the fibers that follow new activations, where tendons are elastic.
 
     What changes is added to the simulation's own states, and vanishes with the fibers' memory outside the cycles.
@@ -284,6 +286,8 @@ def with_fibers(trial: SimulatedTrial, activations: Estimate, terms: TorqueTerms
         The activations.
     terms : TorqueTerms
         What torques are made of; ElasticTerms, or the estimate is returned as it is.
+    before : TorqueTerms, optional
+        The same of the simulation's muscles, where these are others.
 
     Returns
     -------
@@ -292,16 +296,17 @@ def with_fibers(trial: SimulatedTrial, activations: Estimate, terms: TorqueTerms
     """
     if not isinstance(terms, ElasticTerms):
         return activations
-    given = ActivationRows.of(trial, activations, terms)
-    old, new = terms.fiber_states(given.opensim), terms.fiber_states(given.refined)
+    rows = ActivationRows.of(trial, activations, terms)
+    simulated = before if isinstance(before, ElasticTerms) else terms
+    old, new = simulated.fiber_states(rows.opensim), terms.fiber_states(rows.refined)
     found: dict[str, Array] = {}
     for column, name in enumerate(terms.elastic.hill.names):
         for state, values in new.items():
             label = trial.labels.get(name, "").removesuffix("activation") + state
             if trial.source.has(label):
                 change = interpolate(terms.time, values[:, column] - old[state][:, column], trial.time)
-                simulated = trial.source.column(label)
-                found[label] = np.ma.array(simulated + change, mask=np.abs(change) < _NO_CHANGE * np.abs(simulated))
+                given = trial.source.column(label)
+                found[label] = np.ma.array(given + change, mask=np.abs(change) < _NO_CHANGE * np.abs(given))
     return replace(activations, fibers=found)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,21 @@ from ..methods.base import Provenance, Quantity
 from ..methods.nmm.fit import BOUNDS, MOST_PASSIVE, personal_muscles
 from ..methods.nmm.recordings import LEAD
 from ..methods.nmm.subject_estimate import SubjectEstimate
-from ..musculoskeletal.row_programs import solve_rows
+from ..musculoskeletal.dynamics import OpenSimDynamics
+from ..musculoskeletal.elastic_tendons import with_elastic_tendons
+from ..musculoskeletal.hill import HillMuscles
+from ..musculoskeletal.torque_model import TorqueModel, TorqueTerms
 from ..signals.resample import interpolate
 from .estimate import Estimate, MuscleEstimate
+from .torque_consistent import RedistributionSettings, make_consistent
+from .torques import with_fibers
 
 if TYPE_CHECKING:
-    from ..data.simulation import SimulatedTrial
+    from ..data.simulation import Muscle, SimulatedTrial
+    from ..methods.nmm.recordings import Recordings
+    from ..musculoskeletal.dynamics import Motion
+    from ..storage.osim import OsimModel
+    from .torques import Tendons
 
 Array = NDArray[np.float64]
 
@@ -33,8 +42,11 @@ LABELS = {
     "population": "weights of other subjects",
 }
 
-#: The reserve torque that costs as much as an activation moved by 1 (Nm), where the fit's rest is put right.
-_RESERVE = 1.0
+#: Over this time activations lead over to the simulation's, outside the windows (s).
+_CROSSFADE = 0.05
+
+#: How the fit's rest is put right: a reserve of 1 Nm costs as much as an activation moved by 1.
+_SETTINGS = RedistributionSettings(1.0, 1.0, float("inf"), -1.0, _CROSSFADE, free_gains=False)
 
 
 @dataclass(frozen=True)
@@ -162,58 +174,58 @@ def personal_values(subject: SubjectEstimate) -> dict[str, dict[str, float]]:
     }
 
 
-def consistent_activations(subject: SubjectEstimate) -> tuple[Array, Array]:
-    """Put right what the fit leaves of the torques, by the least change of activations, most where least is known.
+def personal_model(model: OsimModel, subject: SubjectEstimate) -> OsimModel:
+    """Give a model the subject's own muscles.
 
     Parameters
     ----------
+    model : OsimModel
+        The model.
     subject : SubjectEstimate
         The run.
 
     Returns
     -------
-    activations : numpy.ndarray, shape (windows, ROWS, muscles)
-        For the subject's own muscles with the force curves of their classes, rigid tendons.
-    torques : numpy.ndarray, shape (windows, ROWS, coordinates)
-        What they make (Nm).
+    OsimModel
+        Whose muscles have the subject's strengths, fiber and tendon lengths.
     """
-    w = subject.recordings.windows
-    own = personal_muscles(subject.recordings.own_curves, subject.parameters)
-    active, passive = own.rigid_terms(w.lengths, w.velocities)
-    most = MOST_PASSIVE * np.asarray(own.max_isometric_force)
-    stretched = [own.names[m] for m in np.flatnonzero((passive > most).any((0, 1)))]
+    values: dict[str, dict[str, Any]] = {**personal_values(subject)}
+    own = {name: replace(model.muscles[name], **numbers) for name, numbers in values.items()}
+    return replace(model, muscles={**model.muscles, **own})
+
+
+def _terms(recordings: Recordings, motion: Motion, model: OsimModel, elastic: bool) -> TorqueTerms:
+    """Say what the torques of a trial are made of, with the force curves of the muscles' own classes."""
+    hill = HillMuscles.from_model(model, recordings.muscles, curves="own")
+    torque_model = TorqueModel(hill, recordings.paths, recordings.coordinates, OpenSimDynamics(model.path))
+    made = torque_model.evaluate(motion)
+    most = MOST_PASSIVE * np.asarray(hill.max_isometric_force)
+    needed = motion.torques[:, motion.columns(recordings.coordinates)]
+    terms = TorqueTerms(**vars(replace(made, passive=np.minimum(made.passive, most))), inverse_dynamics=needed)
+    stretched = [name for name, yes in zip(hill.names, (made.passive > most).any(0), strict=True) if yes]
     if stretched:
         logger.warning(
-            "The passive force of %s is above %g times the muscle's strength in this motion and was taken for that: "
-            "fiber and tendon are too short for it.",
+            "The passive force of %s is above %g times the muscle's strength in this motion%s: fiber and tendon are "
+            "too short for it.",
             ", ".join(stretched),
             MOST_PASSIVE,
+            "" if elastic else " and was taken for that",
         )
-    passive = np.minimum(passive, most)
-    held = np.einsum("wnmc,wnm->wnc", w.moment_arms, passive)
-    gain = np.einsum("wnmc,wnm->wncm", w.moment_arms, active)
-    aim = subject.activations
-    shape = gain.shape[:2]
-    table = gain.reshape(-1, *gain.shape[2:])
-    # Measured muscles are known to a few percent, the others to what their shapes are.
-    spread = np.maximum(np.where(subject.shapes.measured >= 0, 0.05, subject.shapes.spread), 0.02)
-    solved = solve_rows(
-        table,
-        (w.torques - held).reshape(-1, table.shape[1]),
-        low=0.01,
-        high=1.0,
-        reserve=np.full(table.shape[1], _RESERVE),
-        target=aim.reshape(-1, aim.shape[-1]),
-        weight=(np.median(spread) / spread) ** 2,
-    )
-    found = solved.activations.reshape(aim.shape)
-    return found, (table @ solved.activations[..., None])[..., 0].reshape(*shape, -1) + held
+    return with_elastic_tendons(terms, torque_model, motion, model) if elastic else terms
 
 
 def trial_results(
-    subject: SubjectEstimate, simulations: Sequence[SimulatedTrial], population: str
+    subject: SubjectEstimate,
+    simulations: Sequence[SimulatedTrial],
+    population: str,
+    model: OsimModel,
+    muscles: Mapping[str, Muscle],
+    tendons: Tendons = "auto",
 ) -> list[TrialResult]:
-    """Bring a subject's estimates onto the time bases of the trials' simulations.
+    """Bring a subject's estimates onto the time bases of the trials' simulations, and put right the torques.
+
+    What the fit leaves of the torques is put right by the least change of activations, most where least is known
+    (:func:`.torque_consistent.make_consistent`).
 
     Parameters
     ----------
@@ -223,73 +235,91 @@ def trial_results(
         The trials' simulations, in order.
     population : str
         The population bundle's name, for the provenance; empty without one.
+    model : OsimModel
+        The model.
+    muscles : mapping of str to Muscle
+        Bounds and dynamics of its muscles.
+    tendons : {'auto', 'rigid', 'elastic'}, optional
+        The tendons of the muscles that make the torques of the activations (:func:`.torques.joint_terms`).
 
     Returns
     -------
     list of TrialResult
         One per trial.
+
+    Raises
+    ------
+    opensim_nem2e.errors.ModelError
+        A muscle is of a class whose forces are not known.
     """
     r, w = subject.recordings, subject.recordings.windows
-    activations, torques = consistent_activations(subject)
+    own_model = personal_model(model, subject)
     provenance = Provenance(
         f"nmm_{subject.method}", LABELS[subject.method], bundle=population, package_version=__version__
     )
+    # Measured muscles are known to a few percent, the others to what their shapes are.
+    spread = np.maximum(np.where(subject.shapes.measured >= 0, 0.05, subject.shapes.spread), 0.02)
+    certainty = (np.median(spread) / spread) ** 2
     results = []
     for k, simulation in enumerate(simulations):
         own = np.flatnonzero(w.trial == k)
-        rows = w.time[own, LEAD:].ravel()
-        order = np.unique(rows, return_index=True)[1]
+        rows, order = np.unique(w.time[own, LEAD:], return_index=True)
         time = simulation.time
         inside = np.zeros(time.size, dtype=bool)
         for window in own:
             # The last row stands for the time up to the next window.
             inside |= (time >= w.time[window, LEAD] - 1e-9) & (time <= w.time[window, -1] + w.step[window] + 1e-9)
 
-        def on_time(
-            table: Array,
-            own: NDArray[np.intp] = own,
-            order: NDArray[np.intp] = order,
-            rows: Array = rows,
-            time: Array = time,
-        ) -> Array:
-            return interpolate(rows[order], table[own].reshape(-1, table.shape[-1])[order], time)
+        def in_order(table: Array, own: NDArray[np.intp] = own, order: NDArray[np.intp] = order) -> Array:
+            return table[own].reshape(-1, table.shape[-1])[order]
 
         def estimate(
-            values: Array,
+            table: Array,
             quantity: Quantity,
-            bands: bool,
-            inside: NDArray[np.bool_] = inside,
+            bands: tuple[Array, Array] | None = None,
             k: int = k,
             simulation: SimulatedTrial = simulation,
-            time: Array = time,
+            inside: NDArray[np.bool_] = inside,
+            in_order: Callable[[Array], Array] = in_order,
+            rows: Array = rows,
         ) -> Estimate:
-            low, high = subject.low, subject.high
-            edges = None if low is None or high is None or not bands else (on_time(low), on_time(high))
-            muscles = {}
+            values, *edges = (interpolate(rows, in_order(each), simulation.time) for each in (table, *(bands or ())))
+            found = {}
             for m, name in enumerate(r.muscles):
-                before = simulation.activations.get(name, np.zeros(time.size))
-                unmeasured = subject.shapes.measured[m] < 0
-                muscles[name] = MuscleEstimate(
+                before = simulation.activations.get(name, np.zeros(len(inside)))
+                low, high = (edge[:, m] for edge in edges) if edges and subject.shapes.measured[m] < 0 else (None, None)
+                found[name] = MuscleEstimate(
                     name,
                     np.where(inside, values[:, m], before),
                     inside,
                     standard_name=r.standard[m],
                     side=r.sides[m],
                     cycles=tuple(r.trials[k].cycles.get(r.sides[m], ())) if r.sides[m] else (),
-                    low=edges[0][:, m] if edges is not None and unmeasured else None,
-                    high=edges[1][:, m] if edges is not None and unmeasured else None,
+                    low=low,
+                    high=high,
+                    certainty=float(certainty[m]),
                 )
-            return Estimate(time, quantity, muscles, provenance, kind="estimated")
+            return Estimate(simulation.time, quantity, found, provenance, kind="estimated")
 
+        bands = None if subject.low is None or subject.high is None else (subject.low, subject.high)
+        aim = estimate(subject.activations, "activation").as_activations(muscles, _CROSSFADE)
+        motion = r.trials[k].motion
+        elastic = tendons == "elastic" or (tendons == "auto" and simulation.has_fibers)
+        terms = _terms(r, motion, own_model, elastic)
+        made = make_consistent(simulation, muscles, aim, terms, _SETTINGS, reserves=())
+        activations = replace(made.new, kind="estimated")
+        if elastic:
+            activations = with_fibers(simulation, activations, terms, _terms(r, motion, model, elastic))
+        assert made.check.consistent is not None
         results.append(
             TrialResult(
                 time,
-                estimate(on_time(subject.excitations), "excitation", True),
-                estimate(on_time(activations), "activation", False),
-                rows[order],
-                w.torques[own].reshape(-1, w.torques.shape[-1])[order],
-                subject.torques[own].reshape(-1, w.torques.shape[-1])[order],
-                torques[own].reshape(-1, w.torques.shape[-1])[order],
+                estimate(subject.excitations, "excitation", bands),
+                activations,
+                rows,
+                in_order(w.torques),
+                in_order(subject.torques),
+                interpolate(terms.time, made.check.consistent, rows),
             )
         )
     return results

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +15,7 @@ from .accessors import NMMToolAccessors
 from .tool import Tool, ToolRun
 
 if TYPE_CHECKING:
-    from ..data.simulation import MuscleDefaults, SimulatedTrial
+    from ..data.simulation import Muscle, MuscleDefaults, SimulatedTrial
     from ..estimates.unmeasured import TrialResult
     from ..methods.nmm.population import Population
     from ..methods.nmm.recordings import EmgChannel, RecordedTrial
@@ -132,6 +132,13 @@ class NMMOptions(Options):
     torque_coordinates: tuple[str, ...] = option(
         (), "Coordinates whose torques count. Empty: all rotations that a muscle with EMG actuates."
     )
+    tendons: Literal["auto", "rigid", "elastic"] = option(
+        "auto",
+        "Tendons of the muscles whose torques are put right before activations and controls are written (those of the "
+        "fit itself are rigid). auto: elastic where the simulation had fiber lengths of its own (CMC), else rigid "
+        "(static optimisation). rigid: all tendons are. elastic: those are that the model has so, as ForwardTool "
+        "simulates them.",
+    )
     validate: bool = option(
         True,
         "Leave each channel, and each group of synergists, out in turn? It takes most of the time, and is the only way "
@@ -237,9 +244,10 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
             for found, trial in zip(simulations, recordings.trials, strict=True)
         ]
         used = self.population_bundle if population is not None else ""
-        results = trial_results(subject, complete, Path(used).stem)
+        muscles = _defaults().muscles(model, list(model.muscles))
+        results = trial_results(subject, complete, Path(used).stem, model, muscles, self.tendons)
         with run.files.own_names():
-            self._write(run, model, subject, complete, results)
+            self._write(run, model, subject, complete, muscles, results)
             for path in run.files.finals:
                 logger.info("Writing '%s'.", path)
 
@@ -393,6 +401,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         model: OsimModel,
         subject: SubjectEstimate,
         simulations: Sequence[SimulatedTrial],
+        muscles: Mapping[str, Muscle],
         results: Sequence[TrialResult],
     ) -> None:
         import numpy as np
@@ -420,10 +429,9 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
             )
         coordinates = subject.recordings.coordinates
         for trial, simulation, result in zip(subject.recordings.trials, simulations, results, strict=True):
-            muscles = _defaults().muscles(model, simulation.activations)
             writer = EstimateWriter(f"{name}_{trial.name}", simulation, muscles, self.output_precision, "states_files")
             writer.write_estimate(files, result.excitations)
-            writer.write_activations(files, result.activations.as_activations(muscles))
+            writer.write_activations(files, result.activations)
             columns = {
                 f"{coordinate}_{kind}": table[:, k]
                 for k, coordinate in enumerate(coordinates)

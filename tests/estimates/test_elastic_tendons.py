@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from opensim_nem2e import NMMTool, TimeSeries
 from opensim_nem2e.estimates.torque_consistent import make_consistent
 from opensim_nem2e.estimates.torque_metrics import overall_percent
 from opensim_nem2e.estimates.torques import joint_terms
 from opensim_nem2e.signals.resample import interpolate
-from opensim_nem2e.storage import read_storage
+from opensim_nem2e.storage import read_storage, write_storage
 from opensim_nem2e.tools.mechanics_options import mechanics_settings
 from opensim_nem2e.tools.stdr_refine import STDRRefineTool
 
@@ -111,6 +112,14 @@ json.dump(found, open(sys.argv[4], "w"))
 """
 
 
+def judged(model, states, times, coordinates, folder):
+    """Return rows of time and torques, as OpenSim finds them."""
+    (folder / "request.json").write_text(json.dumps({"times": times.tolist(), "coordinates": coordinates}))
+    command = [sys.executable, "-c", _JUDGE, model, states, folder / "request.json", folder / "answer.json"]
+    subprocess.run([str(word) for word in command], check=True)
+    return np.array(json.loads((folder / "answer.json").read_text()))
+
+
 def test_the_states_file_holds_the_fibers_so_that_opensims_analyses_find_these_torques(tool, tmp_path):
     """With the simulation's fibers an analysis of the states would find the simulation's forces again."""
     tool = STDRRefineTool(EXAMPLE / "setup_refine.xml")
@@ -133,15 +142,47 @@ def test_the_states_file_holds_the_fibers_so_that_opensims_analyses_find_these_t
     errors = {}
     for side, times in (("r", np.arange(0.4, 1.35, 0.05)), ("l", np.arange(0.95, 1.9, 0.05))):
         names = [f"{name}_{side}" for name in ("hip_flexion", "knee_angle", "ankle_angle")]
-        (tmp_path / "request.json").write_text(json.dumps({"times": times.tolist(), "coordinates": names}))
-        made = {}
-        for kind, states in files.items():
-            command = [sys.executable, "-c", _JUDGE, EXAMPLE / "walker.osim", states]
-            subprocess.run([*map(str, command), tmp_path / "request.json", tmp_path / "answer.json"], check=True)
-            made[kind] = np.array(json.loads((tmp_path / "answer.json").read_text()))
+        made = {kind: judged(EXAMPLE / "walker.osim", states, times, names, tmp_path) for kind, states in files.items()}
         needed = interpolate(
             torques.time, torques.select([f"{name}_inverse_dynamics" for name in names]), made["new"][:, 0]
         )
         for kind, values in made.items():
             errors[kind, side] = percent(values[:, 1:], needed)
     assert max(errors["new", side] for side in "rl") < 2.0
+
+
+def test_nmms_states_hold_the_fibers_of_the_subjects_own_muscles(tmp_path):
+    """So OpenSim finds the torques of inverse dynamics in them, with the model that NMM writes."""
+    controls = read_storage(EXAMPLE / "cmc" / "walking_controls.sto")
+    measured = ("recfem_r", "bflh_r", "semimem_r", "vaslat_r", "gasmed_r", "soleus_r", "tibant_r")
+    time = np.arange(controls.time[0], controls.time[-1], 0.02)
+    emg = np.column_stack([interpolate(controls.time, controls.column(muscle), time) for muscle in measured])
+    write_storage(tmp_path / "emg.sto", TimeSeries(time, measured, emg))
+    tool = NMMTool(
+        name="walking",
+        method="copy",
+        results_directory=str(tmp_path),
+        model_file=str(EXAMPLE / "walker.osim"),
+        coordinates_files=[str(EXAMPLE / "walking_coordinates.mot")],
+        emg_files=[str(tmp_path / "emg.sto")],
+        external_loads_files=[str(EXAMPLE / "external_loads.xml")],
+        states_files=[str(EXAMPLE / "cmc" / "walking_states.sto")],
+        initial_time=float(controls.time[0]),
+        final_time=float(controls.time[-1]),
+        lowpass_cutoff_frequency_for_coordinates=-1.0,
+        validate=False,
+        write_report=False,
+    )
+    assert tool.run()
+    torques = read_storage(tmp_path / "walking_walking_coordinates_torques.sto")
+    names = ["hip_flexion_r", "knee_angle_r", "ankle_angle_r"]
+    needed, made = (torques.select([f"{name}_{kind}" for name in names]) for kind in ("inverse_dynamics", "consistent"))
+    assert percent(made, needed) < 0.2
+    times = np.arange(0.4, 1.3, 0.05)
+    states = tmp_path / "walking_walking_coordinates_states.sto"
+    found = {
+        model: judged(model, states, times, names, tmp_path)
+        for model in (tmp_path / "walking_model.osim", EXAMPLE / "walker.osim")
+    }
+    errors = [percent(table[:, 1:], interpolate(torques.time, needed, table[:, 0])) for table in found.values()]
+    assert errors[0] < 2.0 < errors[1]

@@ -266,8 +266,8 @@ class Recordings:
     ----------
     hill : HillMuscles
         The muscles that pull on the joints looked at; generic parameters, smooth curves.
-    own_curves : HillMuscles
-        The same with the force curves of the model's own muscle classes, for what a simulation is to follow.
+    paths : MusclePaths
+        Their paths.
     coordinates : tuple of str
         The joints' coordinates.
     channels : tuple of EmgChannel
@@ -285,7 +285,7 @@ class Recordings:
     """
 
     hill: HillMuscles
-    own_curves: HillMuscles
+    paths: MusclePaths
     coordinates: tuple[str, ...]
     channels: tuple[EmgChannel, ...]
     trials: tuple[RecordedTrial, ...]
@@ -376,8 +376,7 @@ class Recordings:
             trial if trial.simulated is not None else replace(trial, simulated=_optimised(trial, hill, paths, chosen))
             for trial in trials
         )
-        own = HillMuscles.from_model(model, muscles, curves="own")
-        return cls(hill, own, chosen, tuple(channels), complete, windows, flat @ flat.T, standard, sides)
+        return cls(hill, paths, chosen, tuple(channels), complete, windows, flat @ flat.T, standard, sides)
 
     @property
     def muscles(self) -> tuple[str, ...]:
