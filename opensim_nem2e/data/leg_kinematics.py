@@ -10,7 +10,6 @@ the hips: on one leg the weight hangs beside the hip by half of it, and pelves d
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -504,22 +503,3 @@ def _columns(trial: LegTrial, values: Array, channels: Sequence[str]) -> Signal:
             f"{', '.join(trial.channels)}."
         )
     return Signal(trial.time, values[:, [trial.channels.index(channel) for channel in channels]], tuple(channels))
-
-
-def model_body(model_file: str | os.PathLike[str], side: str) -> Body:
-    """Measure the body of a model file.
-
-    Parameters
-    ----------
-    model_file : str or os.PathLike
-        The model.
-    side : str
-        ``r`` or ``l``.
-
-    Returns
-    -------
-    Body
-        Its mass and lengths.
-    """
-    model = read_model(model_file)
-    return Body.of(model, side, LegCoordinates.of(model, side))

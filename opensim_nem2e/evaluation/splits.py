@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,6 @@ from ..data.samples import Samples
 from ..errors import TrainingError
 
 Splitting = Literal["leave_one_subject_out", "leave_one_laboratory_out", "leave_one_speed_out", "leave_one_trial_out"]
-
-SPLITTINGS: tuple[Splitting, ...] = get_args(Splitting)
 
 #: Splittings in which the subjects that are judged are also seen in training, which is easier.
 WITHIN_SUBJECT: tuple[Splitting, ...] = ("leave_one_speed_out", "leave_one_trial_out")

@@ -35,14 +35,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ModelError
 from ..signals.resample import checked_rows, interpolate
-from .arrays import AnyArray, namespace
 
 Array = NDArray[np.float64]
 
@@ -74,43 +72,17 @@ _HELD, _WIDEST = 250_000, 4096
 _ROUNDING = 1e-10
 
 
-def activation_rate(
-    excitation: AnyArray,
-    activation: AnyArray,
-    tau_act: float | AnyArray,
-    tau_deact: float | AnyArray,
-    smoothing: float | AnyArray | None = None,
-) -> AnyArray:
-    """Return da/dt, for numpy arrays or, differentiably, for torch tensors.
-
-    Parameters
-    ----------
-    excitation, activation : numpy.ndarray or torch.Tensor, shape (..., muscles)
-        Dimensionless; nothing is clamped.
-    tau_act, tau_deact : float or array, shape (muscles,)
-        Activation and deactivation time constants (s).
-    smoothing : float or array, shape (muscles,), optional
-        ``activation_dynamics_smoothing`` of ``degroote_fregly``; None: ``first_order``, whose derivative jumps where
-        the excitation crosses the activation.
-
-    Returns
-    -------
-    numpy.ndarray or torch.Tensor, shape (..., muscles)
-        1/s.
-    """
-    return (excitation - activation) * _relative_rate(excitation, activation, tau_act, tau_deact, smoothing)
-
-
-def _relative_rate(excitation: Any, activation: Any, tau_act: Any, tau_deact: Any, smoothing: Any) -> Any:
+def _relative_rate(
+    excitation: Array, activation: Array, tau_act: Array, tau_deact: Array, smoothing: Array | None
+) -> Array:
     """Return da/dt divided by (e - a)."""
-    xp = namespace(excitation, activation)
     z = 0.5 + 1.5 * activation
     rise = 1.0 / (tau_act * z)
     fall = z / tau_deact
     difference = excitation - activation
     if smoothing is None:
-        return xp.where(difference > 0.0, rise, fall)
-    f = 0.5 * xp.tanh(smoothing * difference)
+        return np.where(difference > 0.0, rise, fall)
+    f = 0.5 * np.tanh(smoothing * difference)
     return (0.5 + f) * rise + (0.5 - f) * fall
 
 

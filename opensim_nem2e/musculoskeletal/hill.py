@@ -20,9 +20,8 @@ norm force::
 
 The fiber keeps its width, so cos(alpha) = (length along the tendon) / (fiber length).
 
-*Rigid tendon* (:meth:`HillMuscles.rigid_terms`): the tendon has its slack length; the force is linear in the
-activation. *Compliant tendon* (:meth:`HillMuscles.equilibrium_residual`, :meth:`HillMuscles.equilibrate`): tendon and
-fiber carry the same force.
+With a rigid tendon (:meth:`HillMuscles.rigid_terms`) the tendon has its slack length, and the force is linear in the
+activation. Where tendon and fiber carry the same force, :mod:`.elastic_tendons` finds the fiber.
 
 The same formulas serve numpy arrays and torch tensors (batched, differentiable).
 
@@ -62,15 +61,6 @@ _K_PASSIVE = 4.0
 
 #: Normalised fiber lengths for which OpenSim says the curves hold; the passive force is 0 at the lower one.
 NORM_FIBER_LENGTHS = (0.2, 1.8)
-
-#: Normalised tendon forces between which equilibrium is sought, as in OpenSim.
-NORM_TENDON_FORCES = (0.0, 5.0)
-
-#: Halvings of the interval above: it is then 1e-15 wide.
-_HALVINGS = 52
-
-#: Half-width of the difference quotient with which the bisection's result is refined (normalised tendon force).
-_DIFFERENCE = 1e-6
 
 
 def active_force_length(norm_length: AnyArray, width_scale: float | AnyArray = 1.0) -> AnyArray:
@@ -112,22 +102,6 @@ def force_velocity(norm_velocity: AnyArray) -> AnyArray:
     return _D1 * namespace(norm_velocity).asinh(_D2 * norm_velocity + _D3) + _D4
 
 
-def inverse_force_velocity(multiplier: AnyArray) -> AnyArray:
-    """Invert :func:`force_velocity`.
-
-    Parameters
-    ----------
-    multiplier : numpy.ndarray or torch.Tensor
-        Value of the curve.
-
-    Returns
-    -------
-    numpy.ndarray or torch.Tensor
-        Normalised fiber velocity.
-    """
-    return (namespace(multiplier).sinh((multiplier - _D4) / _D1) - _D3) / _D2
-
-
 def passive_force_length(norm_length: AnyArray, strain: float | AnyArray = 0.6) -> AnyArray:
     """Evaluate the passive force-length curve.
 
@@ -164,24 +138,6 @@ def tendon_force_length(norm_length: AnyArray, strain: float | AnyArray = 0.049)
         Force in maximum isometric forces.
     """
     return _C1 * namespace(norm_length).exp(_tendon_stiffness(strain) * (norm_length - _C2)) - _C3
-
-
-def inverse_tendon_force_length(norm_force: AnyArray, strain: float | AnyArray = 0.049) -> AnyArray:
-    """Invert :func:`tendon_force_length`.
-
-    Parameters
-    ----------
-    norm_force : numpy.ndarray or torch.Tensor
-        Tendon force in maximum isometric forces, more than -0.2.
-    strain : float or array, optional
-        ``tendon_strain_at_one_norm_force``.
-
-    Returns
-    -------
-    numpy.ndarray or torch.Tensor
-        Tendon length / tendon slack length.
-    """
-    return namespace(norm_force).log((norm_force + _C3) / _C1) / _tendon_stiffness(strain) + _C2
 
 
 def _tendon_stiffness(strain: Any) -> Any:
@@ -229,11 +185,6 @@ class _DeGrooteFregly:
 
     def tendon_force_length(self, norm_length: AnyArray) -> AnyArray:
         return tendon_force_length(norm_length, like(self.tendon_strain, norm_length))
-
-
-def _constant(array: Any) -> Any:
-    """Cut a tensor off from its gradient."""
-    return array.detach() if hasattr(array, "detach") else array
 
 
 @dataclass(frozen=True, eq=False)
@@ -502,112 +453,6 @@ class HillMuscles:
         if self.curves is None:
             return self.max_isometric_force * tendon_force_length(norm_length, self.tendon_strain)
         return self.max_isometric_force * self.curves.tendon_force_length(norm_length)
-
-    # --- compliant tendon --------------------------------------------------------------------------------------
-
-    def equilibrium_residual(
-        self,
-        activation: AnyArray,
-        length: AnyArray,
-        velocity: AnyArray,
-        norm_tendon_force: AnyArray,
-        tendon_force_rate: float | AnyArray = 0.0,
-    ) -> AnyArray:
-        """Return tendon force minus fiber force along the tendon (implicit form; formulation 3 of the paper).
-
-        Parameters
-        ----------
-        activation : numpy.ndarray or torch.Tensor, shape (..., muscles)
-            0..1.
-        length, velocity : numpy.ndarray or torch.Tensor, shape (..., muscles)
-            Of the muscle-tendon unit (m, m/s).
-        norm_tendon_force : numpy.ndarray or torch.Tensor, shape (..., muscles)
-            Tendon force in F0: the state.
-        tendon_force_rate : float or array, shape (..., muscles), optional
-            Its rate of change (1/s).
-
-        Returns
-        -------
-        numpy.ndarray or torch.Tensor, shape (..., muscles)
-            In F0, as OpenSim 4.6's ``calcEquilibriumResidual``.
-        """
-        stiffness = _tendon_stiffness(self.tendon_strain)
-        tendon = inverse_tendon_force_length(norm_tendon_force, self.tendon_strain)
-        tendon_rate = tendon_force_rate / (stiffness * (norm_tendon_force + _C3))
-        norm_length, cosine = self._fiber(length - self.tendon_slack_length * tendon)
-        norm_velocity = self._norm_velocity(velocity - self.tendon_slack_length * tendon_rate, cosine)
-        fiber = (
-            activation * active_force_length(norm_length, self.active_width_scale) * force_velocity(norm_velocity)
-            + passive_force_length(norm_length, self.passive_strain)
-            + self.fiber_damping * norm_velocity
-        )
-        return norm_tendon_force - fiber * cosine
-
-    def tendon_force_rate(
-        self, activation: AnyArray, length: AnyArray, velocity: AnyArray, norm_tendon_force: AnyArray
-    ) -> AnyArray:
-        """Return the rate of change of the tendon force (explicit form; formulation 1 of the paper).
-
-        As in OpenSim, the fiber's damping has no part in it, and it loses its meaning as the activation nears 0.
-
-        Parameters
-        ----------
-        activation : numpy.ndarray or torch.Tensor, shape (..., muscles)
-            0..1, not 0.
-        length, velocity : numpy.ndarray or torch.Tensor, shape (..., muscles)
-            Of the muscle-tendon unit (m, m/s).
-        norm_tendon_force : numpy.ndarray or torch.Tensor, shape (..., muscles)
-            Tendon force in F0: the state.
-
-        Returns
-        -------
-        numpy.ndarray or torch.Tensor, shape (..., muscles)
-            In F0 per second.
-        """
-        tendon = inverse_tendon_force_length(norm_tendon_force, self.tendon_strain)
-        norm_length, cosine = self._fiber(length - self.tendon_slack_length * tendon)
-        multiplier = (norm_tendon_force / cosine - passive_force_length(norm_length, self.passive_strain)) / (
-            activation * active_force_length(norm_length, self.active_width_scale)
-        )
-        fiber_velocity = (
-            inverse_force_velocity(multiplier) * self.max_contraction_velocity * self.optimal_fiber_length / cosine
-        )
-        tendon_velocity = (velocity - fiber_velocity) / self.tendon_slack_length
-        return tendon_velocity * _tendon_stiffness(self.tendon_strain) * (norm_tendon_force + _C3)
-
-    def equilibrate(self, activation: AnyArray, length: AnyArray, velocity: AnyArray) -> AnyArray:
-        """Find the tendon force at which fiber and tendon are in equilibrium, the tendon's length held.
-
-        This is OpenSim's ``computeInitialFiberEquilibrium``: bisection between 0 and 5 F0. A Newton step at the end
-        carries gradients (implicit function theorem) where tensors are given.
-
-        Parameters
-        ----------
-        activation : numpy.ndarray or torch.Tensor, shape (..., muscles)
-            0..1.
-        length, velocity : numpy.ndarray or torch.Tensor, shape (..., muscles)
-            Of the muscle-tendon unit (m, m/s).
-
-        Returns
-        -------
-        numpy.ndarray or torch.Tensor, shape (..., muscles)
-            Tendon force in F0. Where even a slack tendon finds no fiber force to balance it, 0.
-        """
-        xp = namespace(activation, length, velocity, self.max_isometric_force)
-
-        def residual(force: Any) -> Any:
-            return self.equilibrium_residual(activation, length, velocity, force)
-
-        low = _constant(0.0 * (activation + length + velocity))
-        high = low + NORM_TENDON_FORCES[1]
-        for _ in range(_HALVINGS):
-            middle = 0.5 * (low + high)
-            above = _constant(residual(middle)) > 0.0
-            low, high = xp.where(above, low, middle), xp.where(above, middle, high)
-        force = 0.5 * (low + high)
-        inside = (force > 2.0 * _DIFFERENCE) & (force < NORM_TENDON_FORCES[1] - 2.0 * _DIFFERENCE)
-        slope = (residual(force + _DIFFERENCE) - residual(force - _DIFFERENCE)) / (2.0 * _DIFFERENCE)
-        return xp.where(inside, force - residual(force) / _constant(slope), force)
 
     # --- geometry ----------------------------------------------------------------------------------------------
 

@@ -15,9 +15,6 @@ from .gaps import gaps
 Array = NDArray[np.float64]
 OffsetRemoval = Literal["none", "constant", "drift"]
 
-#: How the choices of offset removal are called.
-OFFSET_REMOVAL: tuple[OffsetRemoval, ...] = ("none", "constant", "drift")
-
 WORDS = {"r": "right", "l": "left"}
 
 #: Every foot is off the ground once in so long (s): two strides of slow walking.

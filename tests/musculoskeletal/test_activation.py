@@ -15,7 +15,6 @@ from opensim_nem2e.musculoskeletal import activation
 from opensim_nem2e.musculoskeletal.activation import (
     CONTROL_STEP,
     activation_from_excitation,
-    activation_rate,
     find_excitation,
 )
 from opensim_nem2e.signals.resample import interpolate
@@ -306,27 +305,6 @@ def test_nothing_heavy_is_imported():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize("smoothing", [None, 0.1, 10.0])
-def test_rate_in_torch_and_its_gradient(smoothing):
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(4)
-    excitation, activation = rng.uniform(0.02, 1.0, (2, 30, 3))
-    constants = (torch.tensor(TAU_ACT), torch.tensor(TAU_DEACT), smoothing)
-    tensors = [torch.tensor(array, requires_grad=True) for array in (excitation, activation)]
-    rate = activation_rate(*tensors, *constants)
-    np.testing.assert_allclose(
-        rate.detach(), activation_rate(excitation, activation, TAU_ACT, TAU_DEACT, smoothing), rtol=1e-12
-    )
-    assert torch.autograd.gradcheck(lambda e, a: activation_rate(e, a, *constants), tensors)
-    # A short step of the integration, which is tested against OpenSim, goes this far.
-    kind = "first_order" if smoothing is None else "degroote_fregly"
-    step = 1e-7
-    more = {} if smoothing is None else {"smoothing": smoothing}
-    held = np.stack([excitation[0], excitation[0]])
-    after = activation_from_excitation(np.array([0.0, step]), held, TAU_ACT, TAU_DEACT, activation[0], kind, **more)
-    np.testing.assert_allclose((after[1] - activation[0]) / step, rate[0].detach(), rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["first_order", "degroote_fregly"])

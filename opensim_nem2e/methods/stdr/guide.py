@@ -12,7 +12,7 @@ for each muscle, rests on too few subjects: on laboratories left out it was wors
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -289,24 +289,3 @@ def _errors(estimate: Array, profiles: Array, cycles: MuscleCycles, motion: str)
         each = cycle_errors(mixed, cycles.y[rows])
         found.append(np.mean([each[subjects == subject].mean() for subject in np.unique(subjects)]))
     return np.array(found)
-
-
-def words_of_shares(guides: Mapping[str, Guide]) -> Sequence[str]:
-    """Say of which muscles and motions the estimate is not the network's alone.
-
-    Parameters
-    ----------
-    guides : mapping of str to Guide
-        By muscle.
-
-    Returns
-    -------
-    list of str
-        Lines for the log.
-    """
-    found: dict[str, list[str]] = {}
-    for muscle, guide in guides.items():
-        for row, share in enumerate(guide.shares.tolist()):
-            if share in _WORDS and not guide.profiles.classes[row][1]:
-                found.setdefault(f"{guide.profiles.words(row)}: {_WORDS[share]}", []).append(muscle)
-    return [f"{what}: {', '.join(muscles)}." for what, muscles in sorted(found.items())]
