@@ -98,7 +98,7 @@ def run_ours(options: argparse.Namespace, folder: Path) -> None:
         np.full(len(terms.muscles), MUSCLE.low),
         np.full(len(terms.muscles), MUSCLE.high),
         reserve=1.0,
-        reach=reach_of([MUSCLE] * len(terms.muscles), float(terms.time[1] - terms.time[0])),
+        reach=reach_of((MUSCLE,) * len(terms.muscles), float(terms.time[1] - terms.time[0])),
     )
     solved = time.perf_counter() - analysed
     series = TimeSeries(terms.time, terms.muscles, found.activations, name="redistribution")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..log import logger
-from ..musculoskeletal.activation import CONTROL_STEP, held_excitation
+from ..musculoskeletal.activation import CONTROL_STEP, held_excitation, reachable
 from ..musculoskeletal.elastic_tendons import ElasticTerms
 from ..musculoskeletal.redistribution import redistribute_each
 from ..musculoskeletal.row_programs import connected
@@ -341,7 +342,7 @@ class _Solver:
         gain, needed = terms.gain, terms.inverse_dynamics - terms.passive_torque
         results = [(self.goals.nearest.copy(), np.zeros(needed.shape, dtype=bool)) for _ in prices]
         for part in self.parts:
-            own = [muscles[terms.muscles[k]] for k in part.muscles]
+            own = tuple(muscles[terms.muscles[k]] for k in part.muscles)
             for run in _runs(part.solved):
                 where = np.ix_(run, part.muscles)
                 found = redistribute_each(
@@ -549,12 +550,13 @@ def _without_chatter(given: ActivationRows, terms: TorqueTerms, lowpass: float) 
     return given.opensim
 
 
-def reach_of(muscles: Sequence[Muscle], step: float) -> Callable[[Array], tuple[Array, Array]]:
+@lru_cache(maxsize=16)
+def reach_of(muscles: tuple[Muscle, ...], step: float) -> Callable[[Array], tuple[Array, Array]]:
     """Tell how far activations can fall and rise within a step: with the least and the greatest excitation.
 
     Parameters
     ----------
-    muscles : sequence of Muscle
+    muscles : tuple of Muscle
         Bounds and dynamics of the muscles.
     step : float
         The step (s).
@@ -565,7 +567,6 @@ def reach_of(muscles: Sequence[Muscle], step: float) -> Callable[[Array], tuple[
         Gives the lowest and the highest activations (..., muscles) from those at the start of the step, as
         :func:`opensim_nem2e.musculoskeletal.redistribution.redistribute` and its like ask for them.
     """
-    bounds = np.array([[muscle.min_control for muscle in muscles], [muscle.max_control for muscle in muscles]])
     after = held_excitation(
         step,
         [muscle.tau_act for muscle in muscles],
@@ -575,14 +576,13 @@ def reach_of(muscles: Sequence[Muscle], step: float) -> Callable[[Array], tuple[
         smoothing=[muscle.smoothing for muscle in muscles],
         max_step=CONTROL_STEP,
     )
-
-    def reach(activation: Array) -> tuple[Array, Array]:
-        # From every start, once with the least and once with the greatest excitation.
-        held = bounds.reshape(2, *[1] * (activation.ndim - 1), -1)
-        low, high = after(np.broadcast_to(activation, (2, *activation.shape)), held)
-        return low, high
-
-    return reach
+    return reachable(
+        after,
+        [muscle.min_control for muscle in muscles],
+        [muscle.max_control for muscle in muscles],
+        np.array([muscle.low for muscle in muscles]),
+        np.array([muscle.high for muscle in muscles]),
+    )
 
 
 def _parts(given: ActivationRows, terms: TorqueTerms, crossfade: float) -> list[_Part]:

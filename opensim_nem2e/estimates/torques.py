@@ -325,7 +325,7 @@ def check_torques(trial: SimulatedTrial, activations: Estimate, terms: TorqueTer
     Returns
     -------
     TorqueCheck
-        The torques of coordinates that a refined muscle turns; rows count in which it is within a refined cycle.
+        The torques of coordinates that a refined muscle spans; rows count in which it is within a refined cycle.
 
     Raises
     ------
@@ -339,7 +339,7 @@ def check_torques(trial: SimulatedTrial, activations: Estimate, terms: TorqueTer
         raise ModelError("The motion has no row within a refined gait cycle: torques cannot be compared.")
     untouched = [name for name, yes in zip(terms.coordinates, touched, strict=True) if not yes]
     if untouched:
-        logger.info("No refined muscle turns %s: not in the torque check.", ", ".join(untouched))
+        logger.debug("No refined muscle spans %s: not in the torque check.", ", ".join(untouched))
         terms = terms.of([name for name in terms.coordinates if name not in untouched])
     return TorqueCheck(
         terms=terms,

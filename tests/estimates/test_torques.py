@@ -74,7 +74,7 @@ def test_the_log_says_it(checked):
     log = (checked / "walking.log").read_text()
     assert "RMSE OpenSim" in log
     assert "ankle_angle_r" in log
-    assert "No refined muscle turns hip_flexion_r" in log
+    assert "No refined muscle spans hip_flexion_r" in log
     assert "Read the change, not the RMSE alone" in log
     setup = (checked / "walking_effective_setup.xml").read_text()
     assert "<check_torques>true</check_torques>" in setup
