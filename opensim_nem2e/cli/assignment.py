@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
-from ..errors import SetupError
+from ..errors import SetupError, did_you_mean
 from ..log import logger
 from ..options import Options, Property, layout_of
 from ..tools.tool import Tool
 
 #: What the flags' destinations begin with, so that no property is taken for another argument.
 _PREFIX = "property "
+#: What they end with where a command's main input is given by its flag.
+_BY_FLAG = " by flag"
 #: How messages name a property: as a setup file does.
 _ELEMENT = re.compile(r"<(\w+)>")
 #: A sentence's end; "et al." is none.
@@ -52,11 +54,14 @@ def add_flags(parser: argparse.ArgumentParser, tool: type[Tool[Any]]) -> None:
         The tool's class.
     """
     table = layout_of(tool.declaration).table
+    parser.set_defaults(tool=tool)
     for name in tool.main_inputs:
         prop = table[name]
         dest = _PREFIX + name
         count = "*" if prop.is_list else "?"
         parser.add_argument(dest, metavar=input_word(name), nargs=count, default=None, help=_help(prop))
+        several = "+" if prop.is_list else None
+        parser.add_argument(*_flags(prop, table), dest=dest + _BY_FLAG, nargs=several, help=argparse.SUPPRESS)
     parser.add_argument("--name", metavar="NAME", help="what the results' names begin with")
     flags = {prop.name: _flags(prop, table) for prop in table.values() if prop.name not in tool.main_inputs}
     for title, declaration in _groups(tool.declaration):
@@ -106,6 +111,37 @@ def flags_in_messages(tool: type[Tool[Any]]) -> Iterator[None]:
         logger.removeFilter(rename)
 
 
+def unknown_words(words: Sequence[str], unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """Say what is wrong with words of a command line that its parser does not know.
+
+    Parameters
+    ----------
+    words : sequence of str
+        The command line.
+    unknown : sequence of str
+        The words.
+    parser : argparse.ArgumentParser
+        The command's own parser.
+
+    Returns
+    -------
+    str
+        With a suggestion where there is one.
+    """
+    message = f"unrecognized arguments: {' '.join(unknown)}."
+    first = unknown[0]
+    flags = {flag: action for action in parser._actions for flag in action.option_strings}
+    before = words[words.index(first) - 1] if first in words[1:] else ""
+    if isinstance(flags.get(before), argparse.BooleanOptionalAction):
+        return f"{message} {before} takes no value; --no-{before.removeprefix('--')} is its opposite."
+    tool = parser.get_default("tool")
+    for element in layout_of(tool.declaration).elements if tool is not None else ():
+        name = first.partition("=")[0].removeprefix("--").replace("-", "_")
+        if name in element.layout.table:
+            return f"{message} Write --set {element.name}.{name}=VALUE."
+    return message + did_you_mean(first, flags)
+
+
 def assign(tool: Tool[Any], options: argparse.Namespace) -> None:
     """Give a tool what the command line says.
 
@@ -122,11 +158,14 @@ def assign(tool: Tool[Any], options: argparse.Namespace) -> None:
         Everything that is wrong, at once.
     """
     faults: list[str] = []
-    given: list[tuple[str, Any]] = [
-        (dest.removeprefix(_PREFIX), value)
-        for dest, value in vars(options).items()
-        if dest.startswith(_PREFIX) and value is not None and value != []
-    ]
+    values = {dest: value for dest, value in vars(options).items() if value is not None and value != []}
+    given: list[tuple[str, Any]] = []
+    for dest, value in values.items():
+        if dest.startswith(_PREFIX):
+            name = dest.removeprefix(_PREFIX).removesuffix(_BY_FLAG)
+            given.append((name, value))
+            if dest.endswith(_BY_FLAG) and _PREFIX + name in values:
+                faults.append(f"{input_word(name)} must be given once, but was found with and without its flag.")
     for text in options.set:
         name, equals, value = text.partition("=")
         if equals:

@@ -46,6 +46,7 @@ from . import print_xml_command as print_xml
 from . import repair_command as repair
 from . import report_command as report_study
 from . import run_command as run
+from .assignment import unknown_words
 from .completion import complete, completed_words
 from .reporting import report
 from .tool_command import ToolCommand
@@ -126,8 +127,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     options, unknown = parser.parse_known_args(words)
     if unknown:
         verb = options.parser if "parser" in options else parser
-        flags = [flag for action in verb._actions for flag in action.option_strings]
-        verb.error(f"unrecognized arguments: {' '.join(unknown)}.{did_you_mean(unknown[0], flags)}")
+        verb.error(unknown_words(words, unknown, verb))
     if "command" not in options:
         # As opensim-cmd does without arguments.
         parser.print_help()

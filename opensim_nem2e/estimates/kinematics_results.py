@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..log import logger
+from ..log import counted, logger
 from ..storage import TimeSeries, write_storage
 from ..storage.tables import write_rows
 from .static_optimization import MomentRow, MuscleRow, Optimum, state_columns, summarise_moments, summarise_muscles
@@ -79,7 +79,17 @@ def write_optimum(
     write_rows(files.path(f"{name}_summary.csv"), MuscleRow, summarise_muscles(optimum))
     write_rows(files.path(f"{name}_torques.csv"), MomentRow, moments)
     for line in moment_table(moments):
-        logger.info("%s", line)
+        logger.debug("%s", line)
+    strongest, worst = max(moments, key=lambda row: row.peak), max(moments, key=lambda row: row.largest_reserve)
+    logger.info(
+        "%s and moments of %s, at most %.1f Nm (%s); the muscles leave at most %.2g Nm to a reserve (%s).",
+        counted(len(optimum.muscles), "muscle"),
+        counted(len(moments), "coordinate"),
+        strongest.peak,
+        strongest.coordinate,
+        worst.largest_reserve,
+        worst.coordinate,
+    )
     if flagged.any():
         logger.warning(
             "%d of %d rows are flagged (%s_flags.sto): out of range in %s; reserves above 5 %% of the "

@@ -39,12 +39,17 @@ _SLOW = 0.4
 #: Times that were rounded lie half of their last digit from even ones; a row that is there twice lies further off.
 _ROUNDED = 0.6
 
+#: A column that rises evenly, but for rounding, over so many rows is no EMG.
+_ENOUGH = 50
+_EVEN = 0.01
+
 #: So many lines show how a table is laid out, and so many of its times how they were rounded.
 _HEAD = 400
 
-#: What a column of time is called: "time", "Time (s)", "Time,s", "t [s]", "X[s]" (Delsys), ...
+#: What a column of time is called: "time", "Time (s)", "Time,s", "t [s]", "X[s]", "EMG 1 Time Series (s)" (Delsys), ...
 _TIME = re.compile(
-    r"(?P<name>time|timestamps?|time ?stamps?|zeit|temps|tiempo|tempo|seconds|t|x|x ?axis)"
+    r"(?P<name>((abs(olute)?|elapsed|relative|frame) ?)?time|.{0,80}\btime series|timestamps?|time ?stamps?|zeit|temps|"
+    r"tiempo|tempo|seconds|t|x|x ?axis)"
     r"(\s*[\[(,_ ]\s*(?P<unit>[^\W\d_]+)\s*[\])]?)?",
     re.IGNORECASE,
 )
@@ -69,7 +74,7 @@ _WORDS = re.compile(r"(activit(y|ies)|markers?|events?|comments?|annotations?|no
 #: What the sensors of EMG measure besides.
 _OTHER_SENSOR = re.compile(
     r"(?<![a-z])(acc|accel\w*|gyro\w*|mag|magn\w*|imu|quat\w*|pitch|roll|yaw|orientation|foot ?switch|force|moment|"
-    r"heart ?rate|battery|rssi|sync|trigger)(?![a-z])",
+    r"heart ?rate|battery|rssi|sync\w*|trigger|[fm][xyz]\d*|cop\w*)(?![a-z])",
     re.IGNORECASE,
 )
 
@@ -99,12 +104,13 @@ _OTHER_UNITS = {
 }
 _UNIT_IN_LABEL = re.compile(r"[\[(,]\s*(?P<unit>[^\[\](),]+?)\s*[\])]?$")
 
-#: A preamble's line that states the rate: "Frequency,1000", "Sampling rate: 2000 Hz".
+#: A preamble's line that states the rate: "Frequency,1000", "Sampling rate: 2 kHz", "fs=1000".
 _RATE_KEY = re.compile(
-    r"(?:analog |emg )?(?:sampling |sample |analog )?(?:frequency|rate|freq\.?)\s*(?:[\[(]\s*hz\s*[\])])?\s*[:=]?"
-    r"\s*(?P<value>[\d.,]*)\s*(?:hz)?",
+    r"(?:(?:analog |emg )?(?:(?:sampling|sample|analog)[ _]?)?(?:frequency|frequenz|rate|freq\.?)|fs)"
+    r"\s*(?:[\[(]\s*hz\s*[\])])?\s*[:=]?\s*(?P<value>[\d.,]*\s*(?:k?hz)?)",
     re.IGNORECASE,
 )
+_RATE = re.compile(r"(?P<value>[\d.,]+)\s*(?P<unit>k?hz)?", re.IGNORECASE)
 _NAMES_KEY = re.compile(r"channel[ _]?names\s*:?", re.IGNORECASE)
 
 _MISSING = {"nan", "na", "n/a", "#n/a", "null", "-", "-nan", "-nan(ind)", "nan(ind)", "1.#qnan", "-1.#ind"}
@@ -133,7 +139,7 @@ class _Layout:
     labels: list[str]
     labels_line: int
     units: list[str] = field(default_factory=list)
-    devices: list[str] = field(default_factory=list)
+    devices: list[list[str]] = field(default_factory=list)  # rows that may name the devices of columns
     words: frozenset[int] = frozenset()
     rate: float | None = None
 
@@ -274,11 +280,21 @@ def _find_layout(lines: Sequence[str], path: Path) -> _Layout:
     if not best.rows:
         raise StorageError(
             "No rows of numbers were found: a row of labels and rows of numbers are needed, separated by commas, "
-            f"semicolons or tabs. The first line is '{lines[head[0]][:60]}'.",
+            f"semicolons or tabs. The first line is '{lines[head[0]][:60]}'{_no_number(lines, head)}.",
             path,
             head[0] + 1,
         )
     return best.layout(lines, (first, last), path, vicon=block is not None)
+
+
+def _no_number(lines: Sequence[str], head: Sequence[int]) -> str:
+    """Name a cell that should be a number, in the second line of a table without rows of numbers."""
+    if len(head) < 2:
+        return ""
+    line = lines[head[1]]
+    cells = max((_cells(line, separator) for separator in SEPARATORS), key=len)
+    found = next((cell for cell in cells if cell and not _is_number(cell, ";" in line or "\t" in line)), "")
+    return f"; '{found[:60]}' in line {head[1] + 1} is no number" if found else ""
 
 
 def _vicon_block(lines: Sequence[str], path: Path) -> tuple[int, int] | None:
@@ -406,6 +422,10 @@ class _Try:
                 path,
                 nearest.number + 1,
             )
+        if _is_number(labels.cells[0], self.decimal_comma) and labels.number + 1 == first:
+            words = next((cell for cell in labels.cells if cell and not _is_number(cell, self.decimal_comma)), "")
+            if words and self.above[0].number < labels.number:
+                raise StorageError(f"'{words[:60]}' stands among numbers.", path, labels.number + 1)
         if self.labels is not None:
             # Seen with lenience so far.
             list(split_lines([lines[labels.number]], self.separator, path, first=labels.number + 1))
@@ -429,9 +449,11 @@ class _Try:
             found.rate = _stated_rate(line.cells) or found.rate
         if vicon:
             found.rate = parse_number(lines[span[0] + 1].strip(" ,;\t"))
-            above = [line for line in self.above if line.number < labels.number]
-            if len(above) > 2:
-                found.devices = above[-1].cells
+        found.devices = [
+            line.cells
+            for line in self.above
+            if span[0] + (1 if vicon else -1) < line.number < labels.number and len(line.cells) > 1
+        ]
         return found
 
     def _surely_decimal(self, labels: _Line) -> bool:
@@ -460,6 +482,9 @@ def _labels_above(above: Sequence[_Line], used: int, width: int) -> tuple[_Line 
     units: list[str] = []
     for line in reversed(above):
         cells = _trimmed(line.cells)
+        if len(above) > 1 and cells and all(cell.lower().endswith("hz") and _RATE.fullmatch(cell) for cell in cells):
+            # Delsys Trigno Discover: each column's rate.
+            continue
         if not units and len(above) > 1 and _is_units(cells):
             units = cells
             continue
@@ -478,9 +503,11 @@ def _stated_rate(cells: Sequence[str]) -> float | None:
     match = _RATE_KEY.fullmatch(cells[0]) if cells else None
     if match is None:
         return None
-    text = match["value"] or next((cell for cell in cells[1:] if cell), "")
-    value = parse_number(re.sub(r"\s*hz$", "", text, flags=re.IGNORECASE), decimal_comma=True)
-    return value if value is not None and value > 0.0 else None
+    stated = _RATE.fullmatch(match["value"].strip() or next((cell for cell in cells[1:] if cell), ""))
+    value = None if stated is None else parse_number(stated["value"], decimal_comma=True)
+    if stated is None or value is None or not value > 0.0:
+        return None
+    return value * 1000.0 if (stated["unit"] or "").lower() == "khz" else value
 
 
 def _numbers(lines: Sequence[str], layout: _Layout, path: Path) -> tuple[Array, NDArray[np.int64]]:
@@ -577,6 +604,8 @@ class _Columns:
                 self._leave_out(f"in {unit}", label)
             elif _OTHER_SENSOR.search(label):
                 self._leave_out("another sensor", label)
+            elif self._only_rises(k):
+                self._leave_out("it only goes up, evenly", label or f"column {k + 1}")
             else:
                 emg.append(k)
         self._name(emg)
@@ -623,17 +652,26 @@ class _Columns:
         steps = np.diff(x)
         return bool(np.isfinite(x).all() and (x == np.rint(x)).all() and ((steps == 1.0) | (steps <= 0.0)).all())
 
+    def _only_rises(self, column: int) -> bool:
+        """Tell whether a column is time or a count, whatever it is called."""
+        steps = np.diff(self.values[:, column])
+        return len(steps) >= _ENOUGH and bool((steps > 0.0).all() and np.ptp(steps) <= _EVEN * steps.mean())
+
     def _leave_out(self, reason: str, label: str) -> None:
         self.left_out.setdefault(reason, []).append(label)
 
     def _name(self, emg: Sequence[int]) -> None:
-        """Refuse columns of EMG without a label, or with the same; devices of Nexus help to tell them apart."""
+        """Refuse columns of EMG without a label, or with the same; a row of devices helps to tell them apart."""
         counts = Counter(self.labels[k] for k in emg)
-        device = ""
-        for k, name in enumerate(self.layout.devices[: len(self.labels)]):
-            device = name or device
-            if k in emg and counts[self.labels[k]] > 1 and device:
-                self.labels[k] = f"{device}: {self.labels[k]}"
+        for devices in self.layout.devices if max(counts.values(), default=0) > 1 else ():
+            device, labels = "", list(self.labels)
+            for k, name in enumerate(devices[: len(labels)]):
+                device = name or device
+                if k in emg and counts[labels[k]] > 1 and device:
+                    labels[k] = f"{device}: {labels[k]}"
+            if len({labels[k] for k in emg}) == len(emg):
+                self.labels = labels
+                break
         counts = Counter(self.labels[k] for k in emg)
         for k in emg:
             label = self.labels[k]
@@ -727,11 +765,28 @@ class _Columns:
             raise StorageError("A recording needs two rows or more.", self.path)
         return self._first_frame(rate, start) + np.arange(count) / rate
 
+    def _refuse_lost_rows(self) -> None:
+        """Refuse numbers of rows that leave some out: times made from a rate would be wrong behind them."""
+        for k, label in enumerate(self.labels):
+            x = self.values[:, k]
+            if label and _COUNTERS.fullmatch(label) and np.isfinite(x).all():
+                steps = np.diff(x)
+                up = steps[steps > 0.0]
+                jumps = steps > 1.5 * np.median(up) if up.size else np.zeros(steps.size, dtype=bool)
+                if jumps.any():
+                    row = int(np.argmax(jumps))
+                    raise StorageError(
+                        f"Rows are missing, and no column tells the time: '{label}' {x[row + 1]:g} follows {x[row]:g}.",
+                        self.path,
+                        int(self.numbers[row + 1]),
+                    )
+
     def _first_frame(self, rate: float, start: Literal["zero", "first_frame"]) -> float:
         """Return when the first row was recorded, by its number of frame."""
         by_name = {label.lower().replace(" ", ""): k for k, label in enumerate(self.labels)}
         frame, sub = by_name.get("frame"), by_name.get("subframe")
         if frame is None or sub is None or not np.isfinite(self.values[:, [frame, sub]]).all():
+            self._refuse_lost_rows()
             return 0.0
         per_frame = int(self.values[:, sub].max()) + 1
         ticks = self.values[:, frame] * per_frame + self.values[:, sub]

@@ -249,7 +249,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         with run.files.own_names():
             self._write(run, model, subject, complete, muscles, results)
             for path in run.files.finals:
-                logger.info("Writing '%s'.", path)
+                logger.debug("Writing '%s'.", path)
 
     # --- input -------------------------------------------------------------------------------------------------
 

@@ -129,3 +129,23 @@ def test_the_shell_completes(command, line, expected):
     }
     command.start(**environment)
     assert sorted(word.strip() for word in answer.read_text().splitlines()) == sorted(expected)
+
+
+def test_a_main_input_may_be_given_by_its_flag(command):
+    done = command("kinematics-train", "--trials-file", "absent.csv", "--out", "results")
+    assert (done.returncode, "absent.csv" in done.stderr) == (1, True)
+    done = command("kinematics-train", "absent.csv", "--trials-file", "other.csv")
+    assert "TRIALS must be given once, but was found with and without its flag." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "suggestion"),
+    [
+        (("train", "--epochs", "5"), "unrecognized arguments: --epochs. Write --set STDRNet.epochs=VALUE."),
+        (("refine", "x.sto", "--use-emg", "true"), "--use-emg takes no value; --no-use-emg is its opposite."),
+    ],
+)
+def test_words_that_are_no_arguments_get_a_suggestion(command, words, suggestion):
+    done = command(*words)
+    assert done.returncode == 2
+    assert suggestion in done.stderr

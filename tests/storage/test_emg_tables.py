@@ -349,3 +349,74 @@ def test_excel(tmp_path, told):
     (tmp_path / "b.xlsx").write_bytes((tmp_path / "a.xlsx").read_bytes()[:3000])
     with pytest.raises(StorageError, match="cannot be read as an Excel file"):
         read_emg(tmp_path / "b.xlsx")
+
+
+def test_trigno_discover_and_its_rates(tmp_path, told):
+    # Sensors and modes above the labels, rates below, times of each sensor, blanks at the end.
+    slow = np.arange(10) / 250.0
+    lines = [
+        "Application:,Trigno Discover",
+        "Date/Time:,11/27/2024 09:12:33 AM",
+        "",
+        "Sensor one (81234),,,,Sensor two (81235),",
+        "sensor mode: EMG+ACC,,,,sensor mode: EMG,",
+        "EMG 1 Time Series (s),EMG 1 (mV),ACC X Time Series (s),ACC X (G),EMG 1 Time Series (s),EMG 1 (mV)",
+        "1000 Hz,1000 Hz,250 Hz,250 Hz,1000 Hz,1000 Hz",
+    ]
+    for k in range(COUNT):
+        acc = f"{slow[k]:.4f},0.5" if k < len(slow) else ","
+        lines.append(f"{TIME[k]:.4f},{ONE[k]:.6f},{acc},{TIME[k]:.4f},{TWO[k]:.6f}")
+    found = read_emg(saved(tmp_path, *lines))
+    check(found, ["Sensor one (81234): EMG 1 (mV)", "Sensor two (81235): EMG 1 (mV)"], ONE, TWO)
+    assert "ACC X (G)" in told.text
+
+
+@pytest.mark.parametrize(
+    "line", ["Sampling rate: 1 kHz", "SamplingRate=1000", "Frequenz,1000", "fs = 1000 Hz", "Sample Rate (Hz),1000"]
+)
+def test_ways_to_state_a_rate(tmp_path, line):
+    check(read_emg(saved(tmp_path, line, "a,b", *rows(ONE, TWO))), ["a", "b"], ONE, TWO)
+
+
+@pytest.mark.parametrize("label", ["Abs Time", "Elapsed time (s)", "frame time"])
+def test_more_names_of_time(tmp_path, label):
+    check(read_emg(saved(tmp_path, f"{label},a,b", *rows(TIME, ONE, TWO))), ["a", "b"], ONE, TWO)
+
+
+def test_a_column_that_rises_evenly_is_no_emg(tmp_path, told):
+    count = np.arange(60)
+    values = np.round(np.sin(count), 6)
+    path = saved(tmp_path, "time,a,tick", *rows(count / RATE, values, 5.0 + 2 * count))
+    assert read_emg(path).labels == ("a",)
+    assert "it only goes up, evenly): tick" in told.text
+    # Unless it is asked for.
+    assert read_emg(path, channels=["a", "tick"]).labels == ("a", "tick")
+
+
+def test_force_plates_and_triggers_are_other_sensors(tmp_path, told):
+    columns = "time,a,Fz,Mx1,CoPx,Synch"
+    found = read_emg(saved(tmp_path, columns, *rows(TIME, ONE, TWO, TWO, TWO, TWO)))
+    assert found.labels == ("a",)
+    assert "left out (another sensor): Fz, Mx1, CoPx, Synch" in told.text
+
+
+def test_numbers_of_rows_that_leave_some_out_are_refused_without_times(tmp_path):
+    frames = np.where(np.arange(COUNT) < 20, np.arange(COUNT), np.arange(COUNT) + 500)
+    path = saved(tmp_path, "Frame,a,b", *rows(frames, ONE, TWO))
+    with pytest.raises(StorageError, match=r"a\.csv:22: Rows are missing, .*'Frame' 520 follows 19"):
+        read_emg(path, sampling_rate=RATE)
+    path = saved(tmp_path, "Frame,time,a,b", *rows(frames, TIME, ONE, TWO))
+    check(read_emg(path), ["a", "b"], ONE, TWO)
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (["time,a", *(f"00:00:00.{k:03d},1.5" for k in range(5))], "'00:00:00.000' in line 2 is no number"),
+        (["time,phase,a", *(f"{k},stance,1.5" for k in range(5))], "'stance' in line 2 is no number"),
+        (["time,a", "0.000,***", *(f"{k / 1000:.3f},1.5" for k in range(1, 5))], r":2: '\*\*\*' stands among numbers"),
+    ],
+)
+def test_words_among_numbers_are_named(tmp_path, lines, found):
+    with pytest.raises(StorageError, match=found):
+        read_emg(saved(tmp_path, *lines))
