@@ -494,7 +494,7 @@ def _goals(
                 certainty=[item.certainty for item in items],
                 others_weight=part.others_weight(settings),
                 reserve=settings.reserve,
-                start=[start.get(name, value) for name, value in zip(names, prior, strict=True)],
+                start=[start[name] for name in names] if start else None,
             )
             for known_, values in (
                 (gains, result.gains),

@@ -421,6 +421,7 @@ def reachable(
         return lowest, highest
 
     count, width = len(low), np.maximum(high - low, np.finfo(float).tiny) / _CELLS
+    per_width = 1.0 / width
     cells, orders = np.arange(_CELLS)[:, np.newaxis, np.newaxis], np.arange(_ORDER + 1)
     nodes = 0.5 - 0.5 * np.cos(np.pi * (orders + 0.5) / (_ORDER + 1))
     values = np.stack(exact(low + (cells + nodes[:, np.newaxis]) * width))  # (2, cells, nodes, muscles)
@@ -430,7 +431,7 @@ def reachable(
     columns = np.arange(count)
 
     def tabulated(activation: Array) -> tuple[Array, Array]:
-        place = (activation - low) / width
+        place = (activation - low) * per_width
         cell = np.minimum(np.maximum(place, 0.0), _CELLS - 1.0).astype(np.intp)
         place -= cell
         first, *others = table.take(cell * count + columns, axis=2)

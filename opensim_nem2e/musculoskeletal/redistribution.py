@@ -173,17 +173,19 @@ def redistribute_each(
     free = np.zeros((0, muscles))
     sense = np.zeros(muscles, dtype=np.int32)
     programs = [_programs(table / reserve, asked / reserve, wanted, w) for reserve, _ in prices]
+    # np.clip would take as long as a row's program.
     for row in range(rows):
         if reach is not None and row:
-            lows, highs = (np.clip(limit, lowest, highest) for limit in reach(activations[row - 1]))
+            lows, highs = (np.minimum(np.maximum(limit, lowest), highest) for limit in reach(activations[row - 1]))
         for number, (reserve, bound) in enumerate(prices):
-            part, owed, cost, slope = (values[row] for values in programs[number])
-            found, _, flag, _ = daqp.solve(cost, slope, free, highs[number], lows[number], sense)
-            if flag == 1 and np.abs(owed - part @ found).max(initial=0.0) > bound / reserve:
-                found, flag = _bounded(cost, slope, part, owed, bound / reserve, lows[number], highs[number])
+            part, owed, cost, slope = programs[number]
+            low_, high_, most = lows[number], highs[number], bound / reserve
+            found, _, flag, _ = daqp.solve(cost[row], slope[row], free, high_, low_, sense)
+            if flag == 1 and most < np.inf and np.abs(owed[row] - part[row] @ found).max(initial=0.0) > most:
+                found, flag = _bounded(cost[row], slope[row], part[row], owed[row], most, low_, high_)
             if flag != 1:
                 raise ModelError(f"DAQP could not solve row {row} of {rows} (exit flag {flag}).")
-            activations[row, number] = np.clip(found, lows[number], highs[number])
+            np.minimum(np.maximum(found, low_), high_, out=activations[row, number])
     results = []
     for number, (_, bound) in enumerate(prices):
         own = np.ascontiguousarray(activations[:, number])

@@ -38,8 +38,9 @@ Mask = NDArray[np.bool_]
 #: Gains below this do not weigh more than it does.
 _LEAST_GAIN = 0.05
 
-#: Rounds of weights: at least, at most, and the change of all gains at which they stay.
-_ROUNDS = (3, 10)
+#: Rounds of weights: at least (from a start, which is near, and from the prior), at most, and the change of all gains
+#: at which they stay.
+_ROUNDS = (1, 3, 10)
 _STAYS = 1e-3
 
 #: Newton steps, and halvings of a step (on real trials 7 and 1 were the most).
@@ -148,7 +149,8 @@ def find_gains(
     lowest, highest = np.where(held, g0, 0.0), np.where(held, g0, np.maximum(1.0, g0))
     typical = np.exp(np.mean(np.log(np.maximum(g0, _LEAST_GAIN))))
     gains = g0 if start is None else np.where(held, g0, np.asarray(start, dtype=float))
-    for number in range(1, _ROUNDS[1] + 1):
+    least = _ROUNDS[0] if start is not None else _ROUNDS[1]
+    for number in range(1, _ROUNDS[2] + 1):
         w = np.asarray(certainty) * (typical / np.maximum(gains, _LEAST_GAIN)) ** 2
         table = np.full(x.shape, others_weight)
         table[:, where] = np.where(known, w, others_weight)
@@ -158,7 +160,7 @@ def find_gains(
         found = _newton(program, table, x, s, known, where, gains, g0, pull, (lowest, highest))
         change = np.abs(found.gains - gains).max(initial=0.0)
         gains = found.gains
-        if number >= _ROUNDS[0] and change < _STAYS:
+        if number >= least and change < _STAYS:
             break
     return ShapeGains(gains, found.determined, w, found.activations, found.objective)
 

@@ -345,3 +345,18 @@ def test_a_held_excitation_leads_where_an_integration_does(kind):
             [0.0, 0.005], table, *taus, start[row], kind, min_activation=0.02, max_step=1e-3
         )[1]
         np.testing.assert_allclose(found[row], expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("least", [0.0, 0.03])
+@pytest.mark.parametrize("kind", ["first_order", "degroote_fregly"])
+def test_what_can_be_reached_is_where_the_least_and_the_greatest_excitation_lead(kind, least):
+    """Below the minimum activation (0.0) the dynamics have a kink, which no table has."""
+    after = activation.held_excitation(0.005, [0.01, 0.02], [0.04, 0.06], kind, min_activation=0.02, max_step=1e-3)
+    low, high = np.array([0.02, 0.05]), np.array([1.0, 0.9])
+    reach = activation.reachable(after, [least, least], [1.0, 0.9], low, high)
+    start = low + np.random.default_rng(0).uniform(0.0, 1.0, (500, 2)) * (high - low)
+    start[:2] = low, high
+    for found, excitation in zip(reach(start), ([least, least], [1.0, 0.9]), strict=True):
+        np.testing.assert_allclose(found, after(start, np.tile(excitation, (500, 1))), rtol=0, atol=1e-10)
+    for row, alone in zip(np.stack(reach(start), 1)[:5], map(reach, start), strict=False):
+        np.testing.assert_array_equal(row, np.stack(alone))
