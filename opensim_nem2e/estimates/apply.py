@@ -194,7 +194,6 @@ def estimate_trial(
     _check_sides(plan, cycles, requested)
     targets = [target for target in plan.targets if cycles.get(target.side)]
     trial.require_finite(name for target in targets for name in (target.muscle, *target.inputs))
-    _log_plan(plan, targets)
     log_coverage(trial.time, cycles)
     by_name: dict[str, list[Target]] = {}
     for target in targets:
@@ -222,7 +221,7 @@ def estimate_trial(
             first = part.stop
             predictions[target.muscle] = prediction, part
 
-    _log_remarks({name: predictions[members[0].muscle][0] for name, members in by_name.items()})
+    _log_plan(plan, targets, {name: predictions[members[0].muscle][0] for name, members in by_name.items()})
     found: dict[str, MuscleEstimate] = {}
     for side in dict.fromkeys(target.side for target in targets):
         own = tuple(cycles[side])
@@ -330,7 +329,8 @@ def _check_sides(plan: TargetPlan, cycles: Mapping[str, Sequence[Cycle]], reques
         raise CycleError("No muscle that the bundle refines has a complete gait cycle of its own limb.")
 
 
-def _log_plan(plan: TargetPlan, targets: Sequence[Target]) -> None:
+def _log_plan(plan: TargetPlan, targets: Sequence[Target], predictions: Mapping[str, Prediction]) -> None:
+    """Say what is refined, and which estimates are not the method's usual ones."""
     for target in targets:
         others = [name for name in target.inputs if name != target.muscle]
         more = f" from {len(target.inputs)} muscles" if others else ""
@@ -340,23 +340,18 @@ def _log_plan(plan: TargetPlan, targets: Sequence[Target]) -> None:
     none_for = listed(plan.without_network, _MOST_NAMED)
     if len(plan.without_network) > _MOST_NAMED:
         logger.debug("No network is for %s.", ", ".join(plan.without_network))
-    logger.info(
-        "%s %s refined%s.",
-        counted(len(targets), "muscle"),
-        "is" if len(targets) == 1 else "are",
-        f"; the bundle has no network for {none_for}" if none_for else "",
-    )
-
-
-def _log_remarks(predictions: Mapping[str, Prediction]) -> None:
-    """Say which estimates are not the method's usual ones."""
     found: dict[str, list[str]] = {}
     for name, prediction in predictions.items():
         for remark in filter(None, dict.fromkeys(prediction.remarks)):
             found.setdefault(remark, []).append(name)
-    if found:
-        chosen = "; ".join(f"{remark}: {', '.join(names)}" for remark, names in found.items())
-        logger.info("Chosen on training subjects left out, %s.", chosen)
+    chosen = "; ".join(f"{remark}: {', '.join(names)}" for remark, names in found.items())
+    logger.info(
+        "%s %s refined%s.%s",
+        counted(len(targets), "muscle"),
+        "is" if len(targets) == 1 else "are",
+        f"; the bundle has no network for {none_for}" if none_for else "",
+        f" Chosen on training subjects left out, {chosen}." if chosen else "",
+    )
 
 
 def _requested_muscles(muscles: Mapping[str, StandardMuscle | None], requested: Sequence[str]) -> set[str]:

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from .write import EstimateWriter
 
 
-#: The activations that are compared with EMG, as the log calls them.
-_KINDS = {"opensim": "OpenSim", "refined": "refined", "consistent": "consistent"}
+#: What log, tables and curves call the kinds of activations; by torques: where these decided on the amplitude of the
+#: refined activations, which are then the consistent ones, and what the method put out is shown unscaled.
+WORDS = {"opensim": "OpenSim", "refined": "refined", "consistent": "consistent"}
+WORDS_BY_TORQUES = {"opensim": "OpenSim", "refined": "unscaled", "consistent": "refined"}
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,16 @@ class Mechanics:
     emg_errors: Sequence[EmgError]
     apart: bool = False
 
+    @property
+    def by_torques(self) -> bool:
+        """Whether torques decided on the amplitude of the result."""
+        return self.result.amplitude is not None and self.result.amplitude.convention == "torques"
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """What the kinds of activations are called: :data:`WORDS` or :data:`WORDS_BY_TORQUES`."""
+        return WORDS_BY_TORQUES if self.by_torques else WORDS
+
     def write(self, files: ResultFiles, writer: EstimateWriter) -> TorqueCheck | None:
         """Write all of it but figures, the result's activations among it, and say it in the log.
 
@@ -154,12 +166,12 @@ class Mechanics:
             logger.debug("Shape against measured EMG (each channel divided by its maximum over the cycles):")
             for line in emg_table(self.emg_errors):
                 logger.debug("%s", line)
-            means = {kind: fmean(getattr(row, f"shape_{kind}") for row in self.emg_errors) for kind in _KINDS}
+            means = {kind: fmean(getattr(row, f"shape_{kind}") for row in self.emg_errors) for kind in WORDS}
             logger.info(
                 "Shape error against measured EMG (RMS after the best gain, each channel divided by its maximum), mean "
                 "of %s: %s.",
                 counted(len(self.emg_errors), "muscle"),
-                ", ".join(f"{words} {means[kind]:.3f}" for kind, words in _KINDS.items() if isfinite(means[kind])),
+                ", ".join(f"{word} {means[kind]:.3f}" for kind, word in self.words.items() if isfinite(means[kind])),
             )
         return check
 

@@ -196,7 +196,7 @@ def _shift(row: MuscleChange) -> str:
     return "other" if np.isnan(row.peak_shift_ms) else f"{row.peak_shift_ms:+.0f}"
 
 
-def summary_in_words(rows: Sequence[MuscleChange]) -> list[str]:
+def summary_in_words(rows: Sequence[MuscleChange]) -> str:
     """Sum the summary up.
 
     Parameters
@@ -206,11 +206,11 @@ def summary_in_words(rows: Sequence[MuscleChange]) -> list[str]:
 
     Returns
     -------
-    list of str
-        A sentence on what changed and, where there are any, one on clipped samples.
+    str
+        What changed and, where there are any, how many samples were clipped; empty where nothing was refined.
     """
     if not rows:
-        return []
+        return ""
     least, most = (pick(rows, key=lambda row: row.rms_change) for pick in (min, max))
     text = (
         f"RMS change of the activations: {least.rms_change:.3f} ({least.muscle}) to {most.rms_change:.3f} "
@@ -225,12 +225,12 @@ def summary_in_words(rows: Sequence[MuscleChange]) -> list[str]:
     other = [row.muscle for row in rows if np.isfinite(row.peak_before_percent) and np.isnan(row.peak_shift_ms)]
     if other:
         text += f"{';' if moved else ''} another burst became the largest in {', '.join(other)}"
-    lines = [text + ("." if moved or other else "")]
+    text += "." if moved or other else ""
     clipped = [row for row in rows if row.clipped_samples]
     if clipped:
         worst = max(clipped, key=lambda row: row.largest_excess)
-        lines.append(
-            f"Clipped to the muscles' bounds: {counted(sum(row.clipped_samples for row in clipped), 'sample')} of "
+        text += (
+            f" Clipped to the muscles' bounds: {counted(sum(row.clipped_samples for row in clipped), 'sample')} of "
             f"{counted(len(clipped), 'muscle')}, by at most {worst.largest_excess:.3f} ({worst.muscle})."
         )
-    return lines
+    return text

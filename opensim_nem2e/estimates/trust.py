@@ -321,7 +321,7 @@ def log_cycles(rows: Sequence[CycleTrust]) -> None:
         return
     outside = [row for row in rows if row.outside]
     if not outside:
-        logger.info("All cycles (%d) are within the range of the training subjects.", len(rows))
+        logger.debug("All cycles (%d) are within the range of the training subjects.", len(rows))
         return
     logger.warning(
         "%d of %s %s unlike those of the training subjects: there the estimates and their bands cannot be relied on.",

@@ -362,7 +362,7 @@ def _measure(
     motion: tuple[Sequence[str], Array] | None,
 ) -> dict[str, np.ndarray]:
     """Have OpenSim measure the paths."""
-    logger.info(
+    logger.debug(
         "Measuring the muscles' paths of '%s' to fit polynomials to them (once per model and motion).", model_file
     )
     request: dict[str, Any] = {**_SAMPLES, "ranges": {name: list(limits) for name, limits in ranges.items()}}

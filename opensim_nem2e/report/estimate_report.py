@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..data.simulation import SIMULATORS
 from ..estimates.amplitude import Convention
+from ..estimates.mechanics import WORDS
 from ..estimates.summary import MuscleChange
 from ..estimates.trust import band_lines, profile_error
 from ..log import counted
@@ -29,8 +30,6 @@ from .page import REFERENCES, Cell, Picture, Table, TableRow, as_data, packaged,
 from .torque_report import (
     MECHANICS_LIMITS,
     TENDON_LIMITS,
-    WORDS,
-    WORDS_BY_TORQUES,
     ReportPart,
     mechanics_parts,
     mechanics_summary,
@@ -169,8 +168,8 @@ def write_report(
     """
     record = run or RunRecord()
     # Where torques decided on the amplitude, what is written is not what the method put out.
-    by_torques = mechanics is not None and activations is not mechanics.activations
-    words = WORDS_BY_TORQUES if by_torques else WORDS
+    by_torques = mechanics is not None and mechanics.by_torques
+    words = WORDS if mechanics is None else mechanics.words
     muscles = muscle_charts(activations, trial, mechanics, wording.simulation if wording is not None else "OpenSim")
     parts = gains_parts(activations)
     parts += trust_parts(activations.provenance, cycles)
@@ -257,7 +256,7 @@ def muscle_charts(
     ChartSet
         By functional group, a right muscle before its left twin.
     """
-    by_torques = mechanics is not None and activations is not mechanics.activations
+    by_torques = mechanics is not None and mechanics.by_torques
     unscaled = mechanics.activations if mechanics is not None and by_torques else None
     consistent = None if by_torques or mechanics is None or mechanics.consistent is None else mechanics.consistent.new
     emg = None if mechanics is None else mechanics.emg
@@ -333,7 +332,7 @@ def torque_charts(check: TorqueCheck, activations: Estimate, words: Mapping[str,
     activations : Estimate
         Whose gait cycles the torques are shown over.
     words : mapping of str to str
-        What the kinds of activations are called (:data:`.torque_report.WORDS`).
+        What the kinds of activations are called (:attr:`.Mechanics.words`).
 
     Returns
     -------

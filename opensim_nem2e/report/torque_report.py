@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..estimates.consistency import EmgError, TradeOff
+from ..estimates.mechanics import WORDS, WORDS_BY_TORQUES
 from ..estimates.torque_metrics import TorqueBalance, TorqueChange, overall_percent
 from ..log import counted
 from ..signals.cycles import inside_cycles
@@ -29,12 +30,7 @@ if TYPE_CHECKING:
 #: How many muscles without a network the figure shows: those that moved most.
 _MOST_OTHERS = 8
 
-_KINDS = ("opensim", "refined", "consistent")
-
-#: What tables and curves call them; by torques: where these decided on the amplitude of the refined activations, which
-#: are then the consistent ones, and what the method put out is shown unscaled.
-WORDS = dict(zip(_KINDS, ("OpenSim", "refined", "consistent"), strict=True))
-WORDS_BY_TORQUES = dict(zip(_KINDS, ("OpenSim", "unscaled", "refined"), strict=True))
+_KINDS = tuple(WORDS)
 
 #: What an estimate's torques cannot say.
 MECHANICS_LIMITS = (
@@ -104,7 +100,7 @@ def draw_mechanics(
     figure_format : {'png', 'svg'}
         Format of the figures.
     words : mapping of str to str
-        :data:`WORDS` or :data:`WORDS_BY_TORQUES`.
+        :attr:`.Mechanics.words`.
 
     Returns
     -------
@@ -167,7 +163,7 @@ def mechanics_parts(
     tradeoff : Picture or None
         The figure of what consistency costs.
     words : mapping of str to str
-        :data:`WORDS` or :data:`WORDS_BY_TORQUES`.
+        :attr:`.Mechanics.words`.
 
     Returns
     -------
@@ -223,7 +219,7 @@ def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None, words: Ma
     check : TorqueCheck or None
         The torques, those of the controls included.
     words : mapping of str to str
-        :data:`WORDS` or :data:`WORDS_BY_TORQUES`.
+        :attr:`.Mechanics.words`.
 
     Returns
     -------

@@ -562,14 +562,12 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             write_rows(files.path(f"{name}_summary.csv"), MuscleChange, rows)
             for line in summary_table(rows):
                 logger.debug("%s", line)
-            for line in summary_in_words(rows):
-                logger.info("%s", line)
+            logger.info("%s", summary_in_words(rows))
             tradeoff = None
             if check is not None and self.write_figures:
-                from ..report.torque_report import WORDS, WORDS_BY_TORQUES, draw_mechanics
+                from ..report.torque_report import draw_mechanics
 
-                words = WORDS if result is mechanics.activations else WORDS_BY_TORQUES
-                tradeoff = draw_mechanics(files, name, mechanics, check, self.figure_format, words)
+                tradeoff = draw_mechanics(files, name, mechanics, check, self.figure_format, mechanics.words)
             log_trust(estimate)
             cycles = judge_cycles(estimate, self._leg_motion(trial))
             if cycles:
