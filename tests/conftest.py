@@ -106,6 +106,25 @@ def paths_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_opensim_process() -> Iterator[None]:
+    """Let tests share the process in which OpenSim is at hand.
+
+    It is not used once the environment has changed, and pytest writes the name of every test into it.
+    """
+    from opensim_nem2e.musculoskeletal.opensim import kept
+
+    surroundings = kept._surroundings
+
+    def without_the_test() -> tuple[int, str, dict[str, str]]:
+        process, program, environment = surroundings()
+        return process, program, {key: value for key, value in environment.items() if key != "PYTEST_CURRENT_TEST"}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kept, "_surroundings", without_the_test)
+        yield
+
+
 #: Opens files with both of OpenSim's readers.
 _OPEN_ALL = """
 import json, sys
