@@ -665,8 +665,8 @@ class _Columns:
         counts = Counter(self.labels[k] for k in emg)
         for devices in self.layout.devices if max(counts.values(), default=0) > 1 else ():
             device, labels = "", list(self.labels)
-            for k, name in enumerate(devices[: len(labels)]):
-                device = name or device
+            for k in range(len(labels)):
+                device = (devices[k] if k < len(devices) else "") or device
                 if k in emg and counts[labels[k]] > 1 and device:
                     labels[k] = f"{device}: {labels[k]}"
             if len({labels[k] for k in emg}) == len(emg):
