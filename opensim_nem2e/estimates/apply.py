@@ -19,6 +19,7 @@ from ..log import counted, logger
 from ..methods.base import Prediction, Predictor
 from ..signals.cycle_sources import SIDES, log_coverage
 from ..signals.cycles import Cycle, stitch, windows
+from ..signals.gaps import gaps
 from .estimate import CycleCurves, Estimate, MuscleEstimate
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _OTHER = {"r": "l", "l": "r"}
+
+#: A method looks at a cycle at twenty times; of fewer rows than half of that little is its own.
+_LEAST_ROWS = 10
 
 #: So many muscles without a network are named on the console.
 _MOST_NAMED = 6
@@ -191,6 +195,7 @@ def estimate_trial(
     opensim_nem2e.errors.LabelError
         A value that is needed is missing.
     """
+    cycles = _simulated(trial.time, cycles)
     _check_sides(plan, cycles, requested)
     targets = [target for target in plan.targets if cycles.get(target.side)]
     trial.require_finite(name for target in targets for name in (target.muscle, *target.inputs))
@@ -309,6 +314,32 @@ def attention_over_time(estimate: Estimate) -> tuple[Array, list[str], Array] | 
         values, _ = stitch(time, nothing, item.cycles, list(curves.attention), crossfade=0.0, method="linear")
         columns.append(values)
     return time, labels, np.concatenate(columns, axis=1)
+
+
+def _simulated(time: Array, cycles: Mapping[str, Sequence[Cycle]]) -> dict[str, list[Cycle]]:
+    """Leave out cycles in which rows are missing, and refuse files that hold too few of them."""
+    missing = gaps(time)
+    kept: dict[str, list[Cycle]] = {side: [] for side in cycles}
+    for side, found in cycles.items():
+        for cycle in found:
+            rows = int(((time >= cycle.start) & (time <= cycle.end)).sum())
+            if rows < _LEAST_ROWS:
+                raise CycleError(
+                    f"A gait cycle must have {_LEAST_ROWS} rows or more in the simulation's file, but the "
+                    f"{SIDES[side]} one of {cycle.start:.4f} to {cycle.end:.4f} s has {rows}."
+                )
+            inside = (missing[:, 1] > cycle.start) & (missing[:, 0] < cycle.end)
+            if inside.any():
+                begin, end = missing[inside][0]
+                logger.warning(
+                    "The %s gait cycle %.4f-%.4f s keeps OpenSim's values: rows are missing between %.4f and %.4f s.",
+                    *(SIDES[side], cycle.start, cycle.end, begin, end),
+                )
+            else:
+                kept[side].append(cycle)
+    if any(cycles.values()) and not any(kept.values()):
+        raise CycleError("Rows are missing in every gait cycle of the simulation's file.")
+    return kept
 
 
 def _check_sides(plan: TargetPlan, cycles: Mapping[str, Sequence[Cycle]], requested: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from math import isfinite
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import MissingFileError, NEM2EError
+from ..errors import CycleError, MissingFileError, NEM2EError
 from ..log import counted, logger
 from .amplitude import Amplitude, Convention, MuscleGain, by_prior, log_amplitude
 
@@ -283,7 +283,8 @@ def _convention(
     if must or (asked == "auto" and settings.torques_known):
         try:
             terms = _terms(trial, model, settings)
-        except MissingFileError:
+        except (MissingFileError, CycleError):
+            # Nor can the gait cycles be trusted.
             raise
         except NEM2EError as error:
             if must:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from ..log import logger
+from ..log import counted, logger
 from ..musculoskeletal.activation import CONTROL_STEP, held_excitation, reachable
 from ..musculoskeletal.elastic_tendons import ElasticTerms
 from ..musculoskeletal.redistribution import redistribute_each
@@ -432,15 +432,17 @@ class _Solver:
             "Rows outside the refined cycles keep OpenSim's values, into which consistent activations fade over %g s.",
             settings.crossfade,
         )
-        for k in np.flatnonzero(exceeded.any(axis=0)):
-            rows = exceeded[:, k]
+        beyond = [
+            f"{terms.coordinates[k]} in {counted(int(rows.sum()), 'row')} ({terms.time[rows][0]:.4f} to "
+            f"{terms.time[rows][-1]:.4f} s)"
+            for k in np.flatnonzero(exceeded.any(axis=0))
+            for rows in (exceeded[:, k],)
+        ]
+        if beyond:
             logger.warning(
-                "%s: in %d rows (%.4f to %.4f s) no activations of the muscles make the torque within the bound of the "
-                "reserve.",
-                terms.coordinates[k],
-                int(rows.sum()),
-                terms.time[rows][0],
-                terms.time[rows][-1],
+                "No activations of the muscles make the torque within the bound of the reserve: %s. Are motion, loads "
+                "and model of one trial, and the muscles strong enough?",
+                ", ".join(beyond),
             )
         alone = [
             name for k, name in enumerate(terms.coordinates) if not any(k in part.coordinates for part in self.parts)

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from ..errors import ModelError, StorageError, did_you_mean
 from ..log import logger
 from ..signals.resample import interpolate, spline
-from ..storage.external_loads import require_forces
 from ..storage.labels import find_state_label
 from ..storage.osim import OsimModel, read_model
 from ..storage.sto import TimeSeries, write_storage
 from .arrays import AnyArray, alike
+from .loads import read_loads
 from .motions import checked_motion
 from .opensim.processes import run_model_job
 from .planar_leg import PlanarLeg
@@ -204,11 +204,10 @@ def analyse_motion(
     opensim_nem2e.errors.StorageError
         The kinematics cannot be a motion (:func:`.motions.checked_motion`), or have too few rows.
     opensim_nem2e.errors.NEM2EError
-        The kinematics have no column for any coordinate or no rows in the time wanted, or OpenSim failed.
+        The kinematics have no column for any coordinate or no rows in the time wanted, the loads cannot be those of
+        this model and motion (:mod:`.loads`), or OpenSim failed.
     """
     model = read_model(model_file)
-    if external_loads_file is not None:
-        require_forces(external_loads_file)
     series = _even(_coordinates_of(checked_motion(kinematics, model, start, end), model))
     told = set(series.labels)
     start, end = max(start, float(series.time[0])), min(end, float(series.time[-1]))
@@ -232,12 +231,13 @@ def analyse_motion(
         )
         lowpass = 0.49 * rate
     with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
+        loads = None if external_loads_file is None else read_loads(external_loads_file, model, Path(scratch))
         coordinates = Path(scratch, "coordinates.sto")
         write_storage(coordinates, series, precision=_PRECISION)
         coupled, forces = Path(scratch, "coupled.sto"), Path(scratch, "inverse_dynamics.sto")
         texts = {
             "model": Path(model_file).absolute(),
-            "loads": "" if external_loads_file is None else Path(external_loads_file).absolute(),
+            "loads": "" if loads is None else loads.opensim_path,
             "coordinates": coupled,
             "folder": scratch,
         }
@@ -250,10 +250,13 @@ def analyse_motion(
             "setup_file": str(setup),
             "forces_file": str(forces),
             "lowpass": lowpass,
+            "bodies": [] if loads is None else list(loads.bodies),
         }
         logger.debug("Running InverseDynamicsTool in a process of its own.")
         found = run_model_job("analyse_motion", model_file, request)
     names = tuple(str(name) for name in found["names"])
+    if loads is not None:
+        loads.refuse_misplaced(found["time"][found["places"]], found["origins"])
     if not np.isfinite(found["torques"]).all():
         raise StorageError(
             "Inverse dynamics gave moments that are no numbers. Are values missing in the loads, or masses in the "

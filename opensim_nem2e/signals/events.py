@@ -418,7 +418,7 @@ def events_from_external_loads(
                 "The external force '%s' acts on '%s', %s: left alone.",
                 force.name,
                 force.applied_to_body,
-                f"whose side is not known (<foot_bodies> can say it: {_last(force.applied_to_body)}=r)"
+                f"whose side is not known (<foot_bodies> can say it: {_last(force.applied_to_body)}=r, or =l)"
                 if unknown
                 else "no foot",
             )
@@ -457,7 +457,7 @@ def events_from_external_loads(
 
     on = {side: of(foot) for side, foot in by_foot.items()}
     try:
-        refuse_impossible(on)
+        refuse_impossible(times[0], on)
     except CycleError as error:
         raise CycleError(f"{os.fspath(path)}: {error}") from None
     events = gait_events(

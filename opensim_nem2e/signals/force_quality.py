@@ -32,6 +32,12 @@ _OFFSET_SHARE = 0.25
 #: In body weights, nothing is larger than this; and percents of it are no more than a toddler's weight in N.
 _BODY_WEIGHTS, _PERCENTS = 6.0, 200.0
 
+#: One foot's force that points down by this share of the largest is no offset.
+_DOWN_SHARE = 0.3
+
+#: Forces are recorded at 50 Hz or more; rows further apart than this (s) are in another unit.
+_SLOWEST_STEP = 0.1
+
 #: The mean of another component this many times the vertical one's: the axes are not OpenSim's.
 _OTHER_AXIS = 2.0
 
@@ -126,19 +132,28 @@ def without_offset(time: ArrayLike, force: ArrayLike, removal: OffsetRemoval) ->
     return np.asarray(f - level)
 
 
-def refuse_impossible(forces: Mapping[str, Array]) -> None:
-    """Refuse forces that are not in N on feet with y up.
+def refuse_impossible(time: Array, forces: Mapping[str, Array]) -> None:
+    """Refuse forces that are not in N on feet with y up, or whose time is not in s.
 
     Parameters
     ----------
+    time : numpy.ndarray, shape (rows,)
+        Time, increasing (s).
     forces : mapping of str to numpy.ndarray, each (rows, 3)
         The forces on each foot (N).
 
     Raises
     ------
     CycleError
-        They point down, another component is larger than the vertical one, they are in body weights, or zero.
+        They point down, another component is larger than the vertical one, they are in body weights, or zero; or
+        their rows are too far apart.
     """
+    step = float(np.median(np.diff(time))) if time.size > 1 else 0.0
+    if step > _SLOWEST_STEP:
+        raise CycleError(
+            f"the forces' rows must be at most {_SLOWEST_STEP:g} s apart, but are {step:g} s apart (median): is their "
+            "time in another unit than s"
+        )
     total = sum(forces.values(), np.zeros(3))
     mean = np.abs(total).mean(axis=0)
     vertical = total[:, 1]
@@ -151,11 +166,13 @@ def refuse_impossible(forces: Mapping[str, Array]) -> None:
             f"the component {'xyz'[other]} of the forces is larger than the vertical one, y (means {mean[other]:.4g} "
             f"and {mean[1]:.4g} N): they are in the laboratory's axes. Turn them so that y is up, as in OpenSim"
         )
-    if vertical.mean() < 0.0 and -vertical.min() > 2.0 * vertical.max():
-        raise CycleError(
-            f"the vertical forces point down (mean {vertical.mean():.4g} N, lowest {vertical.min():.4g} N): reactions "
-            "on the feet point up. Change their sign"
-        )
+    for side, force in (("", vertical), *((side, of[:, 1]) for side, of in forces.items())):
+        if force.mean() < 0.0 and -force.min() > max(2.0 * force.max(), _DOWN_SHARE * largest):
+            foot = f" on the {WORDS[side]} foot" if side else ""
+            raise CycleError(
+                f"the vertical forces{foot} point down (mean {force.mean():.4g} N, lowest {force.min():.4g} N): "
+                "reactions on the feet point up. Change their sign"
+            )
     if vertical.max() < _BODY_WEIGHTS:
         raise CycleError(
             f"the largest vertical force is {vertical.max():.3g}: the forces are in body weights, not N. Multiply "

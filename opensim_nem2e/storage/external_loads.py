@@ -32,8 +32,8 @@ class ExternalForce:
         in OpenSim), "ground_force_vz". Empty when not given.
     data_file : pathlib.Path
         The storage file that holds the columns; it exists.
-    force_expressed_in_body : str
-        The frame in which the force is given, usually "ground".
+    force_expressed_in_body, point_expressed_in_body : str
+        The frames in which force and point are given, usually "ground".
     """
 
     name: str
@@ -43,6 +43,7 @@ class ExternalForce:
     torque_identifier: str
     data_file: Path
     force_expressed_in_body: str = "ground"
+    point_expressed_in_body: str = "ground"
 
 
 #: How the files that ExternalLoads name end.
@@ -122,7 +123,8 @@ def read_external_loads(path: str | os.PathLike[str]) -> list[ExternalForce]:
             key: _text(element, key)
             for key in ("applied_to_body", "force_identifier", "point_identifier", "torque_identifier")
         }
-        values["force_expressed_in_body"] = _text(element, "force_expressed_in_body") or "ground"
+        for key in ("force_expressed_in_body", "point_expressed_in_body"):
+            values[key] = _text(element, key) or "ground"
         # The set's own data file overrides those of its forces.
         data_file = shared or _text(element, "data_source_name")
         for key in ("applied_to_body", "force_identifier"):

@@ -296,6 +296,8 @@ class OsimModel:
         All actuators, muscles included, in the order of the file.
     contacts : tuple of str
         Names of the forces by which the ground pushes back by itself (contact spheres and meshes).
+    frames : tuple of str
+        Names of the bodies and of the frames on them.
     """
 
     name: str
@@ -306,6 +308,7 @@ class OsimModel:
     muscles: Mapping[str, MuscleInfo]
     actuators: tuple[ActuatorInfo, ...]
     contacts: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
     _states: tuple[str, ...] = ()
 
     def state_labels(self) -> tuple[str, ...]:
@@ -401,6 +404,13 @@ def _read_model(path: str | os.PathLike[str]) -> OsimModel:
             _name(element)
             for element, _ in reader.forces()
             if _class_of(element) in _CONTACTS and reader.applies_force(element)
+        ),
+        frames=tuple(
+            dict.fromkeys(
+                _name(element)
+                for element in model.iter("{*}*")
+                if element.get("name") and (element.tag == "Body" or element.tag.endswith("Frame"))
+            )
         ),
         # OpenSim's tree puts what stands in <components> before the model's sets.
         _states=(*free_states, *joint_states, *force_states),

@@ -125,6 +125,22 @@ def test_a_predictor_hears_of_the_motion_and_tells_what_it_used(trial, caplog):
     assert "Chosen on training subjects left out, mean EMG profile (run): tib." in caplog.text
 
 
+def test_cycles_of_few_rows_or_with_rows_missing(trial, caplog):
+    def thinned(kept):
+        source = TimeSeries(TIME[kept], trial.source.labels, trial.source.data[kept])
+        activations = {name: values[kept] for name, values in trial.activations.items()}
+        return replace(trial, time=TIME[kept], source=source, activations=activations)
+
+    plan = plan_targets(Shifted(), MuscleNames.load(None).of_model(trial.activations))
+    few = thinned(np.arange(TIME.size) % (TIME.size // 6) == 0)
+    with pytest.raises(CycleError, match=r"must have 10 rows or more .* the right one of 0\.2000 to 1\.3000 s has"):
+        estimate_trial(Shifted(), few, plan, {"r": [CYCLE]}, crossfade=0.05)
+    cut = thinned((TIME < 0.4) | (TIME > 0.7))
+    with pytest.raises(CycleError, match="Rows are missing in every gait cycle"):
+        estimate_trial(Shifted(), cut, plan, {"r": [CYCLE]}, crossfade=0.05)
+    assert "The right gait cycle 0.2000-1.3000 s keeps OpenSim's values: rows are missing between" in caplog.text
+
+
 def test_a_predictor_that_cannot_be_applied(trial):
     names = MuscleNames.load(None).of_model(trial.activations)
     with pytest.raises(BundleError, match="psoas_r: the bundle has no network"):

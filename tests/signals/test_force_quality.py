@@ -10,7 +10,13 @@ from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
 from opensim_nem2e.errors import CycleError
 from opensim_nem2e.signals.events import events_from_external_loads, gait_events
-from opensim_nem2e.signals.force_quality import _lowest_around, _windows, unloaded_levels, without_offset
+from opensim_nem2e.signals.force_quality import (
+    _lowest_around,
+    _windows,
+    refuse_impossible,
+    unloaded_levels,
+    without_offset,
+)
 from opensim_nem2e.storage import TimeSeries, write_storage
 
 TIME = np.arange(0.0, 6.0, 0.001)
@@ -104,6 +110,16 @@ def test_forces_that_point_down(loads):
         CycleError, match=r"grf\.xml: the vertical forces point down \(mean -[\d.]+ N, lowest -[\d.]+ N\)"
     ):
         loads(-steps(RIGHT), -steps(LEFT))
+    with pytest.raises(CycleError, match="the vertical forces on the left foot point down"):
+        loads(steps(RIGHT), -steps(LEFT))
+
+
+def test_time_in_another_unit():
+    nothing = 0.0 * TIME
+    forces = {"r": np.column_stack([nothing, steps(RIGHT), nothing])}
+    refuse_impossible(TIME, forces)
+    with pytest.raises(CycleError, match=r"at most 0\.1 s apart, but are 1 s apart \(median\): is their time"):
+        refuse_impossible(1000.0 * TIME, forces)
 
 
 def test_forces_in_body_weights(loads):
@@ -174,7 +190,7 @@ def test_one_side_without_a_strike(loads):
 def test_a_prosthesis(loads, caplog):
     right, left = steps(RIGHT), steps(LEFT)
     events = loads(right, left, bodies=("calcn_r", "foot_pros"))
-    assert "acts on 'foot_pros', whose side is not known (<foot_bodies> can say it: foot_pros=r)" in caplog.text
+    assert "acts on 'foot_pros', whose side is not known (<foot_bodies> can say it: foot_pros=r, or =l)" in caplog.text
     assert events.left.size == 0
     assert "the left foot never strikes the ground: its largest force is 0 N" in events.notes
     for body in ("foot_pros", "socket_r", "/bodyset/pylon"):

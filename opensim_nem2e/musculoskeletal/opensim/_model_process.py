@@ -39,6 +39,9 @@ PROGRESS_FILE, _REPORT_EVERY = "progress", 16
 #: Degree of the splines with which InverseDynamicsTool differentiates coordinates.
 _SPLINE_DEGREE = 5
 
+#: At so many rows of a motion the places of bodies are told.
+_PLACES = 60
+
 
 def analyse_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
     """Run inverse dynamics, and give coordinates and speeds exactly as it takes them from its file.
@@ -50,14 +53,15 @@ def analyse_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
     ----------
     request : dict
         ``model_file``, ``coordinates_file`` (with states' or coordinates' names), ``setup_file`` of an
-        InverseDynamicsTool that reads ``coupled_file`` and writes ``forces_file``, and ``lowpass`` (Hz, negative:
-        none).
+        InverseDynamicsTool that reads ``coupled_file`` and writes ``forces_file``, ``lowpass`` (Hz, negative: none),
+        and ``bodies`` whose places are wanted.
 
     Returns
     -------
     dict
         ``time`` (s), ``names``, ``rotational``, ``movable`` and ``limits`` of all coordinates in the model's order,
-        ``q``, ``qdot`` and ``torques`` ``(rows, coordinates)``.
+        ``q``, ``qdot`` and ``torques`` ``(rows, coordinates)``; ``origins`` of the bodies at some rows, ``places``,
+        ``(places, bodies, 3)`` (m), NaN where the model's set of bodies has none of that name.
     """
     import opensim
 
@@ -96,8 +100,21 @@ def analyse_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
         spline = splines.get(coordinate.getName())
         q[:, column] = [spline.calcValue(point) for point in points]
         qdot[:, column] = [spline.calcDerivative(first, point) for point in points]
+    places = np.unique(np.linspace(0, len(time) - 1, _PLACES).round().astype(int))
+    bodies = [model.getBodySet().get(name) if model.getBodySet().contains(name) else None for name in request["bodies"]]
+    origins = np.full((len(places), len(bodies), 3), np.nan)
+    for k, row in enumerate(places.tolist() if bodies else ()):
+        for coordinate, value in zip(coordinates, q[row].tolist(), strict=True):
+            if not coordinate.get_locked():
+                coordinate.setValue(state, value, False)
+        model.realizePosition(state)
+        for b, body in enumerate(bodies):
+            if body is not None:
+                origins[k, b] = body.getPositionInGround(state).to_numpy()
     return {
         "time": time,
+        "places": places,
+        "origins": origins,
         "names": np.array(names),
         "rotational": np.array([c.getMotionType() == opensim.Coordinate.Rotational for c in coordinates]),
         "movable": np.array([not (c.get_locked() or c.isDependent(state)) for c in coordinates]),

@@ -1,0 +1,292 @@
+"""Ground reactions and other loads, looked at before OpenSim takes them: are they of this model and this motion?"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CycleError, LabelError, ModelError, StorageError, did_you_mean
+from ..log import logger
+from ..signals.resample import interpolate
+from ..storage.external_loads import ExternalForce, read_external_loads, require_forces
+from ..storage.osim import OsimModel
+from ..storage.sto import TimeSeries, read_storage, write_storage
+
+Array = NDArray[np.float64]
+
+#: Below this share of its largest value a force is too small for its point to mean anything; and in N.
+_LOADED_SHARE, _LOADED = 0.2, 20.0
+
+#: What a plate may hold, as a share of its largest force, where point and torque are missing.
+_NOTHING = 0.05
+
+#: A ground reaction acts at most so far from the origin of its body (m): an adult's foot has 0.3 m from heel to toes.
+#: Motions and plates are out of line by centimeters; a point that is given on the body itself is not.
+_REACH, _OWN_REACH = 0.6, 0.4
+
+#: The point is under the other foot if it is this much nearer to it, and at least so far from its own (m).
+_NEARER, _APART = 0.5, 0.2
+
+#: A free moment is a few hundredths of the force (m); above this the unit is Nmm, or it is the plate's own moment.
+_LEVER = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Load:
+    """One force, with what it was at the rows of its file.
+
+    Parameters
+    ----------
+    force : ExternalForce
+        What the file of external loads says of it.
+    time : numpy.ndarray, shape (rows,)
+        s.
+    vector, point, torque : numpy.ndarray, shape (rows, 3)
+        N, m and Nm; zeros where there is no such column.
+    """
+
+    force: ExternalForce
+    time: Array
+    vector: Array
+    point: Array
+    torque: Array
+
+    @property
+    def body(self) -> str:
+        """The body's name, without its path."""
+        return self.force.applied_to_body.rsplit("/", 1)[-1]
+
+    @property
+    def point_frame(self) -> str:
+        """The name of the frame that the point is expressed in."""
+        return self.force.point_expressed_in_body.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Loads:
+    """The loads of a motion.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file that the user gave.
+    opensim_path : pathlib.Path
+        What OpenSim is to read: the same, or a copy in which values that mean nothing were filled in.
+    loads : tuple of Load
+        The forces that are on.
+    """
+
+    path: Path
+    opensim_path: Path
+    loads: tuple[Load, ...]
+
+    @property
+    def bodies(self) -> tuple[str, ...]:
+        """The bodies that they act on, each once."""
+        return tuple(dict.fromkeys(load.body for load in self.loads))
+
+    def refuse_misplaced(self, time: Array, origins: Array) -> None:
+        """Refuse forces that do not act on their bodies.
+
+        Parameters
+        ----------
+        time : numpy.ndarray, shape (rows,)
+            Some times of the motion (s).
+        origins : numpy.ndarray, shape (rows, bodies, 3)
+            Where the origins of :attr:`bodies` are then (m); NaN for those that the model has under another name.
+
+        Raises
+        ------
+        opensim_nem2e.errors.CycleError
+            A force acts under another one's body: steps found in it are not those of its foot.
+        opensim_nem2e.errors.StorageError
+            A force acts farther from its body than a foot is long, or its torque is none of a foot.
+        """
+        for load in self.loads:
+            force = load.force
+            size = np.linalg.norm(load.vector, axis=1)
+            loaded = size > max(_LOADED_SHARE * size.max(), _LOADED)
+            if not loaded.any():
+                continue
+            lever = float(np.median(np.linalg.norm(load.torque[loaded], axis=1) / size[loaded]))
+            if lever > _LEVER:
+                raise StorageError(
+                    f"The torque '{force.torque_identifier}' of the force '{force.name}' must be the free moment at "
+                    f"its point, in Nm, but is {lever:.3g} m times the force. Is it in Nmm, or the plate's own moment?",
+                    self.path,
+                )
+            if not force.point_identifier:
+                logger.warning(
+                    "%s: the force '%s' has no <point_identifier>, so that it acts at the origin of '%s'.",
+                    self.path,
+                    force.name,
+                    load.body,
+                )
+                continue
+            known = (time >= load.time[0]) & (time <= load.time[-1])
+            known[known] = interpolate(load.time, loaded.astype(float), time[known]) >= 1.0
+            if load.point_frame == load.body:
+                away = {load.body: float(np.quantile(np.linalg.norm(load.point[loaded], axis=1), 0.9))}
+            elif load.point_frame == "ground" and known.any():
+                points = interpolate(load.time, load.point, time[known])
+                apart = np.linalg.norm((points[:, None] - origins[known])[..., [0, 2]], axis=-1)
+                away = dict(zip(self.bodies, np.median(apart, axis=0).tolist(), strict=True))
+            else:
+                continue
+            own = away.pop(load.body)
+            reach = _OWN_REACH if load.point_frame == load.body else _REACH
+            if own > reach:
+                raise StorageError(
+                    f"The force '{force.name}' acts {own:.3g} m away from '{load.body}', but a foot has its "
+                    f"ground reaction within {reach:g} m. Is its point in m, in the frame '{load.point_frame}' and of "
+                    "this motion, and does each plate's force act on the foot that was on it?",
+                    self.path,
+                )
+            nearest = min(away, key=lambda name: away[name], default="")
+            if nearest and own > _APART and away[nearest] < _NEARER * own:
+                raise CycleError(
+                    f"{self.path}: the force '{force.name}' must act on '{load.body}', but acts at '{nearest}': its "
+                    f"point is {away[nearest]:.2f} m from that and {own:.2f} m from '{load.body}' (medians). Are the "
+                    "plates assigned to the wrong feet?"
+                )
+
+
+def read_loads(path: str | os.PathLike[str], model: OsimModel, folder: Path) -> Loads:
+    """Read external loads as OpenSim will, and say in plain words what it would stumble over.
+
+    Where a plate holds nothing, laboratories leave point and torque empty (``-nan(ind)``); OpenSim's splines would
+    spread that over the whole file. Such values are filled in, in a copy.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The ExternalLoads (``.xml``).
+    model : OsimModel
+        The model that they act on.
+    folder : pathlib.Path
+        Where a copy is put.
+
+    Returns
+    -------
+    Loads
+        The loads.
+
+    Raises
+    ------
+    opensim_nem2e.errors.NEM2EError
+        The file cannot be used; the model lacks a body, the data a column; or a force is missing where it counts.
+    """
+    require_forces(path)
+    tables: dict[Path, TimeSeries] = {}
+    filled: dict[Path, Array] = {}
+    loads = []
+    for force in read_external_loads(path):
+        file = force.data_file
+        if file not in tables:
+            tables[file] = read_storage(file)
+        for name in (force.applied_to_body, force.force_expressed_in_body, force.point_expressed_in_body):
+            short = name.rsplit("/", 1)[-1]
+            if short not in ("ground", *model.frames):
+                raise ModelError(
+                    f"{os.fspath(path)}: the force '{force.name}' needs the body '{name}', which the model "
+                    f"'{model.path.name}' lacks.{did_you_mean(short, model.frames)}"
+                )
+        series = tables[file]
+        data = filled.get(file, series.data)
+        vector, point, torque = (
+            _columns(series, identifier)
+            for identifier in (force.force_identifier, force.point_identifier, force.torque_identifier)
+        )
+        mended = _filled(data, vector, [*point, *torque], force, path, series)
+        if mended is not data:
+            filled[file] = mended
+        nothing = np.zeros((series.n_rows, 3))
+        values = (mended[:, columns] if columns else nothing for columns in (vector, point, torque))
+        loads.append(Load(force, series.time, *values))
+    used = Path(path).absolute()
+    if filled:
+        used = _with_copies(used, tables, filled, folder)
+    return Loads(Path(path), used, tuple(loads))
+
+
+def _columns(series: TimeSeries, identifier: str) -> list[int]:
+    """Find the three columns of an identifier; OpenSim takes those that begin with it."""
+    if not identifier:
+        return []
+    labels = [f"{identifier}{axis}" for axis in "xyz"]
+    begun = [label for label in series.labels if label.startswith(identifier)]
+    if not all(series.has(label) for label in labels) and len(begun) == 3:
+        labels = begun
+    for label in labels:
+        if not series.has(label):
+            raise LabelError(
+                f"There is no column '{label}', which the external loads ask for.{did_you_mean(label, series.labels)}",
+                series.path,
+            )
+    return [series.index(label) for label in labels]
+
+
+def _filled(
+    data: Array,
+    vector: Sequence[int],
+    others: Sequence[int],
+    force: ExternalForce,
+    path: str | os.PathLike[str],
+    series: TimeSeries,
+) -> Array:
+    """Fill in points and torques that are missing where the plate holds nothing."""
+    columns = [*vector, *others]
+    missing = ~np.isfinite(data[:, columns])
+    if not missing.any():
+        return data
+    size = np.linalg.norm(data[:, vector], axis=1)
+    bare = size <= _NOTHING * np.nanmax(size, initial=0.0)
+    wrong = missing & ~bare[:, None]
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise StorageError(
+            f"The force '{force.name}' needs a number in every row in which it acts, but '"
+            f"{series.labels[columns[column]]}' holds none at {series.time[row]:.4f} s and in {int(wrong.sum()) - 1} "
+            "more places.",
+            series.path,
+        )
+    result = np.array(data, dtype=float)
+    for column in others:
+        there = np.isfinite(result[:, column])
+        result[:, column] = np.interp(series.time, series.time[there], result[there, column]) if there.any() else 0.0
+    logger.info(
+        "%s: point and torque of '%s' are missing in %d rows without force: filled in for OpenSim.",
+        os.fspath(path),
+        force.name,
+        int(missing.any(axis=1).sum()),
+    )
+    return result
+
+
+def _with_copies(path: Path, tables: dict[Path, TimeSeries], filled: dict[Path, Array], folder: Path) -> Path:
+    """Write filled tables, and loads that name them."""
+    from lxml import etree
+
+    from ..errors import SetupError
+    from ..storage.safe_xml import parse_xml
+
+    tree = parse_xml(path, error=SetupError, kind="external loads file")
+    if len(tables) > 1:
+        raise StorageError("Loads of which values are missing must have one data file.", path)
+    ((file, series),) = tables.items()
+    copy = folder / "loads.sto"
+    write_storage(copy, replace(series, data=filled[file]), precision=12)
+    for element in tree.getroot().iter("datafile"):
+        element.text = str(copy)
+    if next(tree.getroot().iter("datafile"), None) is None:
+        for element in tree.getroot().iter("data_source_name"):
+            element.text = str(copy)
+    found = folder / re.sub(r"[^\w.]", "_", path.name)
+    found.write_bytes(etree.tostring(tree))
+    return found

@@ -1,0 +1,108 @@
+"""Loads that cannot be those of the model and its motion, and points that are missing where nothing is held."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from opensim_nem2e.errors import CycleError, LabelError, ModelError, StorageError
+from opensim_nem2e.musculoskeletal.dynamics import analyse_motion
+from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
+
+pytest.importorskip("opensim")
+
+
+@pytest.fixture
+def analysed(walking, tmp_path):
+    """Return what inverse dynamics of the example says with edited loads."""
+    for name in ("external_loads.xml", "walking_grf.mot"):
+        shutil.copy(walking / name, tmp_path)
+    kinematics = read_storage(walking / "walking_coordinates.mot")
+
+    def analyse(edits=(), change=None):
+        path, data = tmp_path / "external_loads.xml", tmp_path / "walking_grf.mot"
+        text = path.read_text()
+        for old, new in edits:
+            assert old in text
+            text = text.replace(old, new)
+        path.write_text(text)
+        if change is not None:
+            series = read_storage(data)
+            values = series.data.copy()
+            change(series, values)
+            write_storage(data, TimeSeries(series.time, series.labels, values), precision=9)
+        return analyse_motion(walking / "walker.osim", kinematics, path, lowpass=-1.0, start=0.5, end=1.3)
+
+    return analyse
+
+
+def columns(series, begin):
+    return [k for k, label in enumerate(series.labels) if label.startswith(begin)]
+
+
+@pytest.mark.parametrize(
+    ("edits", "error", "found"),
+    [
+        (
+            [("calcn_r", "X"), ("calcn_l", "calcn_r"), ("X", "calcn_l")],
+            CycleError,
+            r"'right' must act on 'calcn_l', but acts at 'calcn_r'.* wrong feet",
+        ),
+        (
+            [("applied_to_body>calcn_r", "applied_to_body>foot_r")],
+            ModelError,
+            "needs the body 'foot_r', which the model 'walker.osim' lacks",
+        ),
+        (
+            [(">ground_torque_<", ">ground_torgue_<")],
+            LabelError,
+            "no column 'ground_torgue_x', .* Did you mean 'ground_torque_x'",
+        ),
+        (
+            [("<point_expressed_in_body>ground<", "<point_expressed_in_body>calcn_r<")],
+            StorageError,
+            r"'right' acts \d\.\d+ m away from 'calcn_r', .* in the frame 'calcn_r'",
+        ),
+    ],
+)
+def test_loads_that_do_not_fit_the_model_are_told_in_plain_words(analysed, edits, error, found):
+    with pytest.raises(error, match=found):
+        analysed(edits)
+
+
+def test_points_in_mm_and_torques_in_nmm_are_refused(analysed):
+    def millimeters(series, values):
+        values[:, columns(series, "1_ground_force_p")] *= 1000.0
+
+    with pytest.raises(StorageError, match=r"'left' acts \d+ m away from 'calcn_l', .* Is its point in m"):
+        analysed(change=millimeters)
+
+    def plate_moments(series, values):
+        values[:, columns(series, "1_ground_force_p")] /= 1000.0
+        values[:, columns(series, "ground_torque_y")] = 5000.0
+
+    with pytest.raises(StorageError, match=r"'ground_torque_' of the force 'right' must be the free moment.* in Nmm"):
+        analysed(change=plate_moments)
+
+
+def test_missing_points_without_force_change_nothing(analysed, walking, caplog):
+    """As plates write them: -nan(ind) while nobody is on them. OpenSim's splines would spread it over the file."""
+    caplog.set_level("INFO", logger="opensim_nem2e")
+    whole = analysed()
+
+    def gaps(series, values):
+        free = values[:, columns(series, "1_ground_force_vy")[0]] == 0.0
+        assert free.sum() > 50
+        values[np.ix_(free, columns(series, "1_ground_force_p"))] = np.nan
+
+    np.testing.assert_allclose(analysed(change=gaps).torques, whole.torques, atol=0.05)
+    assert "point and torque of 'left' are missing in" in caplog.text
+
+    def hole(series, values):
+        loaded = np.flatnonzero(values[:, columns(series, "ground_force_vy")[0]] > 300.0)
+        values[loaded[:3], columns(series, "ground_force_px")[0]] = np.nan
+
+    with pytest.raises(StorageError, match=r"'right' needs a number in every row .* 'ground_force_px' holds none at"):
+        analysed(change=hole)
