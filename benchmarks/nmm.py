@@ -252,9 +252,25 @@ class Settings:
     steps: int | None
 
 
+@dataclass(frozen=True)
+class Errors:
+    """RMSE of torques (% of peak, mean over coordinates) of the fit and put right, in fitted and unseen windows."""
+
+    fitted: float
+    unseen: float
+    fitted_right: float
+    unseen_right: float
+
+    def __str__(self) -> str:
+        """Say all four."""
+        return (
+            f"{self.fitted:.1f}, {self.unseen:.1f} (fit); {self.fitted_right:.2f}, {self.unseen_right:.2f} (put right)"
+        )
+
+
 def report_gait(
     name: str, data: Path, people: Sequence[PersonCycles], settings: Settings
-) -> tuple[list[SubjectEstimate], tuple[float, float]]:
+) -> tuple[list[SubjectEstimate], Errors]:
     """Print one subject's tables; return the default method's runs and its torques' errors."""
     population = Population.learn([p for p in people if f"{p.laboratory}/{p.subject}" != WHO[name]])
     recordings = gait_subject(name, data)
@@ -276,7 +292,7 @@ def report_subject(
     fitted: NDArray[np.bool_],
     folds: Sequence[tuple[str, Sequence[int]]],
     settings: Settings,
-) -> tuple[list[SubjectEstimate], tuple[float, float]]:
+) -> tuple[list[SubjectEstimate], Errors]:
     """Estimate a subject by every method and print its tables; return the default method's runs and torque errors."""
     found = []
     for method in ("structured", *settings.methods):
@@ -293,12 +309,16 @@ def report_subject(
         )
         print(f"judged on {int((~fitted).sum())} windows")
         print_scores(runs)
-        known, unseen = (
-            float(np.mean([r.fitted.torque_errors(recordings, w).mean() for r in runs])) for w in (fitted, ~fitted)
+        errors = Errors(
+            *(
+                float(np.mean([r.fitted.torque_errors(recordings, w, put_right=right).mean() for r in runs]))
+                for right in (False, True)
+                for w in (fitted, ~fitted)
+            )
         )
-        print(f"torque RMSE, % of peak: fitted windows {known:.1f}, unseen {unseen:.1f}")
+        print(f"torque RMSE, % of peak, fitted and unseen windows: {errors}")
         print(f"{seconds:.0f} s of processor time a run", flush=True)
-        found.append((runs, (known, unseen)))
+        found.append((runs, errors))
     return found[0]
 
 
@@ -339,12 +359,13 @@ def print_scores(runs: Sequence[SubjectEstimate]) -> None:
         print(f"| {np.nanmean(coverage):.2f}/{np.nanmin(coverage):.2f} |")
     for score in runs[0].scores:
         print(
-            f"    {score.channel} ({score.left_out}): r {score.r:.2f} R2 {score.R2:.2f}; "
+            f"    {score.channel} ({score.left_out}): r {score.r:.2f} R2 {score.R2:.2f}, written {score.r_written:.2f}/"
+            f"{score.R2_written:.2f}; "
             + ", ".join(f"{o} {getattr(score, f'r_{o}'):.2f}/{getattr(score, f'R2_{o}'):.2f}" for o in OTHERS)
         )
 
 
-def print_summary(found: Mapping[str, tuple[list[SubjectEstimate], tuple[float, float]]]) -> None:
+def print_summary(found: Mapping[str, tuple[list[SubjectEstimate], Errors]]) -> None:
     """Print the table of gait in docs/deep_muscles.md and the figures below it."""
     subjects = {name: runs for name, (runs, _) in found.items()}
     print("\n## gait, all subjects")
@@ -366,8 +387,13 @@ def print_summary(found: Mapping[str, tuple[list[SubjectEstimate], tuple[float, 
         coverage = {name: means(runs, kind, "coverage") for name, runs in subjects.items()}
         cells = (f"{name} {np.nanmean(v):.2f}, worst {np.nanmin(v):.2f}" for name, v in coverage.items())
         print(f"{kind}: 90 % bands hold " + "; ".join(cells))
-    errors = (f"{name} {known:.1f}, {unseen:.1f}" for name, (_, (known, unseen)) in found.items())
-    print("torque RMSE, % of peak, fitted and unseen windows: " + "; ".join(errors))
+        written = np.mean(
+            [[means(runs, kind, f"{what}_written").mean() for what in ("r", "R2")] for runs in subjects.values()], 0
+        )
+        print(f"{kind}: r/R2 of the activations written {written[0]:.3f}/{written[1]:.3f}")
+    print("torque RMSE, % of peak, fitted and unseen windows:")
+    for name, (_, errors) in found.items():
+        print(f"    {name}: {errors}")
 
 
 def back_subject(more: Path, lifts: Sequence[str] = LIFTS) -> Recordings:

@@ -26,7 +26,7 @@ from ..errors import ModelError
 from ..log import counted, logger
 from ..musculoskeletal.activation import CONTROL_STEP, held_excitation, reachable
 from ..musculoskeletal.elastic_tendons import ElasticTerms
-from ..musculoskeletal.redistribution import redistribute_each
+from ..musculoskeletal.redistribution import cost_of_moving, redistribute_each
 from ..musculoskeletal.row_programs import connected
 from ..musculoskeletal.shape_gains import find_gains
 from ..signals.cycles import fade_outside
@@ -73,6 +73,8 @@ class RedistributionSettings:
         Time over which consistent activations fade into the simulation's, outside the cycles (s).
     free_gains : bool
         Whether the amplitudes of the refined muscles are sought; if not, their activations are taken as they are.
+    in_proportion : bool
+        Whether moving a refined muscle costs the less, the more it is active (:func:`.redistribution.cost_of_moving`).
     """
 
     others_weight: float
@@ -81,6 +83,7 @@ class RedistributionSettings:
     lowpass: float
     crossfade: float
     free_gains: bool = True
+    in_proportion: bool = False
 
 
 @dataclass(frozen=True)
@@ -509,7 +512,6 @@ def _goals(
         aimed_rows = ActivationRows.of(trial, aimed, terms).refined
     else:
         aimed, aimed_rows = refined, given.refined
-        weights = {item.muscle: item.certainty for item in refined}
     touched = np.column_stack(
         [
             aimed.muscles[name].replaced if name in aimed.muscles else np.zeros(len(trial.time), dtype=bool)
@@ -518,6 +520,8 @@ def _goals(
     )
     shaped = interpolate(trial.time, touched.astype(float), terms.time) > 0.0
     costs = np.array([weights.get(name, 1.0) for name in terms.muscles])
+    if settings.in_proportion:
+        costs = cost_of_moving(aimed_rows)
     return _Goals(
         aimed,
         np.where(shaped, aimed_rows, given.opensim),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..log import logger
 from ..methods.base import Provenance, Quantity
-from ..methods.nmm.fit import BOUNDS, MOST_PASSIVE, personal_muscles
+from ..methods.nmm.fit import BOUNDS, MOST_PASSIVE, RESERVE, personal_muscles
 from ..methods.nmm.recordings import LEAD
 from ..methods.nmm.subject_estimate import SubjectEstimate
 from ..musculoskeletal.dynamics import OpenSimDynamics
@@ -45,8 +45,8 @@ LABELS = {
 #: Over this time activations lead over to the simulation's, outside the windows (s).
 _CROSSFADE = 0.05
 
-#: How the fit's rest is put right: a reserve of 1 Nm costs as much as an activation moved by 1.
-_SETTINGS = RedistributionSettings(1.0, 1.0, float("inf"), -1.0, _CROSSFADE, free_gains=False)
+#: How the fit's rest is put right.
+_SETTINGS = RedistributionSettings(1.0, RESERVE, float("inf"), -1.0, _CROSSFADE, free_gains=False, in_proportion=True)
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def trial_results(
 ) -> list[TrialResult]:
     """Bring a subject's estimates onto the time bases of the trials' simulations, and put right the torques.
 
-    What the fit leaves of the torques is put right by the least change of activations, most where least is known
+    What the fit leaves of the torques is put right by the least change of activations, in proportion to their size
     (:func:`.torque_consistent.make_consistent`).
 
     Parameters
@@ -257,9 +257,6 @@ def trial_results(
     provenance = Provenance(
         f"nmm_{subject.method}", LABELS[subject.method], bundle=population, package_version=__version__
     )
-    # Measured muscles are known to a few percent, the others to what their shapes are.
-    spread = np.maximum(np.where(subject.shapes.measured >= 0, 0.05, subject.shapes.spread), 0.02)
-    certainty = (np.median(spread) / spread) ** 2
     results = []
     for k, simulation in enumerate(simulations):
         own = np.flatnonzero(w.trial == k)
@@ -297,7 +294,6 @@ def trial_results(
                     cycles=tuple(r.trials[k].cycles.get(r.sides[m], ())) if r.sides[m] else (),
                     low=low,
                     high=high,
-                    certainty=float(certainty[m]),
                 )
             return Estimate(simulation.time, quantity, found, provenance, kind="estimated")
 

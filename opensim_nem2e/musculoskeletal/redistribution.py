@@ -44,6 +44,9 @@ Array = NDArray[np.float64]
 #: By how much the widened bounds of a row are slack, relative to the torque: the solvers' own tolerance.
 _SLACK = 1e-7
 
+#: Activations are taken to be uncertain by at least this share of a maximal one, in what moving them costs.
+_LEAST_SIZE = 0.005
+
 #: A bound counts as exceeded from here on (Nm).
 _TOLERANCE = 1e-3
 
@@ -192,6 +195,26 @@ def redistribute_each(
         reserves = asked - np.einsum("rcm,rm->rc", table, own)
         results.append(Redistributed(own, reserves, np.abs(reserves) > bound + _TOLERANCE))
     return results
+
+
+def cost_of_moving(activations: ArrayLike) -> Array:
+    """Say what it costs to move activations that are estimates: errors are the larger, the larger an activation is.
+
+    Parameters
+    ----------
+    activations : array_like, shape (rows, muscles)
+        The activations aimed at.
+
+    Returns
+    -------
+    numpy.ndarray, shape (rows, muscles)
+        The inverse square of half a muscle's RMS and half its value, over the median of all: so bursts change rather
+        than silence, and small muscles as little, in proportion, as large ones.
+    """
+    values = np.asarray(activations, dtype=float)
+    size = 0.5 * np.sqrt(np.mean(values**2, axis=0)) + 0.5 * values
+    size = np.maximum(size, _LEAST_SIZE)
+    return np.asarray((np.median(size) / size) ** 2)
 
 
 def _programs(part: Array, owed: Array, wanted: Array, weight: Array) -> tuple[Array, Array, Array, Array]:

@@ -194,12 +194,14 @@ def _left_out_part(scores: Sequence[ChannelScore]) -> ReportPart:
     if not scores:
         return ReportPart("left-out", "Left-out channels", ("No channel was left out.",))
     others = [name for name in _OTHERS if not all(np.isnan(getattr(row, f"r_{name}")) for row in scores)]
-    head = ("channel", "left out", "r", "R2", "E", "within the band", *(f"r {_HEADS[name]}" for name in others))
-    head += tuple(f"R2 {_HEADS[name]}" for name in others)
+    written = () if all(np.isnan(row.r_written) for row in scores) else ("r", "R2")
+    own = ("r", "R2", "E", "coverage", *(f"{what}_written" for what in written))
+    head = ("channel", "left out", "r", "R2", "E", "within the band", *(f"{what} written" for what in written))
+    head += tuple(f"{what} {_HEADS[name]}" for what in ("r", "R2") for name in others)
     body = []
     for kind, words in (("channel", "alone"), ("group", "with its synergists")):
         rows = [row for row in scores if row.left_out == kind]
-        names = ("r", "R2", "E", "coverage", *(f"{w}_{name}" for w in ("r", "R2") for name in others))
+        names = (*own, *(f"{w}_{name}" for w in ("r", "R2") for name in others))
         for row in rows:
             cells = (Cell(number_or_dash(getattr(row, each)), strong=each == "r") for each in names)
             body.append(TableRow((Cell(row.channel), Cell(words, words=True), *cells)))
@@ -210,7 +212,8 @@ def _left_out_part(scores: Sequence[ChannelScore]) -> ReportPart:
         "Each channel was taken for unmeasured in turn, its time offset found without it, and compared with what was "
         "measured: r over all rows; R2 and E (of EMG over its maximum) after one gain, since the maximum of an "
         "unmeasured muscle's EMG cannot be known. The band is the one that the other channels' errors give, 90 %; the "
-        "table has the share of rows that it holds. Beside stand the simulation, synergy extrapolation (SynX), "
+        "table has the share of rows that it holds. Written: the activation once the torques were put right, against "
+        "the one that the channel's EMG leads to. Beside stand the simulation, synergy extrapolation (SynX), "
         + ("other subjects' weights (population) " if "population" in others else "")
         + "and the nearest synergist's channel (copy).",
         "A deep muscle is not one of these channels. Where none of its synergists is measured, the lower block is the "
@@ -251,8 +254,8 @@ def _torque_part(subject: SubjectEstimate, result: TrialResult, fits: Sequence[T
     )
     text = (
         "The fit's torques are those of personal muscles with rigid tendons. What it leaves is put right by the least "
-        "change of activations before they and their controls are written. That torques are met proves nothing about "
-        "a single deep muscle: several can make the same torque."
+        "change of activations, in proportion to their size, before they and their controls are written. That torques "
+        "are met proves nothing about a single deep muscle: several can make the same torque."
     )
     charts = ChartSet("torques", "coordinate", "torque (Nm)", time, kinds, panels)
     return ReportPart("torques", "Joint torques", (text,), charts=charts, tables=(Table("Torques (Nm).", head, body),))

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import linprog, lsq_linear, minimize
 
 from opensim_nem2e.errors import ModelError
-from opensim_nem2e.musculoskeletal.redistribution import RowProgram, redistribute, redistribute_each
+from opensim_nem2e.musculoskeletal.redistribution import RowProgram, cost_of_moving, redistribute, redistribute_each
 
 LOW, HIGH = 0.02, 1.0
 
@@ -172,3 +172,16 @@ def test_prices_side_by_side_are_each_what_it_is_alone():
         np.testing.assert_array_equal(one.exceeded, alone.exceeded)
     assert together[2].exceeded.any()
     assert not np.array_equal(together[0].activations, together[1].activations)
+
+
+def test_what_is_active_moves_and_what_is_silent_stays():
+    """Two muscles make one torque in two rows, each active in one: the missing torque is the active one's."""
+    aim = np.array([[0.4, 0.0], [0.0, 0.4]])
+    gain = np.full((2, 1, 2), 10.0)
+    equal, cost = (
+        redistribute(gain, np.full((2, 1), 5.0), aim, weight, [0.0, 0.0], [1.0, 1.0], reserve=0.1).activations - aim
+        for weight in (np.ones(2), cost_of_moving(aim))
+    )
+    np.testing.assert_allclose(equal, 0.05, atol=1e-4)
+    np.testing.assert_allclose(cost, [[0.0854, 0.0146], [0.0146, 0.0854]], atol=2e-3)
+    np.testing.assert_allclose(cost_of_moving(3.0 * aim), cost_of_moving(aim))

@@ -90,6 +90,8 @@ def test_every_channel_was_left_out(results):
     assert {row["channel"] for row in alone} == set(MEASURED)
     flexors = [row for row in alone if row["channel"].startswith("B")]
     assert np.mean([float(row["r"]) for row in flexors]) > 0.9
+    # What is written makes the torques, and is hardly further from the channel that was left out.
+    assert np.mean([float(row["r_written"]) for row in flexors]) > 0.88
     # Flexors and extensors are the two groups.
     assert len([row for row in rows if row["left_out"] == "group"]) == len(MEASURED)
     assert all(row["synergist_measured"] == "False" for row in rows if row["left_out"] == "group")

@@ -61,6 +61,9 @@ class ChannelScore:
         its maximum.
     coverage : float
         Share of rows within the band that the other channels give; NaN where there are too few of them.
+    r_written, R2_written : float
+        The same for the activation once the torques were put right, against the one that the channel's EMG leads to;
+        NaN for methods without a fit of their own to each channel left out.
     r_simulation, R2_simulation, r_synx, R2_synx, r_copy, R2_copy, r_population, R2_population : float
         The same for the simulation, synergy extrapolation, the nearest synergist's channel, and other subjects'
         weights. Without a synergist the copy is the simulation.
@@ -73,6 +76,8 @@ class ChannelScore:
     R2: float
     E: float
     coverage: float
+    r_written: float
+    R2_written: float
     r_simulation: float
     R2_simulation: float
     r_synx: float
@@ -245,6 +250,11 @@ def estimate_subject(
             for name in ("simulation", "synx", "copy", "population")
             for what in ("r", "R2")
         }
+        rest |= {"r_written": float("nan"), "R2_written": float("nan")}
+        if not closed:
+            own_fold = (result.put_right[k + 1], result.led[k + 1])
+            written = _measures(*(_channels(recordings, values)[..., c][judged] for values in own_fold))
+            rest |= {f"{what}_written": written[what] for what in ("r", "R2")}
         near = any(recordings.synergists(m, kept) for m in recordings.channel_muscles[c])
         scores.append(ChannelScore(recordings.channels[c].column, kind, near, **own, coverage=float("nan"), **rest))
     for place, (error, certainty) in enumerate(zip(errors, kinds, strict=True)):
