@@ -330,7 +330,9 @@ def _certainty(recordings: Recordings, shapes: Shapes, muscle: int, channels: Se
 def _factor(errors: Sequence[_Error], certainty: str, without: int = -1) -> float | None:
     """Return the width of a band for a channel more: the end of a prediction interval from the widths that others need.
 
-    Channels count that were left out as a muscle is that is to have the band, or all where these are too few.
+    Channels count that were left out as a muscle is that is to have the band, or all where these are too few. Of a
+    muscle of which nobody's EMG tells nothing says which of them it is like: it gets the widest that any of them needs,
+    if that is more.
     """
     from scipy.stats import t
 
@@ -344,7 +346,8 @@ def _factor(errors: Sequence[_Error], certainty: str, without: int = -1) -> floa
     # With few channels the scatter among them says little: other subjects' stands beside it.
     known = len(needed) - 1 + _SCATTER_CHANNELS
     variance = (needed.var() * len(needed) + _SCATTER_CHANNELS * _SCATTER**2) / known
-    return float(np.exp(needed.mean() + t.ppf(BAND, known) * np.sqrt(variance * (1.0 + 1.0 / len(needed)))))
+    width = needed.mean() + t.ppf(BAND, known) * np.sqrt(variance * (1.0 + 1.0 / len(needed)))
+    return float(np.exp(max(width, needed.max()) if certainty == "guessed" else width))
 
 
 def _bands(
