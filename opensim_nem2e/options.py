@@ -487,7 +487,11 @@ def short_number(value: float) -> str:
     """
     if abs(value) == float("inf"):
         return "Inf" if value > 0 else "-Inf"
-    return str(value) if isinstance(value, int) else repr(float(value)).removesuffix(".0")
+    if isinstance(value, int):
+        return str(value)
+    exact = repr(float(value)).removesuffix(".0")
+    short = f"{value:g}"
+    return short if len(short) < len(exact) and float(short) == value else exact
 
 
 def _bound(text: str) -> float:

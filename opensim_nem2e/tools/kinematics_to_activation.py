@@ -162,8 +162,6 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
 
                 source = "" if self.mode == "exact" else _NETWORK
                 write_kinematics_report(run.files, run.name, model, optimum, self.figure_format, source)
-            for path in run.files.finals:
-                logger.debug("Writing '%s'.", path)
 
     def _settings(self) -> ProgramSettings:
         from ..estimates.static_optimization import ProgramSettings

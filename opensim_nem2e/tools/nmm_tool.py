@@ -248,8 +248,6 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         results = trial_results(subject, complete, Path(used).stem, model, muscles, self.tendons)
         with run.files.own_names():
             self._write(run, model, subject, complete, muscles, results)
-            for path in run.files.finals:
-                logger.debug("Writing '%s'.", path)
 
     # --- input -------------------------------------------------------------------------------------------------
 

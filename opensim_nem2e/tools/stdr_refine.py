@@ -589,8 +589,6 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
                     run=run_record(self, run),
                     model=self._model_files(trial, model) if self.write_model_view else None,
                 )
-            for path in files.finals:
-                logger.debug("Writing '%s'.", path)
 
     def _leg_motion(self, trial: SimulatedTrial) -> JointAngles | None:
         """Take the motion that was given, or that of the simulation's own states."""

@@ -895,6 +895,9 @@ def _finish(run: ToolRun, recorder: Recorder) -> None:
         run.resolved[name] = kept
     setup = run.tool.effective_setup(run.directory, run.resolved)
     write_text(run.files.path(f"{run.name}{_EFFECTIVE_SETUP}"), setup)
+    for path in run.files.finals:
+        # The scripts for MATLAB and the GUI look for these lines.
+        logger.debug("Writing '%s'.", path)
     log = f"{run.name}.log"
     for ending in run.tool.result_endings:
         path = run.directory / f"{run.name}{ending}"

@@ -25,7 +25,7 @@ import textwrap
 
 from jarray import array
 from java.awt import BorderLayout, Font, GraphicsEnvironment
-from java.io import BufferedReader, File, FileOutputStream, InputStreamReader, OutputStreamWriter
+from java.io import BufferedReader, File, FileInputStream, FileOutputStream, InputStreamReader, OutputStreamWriter
 from java.lang import Object, ProcessBuilder, Runnable, String, System, Thread, Throwable
 from java.util import ArrayList
 from java.util.prefs import Preferences
@@ -255,8 +255,11 @@ class NEM2ERefinement(object):
             _in_swing(self._load)
 
     def _run_program(self):
+        # Only the log says every file that was written.
+        self.log_file = File.createTempFile("nem2e", ".log")
+        self.log_file.deleteOnExit()
         command = ArrayList()
-        for word in [self.program, "run", self.setup_file]:
+        for word in [self.program, "run", self.setup_file, "--log-file", self.log_file.getPath()]:
             command.add(word)
         builder = ProcessBuilder(command)
         builder.redirectErrorStream(True)
@@ -277,6 +280,19 @@ class NEM2ERefinement(object):
             line = output.readLine()
         return self.process.waitFor()
 
+    def _written(self):
+        """Return the paths of the files that were written."""
+        paths = []
+        log = BufferedReader(InputStreamReader(FileInputStream(self.log_file), "UTF-8"))
+        line = log.readLine()
+        while line is not None:
+            found = re.search(r"\] Writing '(.*)'\.$", line)
+            if found:
+                paths.append(found.group(1))
+            line = log.readLine()
+        log.close()
+        return paths
+
     def _explain(self, status):
         """Put the program's failure into words, with its own error message, or else its last lines."""
         starts = [number for number in range(len(self.lines)) if self.lines[number].startswith("[error]")]
@@ -288,11 +304,9 @@ class NEM2ERefinement(object):
 
     def _load(self):
         """Load the refined states as a motion."""
-        written = re.compile(r"\[info\] Writing '(.*_states\.sto)'\.$")
-        for line in self.lines:
-            found = written.match(line)
-            if found:
-                self.states_file = found.group(1)
+        for path in self._written():
+            if path.endswith("_states.sto"):
+                self.states_file = path
         if self.states_file is None:
             self._finish("Done. There is no refined states file (only a states file of CMC has one): nothing to load.")
         elif self.model is None:

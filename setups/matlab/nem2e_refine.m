@@ -251,7 +251,7 @@ function results = read_results(log_text)
 % Collect the paths of all files that the program says it has written.
 results = struct('directory', '', 'states', '', 'activation', '', 'controls', '', 'emg', '', 'summary', '', ...
     'effective_setup', '');
-found = regexp(log_text, '^\[info\] Writing ''(.*)''\.\r?$', 'tokens', 'lineanchors', 'dotexceptnewline');
+found = regexp(log_text, '^\[\w+\] Writing ''(.*)''\.\r?$', 'tokens', 'lineanchors', 'dotexceptnewline');
 results.files = cellfun(@(token) token{1}, found, 'UniformOutput', false);
 for kind = {'states', 'activation', 'controls', 'emg', 'summary', 'effective_setup'}
     for k = 1:numel(results.files)

@@ -67,6 +67,18 @@ class TestResults:
             "refined_summary.csv",
         ]
 
+    def test_log_names_all_files_as_the_scripts_of_matlab_and_the_gui_look_for_them(self, tool, repository):
+        tool.run()
+        written = {str(path) for name, path in results(tool).items() if name != "refined.log"}
+        lines = results(tool)["refined.log"].read_text().splitlines()
+        matlab = (repository / "setups/matlab/nem2e_refine.m").read_text()
+        gui = (repository / "setups/gui/nem2e_refine.py").read_text()
+        without_time = [re.sub(r"^\[\d{4}-\d\d-\d\d [\d:.]+\] ", "", line) for line in lines]
+        pattern = re.search(r"regexp\(log_text, '(.*)', 'tokens'", matlab)[1].replace("''", "'")
+        assert {found[1] for line in without_time if (found := re.search(pattern, line))} == written
+        pattern = re.search(r're.search\(r"(.*)", line\)', gui)[1]
+        assert {found[1] for line in lines if (found := re.search(pattern, line))} == written
+
     def test_bands_and_trust_of_a_bundle_that_has_them(self, tool, make_bundle, caplog):
         bands = Bands(0.9, {"soleus": np.full(20, 0.1)}, 5, 2.0, "worst subject", (0.0, 1.0))
         curves = np.random.default_rng(0).random((3, 3, 20))
