@@ -129,6 +129,15 @@ class ForkedCommand(ForkedProcess):
         return texts[0].result(), texts[1].result()
 
 
+def start_forked(words: Sequence[str], folder: Path, **options: bool) -> ForkedCommand | subprocess.Popen[str]:
+    """Start ``opensim-nem2e`` forked, or where that cannot be done as a process of its own."""
+    if FORKS:
+        return ForkedCommand(words, folder, **options)
+    command = [sys.executable, "-m", "opensim_nem2e", *words]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, encoding="utf-8", **options)
+
+
 def run_command(words: Sequence[str]) -> int:
     """Do what ``opensim-nem2e`` does, in a process that was forked; return its exit status."""
     sys.stdout, sys.stderr = (

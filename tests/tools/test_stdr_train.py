@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from forked_processes import FORKS, ForkedCommand
+from forked_processes import start_forked
 
 from opensim_nem2e.errors import BundleError, ManifestError, SetupError, TrainingError
 from opensim_nem2e.methods.base import RunSettings
@@ -479,8 +479,8 @@ def test_faults_of_a_calibration(tmp_path, lab, bundle_of_two, changes, error, m
 
 def start(folder, setup, *arguments, forked=False, **options):
     """Start the tool; forked: where PyTorch is loaded, for tests that do not depend on how the process starts."""
-    if forked and FORKS:
-        return ForkedCommand(["run", os.fspath(setup), *arguments], folder, **options)
+    if forked:
+        return start_forked(["run", os.fspath(setup), *arguments], folder, **options)
     return subprocess.Popen(
         [sys.executable, "-m", "opensim_nem2e", "run", os.fspath(setup), *arguments],
         cwd=folder,
