@@ -142,7 +142,8 @@ def plan_targets(
         detail = "".join(f"\n  - {muscle}: {reason}" for muscle, reason in left_alone.items())
         raise BundleError(
             "The bundle is for other muscles: it can refine none of this trial's. "
-            f"Its networks are for {', '.join(predictor.targets)}; the trial has {_listing(muscles)}.{detail}"
+            f"Its networks are for {', '.join(predictor.targets)}; the trial has {_listing(muscles)}. "
+            f"If these are names of the same muscles, <muscle_names_file> can say so.{detail}"
         )
     return TargetPlan(tuple(targets), left_alone, tuple(without_network))
 

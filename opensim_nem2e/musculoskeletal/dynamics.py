@@ -208,6 +208,8 @@ def analyse_motion(
         this model and motion (:mod:`.loads`), or OpenSim failed.
     """
     model = read_model(model_file)
+    if not model.mass > 0.0:
+        raise ModelError(f"{os.fspath(model_file)}: inverse dynamics needs bodies with a mass; the model has none.")
     series = _even(_coordinates_of(checked_motion(kinematics, model, start, end), model))
     told = set(series.labels)
     start, end = max(start, float(series.time[0])), min(end, float(series.time[-1]))

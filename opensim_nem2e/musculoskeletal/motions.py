@@ -51,6 +51,9 @@ _UNLIKE = 0.5
 #: of the same subject 0.20, of a walk for a run 0.92.
 RESIDUAL, RESIDUAL_ROWS = 0.2, 0.15
 
+#: Whatever plates there are, once a step they hold more of the body's weight than this.
+_CARRIED = 0.5
+
 Unit = Literal["degrees", "radians", "columns", "said"]
 
 
@@ -371,13 +374,21 @@ def refuse_another_trials_loads(
     Raises
     ------
     opensim_nem2e.errors.StorageError
-        A pull of more than a fifth of the body's weight in 15 % of the rows or more. A missing push is only warned of:
+        The loads never explain half of the body's weight; or a pull of more than a fifth of the body's weight in 15 % of the rows or more. A missing push is only warned of:
         a foot may have been beside the plates.
     """
     if not mass > 0.0 or "pelvis_ty" not in coordinates:
         return
     weight = mass * GRAVITY
     residual = torques[:, coordinates.index("pelvis_ty")] / weight
+    carried = 1.0 - float(residual.min())
+    if carried < _CARRIED:
+        raise StorageError(
+            f"These loads do not belong to this motion: they carry at most {100.0 * carried:.2g} % of the body's weight "
+            f"({weight:.0f} N, by the model's mass of {mass:.4g} kg). Was a foot on a plate, are the loads in N, and is "
+            "the model of this subject's mass, in kg?",
+            str(path),
+        )
     pulled, missing = float(np.mean(residual < -RESIDUAL)), float(np.mean(residual > RESIDUAL))
     if pulled >= RESIDUAL_ROWS:
         row = int(np.argmin(residual))

@@ -59,6 +59,7 @@ _STANDARD_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 _SIDES = (
     ("_r", "_l"),
     ("_right", "_left"),
+    (".r", ".l"),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
@@ -70,6 +71,13 @@ def columns(series, begin):
 def test_loads_that_do_not_fit_the_model_are_told_in_plain_words(analysed, edits, error, found):
     with pytest.raises(error, match=found):
         analysed(edits)
+
+
+def test_a_model_without_mass(walking, tmp_path):
+    path = tmp_path / "walker.osim"
+    path.write_text(re.sub("<mass>[^<]*<", "<mass>0<", (walking / "walker.osim").read_text()))
+    with pytest.raises(ModelError, match=r"walker\.osim: inverse dynamics needs bodies with a mass"):
+        analyse_motion(path, read_storage(walking / "walking_coordinates.mot"), walking / "external_loads.xml")
 
 
 def test_points_in_mm_and_torques_in_nmm_are_refused(analysed):

@@ -121,6 +121,9 @@ def test_another_trials_loads_are_refused_with_numbers(caplog):
     # A foot beside the plates leaves a push missing, and never pulls.
     judge(np.maximum(wave, 0.0))
     assert "in 43% of the motion's rows the ground pushes up by more than 20% of the body's weight" in caplog.text
+    # Nor does it leave all of the weight missing all the time: a model in g, say.
+    with pytest.raises(StorageError, match=r"they carry at most 30 % of the body's weight \(686 N, .* 70 kg\)"):
+        judge(0.7 + 0.0 * wave)
     refuse_another_trials_loads(TIME, ("knee_angle_r",), np.zeros((TIME.size, 1)), 70.0, "grf.xml")
 
 

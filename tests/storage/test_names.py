@@ -227,6 +227,7 @@ def test_standard_names():
         ("glut_max_r", ("glmax1", "r")),
         ("soleus", ("soleus", "")),
         ("r_soleus", ("soleus", "r")),
+        ("soleus.l", ("soleus", "l")),
         ("soleus_left", ("soleus", "l")),
         ("TFL_r", ("tfl", "r")),
     ):
