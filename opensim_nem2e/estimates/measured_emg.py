@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import LabelError, StorageError
+from ..errors import CycleError, LabelError, StorageError, did_you_mean
 from ..log import logger
 from ..signals.compare import correlations, cycle_errors
 from ..signals.cycles import inside_cycles, windows
@@ -124,6 +124,32 @@ class MeasuredEMG:
         holes = self.gaps(self.channels[muscle])
         return tuple(cycle for cycle in cycles if not overlaps(holes, cycle.start, cycle.end))
 
+    def recorded(self, cycles: Sequence[Cycle]) -> tuple[Cycle, ...]:
+        """Choose the cycles that the recording covers.
+
+        Parameters
+        ----------
+        cycles : sequence of Cycle
+            Gait cycles, on the clock of the activations.
+
+        Returns
+        -------
+        tuple of Cycle
+            Those that begin and end within it.
+        """
+        first, last = self.series.time[0] - self.offset, self.series.time[-1] - self.offset
+        step = float(np.median(np.diff(self.series.time))) if self.series.n_rows > 1 else 0.0
+        return tuple(cycle for cycle in cycles if first - step <= cycle.start and cycle.end <= last + step)
+
+    def _refuse_another_time(self, cycles: Sequence[Cycle]) -> None:
+        if cycles and not self.recorded(cycles):
+            raise CycleError(
+                f"{self.series.path}: the EMG covers {self.series.time[0]:.4f} to {self.series.time[-1]:.4f} s, which "
+                f"holds no gait cycle: with <emg_time_offset> {self.offset:g} they lie between "
+                f"{min(cycle.start for cycle in cycles) + self.offset:.4f} and "
+                f"{max(cycle.end for cycle in cycles) + self.offset:.4f} s of its clock. Is it this trial's?"
+            )
+
     def windows(self, muscle: str, cycles: Sequence[Cycle]) -> Array:
         """Cut a muscle's EMG to cycles.
 
@@ -187,11 +213,17 @@ class MeasuredEMG:
         Returns
         -------
         list of EmgError
-            One per muscle that has a channel and cycles without a gap.
+            One per muscle that has a channel and recorded cycles without a gap.
+
+        Raises
+        ------
+        opensim_nem2e.errors.CycleError
+            No cycle was recorded.
         """
         rows = []
+        self._refuse_another_time([cycle for muscle in self.channels for cycle in cycles.get(muscle, ())])
         for muscle, channel in self.channels.items():
-            own = self.whole(muscle, cycles.get(muscle, ()))
+            own = self.whole(muscle, self.recorded(cycles.get(muscle, ())))
             if not own:
                 if cycles.get(muscle):
                     logger.warning(
@@ -199,8 +231,8 @@ class MeasuredEMG:
                     )
                 continue
             emg = self.windows(muscle, own)
-            if not emg.max() > 0.0:
-                logger.warning("The EMG channel '%s' is silent: %s is not compared with it.", channel, muscle)
+            if fault := _without_shape(emg):
+                logger.warning("The EMG channel '%s' is %s: %s is not compared with it.", channel, fault, muscle)
                 continue
             emg /= emg.max()
             figures: dict[str, float] = {}
@@ -217,6 +249,12 @@ class MeasuredEMG:
                     figures[f"r_{kind}"] = float(correlations(cut, emg).mean())
             rows.append(EmgError(muscle, channel, len(own), **figures))
         return rows
+
+
+def _without_shape(values: Array) -> str:
+    """Say of values that tell no shape what they are."""
+    top = float(values.max())
+    return "" if top > float(values.min()) else "silent" if top == 0.0 else f"{top:.3g} throughout"
 
 
 def log_channels(emg: MeasuredEMG) -> None:
@@ -323,7 +361,8 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
         if channels_file is None:
             where = "have the muscles' names, or be given to muscles by <emg_channels_file>"
         raise LabelError(
-            f"No EMG channel is for a muscle of this trial. Channels must {where}; found {', '.join(series.labels)}.",
+            f"No EMG channel is for a muscle of this trial. Channels must {where}; found "
+            f"{', '.join(series.labels)}.{did_you_mean(series.labels[0], known) if series.labels else ''}",
             path,
         )
     labels = list(dict.fromkeys(found.values()))
@@ -470,17 +509,15 @@ def _measured(
     muscle: str, standard: StandardMuscle, emg: MeasuredEMG, trial: SimulatedTrial, cycles: Sequence[Cycle]
 ) -> MuscleEstimate | str:
     """Return a muscle's measured EMG in the cycles that it covers, or why there is none."""
-    first, last = emg.series.time[0] - emg.offset, emg.series.time[-1] - emg.offset
-    recorded = tuple(cycle for cycle in cycles if first <= cycle.start and cycle.end <= last)
+    recorded = emg.recorded(cycles)
     own = emg.whole(muscle, recorded)
     covered = inside_cycles(trial.time, own)
     if not covered.any():
         return "it has gaps in all its gait cycles" if recorded else "it covers no gait cycle"
     values = np.maximum(emg.at(emg.channels[muscle], trial.time), 0.0)
-    top, low = float(values[covered].max()), float(values[covered].min())
-    if not top > low:
-        return f"it is {'silent' if top == 0.0 else f'{top:.3g} throughout'} in its gait cycles"
-    values = np.where(covered, values / top, trial.activations[muscle])
+    if fault := _without_shape(values[covered]):
+        return f"it is {fault} in its gait cycles"
+    values = np.where(covered, values / values[covered].max(), trial.activations[muscle])
     return MuscleEstimate(
         *(muscle, values, covered, standard.name, standard.side, own),
         shape_source="EMG",

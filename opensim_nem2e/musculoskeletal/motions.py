@@ -374,8 +374,8 @@ def refuse_another_trials_loads(
     Raises
     ------
     opensim_nem2e.errors.StorageError
-        The loads never explain half of the body's weight; or a pull of more than a fifth of the body's weight in 15 % of the rows or more. A missing push is only warned of:
-        a foot may have been beside the plates.
+        They never carry half of the body's weight, or pull with more than a fifth of it in 15 % of the rows or more. A
+        missing push is only warned of: a foot may have been beside the plates.
     """
     if not mass > 0.0 or "pelvis_ty" not in coordinates:
         return
@@ -384,9 +384,9 @@ def refuse_another_trials_loads(
     carried = 1.0 - float(residual.min())
     if carried < _CARRIED:
         raise StorageError(
-            f"These loads do not belong to this motion: they carry at most {100.0 * carried:.2g} % of the body's weight "
-            f"({weight:.0f} N, by the model's mass of {mass:.4g} kg). Was a foot on a plate, are the loads in N, and is "
-            "the model of this subject's mass, in kg?",
+            f"These loads do not belong to this motion: they carry at most {100.0 * carried:.2g} % of the body's "
+            f"weight ({weight:.0f} N, by the model's mass of {mass:.4g} kg). Was a foot on a plate, are the loads in "
+            "N, and is the model of this subject's mass, in kg?",
             str(path),
         )
     pulled, missing = float(np.mean(residual < -RESIDUAL)), float(np.mean(residual > RESIDUAL))

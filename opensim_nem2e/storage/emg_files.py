@@ -7,10 +7,12 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import MissingFileError, StorageError
 from ..log import logger
 from .c3d import C3dStart, read_c3d
-from .emg_tables import check_channels, read_emg_table
+from .emg_tables import PLAUSIBLE_RATES, check_channels, read_emg_table
 from .sto import TimeSeries, read_storage
 
 #: Tables, which may need a sampling rate.
@@ -97,6 +99,16 @@ def read_envelopes(path: str | os.PathLike[str]) -> TimeSeries:
     opensim_nem2e.errors.MissingFileError
         The file is missing.
     opensim_nem2e.errors.StorageError
-        The file cannot be read.
+        The file cannot be read, or its times cannot be those of EMG.
     """
-    return read_emg(path) if Path(path).suffix.lower() in TABLE_SUFFIXES else read_storage(path)
+    if Path(path).suffix.lower() in TABLE_SUFFIXES:
+        return read_emg(path)
+    series = read_storage(path)
+    step = float(np.median(np.diff(series.time))) if series.n_rows > 1 else 0.0
+    if step > 1.0 / PLAUSIBLE_RATES[0]:
+        raise StorageError(
+            f"EMG must have {PLAUSIBLE_RATES[0]:g} rows a second or more, but its rows are {step:g} s apart (median): "
+            "is its time in another unit than s?",
+            path,
+        )
+    return series

@@ -260,7 +260,7 @@ class TimeSeries:
         Parameters
         ----------
         frame : pandas.DataFrame
-            Columns of numbers, indexed by time (s) or with a column ``time``.
+            Columns of numbers, indexed by time (s, or as a ``TimedeltaIndex``) or with a column ``time``.
         name : str, optional
             The name on the file's first line.
         in_degrees : bool, optional
@@ -274,15 +274,22 @@ class TimeSeries:
         Raises
         ------
         opensim_nem2e.errors.StorageError
-            A column, or the time, holds something else than numbers.
+            A column, or the time, holds something else than numbers; or time does not increase.
         """
         if "time" in frame.columns:
             frame = frame.set_index("time")
         labels = tuple(map(str, frame.columns))
+        kind = frame.index.dtype.kind
         try:
-            return cls(frame.index.to_numpy(float), labels, frame.to_numpy(float), name=name, in_degrees=in_degrees)
+            if kind not in "biufOm" or any(item.kind not in "biufO" for item in frame.dtypes):
+                raise TypeError(f"found {frame.index.dtype} and {', '.join(sorted({str(t) for t in frame.dtypes}))}")
+            index = frame.index.total_seconds() if kind == "m" else frame.index
+            time, data = index.to_numpy(float), frame.to_numpy(float)
         except (TypeError, ValueError) as error:
             raise StorageError(f"A data frame needs numbers in its index (time) and in all columns: {error}") from error
+        if not (np.isfinite(time).all() and (np.diff(time) > 0.0).all()):
+            raise StorageError("The time of a data frame, its index or column 'time', must increase from row to row.")
+        return cls(time, labels, data, name=name, in_degrees=in_degrees)
 
     def __repr__(self) -> str:
         span = f", {self.time[0]:.6g} to {self.time[-1]:.6g} s" if len(self.time) else ""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from opensim_nem2e.data.simulation import MuscleDefaults
-from opensim_nem2e.errors import LabelError, SetupError, StorageError
+from opensim_nem2e.errors import CycleError, LabelError, SetupError, StorageError
 from opensim_nem2e.estimates.measured_emg import MeasuredEMG, read_measured_emg
 from opensim_nem2e.estimates.torque_consistent import RedistributionSettings, make_consistent
 from opensim_nem2e.estimates.torques import joint_terms
@@ -356,8 +356,8 @@ def test_joints_that_are_too_weak_are_named(caplog):
     with caplog.at_level("WARNING", logger="opensim_nem2e"):
         weaker = replace(terms, active=weak * terms.active)
         found = make_consistent(trial, writer.muscles, refined, weaker, settings)
-    (said,) = [record.getMessage() for record in caplog.records if "no activations" in record.getMessage()]
-    assert said.startswith("ankle_angle_r: in ")
+    (said,) = [record.getMessage() for record in caplog.records if "No activations" in record.getMessage()]
+    assert "within the bound of the reserve: ankle_angle_r in " in said
     names = found.check.terms.coordinates
     assert [name for name, bad in zip(names, found.exceeded.any(axis=0), strict=True) if bad] == ["ankle_angle_r"]
     # At push-off the muscles give all they can, and the reserve the rest.
@@ -418,3 +418,24 @@ def test_what_it_needs_is_said_at_once():
     assert "<redistribute> needs <model_file>" in faults
     assert "<redistribute> needs a motion" in faults
     assert re.search("<emg_channels_file> goes with <emg_file>", faults)
+
+
+def test_emg_of_another_time_or_without_a_shape(tmp_path, caplog):
+    time = np.arange(0.0, 3.0, 0.01)
+    bump = np.exp(-(((time - 1.5) / 0.1) ** 2))
+    values = np.column_stack([bump, 0.0 * bump + 0.3])
+    cycles = {"soleus_r": [Cycle("r", 1.0, 2.0)], "tibant_r": [Cycle("r", 1.0, 2.0), Cycle("r", 2.5, 3.5)]}
+
+    def errors(times, offset=0.0):
+        write_storage(tmp_path / "emg.sto", TimeSeries(times, ("soleus_r", "tibant_r"), values))
+        emg = read_measured_emg(tmp_path / "emg.sto", None, offset, cycles)
+        return emg.errors({"opensim": (time, {"soleus_r": bump, "tibant_r": bump})}, cycles, np.inf)
+
+    (row,) = errors(time)
+    assert (row.muscle, row.cycles) == ("soleus_r", 1)
+    assert "The EMG channel 'tibant_r' is 0.3 throughout: tibant_r is not compared with it." in caplog.text
+    with pytest.raises(CycleError, match=r"the EMG covers 50\.0000 to 52\.9900 s, .* between 1\.0000 and 3\.5000 s"):
+        errors(time + 50.0)
+    assert errors(time + 50.0, offset=50.0)[0].shape_opensim == pytest.approx(0.0, abs=1e-6)
+    with pytest.raises(StorageError, match=r"10 rows a second or more, but its rows are 10 s apart .* unit than s"):
+        errors(1000.0 * time)

@@ -163,6 +163,13 @@ def test_frames_become_time_series_and_back(tmp_path):
     assert "<table" in series._repr_html_()
     with pytest.raises(NEM2EError, match="needs numbers"):
         TimeSeries.from_frame(pd.DataFrame({"time": [0.0], "a": ["x"]}))
+    spans = pd.to_timedelta([0.0, 0.1], unit="s")
+    assert TimeSeries.from_frame(pd.DataFrame({"a": [1, 2]}, index=spans)).time.tolist() == [0.0, 0.1]
+    for wrong in (pd.to_datetime(["2020", "2021"]), [0.1, 0.0], [0.0, float("nan")]):
+        with pytest.raises(NEM2EError, match=r"numbers in its index|must increase from row to row"):
+            TimeSeries.from_frame(pd.DataFrame({"a": [1.0, 2.0]}, index=wrong))
+    with pytest.raises(NEM2EError, match=r"numbers in its index .* complex128"):
+        TimeSeries.from_frame(pd.DataFrame({"a": [1j, 2.0]}))
 
 
 def test_set_log_level(example, tmp_path):
