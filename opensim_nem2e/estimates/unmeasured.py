@@ -14,7 +14,7 @@ from ..log import logger
 from ..methods.base import Provenance, Quantity
 from ..methods.nmm.fit import BOUNDS, MOST_PASSIVE, RESERVE, personal_muscles
 from ..methods.nmm.recordings import LEAD
-from ..methods.nmm.subject_estimate import SubjectEstimate
+from ..methods.nmm.subject_estimate import METHODS, SubjectEstimate
 from ..musculoskeletal.dynamics import OpenSimDynamics
 from ..musculoskeletal.elastic_tendons import with_elastic_tendons
 from ..musculoskeletal.hill import HillMuscles
@@ -32,15 +32,6 @@ if TYPE_CHECKING:
     from .torques import Tendons
 
 Array = NDArray[np.float64]
-
-#: Names of the methods in reports.
-LABELS = {
-    "structured": "NMM, mixture with mechanics",
-    "paper": "NMM, Transformer (Kumar 2025)",
-    "synx": "synergy extrapolation (Ao & Fregly)",
-    "copy": "copy of the nearest synergist",
-    "population": "weights of other subjects",
-}
 
 #: Over this time activations lead over to the simulation's, outside the windows (s).
 _CROSSFADE = 0.05
@@ -255,7 +246,7 @@ def trial_results(
     r, w = subject.recordings, subject.recordings.windows
     own_model = personal_model(model, subject)
     provenance = Provenance(
-        f"nmm_{subject.method}", LABELS[subject.method], bundle=population, package_version=__version__
+        f"nmm_{subject.method}", METHODS[subject.method].label, bundle=population, package_version=__version__
     )
     results = []
     for k, simulation in enumerate(simulations):

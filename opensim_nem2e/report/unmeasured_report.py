@@ -12,6 +12,7 @@ from .. import __version__
 from ..data.simulation import SIMULATORS
 from ..estimates.unmeasured import parameter_rows
 from ..log import counted
+from ..methods.nmm.subject_estimate import METHODS
 from .curves import ChartSet, Panel, thinned
 from .estimate_report import Wording, write_report
 from .page import REFERENCES, Cell, Table, TableRow
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
 
 #: Muscles without EMG are named in the paragraph for a paper up to so many.
 _MOST_NAMED = 12
-
-_KUMAR = "Kumar et al. (2025). arXiv:2503.05201"
-_AO = (
-    "Ao D, Shourijeh MS, Patten C, Fregly BJ (2020). Evaluation of synergy extrapolation for predicting unmeasured "
-    "muscle excitations. Frontiers in Computational Neuroscience 14:588943"
-)
-_METHOD_REFERENCES = {"structured": (_KUMAR,), "paper": (_KUMAR,), "synx": (_AO,), "copy": (), "population": ()}
 
 _OTHERS = ("simulation", "synx", "copy", "population")
 _HEADS = {"simulation": "simulation", "synx": "SynX", "copy": "copy", "population": "population"}
@@ -108,7 +102,7 @@ def _wording(
         )
     by = f"{simulation.stem}, estimated by {origin.source}"
     name = SIMULATORS[simulation.simulator] if simulation.simulator else "simulation"
-    references = [*_METHOD_REFERENCES[subject.method], *REFERENCES[1:]]
+    references = [*METHODS[subject.method].references, *REFERENCES[1:]]
     summary = unmeasured_summary(subject, fits)
     return Wording(summary, by, curves, _methods(subject, result), f"{name} (activation)", limits, references, log)
 

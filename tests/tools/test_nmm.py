@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import sys
 from dataclasses import replace
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -19,11 +20,13 @@ from opensim_nem2e.cli.main import main
 from opensim_nem2e.errors import LabelError, SetupError, StorageError
 from opensim_nem2e.estimates.static_optimization import read_motion
 from opensim_nem2e.methods.nmm.recordings import EmgChannel, main_side, with_torques
+from opensim_nem2e.methods.nmm.subject_estimate import METHODS
 from opensim_nem2e.signals.cycle_sources import WholeFile
 from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
 from opensim_nem2e.storage.muscles import MuscleNames
 from opensim_nem2e.storage.osim import read_model
 from opensim_nem2e.storage.osim_edit import write_carried_mass
+from opensim_nem2e.tools.nmm_tool import NMMOptions
 
 LOADS = (0.0, 3.0)
 MEASURED = ("TRIlong", "TRIlat", "BIClong", "BICshort", "BRD")
@@ -133,6 +136,10 @@ def test_other_methods_share_the_physics(elbow, tmp_path, method):
     (torque,) = rows_of(tmp_path / "elbow_torques.csv")
     assert float(torque["rmse_fit"]) < 0.25 * float(torque["peak"])
     assert not (tmp_path / "elbow_left_out.csv").exists()
+
+
+def test_the_setup_file_offers_all_methods():
+    assert get_args(get_type_hints(NMMOptions)["method"]) == tuple(METHODS)
 
 
 def test_faults_are_named_together(elbow):

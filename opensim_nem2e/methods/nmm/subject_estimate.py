@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,46 @@ from .recordings import LEAD, OFFSETS, Recordings
 from .shapes import Mixer, Shapes
 
 Array = NDArray[np.float64]
-NMMMethod = Literal["structured", "paper", "synx", "copy", "population"]
 
-METHODS: tuple[str, ...] = get_args(NMMMethod)
+_KUMAR = "Kumar et al. (2025). arXiv:2503.05201"
+_AO = (
+    "Ao D, Shourijeh MS, Patten C, Fregly BJ (2020). Evaluation of synergy extrapolation for predicting unmeasured "
+    "muscle excitations. Frontiers in Computational Neuroscience 14:588943"
+)
 
-#: How each method's excitations come about: the head of the fit, the shapes that it starts from, free to deviate.
-_WAYS: dict[str, tuple[Head, str, bool]] = {
-    "structured": ("mixture", "structured", True),
-    "paper": ("transformer", "copy", False),
-    "synx": ("synergies", "copy", False),
-    "copy": ("mixture", "copy", False),
-    "population": ("mixture", "population", False),
+
+@dataclass(frozen=True)
+class SubjectMethod:
+    """A way to estimate one subject's unmeasured excitations; all pass through the same muscles.
+
+    Parameters
+    ----------
+    label : str
+        What it is called in reports.
+    head : {'mixture', 'synergies', 'transformer'}
+        Where the fit takes unmeasured excitations from (:func:`.fit.fit`).
+    shaping : str
+        The curves that the fit starts from (:meth:`.Mixer.shapes`).
+    deviates : bool
+        Whether the excitations may deviate from these.
+    references : tuple of str
+        Its papers.
+    """
+
+    label: str
+    head: Head
+    shaping: str
+    deviates: bool = False
+    references: tuple[str, ...] = ()
+
+
+#: All methods, by the name that a setup file gives.
+METHODS: dict[str, SubjectMethod] = {
+    "structured": SubjectMethod("NMM, mixture with mechanics", "mixture", "structured", True, (_KUMAR,)),
+    "paper": SubjectMethod("NMM, Transformer (Kumar 2025)", "transformer", "copy", references=(_KUMAR,)),
+    "synx": SubjectMethod("synergy extrapolation (Ao & Fregly)", "synergies", "copy", references=(_AO,)),
+    "copy": SubjectMethod("copy of the nearest synergist", "mixture", "copy"),
+    "population": SubjectMethod("weights of other subjects", "mixture", "population"),
 }
 
 #: Steps of the fits.
@@ -197,11 +226,12 @@ def estimate_subject(
     opensim_nem2e.errors.TrainingError
         The method is not known, or needs a population.
     """
-    if method not in _WAYS:
+    if method not in METHODS:
         raise TrainingError(f"The method must be one of {', '.join(METHODS)}; found '{method}'.")
-    if method == "population" and population is None:
-        raise TrainingError("The method 'population' needs a population of other subjects, but there is none.")
-    head, shaping, deviates = _WAYS[method]
+    way = METHODS[method]
+    if way.shaping == "population" and population is None:
+        raise TrainingError(f"The method '{method}' needs a population of other subjects, but there is none.")
+    head, deviates = way.head, way.deviates
     count = len(recordings.windows)
     chosen = np.zeros(count, dtype=bool)
     chosen[np.linspace(0, count - 1, min(count, MOST_FITTED)).round().astype(int)] = True
@@ -210,7 +240,7 @@ def estimate_subject(
     judged = np.ones(count, dtype=bool) if chosen.all() else ~chosen
     mixer = Mixer(recordings, population, chosen)
     left = list(folds) if folds is not None else _folds(recordings) if validate else []
-    shapes = [mixer.shapes(held, shaping) for held in ([], *(held for _, held in left))]
+    shapes = [mixer.shapes(held, way.shaping) for held in ([], *(held for _, held in left))]
     for trial, place in zip(recordings.trials, shapes[0].offsets, strict=True):
         logger.info("%s: EMG(t %+.3f s) fits activation(t).", trial.name, OFFSETS[place])
 
@@ -227,10 +257,10 @@ def estimate_subject(
     if not closed:
         curves = [_channels(recordings, values) for values in result.excitations[1:]]
     others: dict[str, list[Array]] = {}
-    for name, way in (("simulation", "simulation"), ("copy", "copy"), ("population", "population")):
+    for name in ("simulation", "copy", "population"):
         if population is None and name == "population":
             continue
-        others[name] = [_channels(recordings, mixer.shapes(held, way).curves[:, LEAD:]) for _, held in left]
+        others[name] = [_channels(recordings, mixer.shapes(held, name).curves[:, LEAD:]) for _, held in left]
     synergies = result if head == "synergies" else solved("synergies", shapes, False)
     first = 1
     others["synx"] = [_channels(recordings, values) for values in synergies.excitations[first:]]
