@@ -108,6 +108,8 @@ class TrialResult:
         Times of the windows' rows (s).
     needed, fit, consistent : numpy.ndarray, shape (window rows, coordinates)
         Torques: of inverse dynamics, of the fit's activations, and of those written (Nm).
+    elastic : bool
+        Whether those written make them with elastic tendons.
     """
 
     time: Array
@@ -117,6 +119,7 @@ class TrialResult:
     needed: Array
     fit: Array
     consistent: Array
+    elastic: bool
 
 
 def parameter_rows(subject: SubjectEstimate) -> list[ParameterRow]:
@@ -307,6 +310,7 @@ def trial_results(
                 in_order(w.torques),
                 in_order(subject.torques),
                 interpolate(terms.time, made.check.consistent, rows),
+                elastic,
             )
         )
     return results

@@ -123,7 +123,8 @@ def _methods(subject: SubjectEstimate, result: TrialResult) -> str:
     text += (
         "Strength, optimal fiber and tendon slack length, EMG gain, delay, activation time constant and non-linearity "
         "of Hill-type muscles with rigid tendons were fitted within bounds of the literature (CEINMS, NMSM Pipeline). "
-        "What the fit left of the moments was made up by the least change of activations. "
+        "What the fit left of the moments was made up by the least change of activations, in proportion to their size"
+        f"{', with elastic tendons' if result.elastic else ''}. "
     )
     scores = [row for row in subject.scores if row.left_out == "channel"]
     if scores:
@@ -154,11 +155,13 @@ def unmeasured_summary(subject: SubjectEstimate, fits: Sequence[TorqueFit]) -> s
     """
     r = subject.recordings
     measured = int(np.sum(subject.shapes.measured >= 0))
-    error = fmean(100.0 * row.rmse_fit / row.peak for row in fits)
+    error, left = (
+        fmean(100.0 * getattr(row, f"rmse_{kind}") / row.peak for row in fits) for kind in ("fit", "consistent")
+    )
     text = (
         f"{counted(len(r.muscles), 'muscle')} act on {counted(len(r.coordinates), 'joint coordinate')}; "
         f"{counted(len(r.channels), 'EMG channel')} stand for {measured} of them. The fit's torques are off by "
-        f"{error:.1f} % of their peaks (RMS). "
+        f"{error:.1f} % of their peaks (RMS), those of the activations written by {left:.1f} %. "
     )
     for kind, words in (("channel", "left out one at a time"), ("group", "left out with all their synergists")):
         rows = [row for row in subject.scores if row.left_out == kind]
@@ -191,11 +194,11 @@ def _left_out_part(scores: Sequence[ChannelScore]) -> ReportPart:
     written = () if all(np.isnan(row.r_written) for row in scores) else ("r", "R2")
     own = ("r", "R2", "E", "coverage", *(f"{what}_written" for what in written))
     head = ("channel", "left out", "r", "R2", "E", "within the band", *(f"{what} written" for what in written))
-    head += tuple(f"{what} {_HEADS[name]}" for what in ("r", "R2") for name in others)
+    head += tuple(f"{what} {_HEADS[name]}" for name in others for what in ("r", "R2"))
     body = []
     for kind, words in (("channel", "alone"), ("group", "with its synergists")):
         rows = [row for row in scores if row.left_out == kind]
-        names = (*own, *(f"{w}_{name}" for w in ("r", "R2") for name in others))
+        names = (*own, *(f"{what}_{name}" for name in others for what in ("r", "R2")))
         for row in rows:
             cells = (Cell(number_or_dash(getattr(row, each)), strong=each == "r") for each in names)
             body.append(TableRow((Cell(row.channel), Cell(words, words=True), *cells)))
@@ -248,8 +251,9 @@ def _torque_part(subject: SubjectEstimate, result: TrialResult, fits: Sequence[T
     )
     text = (
         "The fit's torques are those of personal muscles with rigid tendons. What it leaves is put right by the least "
-        "change of activations, in proportion to their size, before they and their controls are written. That torques "
-        "are met proves nothing about a single deep muscle: several can make the same torque."
+        "change of activations, in proportion to their size, before they and their controls are written: with "
+        f"{'elastic' if result.elastic else 'rigid'} tendons. That torques are met proves nothing about a single deep "
+        "muscle: several can make the same torque."
     )
     charts = ChartSet("torques", "coordinate", "torque (Nm)", time, kinds, panels)
     return ReportPart("torques", "Joint torques", (text,), charts=charts, tables=(Table("Torques (Nm).", head, body),))

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 #: What a run may leave behind, after the tool's name; files of single trials have the trial's name between.
 _RESULTS = ("_parameters.csv", "_left_out.csv", "_torques.csv", "_model.osim", "_effective_setup.xml", ".log")
 
+#: Muscles without a measured synergist are named up to so many; the table of parameters tells all.
+_MOST_NAMED = 12
+
 #: Lists of files that go with coordinates_files, one each.
 _PARALLEL = (
     *("external_loads_files", "inverse_dynamics_files", "emg_files", "activations_files", "states_files"),
@@ -421,9 +424,11 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         write_muscle_parameters(model.path, files.path(f"{name}_model.osim"), personal_values(subject))
         alone = subject.unsupported()
         if alone:
+            deep = int(np.sum(subject.shapes.measured < 0))
             logger.warning(
-                "No synergist of %s is measured: what is said of them rests on simulation and torques.",
-                ", ".join(alone),
+                "No synergist of %s is measured: what is said of them rests on %ssimulation and torques.",
+                ", ".join(alone) if len(alone) <= _MOST_NAMED else f"{len(alone)} of {deep} muscles without EMG",
+                "other subjects, " if results[0].excitations.provenance.bundle else "",
             )
         coordinates = subject.recordings.coordinates
         for trial, simulation, result in zip(subject.recordings.trials, simulations, results, strict=True):
