@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CycleError
+from ..log import counted
 from .events import GaitEvents
 from .force_quality import WORDS
 
@@ -47,6 +48,12 @@ _LONG_GAP = 0.1
 
 #: A path may lack this share of its rows: they are bridged by straight lines.
 _MOST_MISSING = 0.1
+
+#: Paths are recorded at 20 Hz or more; rows further apart than this (s) are in another unit.
+_SLOWEST_STEP = 0.1
+
+#: No foot is faster (m/s) or, for a row or two, that far off (m).
+_FASTEST, _JUMP = 30.0, 0.3
 
 
 def kinematic_events(
@@ -85,9 +92,15 @@ def kinematic_events(
     Raises
     ------
     CycleError
-        If a path has too many gaps, the feet do not point anywhere, or the pelvis is not above the feet.
+        If the rows are too far apart, a path has too many gaps, the feet do not point anywhere, or the pelvis is not above the feet.
     """
     t = np.asarray(time, dtype=float)
+    step = float(np.median(np.diff(t))) if t.size > 1 else 0.0
+    if step > _SLOWEST_STEP:
+        raise CycleError(
+            f"the paths' rows must be at most {_SLOWEST_STEP:g} s apart, but are {step:g} s apart (median): is their "
+            "time in another unit than s"
+        )
     vertical = np.asarray(up, dtype=float)
     notes: list[str] = []
     middle = _whole(t, pelvis, "pelvis", notes)
@@ -194,6 +207,14 @@ def _whole(time: Array, path: ArrayLike, what: str, notes: list[str]) -> Array:
     """Bridge the gaps of a path."""
     points = np.array(path, dtype=float)
     missing = ~np.isfinite(points).all(axis=1)
+    if points.shape == (time.size, 3):
+        wild = _wild(time, points, missing)
+        if wild.any():
+            notes.append(
+                f"the path of the {what} jumps away and back in {counted(int(wild.sum()), 'row')} (first at "
+                f"{time[np.argmax(wild)]:.3f} s): taken for missing"
+            )
+            missing |= wild
     if points.shape != (time.size, 3) or missing.mean() > _MOST_MISSING:
         raise CycleError(
             f"the path of the {what} must have three coordinates at {time.size} times with at most "
@@ -209,6 +230,20 @@ def _whole(time: Array, path: ArrayLike, what: str, notes: list[str]) -> Array:
     for axis in range(3):
         points[missing, axis] = np.interp(time[missing], time[~missing], points[~missing, axis])
     return points
+
+
+def _wild(time: Array, points: Array, missing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell rows at which a path is somewhere else, for a row or two: another marker was taken for it."""
+    wild = np.zeros(time.size, dtype=bool)
+    rows = np.flatnonzero(~missing)
+    for width in (1, 2):
+        if rows.size < 2 * width + 1:
+            break
+        middle = np.median(np.lib.stride_tricks.sliding_window_view(points[rows], 2 * width + 1, axis=0), axis=-1)
+        within = rows[width:-width]
+        far = np.linalg.norm(points[within] - middle, axis=1)
+        wild[within] |= far > np.maximum(_FASTEST * (time[rows[2 * width :]] - time[rows[: -2 * width]]), _JUMP)
+    return wild
 
 
 def _peaks(time: Array, way: Array) -> Array:

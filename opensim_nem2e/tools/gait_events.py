@@ -235,7 +235,7 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
             return self._from_forces()
         events = self._from_paths()
         for note in events.notes:
-            logger.warning("%s.", note[:1].upper() + note[1:])
+            logger.warning("%s%s", note[:1].upper() + note[1:], "" if note.endswith("?") else ".")
         return events
 
     def _from_forces(self) -> GaitEvents:

@@ -53,6 +53,20 @@ def test_gaps_are_bridged_up_to_a_tenth():
         kinematic_events(TIME, toes, toes, pelvis)
 
 
+def test_rows_of_another_marker_are_no_steps():
+    heels, toes, pelvis = walker(1.0)
+    sound = kinematic_events(TIME, heels, toes, pelvis)
+    assert sound.notes == ()
+    heels["r"][[250, 400, 401], 0] += 5.0
+    events = kinematic_events(TIME, heels, toes, pelvis)
+    assert events.right == pytest.approx(sound.right, abs=2e-3)
+    assert (
+        "the path of the heel (r) jumps away and back in 3 rows (first at 2.500 s): taken for missing" in events.notes
+    )
+    with pytest.raises(CycleError, match=r"at most 0\.1 s apart, but are 10 s apart \(median\): is their time in"):
+        kinematic_events(1000.0 * TIME, heels, toes, pelvis)
+
+
 def along(heading, up=(0.0, 1.0, 0.0)):
     """A walker whose direction turns: right foremost at 0.3 s, left at 0.8 s, each second."""
     ahead = np.column_stack([np.cos(heading), np.zeros(TIME.size), np.sin(heading)])
