@@ -92,7 +92,8 @@ def kinematic_events(
     Raises
     ------
     CycleError
-        If the rows are too far apart, a path has too many gaps, the feet do not point anywhere, or the pelvis is not above the feet.
+        If the rows are too far apart, a path has too many gaps, the feet do not point anywhere, or the pelvis is not
+        above the feet.
     """
     t = np.asarray(time, dtype=float)
     step = float(np.median(np.diff(t))) if t.size > 1 else 0.0
