@@ -234,6 +234,8 @@ def analyse_motion(
         lowpass = 0.49 * rate
     with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
         loads = None if external_loads_file is None else read_loads(external_loads_file, model, Path(scratch))
+        if loads is not None:
+            loads.refuse_another_time(start, end)
         coordinates = Path(scratch, "coordinates.sto")
         write_storage(coordinates, series, precision=_PRECISION)
         coupled, forces = Path(scratch, "coupled.sto"), Path(scratch, "inverse_dynamics.sto")
@@ -257,8 +259,6 @@ def analyse_motion(
         logger.debug("Running InverseDynamicsTool in a process of its own.")
         found = run_model_job("analyse_motion", model_file, request)
     names = tuple(str(name) for name in found["names"])
-    if loads is not None:
-        loads.refuse_misplaced(found["time"][found["places"]], found["origins"])
     if not np.isfinite(found["torques"]).all():
         raise StorageError(
             "Inverse dynamics gave moments that are no numbers. Are values missing in the loads, or masses in the "
@@ -276,6 +276,8 @@ def analyse_motion(
             f"{', '.join(untold)}.",
             series.path,
         )
+    if loads is not None:
+        loads.refuse_misplaced(found["time"][found["places"]], found["origins"])
     return Motion(
         time=found["time"],
         coordinates=names,

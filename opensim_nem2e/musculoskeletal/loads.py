@@ -33,6 +33,9 @@ _REACH, _OWN_REACH = 0.6, 0.4
 #: The point is under the other foot if it is this much nearer to it, and at least so far from its own (m).
 _NEARER, _APART = 0.5, 0.2
 
+#: By so much a motion may leave its loads (s).
+_BEYOND = 0.05
+
 #: A free moment is a few hundredths of the force (m); above this the unit is Nmm, or it is the plate's own moment.
 _LEVER = 1.0
 
@@ -91,6 +94,31 @@ class Loads:
         """The bodies that they act on, each once."""
         return tuple(dict.fromkeys(load.body for load in self.loads))
 
+    def refuse_another_time(self, start: float, end: float) -> None:
+        """Refuse loads that were not recorded during the motion: OpenSim would make some up.
+
+        Parameters
+        ----------
+        start, end : float
+            The motion (s).
+
+        Raises
+        ------
+        opensim_nem2e.errors.StorageError
+            They have no time in common. If some of the motion is not covered, it is warned of.
+        """
+        first, last = max(load.time[0] for load in self.loads), min(load.time[-1] for load in self.loads)
+        covers = f"The loads cover {first:.4f} to {last:.4f} s"
+        if not (first < end and start < last):
+            raise StorageError(
+                f"{covers}, but the motion is of {start:.4f} to {end:.4f} s: are both of one trial?", self.path
+            )
+        if start < first - _BEYOND or end > last + _BEYOND:
+            logger.warning(
+                "%s: %s of the motion's %.4f to %.4f s: joint torques of the rest mean nothing.",
+                *(self.path, covers[0].lower() + covers[1:], start, end),
+            )
+
     def refuse_misplaced(self, time: Array, origins: Array) -> None:
         """Refuse forces that do not act on their bodies.
 
@@ -135,7 +163,7 @@ class Loads:
                 away = {load.body: float(np.quantile(np.linalg.norm(load.point[loaded], axis=1), 0.9))}
             elif load.point_frame == "ground" and known.any():
                 points = interpolate(load.time, load.point, time[known])
-                apart = np.linalg.norm((points[:, None] - origins[known])[..., [0, 2]], axis=-1)
+                apart = np.linalg.norm(points[:, None] - origins[known], axis=-1)
                 away = dict(zip(self.bodies, np.median(apart, axis=0).tolist(), strict=True))
             else:
                 continue

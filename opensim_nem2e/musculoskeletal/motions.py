@@ -203,7 +203,7 @@ def checked_motion(series: TimeSeries, model: OsimModel, start: float, end: floa
     Raises
     ------
     opensim_nem2e.errors.StorageError
-        Rows or values are missing (:func:`refuse_gaps`), or an angle is more than 100 turns.
+        Rows or values are missing (:func:`refuse_gaps`), or an angle is more than 100 turns or jumps by half of one.
     """
     columns = angles_of(series, model)
     told = _columns_of(series, {c.name for c in model.coordinates})
@@ -220,6 +220,18 @@ def checked_motion(series: TimeSeries, model: OsimModel, start: float, end: floa
             f"No joint turns round more than {_MOST_TURNS:g} times, but '{series.labels[columns[place]]}' is "
             f"{series.data[row, columns[place]]:.4g} {'degrees' if series.in_degrees else 'rad'} at "
             f"{series.time[row]:.3f} s.",
+            series.path,
+        )
+    inside = (series.time >= start) & (series.time <= end)
+    time, angles = series.time[inside], series.data[inside][:, columns]
+    half = 180.0 if series.in_degrees else np.pi
+    jumps = np.abs(np.diff(angles, axis=0)) > half
+    if jumps.any():
+        row, place = (int(found[0]) for found in np.nonzero(jumps))
+        raise StorageError(
+            f"No joint turns by half a turn from row to row, but '{series.labels[columns[place]]}' does, from "
+            f"{angles[row, place]:.4g} to {angles[row + 1, place]:.4g} {'degrees' if series.in_degrees else 'rad'} at "
+            f"{time[row + 1]:.3f} s: write it without the jump.",
             series.path,
         )
     unit, odd, largest = unit_of_angles(series, model)

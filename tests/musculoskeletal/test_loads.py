@@ -114,3 +114,23 @@ def test_missing_points_without_force_change_nothing(analysed, walking, caplog):
 
     with pytest.raises(StorageError, match=r"'right' needs a number in every row .* 'ground_force_px' holds none at"):
         analysed(change=hole)
+
+
+def test_loads_of_another_time(analysed, walking, tmp_path, caplog):
+    kinematics = read_storage(walking / "walking_coordinates.mot")
+    later = TimeSeries(kinematics.time + 50.0, kinematics.labels, kinematics.data, in_degrees=kinematics.in_degrees)
+    with pytest.raises(StorageError, match=r"loads cover 0\.0000 to 2\.2600 s, but the motion is of 50\.5000 to 51\.3"):
+        analyse_motion(walking / "walker.osim", later, walking / "external_loads.xml", start=50.5, end=51.3)
+    series = read_storage(tmp_path / "walking_grf.mot")
+    kept = series.time < 1.1
+    write_storage(tmp_path / "walking_grf.mot", TimeSeries(series.time[kept], series.labels, series.data[kept]))
+    analysed()
+    assert "the loads cover 0.0000 to 1.0950 s of the motion's 0.5000 to 1.3000 s" in caplog.text
+
+
+def test_feet_below_the_ground(walking):
+    kinematics = read_storage(walking / "walking_coordinates.mot")
+    low = kinematics.data - 0.9 * np.array([label == "pelvis_ty" for label in kinematics.labels])
+    buried = TimeSeries(kinematics.time, kinematics.labels, low, in_degrees=kinematics.in_degrees)
+    with pytest.raises(StorageError, match=r"'right' acts 0\.8\d+ m away from 'calcn_r'"):
+        analyse_motion(walking / "walker.osim", buried, walking / "external_loads.xml", start=0.5, end=1.3)

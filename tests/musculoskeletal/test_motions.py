@@ -133,3 +133,13 @@ def test_a_motion_that_hardly_moves_is_compared_too():
     still = TimeSeries(states.time, states.labels, 0.001 * states.data, in_degrees=True)
     with pytest.raises(StorageError, match="This is not the motion of the simulation"):
         refuse_another_motion(states, still, MODEL)
+
+
+def test_an_angle_that_jumps_by_a_turn():
+    whole = motion(degrees=True)
+    data = whole.data.copy()
+    data[100:, 1] += 360.0
+    with pytest.raises(StorageError, match=r"'hip_flexion_r' does, from .* degrees at 1\.000 s: write it without"):
+        checked_motion(replace(whole, data=data), MODEL, -np.inf, np.inf)
+    # Outside of the time wanted nobody minds.
+    checked_motion(replace(whole, data=data), MODEL, 1.0, np.inf)
