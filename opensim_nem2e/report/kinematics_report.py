@@ -115,7 +115,7 @@ def _summary(optimum: Optimum, rows: Sequence[MomentRow]) -> str:
     saturated = [row.muscle for row in summarise_muscles(optimum) if row.saturated_rows]
     text = (
         f"In every frame the muscles share the joint moments at the least sum of squared activations. The largest "
-        f"reserve is {worst.largest_reserve:.1f} Nm ({worst.coordinate}, peak moment {worst.peak:.0f} Nm). "
+        f"reserve is {worst.largest_reserve:.2g} Nm ({worst.coordinate}, peak moment {worst.peak:.0f} Nm). "
     )
     text += f"{int(optimum.flagged.sum())} of {len(optimum.flagged)} frames are flagged. "
     text += f"At their upper bound in some frame: {', '.join(saturated)}." if saturated else "No muscle is saturated."
@@ -195,7 +195,7 @@ def _draw(
                 axis.tick_params(labelbottom=True)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper right", ncols=len(labels), frameon=False)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+        figure.suptitle(title, x=0.01, y=1 - 0.1 / height, va="top", ha="left", fontsize=10)
         save_figure(figure, path, 150, pil_kwargs={"compress_level": 1})
     return round(96 * width), round(96 * height)
 

@@ -238,7 +238,7 @@ def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None, words: Ma
         text += f"The torques of {counted(len(rows), 'joint coordinate')} are off by {_and(listed)} (of their peaks). "
         balances = [row for row in rows if isinstance(row, TorqueBalance)]
         if balances:
-            text += f"The largest reserve is {max(row.largest_reserve for row in balances):.1f} Nm. "
+            text += f"The largest reserve is {max(row.largest_reserve for row in balances):.2g} Nm. "
         weak = [row.coordinate for row in balances if row.rows_exceeded]
         if weak and mechanics.consistent is not None:
             text += (
@@ -254,7 +254,9 @@ def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None, words: Ma
 
 
 def _plain(percent: float) -> str:
-    return f"{percent:.0f}" if percent >= 10.0 else f"{percent:.1f}"
+    if percent >= 10.0:
+        return f"{percent:.0f}"
+    return f"{percent:.1f}" if percent >= 0.1 else f"{percent:.2f}"
 
 
 def _and(words: Sequence[str]) -> str:
