@@ -923,9 +923,10 @@ def _time_texts(time: np.ndarray, precision: int) -> np.ndarray:
     if not np.isfinite(time).all() or not (np.diff(time) > 0).all():
         raise StorageError("Only finite, strictly increasing times can be written.")
     for digits in range(precision, PRECISIONS[-1] + 1):
-        cells = number_cells(time[:, np.newaxis], digits)
+        written = _without_negative_zeros(time, digits)
+        cells = number_cells(written[:, np.newaxis], digits)
         if cells is None:
-            texts = np.array(_texts(time, f"%{digits + 8}.{digits}f"))
+            texts = np.array(_texts(written, f"%{digits + 8}.{digits}f"))
         else:
             texts = cells.view(f"S{digits + 8}").ravel()
         # Times increase, and rounding keeps their order: texts that are not the same increase, too.

@@ -259,6 +259,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
             )
             if raw:
                 self._warn_of_hum(values, rate, source)
+                self._warn_of_spikes(values, source)
             time = source.time
             if self.output_rate is not None:
                 time, result = resample(time, result, self.output_rate)
@@ -273,6 +274,16 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
                 "%s: mains hum of %g Hz, as a share of the signal above 20 Hz: %s. Set <notch_frequencies> to %g, "
                 "and leave out channels that hold nothing else.",
                 *(source.path, mains, ", ".join(f"{label} ({share:.0%})" for label, share in shares.items()), mains),
+            )
+
+    def _warn_of_spikes(self, values: Array, source: TimeSeries) -> None:
+        from ..signals.emg import channels_with_spikes
+
+        for label, (times, moment) in channels_with_spikes(source.time, values, source.labels).items():
+            logger.warning(
+                "%s: '%s' is at %.3f s %.0f times as large as in 99.5 %% of its samples: an artefact? It sets the "
+                "largest envelope, by which the channel is divided. Cut it out, or leave the channel out.",
+                *(source.path, label, moment, times),
             )
 
     def _filter(self) -> EnvelopeFilter:

@@ -12,6 +12,7 @@ from opensim_nem2e.signals.emg import (
     EnvelopeFilter,
     butterworth,
     channels_with_hum,
+    channels_with_spikes,
     envelope,
     even_grid,
     is_raw,
@@ -235,3 +236,15 @@ def test_raw_emg_is_told_from_envelopes(raw_emg):
         refuse_raw(time, raw, names, "emg.sto")
     refuse_raw(time, smooth, names, "emg.sto")
     refuse_raw(time[:1], raw[:1], names, "emg.sto")
+
+
+def test_samples_that_stand_far_out_are_found(raw_emg):
+    time = np.arange(0.0, 4.0, 0.001)
+    burst = np.exp(-(((time - 2.0) / 0.1) ** 2)) + 0.01
+    table = np.column_stack([raw_emg(burst, 1000.0), raw_emg(burst, 1000.0), 0.0 * time])
+    assert channels_with_spikes(time, table, "abc") == {}
+    table[500, 1] = 60.0 * np.abs(table[:, 1]).max()
+    (label,) = found = channels_with_spikes(time, table, "abc")
+    assert label == "b"
+    assert found["b"][0] > 60.0
+    assert found["b"][1] == pytest.approx(0.5)

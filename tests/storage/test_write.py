@@ -282,3 +282,10 @@ def test_rewriting_refuses(tmp_path):
     with pytest.raises(MissingFileError):
         rewrite_columns(series, {}, out, name="x")
     assert not out.exists()
+
+
+def test_no_time_is_a_negative_zero(tmp_path):
+    write_storage(tmp_path / "a.sto", TimeSeries(np.array([-0.0, 0.005]), ("a",), np.zeros((2, 1))))
+    write_storage(tmp_path / "b.sto", TimeSeries(np.array([-1e-12, 0.005]), ("a",), np.zeros((2, 1))))
+    for name in ("a.sto", "b.sto"):
+        assert "-0.0" not in (tmp_path / name).read_text()
