@@ -7,6 +7,7 @@ need them skip, with the reason, where it is absent.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import os
@@ -29,6 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files of long tests, so that the short ones fill the time at the end of a parallel run."""
     long = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking again and again at what stays: PyTorch and all other modules."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -142,7 +142,8 @@ def jython() -> str:
 @pytest.fixture
 def environment(tmp_path) -> dict[str, str]:
     """The surroundings of Jython: its memory of the program's place is a new one."""
-    java = f"-Djava.util.prefs.userRoot={tmp_path} -Dfile.encoding=UTF-8"
+    # The second and third options halve what starting Jython costs.
+    java = f"-Djava.util.prefs.userRoot={tmp_path} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dfile.encoding=UTF-8"
     return {**os.environ, "JAVA_TOOL_OPTIONS": java, "LC_ALL": "C.UTF-8", "LD_LIBRARY_PATH": "/nowhere"}
 
 
