@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CycleError
-from .gaps import gaps
+from .gaps import gaps, refuse_other_unit
 
 Array = NDArray[np.float64]
 OffsetRemoval = Literal["none", "constant", "drift"]
@@ -34,9 +34,6 @@ _BODY_WEIGHTS, _PERCENTS = 6.0, 200.0
 
 #: One foot's force that points down by this share of the largest is no offset.
 _DOWN_SHARE = 0.3
-
-#: Forces are recorded at 50 Hz or more; rows further apart than this (s) are in another unit.
-_SLOWEST_STEP = 0.1
 
 #: The mean of another component this many times the vertical one's: the axes are not OpenSim's.
 _OTHER_AXIS = 2.0
@@ -148,12 +145,7 @@ def refuse_impossible(time: Array, forces: Mapping[str, Array]) -> None:
         They point down, another component is larger than the vertical one, they are in body weights, or zero; or
         their rows are too far apart.
     """
-    step = float(np.median(np.diff(time))) if time.size > 1 else 0.0
-    if step > _SLOWEST_STEP:
-        raise CycleError(
-            f"the forces' rows must be at most {_SLOWEST_STEP:g} s apart, but are {step:g} s apart (median): is their "
-            "time in another unit than s"
-        )
+    refuse_other_unit(time, "the forces")
     total = sum(forces.values(), np.zeros(3))
     mean = np.abs(total).mean(axis=0)
     vertical = total[:, 1]

@@ -5,10 +5,39 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import CycleError
+
 Array = NDArray[np.float64]
 
 #: Rows further apart than this (s), and than so many usual steps, are a gap.
 LONGEST_STEP, USUAL_STEPS = 0.05, 2.5
+
+
+#: Motions and forces are recorded at 20 Hz or more; rows further apart than this (s) have times in another unit.
+SLOWEST_STEP = 0.1
+
+
+def refuse_other_unit(time: Array, what: str) -> None:
+    """Refuse rows so far apart that their time cannot be in s.
+
+    Parameters
+    ----------
+    time : numpy.ndarray, shape (rows,)
+        Time, increasing.
+    what : str
+        Whose they are, for the message: ``'the forces'``.
+
+    Raises
+    ------
+    CycleError
+        The median step is longer than 0.1.
+    """
+    step = float(np.median(np.diff(time))) if time.size > 1 else 0.0
+    if step > SLOWEST_STEP:
+        raise CycleError(
+            f"the rows of {what} must be at most {SLOWEST_STEP:g} s apart, but are {step:g} s apart (median): is their "
+            "time in another unit than s"
+        )
 
 
 def gaps(time: ArrayLike, longest: float = LONGEST_STEP, usual: float = USUAL_STEPS) -> Array:

@@ -27,6 +27,7 @@ from ..errors import CycleError
 from ..log import counted
 from .events import GaitEvents
 from .force_quality import WORDS
+from .gaps import refuse_other_unit
 
 Array = NDArray[np.float64]
 
@@ -48,9 +49,6 @@ _LONG_GAP = 0.1
 
 #: A path may lack this share of its rows: they are bridged by straight lines.
 _MOST_MISSING = 0.1
-
-#: Paths are recorded at 20 Hz or more; rows further apart than this (s) are in another unit.
-_SLOWEST_STEP = 0.1
 
 #: No foot is faster (m/s) or, for a row or two, that far off (m).
 _FASTEST, _JUMP = 30.0, 0.3
@@ -96,12 +94,7 @@ def kinematic_events(
         above the feet.
     """
     t = np.asarray(time, dtype=float)
-    step = float(np.median(np.diff(t))) if t.size > 1 else 0.0
-    if step > _SLOWEST_STEP:
-        raise CycleError(
-            f"the paths' rows must be at most {_SLOWEST_STEP:g} s apart, but are {step:g} s apart (median): is their "
-            "time in another unit than s"
-        )
+    refuse_other_unit(t, "the paths")
     vertical = np.asarray(up, dtype=float)
     notes: list[str] = []
     middle = _whole(t, pelvis, "pelvis", notes)
