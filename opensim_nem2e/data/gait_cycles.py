@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ManifestError, did_you_mean
+from ..errors import CycleError, ManifestError, did_you_mean
 from ..log import logger
 from ..signals.emg import refuse_raw
 from ..signals.gaps import gaps, gaps_in_words, overlaps
@@ -31,6 +31,10 @@ from .samples import Samples
 
 Array = NDArray[np.float64]
 EmgNormalization = Literal["subject_max", "trial_max", "none"]
+
+
+#: So many reasons are given why no cycle could be used.
+_MOST_REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -314,6 +318,7 @@ class _Builder:
     names: MuscleNames
     logged: Collection[str]
     notes: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     emg_files: dict[Path, TimeSeries] = field(default_factory=dict)
 
     def build(self, records: Sequence[CycleRecord], inputs: Literal["own", "all"] | Sequence[str]) -> CycleData:
@@ -333,7 +338,8 @@ class _Builder:
             if not muscles:
                 raise ManifestError(
                     "No cycle has both measured EMG and activations of any of the muscles asked for "
-                    f"({', '.join(self.targets)}) in the {len(records)} cycles given."
+                    f"({', '.join(self.targets)}) in the {len(records)} cycles given. "
+                    + " ".join(self.left_out[:_MOST_REASONS])
                 )
             if without:
                 self._note(f"No data for {', '.join(without)}: no EMG channel of the cycles given measures them.")
@@ -437,14 +443,20 @@ class _Builder:
             self._note(f"{record.activation_file}: no activation of a known muscle was found.", warning=True)
             return {}
         require_activations(series, dict(zip(labels, labels, strict=True)))
-        values = to_window(
-            series.time,
-            series.select(labels),
-            record.start,
-            record.end,
-            self.view.cycle_samples,
-            roll_to=record.heel_strike,
-        )
+        values = series.select(labels)
+        try:
+            values = to_window(
+                series.time,
+                values,
+                record.start,
+                record.end,
+                self.view.cycle_samples,
+                roll_to=record.heel_strike,
+            )
+        except CycleError as error:
+            raise ManifestError(
+                f"line {record.line} of the manifest ({record.name}): {error}: '{record.activation_file}'"
+            ) from None
         return {name: values[:, column] for column, name in enumerate(found)}
 
     def _pairs(
@@ -466,7 +478,8 @@ class _Builder:
                 continue
             pairs.append(_Pair(record, channel, emg))
         for text, count in skipped.items():
-            self._note(f"{text}: {count} cycle{'s' if count > 1 else ''} left out for this muscle.")
+            self.left_out.append(f"{text}: {count} cycle{'s' if count > 1 else ''} left out for this muscle.")
+            self._note(self.left_out[-1])
         return pairs
 
     def _channel(self, target: str, record: CycleRecord) -> Channel | None:

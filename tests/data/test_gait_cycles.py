@@ -115,12 +115,20 @@ def test_cmc_states_give_the_same_windows(lab):
     np.testing.assert_allclose(data.x[0], data.x[1], atol=1e-8)
 
 
+def test_a_cycle_outside_of_its_file_is_told_with_its_row(lab):
+    late = replace(trial(lab), start=100.0, end=101.0)
+    with pytest.raises(ManifestError, match=rf"line {late.line} of the manifest .* must lie inside the data.*\.sto'"):
+        read_gait_cycles([late], CHANNELS, targets=["soleus"])
+
+
 def test_a_moco_solution_may_call_its_activations_by_bare_names(lab):
     trials = [trial(lab), trial(lab, 3, activation_source="moco"), trial(lab, 4, activation_source="moco")]
     trials[2] = replace(trials[2], activation_file=lab["cmc"])
     data = read_gait_cycles(trials, CHANNELS, targets=["soleus"])
     np.testing.assert_allclose(data.cycles("soleus").x, np.stack([data.cycles("soleus").x[0]] * 3), atol=1e-8)
-    with pytest.raises(ManifestError, match="No cycle has both measured EMG and activations"):
+    with pytest.raises(
+        ManifestError, match="No cycle has both measured EMG .* no activation of 'soleus': 1 cycle left"
+    ):
         read_gait_cycles([replace(trials[0], activation_source="cmc")], CHANNELS, targets=["soleus"])
 
 
