@@ -126,9 +126,7 @@ def test_a_moco_solution_may_call_its_activations_by_bare_names(lab):
     trials[2] = replace(trials[2], activation_file=lab["cmc"])
     data = read_gait_cycles(trials, CHANNELS, targets=["soleus"])
     np.testing.assert_allclose(data.cycles("soleus").x, np.stack([data.cycles("soleus").x[0]] * 3), atol=1e-8)
-    with pytest.raises(
-        ManifestError, match="No cycle has both measured EMG .* no activation of 'soleus': 1 cycle left"
-    ):
+    with pytest.raises(ManifestError, match=r"No cycle has both .* no activation of 'soleus': 1 cycle left"):
         read_gait_cycles([replace(trials[0], activation_source="cmc")], CHANNELS, targets=["soleus"])
 
 
