@@ -189,27 +189,48 @@ def choosing_subject(root: Path, dataset: str, subject: str, side: str) -> Recor
 
 
 def report_choosing(roots: Sequence[Path], people: Sequence[PersonCycles], settings: Settings) -> None:
-    """Print how channels of the subjects are estimated on whom settings were chosen, means over subjects."""
-    table: dict[str, dict[str, list[ChannelScore]]] = {}
-    for place, dataset, subject, side in CHOOSING:
-        recordings = choosing_subject(roots[place], dataset, subject, side)
-        population = Population.learn([p for p in people if p.subject != subject])
-        run = estimate_subject(recordings, "structured", population, steps=settings.steps)
-        for score in run.scores:
-            kind = "all synergists" if score.left_out == "group" else "one channel, a synergist measured"
-            if not score.synergist_measured and score.left_out == "channel":
-                kind = "one channel, no synergist measured"
-            table.setdefault(kind, {}).setdefault(subject, []).append(score)
-    print("\n## subjects on whom settings were chosen")
-    print("| left out | subjects | channels | this method r/R2 | simulation | SynX | copy | other subjects' weights |")
-    print("|---|---|---|---|---|---|---|---|")
+    """Print how channels of the subjects are estimated on whom settings were chosen, with and without population."""
+    subjects = [
+        (subject, choosing_subject(roots[place], dataset, subject, side)) for place, dataset, subject, side in CHOOSING
+    ]
+    for words in ("with population", "without population"):
+        table: dict[str, dict[str, list[ChannelScore]]] = {}
+        errors: dict[str, list[tuple[float, float]]] = {}
+        for subject, recordings in subjects:
+            population = None
+            if words == "with population":
+                population = Population.learn([p for p in people if p.subject != subject])
+            run = estimate_subject(recordings, "structured", population, steps=settings.steps)
+            every = np.ones(len(recordings.windows), dtype=bool)
+            fit, right = (run.fitted.torque_errors(recordings, every, put_right=which) for which in (False, True))
+            errors.setdefault(subject, []).append((float(fit.mean()), float(right.mean())))
+            for score in run.scores:
+                kind = "all synergists" if score.left_out == "group" else "one channel, a synergist measured"
+                if not score.synergist_measured and score.left_out == "channel":
+                    kind = "one channel, no synergist measured"
+                table.setdefault(kind, {}).setdefault(subject, []).append(score)
+        print_choosing(words, table, errors)
+
+
+def print_choosing(
+    words: str,
+    table: Mapping[str, Mapping[str, Sequence[ChannelScore]]],
+    errors: Mapping[str, Sequence[tuple[float, float]]],
+) -> None:
+    """Print means over subjects."""
+    print(f"\n## subjects on whom settings were chosen, {words}")
+    print(
+        "| left out | subjects | channels | this method r/R2 | simulation | SynX | copy | other subjects' weights ",
+        end="",
+    )
+    print("| activations written |\n" + "|---" * 9 + "|")
     for kind, subjects in table.items():
         cells = [
             "/".join(
                 f"{np.mean([np.mean([getattr(s, what + way) for s in own]) for own in subjects.values()]):.3f}"
                 for what in ("r", "R2")
             )
-            for way in ("", *(f"_{other}" for other in OTHERS))
+            for way in ("", *(f"_{other}" for other in OTHERS), "_written")
         ]
         count = sum(map(len, subjects.values()))
         print(f"| {kind} | {len(subjects)} | {count} | " + " | ".join(cells) + " |")
@@ -218,6 +239,8 @@ def report_choosing(roots: Sequence[Path], people: Sequence[PersonCycles], setti
     print(
         f"90 % bands: {np.nanmean(coverage):.2f}, worst {np.nanmin(coverage):.2f}; {low} of {len(coverage)} below .75"
     )
+    cells = [f"{subject} {fit:.1f}, {right:.2f}" for subject, own in errors.items() for fit, right in own]
+    print("torque RMSE, % of peak, of the fit and put right: " + "; ".join(cells), flush=True)
 
 
 def joined(files: Sequence[Path], muscles: Sequence[str]) -> TimeSeries:
