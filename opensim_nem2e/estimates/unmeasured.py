@@ -26,8 +26,7 @@ from .torques import with_fibers
 
 if TYPE_CHECKING:
     from ..data.simulation import Muscle, SimulatedTrial
-    from ..methods.nmm.recordings import Recordings
-    from ..musculoskeletal.dynamics import Motion
+    from ..methods.nmm.recordings import RecordedTrial, Recordings
     from ..storage.osim import OsimModel
     from .torques import Tendons
 
@@ -188,19 +187,23 @@ def personal_model(model: OsimModel, subject: SubjectEstimate) -> OsimModel:
     return replace(model, muscles={**model.muscles, **own})
 
 
-def _terms(recordings: Recordings, motion: Motion, model: OsimModel, elastic: bool) -> TorqueTerms:
+def _terms(
+    recordings: Recordings, trial: RecordedTrial, model: OsimModel, elastic: bool, *, warns: bool = True
+) -> TorqueTerms:
     """Say what the torques of a trial are made of, with the force curves of the muscles' own classes."""
     hill = HillMuscles.from_model(model, recordings.muscles, curves="own")
     torque_model = TorqueModel(hill, recordings.paths, recordings.coordinates, OpenSimDynamics(model.path))
+    motion = trial.motion
     made = torque_model.evaluate(motion)
     most = MOST_PASSIVE * np.asarray(hill.max_isometric_force)
     needed = motion.torques[:, motion.columns(recordings.coordinates)]
     terms = TorqueTerms(**vars(replace(made, passive=np.minimum(made.passive, most))), inverse_dynamics=needed)
     stretched = [name for name, yes in zip(hill.names, (made.passive > most).any(0), strict=True) if yes]
-    if stretched:
+    if stretched and warns:
         logger.warning(
-            "The passive force of %s is above %g times the muscle's strength in this motion%s: fiber and tendon are "
+            "%s: the passive force of %s is above %g times the muscle's strength%s: fiber and tendon are "
             "too short for it.",
+            trial.name,
             ", ".join(stretched),
             MOST_PASSIVE,
             "" if elastic else " and was taken for that",
@@ -293,13 +296,14 @@ def trial_results(
 
         bands = None if subject.low is None or subject.high is None else (subject.low, subject.high)
         aim = estimate(subject.activations, "activation").as_activations(muscles, _CROSSFADE)
-        motion = r.trials[k].motion
         elastic = tendons == "elastic" or (tendons == "auto" and simulation.has_fibers)
-        terms = _terms(r, motion, own_model, elastic)
+        terms = _terms(r, r.trials[k], own_model, elastic)
         made = make_consistent(simulation, muscles, aim, terms, _SETTINGS, reserves=())
         activations = replace(made.new, kind="estimated")
         if elastic:
-            activations = with_fibers(simulation, activations, terms, _terms(r, motion, model, elastic))
+            activations = with_fibers(
+                simulation, activations, terms, _terms(r, r.trials[k], model, elastic, warns=False)
+            )
         assert made.check.consistent is not None
         results.append(
             TrialResult(
