@@ -100,7 +100,8 @@ def flags_in_messages(tool: type[Tool[Any]]) -> Iterator[None]:
     words = {name: input_word(name) if name in tool.main_inputs else _flags(table[name], table)[0] for name in table}
 
     def rename(record: logging.LogRecord) -> bool:
-        record.msg = _ELEMENT.sub(lambda found: words.get(found[1], found[0]), record.getMessage())
+        text = record.getMessage().replace(f'<{tool.__name__} name="...">', "--name")
+        record.msg = _ELEMENT.sub(lambda found: words.get(found[1], found[0]), text)
         record.args = ()
         return True
 

@@ -14,6 +14,9 @@ from ..storage.atomic import atomic_path
 from .jobs import Row, row_of
 from .task import Trained
 
+#: Of so many networks each is named on the console when it is done; of more, in the log file.
+_MOST_TOLD = 20
+
 #: Without a progress bar, a line says so often how far it is (s).
 LINE_EVERY = 30.0
 
@@ -142,7 +145,9 @@ class Watch:
             self._latest.pop(name, None)
         self._show()
         best = trained.history[trained.best_epoch - 1]
-        self.say(
+        # Of a study with hundreds of networks the progress line says enough.
+        tell = self.say if len(self.names) <= _MOST_TOLD else logger.debug
+        tell(
             "%s (%d of %d networks): loss %.5f after %d epochs.",
             name,
             len(self._finished),
