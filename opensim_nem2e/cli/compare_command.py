@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from pathlib import Path
 from statistics import fmean
 
@@ -21,6 +22,9 @@ from ..errors import NEM2EError
 from ..log import logger, plain
 
 NAME = "compare"
+
+#: What files of EMG are mostly called.
+_EMG = re.compile(r"(?<![a-z])emg(?![a-z])", re.IGNORECASE)
 ALIASES = ()
 
 
@@ -72,6 +76,7 @@ def execute(options: argparse.Namespace) -> int:
     opensim_nem2e.errors.NEM2EError
         A file cannot be read, or there is nothing to compare.
     """
+    from ..data.discovery import listed
     from ..estimates.comparison import MuscleDifference, compare_files
     from ..storage.tables import write_rows
 
@@ -79,10 +84,14 @@ def execute(options: argparse.Namespace) -> int:
         read = [path for path in (options.a, options.b, options.channels) if path is not None]
         if Path(options.csv).resolve() in {Path(path).resolve() for path in read}:
             raise NEM2EError(f"The table '{options.csv}' would replace a file that is compared: give it another name.")
+    emg = options.emg or options.channels is not None
+    seems = [bool(_EMG.search(Path(path).stem)) for path in (options.a, options.b)]
+    if not emg and seems == [False, True]:
+        logger.warning("'%s' seems to hold EMG: with --emg each channel is divided by its maximum.", options.b)
     found = compare_files(
         Path(options.a),
         Path(options.b),
-        emg=options.emg or options.channels is not None,
+        emg=emg,
         channels_file=None if options.channels is None else Path(options.channels),
         emg_time_offset=options.emg_time_offset,
         start=options.initial_time,
@@ -101,7 +110,7 @@ def execute(options: argparse.Namespace) -> int:
         print(f"{'mean':<{width}}  {means[0]:6.3f}  {means[1]:6.3f}  {means[2]:14.3f}  {means[3]:+5.2f}")
     for letter, names in (("A", found.only_a), ("B", found.only_b)):
         if names:
-            print(plain(f"Only in {letter}: {', '.join(names)}"))
+            print(plain(f"Only in {letter}: {listed(names)}"))
     if options.csv:
         write_rows(Path(options.csv), MuscleDifference, found.rows)
         logger.info("Wrote '%s'.", options.csv)

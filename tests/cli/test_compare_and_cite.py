@@ -125,3 +125,12 @@ def test_the_table_never_replaces_what_is_compared(files, command):
     assert done.returncode == 1
     assert "would replace a file that is compared" in done.stderr
     assert path.read_bytes() == before
+
+
+def test_emg_without_its_flag_is_asked_about(command, files):
+    (files / "b" / "walk_activation.sto").rename(files / "walk_EMG.sto")
+    done = command("compare", "a_states.sto", "walk_EMG.sto")
+    assert done.returncode == 0
+    assert (
+        done.stderr == "[warn] 'walk_EMG.sto' seems to hold EMG: with --emg each channel is divided by its maximum.\n"
+    )
