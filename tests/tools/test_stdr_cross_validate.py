@@ -136,11 +136,12 @@ def test_layout(study):
 def test_measures_are_those_of_the_curves(study):
     """E, r squared and the coefficient of determination once more from the curves that were written, by other means."""
     key = ["seed", "condition", "muscle", "trial", "stride", "subject"]
-    curves = table(study, "curves").set_index([*key, "method"]).sort_index()
-    samples = [f"y{k:02d}" for k in range(20)]
+    rows = table(study, "curves").set_index([*key, "method"])[[f"y{k:02d}" for k in range(20)]]
+    assert rows.index.is_unique
+    curves = dict(zip(rows.index, rows.to_numpy(float), strict=True))
     for row in table(study, "cycles").itertuples():
         where = tuple(getattr(row, name) for name in key)
-        y, emg = (curves.loc[(*where, method), samples].to_numpy(float) for method in (row.method, "emg"))
+        y, emg = (curves[(*where, method)] for method in (row.method, "emg"))
         assert pytest.approx(np.sqrt(np.mean((y - emg) ** 2)), rel=1e-6) == row.E
         expected = stats.pearsonr(y, emg).statistic ** 2 if np.ptp(y) else 0.0
         assert pytest.approx(expected, rel=1e-5, abs=1e-9) == row.r_squared
