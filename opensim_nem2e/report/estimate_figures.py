@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..storage.muscles import MUSCLE_GROUPS
 from .drawing import figure_settings, log_scale, new_figure, save_figure
-from .panels import LIGHTLY, Panel, draw_panels
+from .panels import LIGHTLY, TimePanel, draw_panels
 
 if TYPE_CHECKING:
     from ..data.simulation import SimulatedTrial
@@ -126,9 +126,9 @@ def draw_estimate(
     styles = {"OpenSim": {"color": _BEFORE, "linewidth": 1.1}, "refined": {"color": _AFTER, "linewidth": 1.6}}
     time = trial.time
 
-    def panel(item: MuscleEstimate) -> Panel:
+    def panel(item: MuscleEstimate) -> TimePanel:
         refined = np.where(item.covered, item.values, np.nan)
-        return Panel(
+        return TimePanel(
             item.muscle,
             time,
             {"OpenSim": (time, trial.activations[item.muscle]), "refined": (time, refined)},
@@ -178,13 +178,13 @@ def draw_torques(
         f"{words[1]} activations": {"color": _COLOURS[words[1]], "linewidth": 1.3},
     }
 
-    def panel(k: int) -> Panel:
+    def panel(k: int) -> TimePanel:
         compared = check.compared[:, k]
         values = [terms.inverse_dynamics[:, k], check.opensim[:, k], np.where(compared, check.refined[:, k], np.nan)]
         if check.consistent is not None:
             values.append(np.where(compared, check.consistent[:, k], np.nan))
         curves = {label: (time, shown) for label, shown in zip(styles, values, strict=False)}
-        return Panel(terms.coordinates[k], time, curves, compared, limits=None)
+        return TimePanel(terms.coordinates[k], time, curves, compared, limits=None)
 
     rows = _rows_of([re.sub("_[rl]$", "", name) for name in terms.coordinates], range(len(terms.coordinates)))
     draw_panels(
@@ -264,14 +264,14 @@ def draw_redistribution(
         words[1]: {"color": _COLOURS[words[1]], "linewidth": 1.6},
     }
 
-    def panel(curve: ActivationCurves) -> Panel:
+    def panel(curve: ActivationCurves) -> TimePanel:
         shown = {"OpenSim": (time, curve.opensim)}
         if curve.emg is not None:
             shown["measured EMG"] = curve.emg
         if curve.refined is not None:
             shown[words[0]] = (time, np.where(curve.changed, curve.refined, np.nan))
         shown[words[1]] = (time, np.where(curve.changed, curve.consistent, np.nan))
-        return Panel(curve.muscle, time, shown, curve.changed)
+        return TimePanel(curve.muscle, time, shown, curve.changed)
 
     stems = [curve.muscle[: -len(curve.side) - 1] if curve.side else curve.muscle for curve in curves]
     panels = [panel(curve) for row in _rows_of(stems, curves) for curve in row]

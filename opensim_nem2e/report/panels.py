@@ -43,7 +43,7 @@ _HEEL_STRIKE: dict[str, Any] = {"color": "0.55", "linewidth": 0.7, "linestyle": 
 
 
 @dataclass(frozen=True)
-class Panel:
+class TimePanel:
     """What is drawn in one panel.
 
     Parameters
@@ -73,7 +73,13 @@ class Panel:
     strikes: Sequence[float] = field(default=())
 
     def heights(self) -> tuple[float, float]:
-        """Return the limits of the values."""
+        """Return the limits of the values.
+
+        Returns
+        -------
+        low, high : float
+            :attr:`limits`, or what the curves need with a margin.
+        """
         if self.limits is not None:
             return self.limits
         values = np.concatenate([values[np.isfinite(values)] for _, values in self.curves.values()])
@@ -83,7 +89,7 @@ class Panel:
 
 
 def draw_panels(
-    rows: Sequence[Sequence[Panel]],
+    rows: Sequence[Sequence[TimePanel]],
     path: Path,
     *,
     styles: Mapping[str, Mapping[str, Any]],
@@ -98,7 +104,7 @@ def draw_panels(
 
     Parameters
     ----------
-    rows : sequence of sequence of Panel
+    rows : sequence of sequence of TimePanel
         The panels; a row may be shorter than others.
     path : pathlib.Path
         The figure's file; the suffix (``.png`` or ``.svg``) chooses the format.
@@ -154,7 +160,7 @@ def draw_panels(
 
 
 def _handles(
-    panels: Iterable[Panel], styles: Mapping[str, Mapping[str, Any]], ground: str, band: str
+    panels: Iterable[TimePanel], styles: Mapping[str, Mapping[str, Any]], ground: str, band: str
 ) -> dict[str, Any]:
     """Return what stands for each label in the legend."""
     from matplotlib.lines import Line2D
@@ -177,7 +183,7 @@ def _handles(
 class _Drawing:
     """A panel at its place in a figure: left, bottom, right and top in inches."""
 
-    def __init__(self, figure: Figure, panel: Panel, box: tuple[float, float, float, float]):
+    def __init__(self, figure: Figure, panel: TimePanel, box: tuple[float, float, float, float]):
         from matplotlib.transforms import Affine2D, Bbox, TransformedBbox
 
         self.figure, self.panel, self.box = figure, panel, box
