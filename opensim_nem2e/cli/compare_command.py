@@ -22,10 +22,10 @@ from ..errors import NEM2EError
 from ..log import logger, plain
 
 NAME = "compare"
+ALIASES = ()
 
 #: What files of EMG are mostly called.
 _EMG = re.compile(r"(?<![a-z])emg(?![a-z])", re.IGNORECASE)
-ALIASES = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
