@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TextIO
 
-from .errors import MAX_MESSAGE, SetupError, brief
+from .errors import MAX_MESSAGE, NEM2EError, SetupError, brief
 
 #: OpenSim's level names, from silent to most talkative, and the standard library's numbers for them.
 LEVELS = {
@@ -129,6 +130,39 @@ class OpenSimFormatter(logging.Formatter):
         if record.exc_info and self.with_traceback:
             text += "\n" + self.formatException(record.exc_info)
         return text
+
+
+#: How messages name a property, or a tool's name: as a setup file does.
+_ELEMENT = re.compile(r'<(\w+)(?: name="\.\.\.")?>')
+
+
+@contextmanager
+def properties_called(words: Mapping[str, str]) -> Iterator[None]:
+    """Let messages and errors call properties what those call them who read these: ``<emg_file>`` is ``--emg``.
+
+    Parameters
+    ----------
+    words : mapping of str to str
+        By property, and by tool for its name: the word. Others stay as they are.
+    """
+
+    def renamed(text: str) -> str:
+        return _ELEMENT.sub(lambda found: words.get(found[1], found[0]), text)
+
+    def rename(record: logging.LogRecord) -> bool:
+        record.msg, record.args = renamed(record.getMessage()), ()
+        return True
+
+    logger.addFilter(rename)
+    try:
+        yield
+    except NEM2EError as error:
+        error.args = tuple(renamed(part) if isinstance(part, str) else part for part in error.args)
+        if isinstance(error, SetupError):
+            error.faults = tuple(map(renamed, error.faults))
+        raise
+    finally:
+        logger.removeFilter(rename)
 
 
 class Recorder(logging.Handler):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from typing import Any
 
 from ..errors import SetupError, did_you_mean
-from ..log import logger
+from ..log import properties_called
 from ..options import Options, Property, layout_of
 from ..tools.tool import Tool
 
@@ -19,8 +18,6 @@ from ..tools.tool import Tool
 _PREFIX = "property "
 #: What they end with where a command's main input is given by its flag.
 _BY_FLAG = " by flag"
-#: How messages name a property: as a setup file does.
-_ELEMENT = re.compile(r"<(\w+)>")
 #: A sentence's end; "et al." is none.
 _SENTENCE = re.compile(r"(?<!et al)[.?] ")
 
@@ -87,29 +84,22 @@ def input_word(name: str) -> str:
     return name.removesuffix("_file").removesuffix("_files").upper()
 
 
-@contextmanager
-def flags_in_messages(tool: type[Tool[Any]]) -> Iterator[None]:
+def flags_in_messages(tool: type[Tool[Any]]) -> AbstractContextManager[None]:
     """Let messages call a tool's properties what the command line calls them: ``<emg_file>`` is ``--emg``.
 
     Parameters
     ----------
     tool : type
         The tool's class.
+
+    Returns
+    -------
+    context manager
+        It does while the block runs.
     """
     table = layout_of(tool.declaration).table
     words = {name: input_word(name) if name in tool.main_inputs else _flags(table[name], table)[0] for name in table}
-
-    def rename(record: logging.LogRecord) -> bool:
-        text = record.getMessage().replace(f'<{tool.__name__} name="...">', "--name")
-        record.msg = _ELEMENT.sub(lambda found: words.get(found[1], found[0]), text)
-        record.args = ()
-        return True
-
-    logger.addFilter(rename)
-    try:
-        yield
-    finally:
-        logger.removeFilter(rename)
+    return properties_called({**words, tool.tool_name: "--name"})
 
 
 def unknown_words(words: Sequence[str], unknown: Sequence[str], parser: argparse.ArgumentParser) -> str:

@@ -114,7 +114,7 @@ def refine(
         "out": out,
     }
     tool = _filled(STDRRefineTool, name, given, options)
-    tool.run()
+    _run(tool)
     return tool.result
 
 
@@ -158,7 +158,7 @@ def train(
 
     given = {"manifest": manifest, "emg_channels": emg_channels, "muscles": muscles, "out": out}
     tool = _filled(STDRTrainTool, name, given, options)
-    tool.run()
+    _run(tool)
     return tool.result
 
 
@@ -202,8 +202,18 @@ def cross_validate(
 
     given = {"manifest": manifest, "emg_channels": emg_channels, "muscles": muscles, "out": out}
     tool = _filled(STDRCrossValidateTool, name, given, options)
-    tool.run()
+    _run(tool)
     return tool.result
+
+
+def _run(tool: Tool[Any]) -> None:
+    """Run a tool; messages call its properties what the function calls its arguments."""
+    from ..log import properties_called
+    from ..options import layout_of
+
+    words = {name: name for name in layout_of(tool.declaration).table}
+    with properties_called({**words, **FUNCTION_ARGUMENTS[tool.tool_name], tool.tool_name: "name"}):
+        tool.run()
 
 
 def _filled(kind: type[T], name: str | None, given: dict[str, Any], options: Any) -> T:

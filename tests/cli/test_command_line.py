@@ -137,9 +137,11 @@ def test_run_succeeds(command, verb):
     assert re.fullmatch(stamp + r"\[debug\] Versions: opensim_nem2e 0\.1\.0, python .*", log[2])
     assert re.fullmatch(stamp + r"\[warn\] Something to know\.", log[3])
     assert re.fullmatch(stamp + r"\[debug\] A detail\.", log[4])
-    assert len(log) == 6
+    # And every file that was written.
+    assert sum("[debug] Writing '" in line for line in log) == 2
+    assert len(log) == 8
     command("--log-file", "run.log", verb, "sub/setup.xml")
-    assert len((command.folder / "run.log").read_text().splitlines()) == 12
+    assert len((command.folder / "run.log").read_text().splitlines()) == 16
     # Unasked there is none but that of the results.
     command(verb, "sub/setup.xml")
     assert {path.name for path in command.folder.iterdir() if path.is_file()} == {"run.log"}

@@ -182,3 +182,13 @@ def test_set_log_level(example, tmp_path):
     assert done.stdout == ""
     with pytest.raises(SetupError, match=r"must be one of 'off', .* but 'loud' was found"):
         opensim_nem2e.set_log_level("loud")
+
+
+def test_messages_call_properties_what_the_function_calls_them(example, tmp_path, caplog):
+    files = {"model": example / "walker.osim", "external_loads": example / "external_loads.xml", "out": tmp_path}
+    states = example / "cmc" / "walking_states.sto"
+    with pytest.raises(NEM2EError, match=r"give cycle_source whole_file, with whole_file_leading_limb and"):
+        opensim_nem2e.refine(states, **files, initial_time=0.3, final_time=0.9)
+    with pytest.raises(SetupError, match="use_emg goes with emg, but that is empty") as caught:
+        opensim_nem2e.refine(states, **files, use_emg=True)
+    assert "<" not in " ".join(caught.value.faults)
