@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import CycleError, LabelError, ModelError, StorageError, did_you_mean
 from ..log import logger
+from ..signals.events import is_foot
 from ..signals.resample import interpolate
 from ..storage.external_loads import ExternalForce, read_external_loads, require_forces
 from ..storage.osim import OsimModel
@@ -120,7 +121,7 @@ class Loads:
             )
 
     def refuse_misplaced(self, time: Array, origins: Array) -> None:
-        """Refuse forces that do not act on their bodies.
+        """Refuse ground reactions that do not act on their feet.
 
         Parameters
         ----------
@@ -140,7 +141,8 @@ class Loads:
             force = load.force
             size = np.linalg.norm(load.vector, axis=1)
             loaded = size > max(_LOADED_SHARE * size.max(), _LOADED)
-            if not loaded.any():
+            # A harness or an exoskeleton may pull where it likes.
+            if not (loaded.any() and is_foot(force.applied_to_body)):
                 continue
             lever = float(np.median(np.linalg.norm(load.torque[loaded], axis=1) / size[loaded]))
             if lever > _LEVER:
@@ -176,7 +178,7 @@ class Loads:
                     "this motion, and does each plate's force act on the foot that was on it?",
                     self.path,
                 )
-            nearest = min(away, key=lambda name: away[name], default="")
+            nearest = min(filter(is_foot, away), key=lambda name: away[name], default="")
             if nearest and own > _APART and away[nearest] < _NEARER * own:
                 raise CycleError(
                     f"{self.path}: the force '{force.name}' must act on '{load.body}', but acts at '{nearest}': its "

@@ -59,7 +59,12 @@ _HELD = 0.8
 
 #: What the bodies of feet are called in OpenSim models (calcn_r, toes_l, talus_r, foot_r, r_foot, ...).
 _FOOT_WORDS = ("calc", "toe", "talus", "foot", "heel", "midft", "forefo", "hindfo", "mtp", "phalan")
-_SIDE = re.compile(r"(?:^|_)(r|l|right|left)(?:_|$)|^(right|left)|(right|left)$", re.IGNORECASE)
+_SIDE = re.compile(
+    r"(?:^|_)(r|l|right|left)(?:_|$)|^(right|left)|(right|left)$|"
+    # "Rfoot", "toesL"
+    r"^(r|l)(?=(?:calcn?|toes?|talus|foot|heel)$)|(?<=calcn|.toes|talus|.foot|.heel)(r|l)$|^(?:foot|toes|heel)(r|l)$",
+    re.IGNORECASE,
+)
 
 
 def _none() -> Array:

@@ -134,3 +134,14 @@ def test_feet_below_the_ground(walking):
     buried = TimeSeries(kinematics.time, kinematics.labels, low, in_degrees=kinematics.in_degrees)
     with pytest.raises(StorageError, match=r"'right' acts 0\.8\d+ m away from 'calcn_r'"):
         analyse_motion(walking / "walker.osim", buried, walking / "external_loads.xml", start=0.5, end=1.3)
+
+
+def test_forces_on_other_bodies_may_act_anywhere(analysed):
+    """A rope that pulls the pelvis, and an exoskeleton's torque, are no ground reactions."""
+    pull = (
+        '<ExternalForce name="rope"><applied_to_body>pelvis</applied_to_body>'
+        "<force_identifier>1_ground_force_v</force_identifier><point_identifier>ground_torque_</point_identifier>"
+        "<torque_identifier>1_ground_force_v</torque_identifier></ExternalForce>"
+    )
+    plain, pulled = analysed().torques, analysed([("<objects>", f"<objects>{pull}")]).torques
+    assert np.abs(pulled - plain).max() > 10.0

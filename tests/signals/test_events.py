@@ -125,6 +125,9 @@ def test_bad_forces_are_named():
     [
         *[(name, "r") for name in ("calcn_r", "toes_r", "talus_r", "foot_r", "r_foot", "/bodyset/calcn_r", "CALCN_R")],
         *[(name, "l") for name in ("calcn_l", "toes_l", "l_foot", "foot_left", "LeftFoot", "calcaneus_left", "toes_L")],
+        *[(name, "r") for name in ("Rfoot", "rtoes", "calcnR", "forefootR")],
+        *[(name, "l") for name in ("Lfoot", "lheel", "toesL", "talusL")],
+        *[(name, None) for name in ("rearfoot", "calcn", "heel", "midfoot", "toes")],
         *[(name, None) for name in ("pelvis", "hand_r", "foot", "torso", "tibia_r", "ground")],
     ],
 )
