@@ -56,8 +56,8 @@ _PERSONAL_RATE, _RATE, _DECAY = 0.08, 0.02, 0.3
 _SMALL = 0.3
 
 #: Where the fit's rest is put right, a reserve of so many Nm costs as much as an activation moved by 1. Chosen on ten
-#: subjects whom no table reports: with 10 Nm torques are met to 0.5 % or better where the model's muscles can make
-#: them, and left-out channels lose .01 in r; with 3 Nm they lose .03.
+#: subjects whom no table reports: with 10 Nm torques are met to 0.5 %, and left-out channels without a measured
+#: synergist lose .01 in r, with 3 Nm .03; the one subject apart whose torques the model's muscles cannot make.
 RESERVE = 10.0
 
 #: Passive force counts up to so many maximal forces: a fit must not lean on tissue.
