@@ -227,6 +227,11 @@ def test_emg_with_gaps_is_refused_or_its_windows_are_left_out(elbow, tmp_path):
     write_storage(tmp_path / "holes.sto", replace(emg, data=holes))
     with pytest.raises(LabelError, match="'BRD' is needed, but holds nan"):
         tool_of(elbow, **one, **quick, emg_files=[str(tmp_path / "holes.sto")]).run()
+    flat = emg.data.copy()
+    flat[:, emg.labels.index("BRD")] = 0.3
+    write_storage(tmp_path / "flat.sto", replace(emg, data=flat))
+    with pytest.raises(LabelError, match="must not be silent or constant, but BRD is"):
+        tool_of(elbow, **one, **quick, emg_files=[str(tmp_path / "flat.sto")]).run()
     late = (emg.time > 3.0) & (emg.time < 3.2)
     write_storage(tmp_path / "late.sto", replace(emg, time=emg.time[~late], data=emg.data[~late]))
     assert tool_of(elbow, **one, **quick, emg_files=[str(tmp_path / "late.sto")], final_time=4.0).run()

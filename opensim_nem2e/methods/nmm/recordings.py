@@ -630,7 +630,7 @@ def _spans(trial: RecordedTrial, side: str) -> list[tuple[float, float]]:
 def _recorded(
     trial: RecordedTrial, spans: Sequence[tuple[float, float]], columns: Sequence[str]
 ) -> list[tuple[float, float]]:
-    """Leave out windows in which EMG has gaps; refuse EMG that is silent or does not reach the others."""
+    """Leave out windows in which EMG has gaps; refuse EMG that is flat or does not reach the others."""
     emg = trial.emg
     holes = gaps(emg.time)
     ahead = LEAD / ROWS
@@ -658,9 +658,9 @@ def _recorded(
             f"{first:.3f} to {last:.3f} s.",
             emg.path,
         )
-    silent = [column for column in columns if not emg.column(column).max() > 0.0]
-    if silent:
-        raise LabelError(f"An EMG channel must not be silent, but {', '.join(silent)} is.", emg.path)
+    flat = [column for column in columns if not emg.column(column).max() > max(0.0, emg.column(column).min())]
+    if flat:
+        raise LabelError(f"An EMG channel must not be silent or constant, but {', '.join(flat)} is.", emg.path)
     return kept
 
 
