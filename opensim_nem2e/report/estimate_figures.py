@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..storage.muscles import MUSCLE_GROUPS
-from .drawing import figure_settings, log_scale, new_figure, save_figure
-from .panels import LIGHTLY, TimePanel, draw_panels
+from .drawing import figure_settings, log_scale, new_figure, save_figure, shade
 
 if TYPE_CHECKING:
     from ..data.simulation import SimulatedTrial
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
     from ..estimates.estimate import Estimate, MuscleEstimate
     from ..estimates.torques import TorqueCheck
     from ..storage.atomic import ResultFiles
+
+#: Many figures are written: compressing them well would take most of the time.
+_LIGHTLY = {"compress_level": 1}
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart.
 _BEFORE = "#0072B2"
@@ -37,6 +39,12 @@ _COLOURS = {"refined": _AFTER, "consistent": _CONSISTENT, "unscaled": "#8A5FB0"}
 # What they are called unless torques decided on the amplitude of the refined ones.
 _CALLED = ("refined", "consistent")
 _NEEDED = "0.6"
+
+# So many letters of a caption go into an inch; so wide is a legend's entry, without and for each letter (inches).
+_LETTERS, _HANDLE, _LETTER = 17, 0.65, 0.075
+
+#: Steps between ticks, at most.
+_TICKS = 5
 
 T = TypeVar("T")
 
@@ -123,28 +131,12 @@ def draw_estimate(
     caption = f"Refined: {activations.provenance.source}."
     if trial.source_name:
         caption = f"OpenSim: {trial.source_name}. {caption}"
-    styles = {"OpenSim": {"color": _BEFORE, "linewidth": 1.1}, "refined": {"color": _AFTER, "linewidth": 1.6}}
-    time = trial.time
-
-    def panel(item: MuscleEstimate) -> TimePanel:
-        refined = np.where(item.covered, item.values, np.nan)
-        return TimePanel(
-            item.muscle,
-            time,
-            {"OpenSim": (time, trial.activations[item.muscle]), "refined": (time, refined)},
-            item.covered,
-            band=None if item.low is None or item.high is None else (item.low, item.high),
-            strikes=item.heel_strikes(),
-        )
-
     for group, members in grouped(item for item in activations if item.shape_source).items():
         stems = [item.muscle.removesuffix(f"_{item.side}") for item in members]
-        draw_panels(
-            _rows_of(stems, [panel(item) for item in members]),
+        _draw_panels(
+            _rows_of(stems, members),
+            lambda axis, item: _draw_panel(axis, trial.time, trial.activations[item.muscle], item),
             files.path(f"{name}_{group}.{figure_format}"),
-            styles=styles,
-            ground="refined gait cycles",
-            band="refined",
             title=f"{name}: {group}",
             caption=caption,
             ylabel="activation" if activations.amplitude is None else activations.amplitude.label,
@@ -170,33 +162,24 @@ def draw_torques(
     words : sequence of str
         What the method's own activations and the consistent ones are called.
     """
-    terms, time = check.terms, check.terms.time
-    styles = {
-        "inverse dynamics": {"color": _NEEDED, "linewidth": 2.4},
-        "OpenSim's activations": {"color": _BEFORE, "linewidth": 1.1},
-        f"{words[0]} activations": {"color": _COLOURS[words[0]], "linewidth": 1.6},
-        f"{words[1]} activations": {"color": _COLOURS[words[1]], "linewidth": 1.3},
-    }
+    terms = check.terms
 
-    def panel(k: int) -> TimePanel:
+    def draw(axis: Any, k: int) -> None:
         compared = check.compared[:, k]
-        values = [terms.inverse_dynamics[:, k], check.opensim[:, k], np.where(compared, check.refined[:, k], np.nan)]
+        shade(axis, terms.time, compared, "compared")
+        axis.plot(terms.time, terms.inverse_dynamics[:, k], color=_NEEDED, linewidth=2.4, label="inverse dynamics")
+        axis.plot(terms.time, check.opensim[:, k], color=_BEFORE, linewidth=1.1, label="OpenSim's activations")
+        shown = np.where(compared, check.refined[:, k], np.nan)
+        axis.plot(terms.time, shown, color=_COLOURS[words[0]], linewidth=1.6, label=f"{words[0]} activations")
         if check.consistent is not None:
-            values.append(np.where(compared, check.consistent[:, k], np.nan))
-        curves = {label: (time, shown) for label, shown in zip(styles, values, strict=False)}
-        return TimePanel(terms.coordinates[k], time, curves, compared, limits=None)
+            shown = np.where(compared, check.consistent[:, k], np.nan)
+            axis.plot(terms.time, shown, color=_COLOURS[words[1]], linewidth=1.3, label=f"{words[1]} activations")
+        axis.set_title(terms.coordinates[k], fontsize=9, loc="left")
+        axis.set_xlim(terms.time[0], terms.time[-1])
 
-    rows = _rows_of([re.sub("_[rl]$", "", name) for name in terms.coordinates], range(len(terms.coordinates)))
-    draw_panels(
-        [[panel(k) for k in row] for row in rows],
-        path,
-        styles=styles,
-        ground="compared",
-        title=title,
-        caption=caption,
-        ylabel="torque (Nm)",
-        sharey=False,
-    )
+    stems = [re.sub("_[rl]$", "", name) for name in terms.coordinates]
+    rows = _rows_of(stems, range(len(stems)))
+    _draw_panels(rows, draw, path, title=title, caption=caption, ylabel="torque (Nm)", sharey=False)
 
 
 @dataclass(frozen=True)
@@ -257,34 +240,31 @@ def draw_redistribution(
         What the method's own activations and the consistent ones are called.
     """
 
-    styles = {
-        "measured EMG": {"color": _NEEDED, "linewidth": 2.4},
-        "OpenSim": {"color": _BEFORE, "linewidth": 0.9},
-        words[0]: {"color": _COLOURS[words[0]], "linewidth": 1.4},
-        words[1]: {"color": _COLOURS[words[1]], "linewidth": 1.6},
-    }
-
-    def panel(curve: ActivationCurves) -> TimePanel:
-        shown = {"OpenSim": (time, curve.opensim)}
+    def draw(axis: Any, curve: ActivationCurves) -> None:
+        shade(
+            axis, time, curve.changed, "refined or made consistent" if "consistent" in words else "refined gait cycles"
+        )
         if curve.emg is not None:
-            shown["measured EMG"] = curve.emg
+            axis.plot(*curve.emg, color=_NEEDED, linewidth=2.4, label="measured EMG")
+        axis.plot(time, curve.opensim, color=_BEFORE, linewidth=0.9, label="OpenSim")
         if curve.refined is not None:
-            shown[words[0]] = (time, np.where(curve.changed, curve.refined, np.nan))
-        shown[words[1]] = (time, np.where(curve.changed, curve.consistent, np.nan))
-        return TimePanel(curve.muscle, time, shown, curve.changed)
+            axis.plot(
+                time,
+                np.where(curve.changed, curve.refined, np.nan),
+                color=_COLOURS[words[0]],
+                linewidth=1.4,
+                label=words[0],
+            )
+        shown = np.where(curve.changed, curve.consistent, np.nan)
+        axis.plot(time, shown, color=_COLOURS[words[1]], linewidth=1.6, label=words[1])
+        axis.set_title(curve.muscle, fontsize=9, loc="left")
+        axis.set_xlim(time[0], time[-1])
+        axis.set_ylim(0.0, 1.02)
 
     stems = [curve.muscle[: -len(curve.side) - 1] if curve.side else curve.muscle for curve in curves]
-    panels = [panel(curve) for row in _rows_of(stems, curves) for curve in row]
-    draw_panels(
-        [panels[first : first + 4] for first in range(0, len(panels), 4)],
-        path,
-        styles=styles,
-        ground="refined or made consistent" if "consistent" in words else "refined gait cycles",
-        title=title,
-        caption=caption,
-        ylabel="activation",
-        sharey=True,
-    )
+    panels = [curve for row in _rows_of(stems, curves) for curve in row]
+    rows = [panels[first : first + 4] for first in range(0, len(panels), 4)]
+    _draw_panels(rows, draw, path, title=title, caption=caption, ylabel="activation", sharey=True)
 
 
 def draw_tradeoff(
@@ -338,7 +318,98 @@ def draw_tradeoff(
         if caption:
             # One panel is narrower than the caption is long.
             figure.supxlabel(textwrap.fill(caption, 70 * len(panels)), fontsize=7.5, color="0.35")
-        save_figure(figure, path, 150, pil_kwargs=LIGHTLY)
+        save_figure(figure, path, 150, pil_kwargs=_LIGHTLY)
+
+
+def _draw_panels(
+    rows: Sequence[Sequence[T]],
+    draw: Callable[[Any, T], None],
+    path: Path,
+    *,
+    title: str,
+    caption: str,
+    ylabel: str,
+    sharey: bool,
+) -> None:
+    """Draw panels over time, row by row, and write the figure."""
+    columns = max(len(row) for row in rows)
+    # Wide enough for a line of text above the panels, whatever their number.
+    width = max(6.4, 4.6 * columns)
+    lines = textwrap.wrap(caption, round(_LETTERS * width)) if caption else []
+    below, plots = 0.55 + 0.14 * len(lines), 2.1 * len(rows)
+    with figure_settings({"font.size": 9}):
+        # The legend's rows are known once the curves are drawn; nothing moves then but the upper edge.
+        figure = new_figure(width, below + plots + 0.6, layout=None)
+        # Axes that share their limits, as all of these do, are slow to draw if Matplotlib is told so; and so are ticks.
+        axes = figure.subplots(len(rows), columns, squeeze=False)
+        for r, row in enumerate(rows):
+            for c in range(columns):
+                axis = axes[r, c]
+                if c >= len(row):
+                    axis.set_visible(False)
+                    continue
+                draw(axis, row[c])
+                axis.locator_params(axis="x", nbins=_TICKS)
+                axis.locator_params(axis="y", nbins=_TICKS)
+                axis.spines[["top", "right"]].set_visible(False)
+                if c == 0:
+                    axis.set_ylabel(ylabel)
+                lowest = r == len(rows) - 1 or c >= len(rows[r + 1])
+                if lowest:
+                    axis.set_xlabel("time (s)")
+                if not lowest:
+                    _bare_ticks(axis, "x")
+                if c > 0 and sharey:
+                    _bare_ticks(axis, "y")
+        handles, labels = _legend(axes.flat)
+        entry = _HANDLE + _LETTER * max(map(len, labels))
+        ncols = max(1, min(len(labels), int(width // entry)))
+        above = 0.55 + 0.2 * -(-len(labels) // ncols)
+        height = below + plots + above
+        figure.set_size_inches(width, height)
+        # Margins and gaps in inches: a layout that is computed draws everything twice.
+        figure.subplots_adjust(
+            left=0.65 / width,
+            right=1.0 - 0.2 / width,
+            bottom=below / height,
+            top=1.0 - above / height,
+            hspace=0.25,
+            wspace=0.16,
+        )
+        figure.suptitle(title, x=0.1 / width, y=1.0 - 0.08 / height, ha="left", va="top", fontsize=11)
+        place = (0.1 / width, 1.0 - 0.28 / height)
+        figure.legend(handles, labels, loc="upper left", bbox_to_anchor=place, ncols=ncols, frameon=False, borderpad=0)
+        figure.text(0.1 / width, 0.06 / height, "\n".join(lines), fontsize=7.5, color="0.35", va="bottom")
+        save_figure(figure, path, 150, pil_kwargs=_LIGHTLY)
+
+
+def _bare_ticks(axis: Any, which: Literal["x", "y"]) -> None:
+    """Draw the ticks of an axis without labels as one line: Matplotlib makes five things of every tick."""
+    from matplotlib import rcParams
+    from matplotlib.lines import Line2D
+    from matplotlib.markers import TICKDOWN, TICKLEFT
+    from matplotlib.ticker import NullLocator
+
+    low, high = axis.get_xlim() if which == "x" else axis.get_ylim()
+    own = axis.xaxis if which == "x" else axis.yaxis
+    slack = 1e-9 * (high - low)
+    at = [place for place in own.get_major_locator()() if low - slack <= place <= high + slack]
+    nought = [0.0] * len(at)
+    if which == "x":
+        line = Line2D(at, nought, transform=axis.get_xaxis_transform(), color=rcParams["xtick.color"])
+        line.set(
+            marker=TICKDOWN, markersize=rcParams["xtick.major.size"], markeredgewidth=rcParams["xtick.major.width"]
+        )
+    else:
+        line = Line2D(nought, at, transform=axis.get_yaxis_transform(), color=rcParams["ytick.color"])
+        line.set(
+            marker=TICKLEFT, markersize=rcParams["ytick.major.size"], markeredgewidth=rcParams["ytick.major.width"]
+        )
+    # As ticks: without a line between them, and across the axes' edge.
+    line.set(linestyle="none", zorder=2.01)
+    line.set_clip_on(False)
+    axis.add_artist(line)
+    own.set_major_locator(NullLocator())
 
 
 def _rows_of(stems: Sequence[str], panels: Sequence[T]) -> list[list[T]]:
@@ -347,3 +418,27 @@ def _rows_of(stems: Sequence[str], panels: Sequence[T]) -> list[list[T]]:
     for stem, panel in zip(stems, panels, strict=True):
         rows.setdefault(stem, []).append(panel)
     return list(rows.values())
+
+
+def _draw_panel(axis: Any, time: NDArray[np.float64], before: NDArray[np.float64], item: MuscleEstimate) -> None:
+    shade(axis, time, item.covered, "refined gait cycles")
+    for boundary in item.heel_strikes():
+        axis.axvline(boundary, color="0.55", linewidth=0.7, linestyle=(0, (4, 3)), label="heel strike")
+    if item.low is not None and item.high is not None:
+        axis.fill_between(
+            time, item.low, item.high, where=item.covered, color=_AFTER, alpha=0.2, linewidth=0, label="band"
+        )
+    axis.plot(time, before, color=_BEFORE, linewidth=1.1, label="OpenSim")
+    axis.plot(time, np.where(item.covered, item.values, np.nan), color=_AFTER, linewidth=1.6, label="refined")
+    axis.set_title(item.muscle, fontsize=9, loc="left")
+    axis.set_xlim(time[0], time[-1])
+    axis.set_ylim(0.0, 1.02)
+
+
+def _legend(axes: Iterable[Any]) -> tuple[list[Any], list[str]]:
+    """Return each label of any panel once, in the order of the first panel that has it."""
+    found: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return list(found.values()), list(found)
