@@ -6,9 +6,8 @@ depends on how a process starts (its environment, its memory) is to be tested wi
 
 from __future__ import annotations
 
-import importlib
-import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -16,14 +15,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import IO
 
 import pytest
 
 from opensim_nem2e import workers
-from opensim_nem2e.cli.main import main
 
 #: Elsewhere a process that has used threads or the system's own libraries cannot be forked safely.
 FORKS = sys.platform == "linux"
@@ -50,6 +46,8 @@ class ForkedProcess:
             for number, file in enumerate(files):
                 os.dup2(file, number)
             os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+            # pytest's own write to a file that has just been closed: its number will be another file's.
+            logging.getLogger().handlers.clear()
             status = action() or 0
         except BaseException:
             os.write(2, traceback.format_exc().encode())
@@ -99,60 +97,6 @@ class ForkedWorker(ForkedProcess):
         self.stdin, self.stdout = os.fdopen(tell, "wb"), os.fdopen(hear, "rb")
 
 
-class ForkedCommand(ForkedProcess):
-    """``opensim-nem2e`` in a folder, with pipes for what it prints: what ``subprocess.Popen`` of it would be."""
-
-    def __init__(self, words: Sequence[str], folder: Path, *, start_new_session: bool = False) -> None:
-        hear, out = os.pipe()
-        listen, err = os.pipe()
-
-        def run() -> int:
-            if start_new_session:
-                os.setsid()
-            os.chdir(folder)
-            return run_command(words)
-
-        with Path(os.devnull).open() as nothing:
-            super().__init__(run, (nothing.fileno(), out, err))
-        os.close(out)
-        os.close(err)
-        self.stdout, self.stderr = os.fdopen(hear, encoding="utf-8"), os.fdopen(listen, encoding="utf-8")
-
-    def communicate(self, timeout: float = float("inf")) -> tuple[str, str]:
-        with ThreadPoolExecutor(2) as readers:
-            texts = [readers.submit(file.read) for file in (self.stdout, self.stderr)]
-            try:
-                self.wait(timeout)
-            finally:
-                if self.poll() is None:
-                    self.kill()
-        return texts[0].result(), texts[1].result()
-
-
-def start_forked(words: Sequence[str], folder: Path, **options: bool) -> ForkedCommand | subprocess.Popen[str]:
-    """Start ``opensim-nem2e`` forked, or where that cannot be done as a process of its own."""
-    if FORKS:
-        return ForkedCommand(words, folder, **options)
-    command = [sys.executable, "-m", "opensim_nem2e", *words]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, encoding="utf-8", **options)
-
-
-def run_command(words: Sequence[str]) -> int:
-    """Do what ``opensim-nem2e`` does, in a process that was forked; return its exit status."""
-    sys.stdout, sys.stderr = (
-        io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "w", closefd=False)), encoding="utf-8")
-        for number in (1, 2)
-    )
-    try:
-        return main(words)
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-
-
 class _Subprocess:
     """The module ``subprocess`` with another ``Popen``."""
 
@@ -164,10 +108,7 @@ class _Subprocess:
 
 @pytest.fixture(scope="module")
 def forked_workers() -> Iterator[None]:
-    """Have the workers of a module's tests forked, where that can be done: with what trains imported once for all."""
-    if FORKS:
-        for module in ("training.trainer", "methods.stdr.net"):
-            importlib.import_module(f"opensim_nem2e.{module}")
+    """Have the workers of a module's tests forked, where that can be done."""
     with pytest.MonkeyPatch.context() as patch:
         if FORKS:
             patch.setattr(workers, "subprocess", _Subprocess())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -10,9 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from forked_processes import FORKS, ForkedProcess, run_command
+from forked_processes import FORKS, ForkedProcess
 
 import opensim_nem2e
+from opensim_nem2e.cli.main import main
 from opensim_nem2e.tools.tool_registry import register
 
 HERE = Path(__file__).resolve().parent
@@ -60,9 +62,19 @@ class Command:
         os.chdir(self.folder)
         os.environ.clear()
         os.environ.update(self.environment)
+        sys.stdout, sys.stderr = (
+            io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "w", closefd=False)), encoding="utf-8")
+            for number in (1, 2)
+        )
         sys.path.insert(0, str(HERE))
         register("DemoTool", "demo_tool", "Do what the setup file says.")
-        return run_command(words)
+        try:
+            return main(words)
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else int(end.code is not None)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
 
     def start(self, *words: str, **extra_environment: str) -> subprocess.CompletedProcess[str]:
         """Run it in a fresh process, where what it imports, and when, can be seen."""

@@ -14,7 +14,6 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from forked_processes import start_forked
 
 from opensim_nem2e.errors import BundleError, ManifestError, SetupError, TrainingError
 from opensim_nem2e.methods.base import RunSettings
@@ -477,10 +476,7 @@ def test_faults_of_a_calibration(tmp_path, lab, bundle_of_two, changes, error, m
     assert [path.name for path in tmp_path.iterdir()] == ["setup.xml"]
 
 
-def start(folder, setup, *arguments, forked=False, **options):
-    """Start the tool; forked: where PyTorch is loaded, for tests that do not depend on how the process starts."""
-    if forked:
-        return start_forked(["run", os.fspath(setup), *arguments], folder, **options)
+def start(folder, setup, *arguments, **options):
     return subprocess.Popen(
         [sys.executable, "-m", "opensim_nem2e", "run", os.fspath(setup), *arguments],
         cwd=folder,
@@ -493,18 +489,18 @@ def start(folder, setup, *arguments, forked=False, **options):
 
 @pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 @pytest.mark.parametrize(
-    ("to_all", "number", "status", "forked"),
+    ("to_all", "number", "status"),
     [
-        pytest.param(False, signal.SIGINT, 130, False, id="SIGINT to one process", marks=pytest.mark.slow),
-        pytest.param(False, signal.SIGTERM, 143, True, id="SIGTERM to one process"),
-        pytest.param(True, signal.SIGINT, 130, True, id="SIGINT to all processes"),
-        pytest.param(True, signal.SIGTERM, 143, False, id="SIGTERM to all processes", marks=pytest.mark.slow),
+        pytest.param(False, signal.SIGINT, 130, id="SIGINT to one process", marks=pytest.mark.slow),
+        pytest.param(False, signal.SIGTERM, 143, id="SIGTERM to one process"),
+        pytest.param(True, signal.SIGINT, 130, id="SIGINT to all processes"),
+        pytest.param(True, signal.SIGTERM, 143, id="SIGTERM to all processes", marks=pytest.mark.slow),
     ],
 )
-def test_interrupt_stops_cleanly(tmp_path, lab, number, status, to_all, forked):
+def test_interrupt_stops_cleanly(tmp_path, lab, number, status, to_all):
     """Ctrl-C (which reaches all processes) or the end of a cluster's time: one message, no result, all work kept."""
     setup = write_setup(tmp_path, lab, epochs=1000000, progress_bar="always", checkpoint_interval="Inf")
-    process = start(tmp_path, setup, start_new_session=True, forked=forked)
+    process = start(tmp_path, setup, start_new_session=True)
     shown = ""
     deadline = time.monotonic() + 120
     while "loss" not in shown:
@@ -578,12 +574,12 @@ def test_killed_and_run_again(tmp_path, lab, undisturbed, all_at_once, chance):
     checkpoints = tmp_path / "results" / "net_checkpoints"
     kills = 0
     for finished in (0, 0, 2):
-        process = start(tmp_path, setup, start_new_session=True, forked=True)
+        process = start(tmp_path, setup, start_new_session=True)
         deadline = time.monotonic() + 120
         while not checkpoints.exists() or len(list(checkpoints.glob("*/*/trained.*"))) < finished:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        time.sleep(0.2 * chance.random())
+        time.sleep(chance.random())
         kills += process.poll() is None
         if all_at_once:
             os.killpg(process.pid, signal.SIGKILL)
@@ -591,7 +587,7 @@ def test_killed_and_run_again(tmp_path, lab, undisturbed, all_at_once, chance):
             process.kill()
         process.communicate()
     assert kills >= 2
-    process = start(tmp_path, setup, forked=True)
+    process = start(tmp_path, setup)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, out + err
     assert "had been finished before and were not trained again" in out
