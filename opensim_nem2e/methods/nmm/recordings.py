@@ -389,15 +389,6 @@ class Recordings:
         return [[self.muscles.index(m) for m in channel.muscles] for channel in self.channels]
 
     @cached_property
-    def channel_standard(self) -> list[str]:
-        """Each channel's standard name with its side, empty where there is none."""
-        found = []
-        for own in self.channel_muscles:
-            named = [k for k in own if self.standard[k]]
-            found.append(f"{self.standard[named[0]]}_{self.sides[named[0]]}" if named else "")
-        return found
-
-    @cached_property
     def channel_similarity(self) -> Array:
         """Cosine between channels' and muscles' pulls, the mean over a channel's muscles; (channels, muscles)."""
         return np.stack([self.similarity[own].mean(0) for own in self.channel_muscles])
