@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,14 @@ RESULT = "results/walk_events.csv"
 
 def write_forces(folder: Path, period: float) -> None:
     """Write the ground reactions of a walk with so long a stride (s)."""
+    # Whole or not at all: a run may be reading it.
+    new = folder / "grf.mot.new"
+    new.write_text(_forces(period))
+    new.replace(folder / "grf.mot")
+
+
+@cache
+def _forces(period: float) -> str:
     time = np.arange(0, 4, 0.01)
     names, columns = ["time"], [time]
     for side, shift in (("r", 0.0), ("l", 0.5)):
@@ -34,10 +43,7 @@ def write_forces(folder: Path, period: float) -> None:
                 columns.append(700.0 * stance if (what, axis) == ("ground_force_v", "y") else 0 * time)
     rows = "\n".join("\t".join(f"{value:.2f}" for value in row) for row in np.column_stack(columns))
     head = f"grf\nversion=1\nnRows={len(time)}\nnColumns={len(names)}\ninDegrees=no\nendheader\n"
-    # Whole or not at all: a run may be reading it.
-    new = folder / "grf.mot.new"
-    new.write_text(head + "\t".join(names) + "\n" + rows + "\n")
-    new.replace(folder / "grf.mot")
+    return head + "\t".join(names) + "\n" + rows + "\n"
 
 
 def make_gait_study(root: Path, trials: tuple[str, ...] = ("t1", "t2", "t3"), figures: bool = False) -> Path:

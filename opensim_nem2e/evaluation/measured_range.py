@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from ..data.cycle_view import CycleView
 from ..data.leg_motion import JOINTS, JointAngles
@@ -232,5 +232,5 @@ def _mean(curves: Array) -> Array:
 def _prediction(values: Sequence[float], level: float) -> tuple[float, float]:
     """Return centre and half width of what a further value stays within, one-sided at this level."""
     count = len(values)
-    reach = float(student_t.ppf(level, count - 1)) * float(np.std(values, ddof=1)) * np.sqrt(1.0 + 1.0 / count)
+    reach = float(stdtrit(count - 1, level)) * float(np.std(values, ddof=1)) * np.sqrt(1.0 + 1.0 / count)
     return float(np.mean(values)), float(reach)

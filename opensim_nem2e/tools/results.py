@@ -7,14 +7,13 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from importlib.metadata import PackageNotFoundError, version
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .. import __version__
 from ..errors import MissingFileError, NEM2EError, did_you_mean
-from ..extras import require_extras
+from ..extras import installed_version, require_extras
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,18 +42,10 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
     """
     found = {"opensim_nem2e": __version__, "python": platform.python_version()}
     for package in packages:
-        known = _version(package)
+        known = installed_version(package)
         if known is not None:
             found[package] = known
     return found
-
-
-@cache
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -7,13 +7,13 @@ import importlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TrainingError
+from ..extras import installed_version
 
 #: Raised whenever the same data and settings come to give other bits: older checkpoints then no longer fit.
 ENGINE_VERSION = 3
@@ -377,7 +377,7 @@ class Task:
             "module": self.module.builder,
             "arguments": dict(self.module.arguments),
             "data": digest.hexdigest(),
-            "torch": version("torch"),
+            "torch": installed_version("torch"),
             "engine": ENGINE_VERSION,
         }
 

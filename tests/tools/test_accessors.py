@@ -41,8 +41,9 @@ STDRRefineTool(state_file="a.sto")
 _CONFIGURATION = """
 [mypy]
 ignore_missing_imports = true
-[mypy-numpy.*,lxml.*]
+[mypy-numpy.*,matplotlib.*,lxml.*]
 follow_imports = skip
+follow_imports_for_stubs = true
 """
 _FLOORS = ("data", "estimates", "evaluation", "methods", "musculoskeletal", "report", "signals", "storage", "training")
 

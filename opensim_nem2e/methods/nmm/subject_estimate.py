@@ -364,7 +364,7 @@ def _factor(errors: Sequence[_Error], certainty: str, without: int = -1) -> floa
     muscle of which nobody's EMG tells nothing says which of them it is like: it gets the widest that any of them needs,
     if that is more.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     others = [error for error in errors if error.channel != without]
     alike = [error for error in others if error.near == (certainty == "near")]
@@ -376,7 +376,7 @@ def _factor(errors: Sequence[_Error], certainty: str, without: int = -1) -> floa
     # With few channels the scatter among them says little: other subjects' stands beside it.
     known = len(needed) - 1 + _SCATTER_CHANNELS
     variance = (needed.var() * len(needed) + _SCATTER_CHANNELS * _SCATTER**2) / known
-    width = needed.mean() + t.ppf(BAND, known) * np.sqrt(variance * (1.0 + 1.0 / len(needed)))
+    width = needed.mean() + stdtrit(known, BAND) * np.sqrt(variance * (1.0 + 1.0 / len(needed)))
     return float(np.exp(max(width, needed.max()) if certainty == "guessed" else width))
 
 

@@ -14,7 +14,6 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ... import __version__
 from ...data.check.run_checks import Peak, RunQuality, judge_run
 from ...data.simulation import sibling_controls
 from ...errors import MissingFileError, NEM2EError, OpenSimRunError
+from ...extras import installed_version
 from ...log import start_file
 from ...log import stop as stop_log
 from ...musculoskeletal.opensim.processes import TOOLS, RunStoppedError
@@ -153,7 +153,7 @@ def _do(setup: OpenSimSetup, argument: dict[str, Any], stop: Stop) -> dict[str, 
     for folder in own:
         remove_leftovers(folder)
     inputs = _digests(setup, _inputs(setup))
-    program = f"opensim {version('opensim')}" if setup.tool in TOOLS else f"opensim_nem2e {__version__}"
+    program = f"opensim {installed_version('opensim')}" if setup.tool in TOOLS else f"opensim_nem2e {__version__}"
     old = _read_record(record)
     if old is not None and (old["program"], old["inputs"]) == (program, inputs):
         folder = setup.path.parent
