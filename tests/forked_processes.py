@@ -109,6 +109,8 @@ class _Subprocess:
 @pytest.fixture(scope="module")
 def forked_workers() -> Iterator[None]:
     """Have the workers of a module's tests forked, where that can be done."""
+    import torch  # noqa: F401 - once, here
+
     with pytest.MonkeyPatch.context() as patch:
         if FORKS:
             patch.setattr(workers, "subprocess", _Subprocess())

@@ -152,6 +152,26 @@ def test_processors_that_a_scheduler_gave():
         os.sched_setaffinity(0, before)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into Linux's /proc")
+def test_a_process_has_the_threads_and_processors_that_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [os.fspath(Path(__file__).parent), *sys.path])
+    cores = module.available_processors()
+    seen = {}
+
+    def look(event):
+        for pid in workers.process_ids:
+            assert b"OMP_NUM_THREADS=1\0" in Path(f"/proc/{pid}/environ").read_bytes()
+            seen[pid] = os.sched_getaffinity(pid)
+
+    workers = LocalWorkers(len(cores))
+    given = [{"path": os.fspath(tmp_path / f"{k}"), "to": 10, "pause": 0.05} for k in range(len(cores))]
+    assert run([Work(each["path"], f"{HERE}:count_up", each) for each in given], workers, look) == {}
+    assert len(seen) == len(cores)
+    if len(cores) > 1:
+        assert set().union(*seen.values()) == set(cores)
+        assert all(len(places) == 1 for places in seen.values())
+
+
 def make_certificate(folder):
     """Make a certificate that vouches for itself, and its key."""
     if shutil.which("openssl") is None:

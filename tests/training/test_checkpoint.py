@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from forked_processes import FORKS, ForkedProcess
-from toy_module import stdr_task, toy_task
+from training_tasks import stdr_task, toy_task
 
 from opensim_nem2e.training import checkpoint
 from opensim_nem2e.training.checkpoint import DamagedFileError, NetworkFolder, read_checked, write_checked
@@ -24,8 +24,8 @@ from opensim_nem2e.training.trainer import TrainingStopped, train_folder, train_
 def task_of(variant="temporal", held=True, everything=False, **settings):
     random = np.random.default_rng(0)
     inputs = 1 if variant == "temporal" else 5
-    x = random.random((10, 20, inputs), dtype=np.float32)
-    y = random.random((10, 20), dtype=np.float32)
+    x = random.random((10, 8, inputs), dtype=np.float32)
+    y = random.random((10, 8), dtype=np.float32)
     # Batches of 4 out of 10: the last step of an epoch is a small one. All random draws are in use.
     values = {"hidden": 8, "epochs": 6, "batch_size": 4, "teacher_forcing": 0.5, "seed": 3, "gradient_clip": 1.0}
     more = (np.concatenate([x, x[:3]]), np.concatenate([y, y[:3]])) if everything else None

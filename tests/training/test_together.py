@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from toy_module import stdr_task, toy_task
+from training_tasks import stdr_task, toy_task
 
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.methods.stdr.net import STDRNet
@@ -22,8 +22,8 @@ from opensim_nem2e.training.trainer import TrainingStopped, train_folder, train_
 def net_task(k=0, variant="temporal", held=True, **changes):
     """Networks with different numbers of rows, held ones too."""
     random = np.random.default_rng(k)
-    x = random.random((6 + k, 20, 1 if variant == "temporal" else 4), dtype=np.float32)
-    y = random.random((6 + k, 20), dtype=np.float32)
+    x = random.random((6 + k, 8, 1 if variant == "temporal" else 4), dtype=np.float32)
+    y = random.random((6 + k, 8), dtype=np.float32)
     values = {"hidden": 6, "epochs": 3, "batch_size": 4, "learning_rate": 3e-3, "weight_decay": 0.01, "seed": k}
     values |= {"gradient_clip": 0.5, **changes}
     return stdr_task(variant, x, y, (x[: 2 + k % 2], y[: 2 + k % 2]) if held else None, **values)

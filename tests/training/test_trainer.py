@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from toy_module import stdr_task, toy_task
+from training_tasks import stdr_task, toy_task
 
 from opensim_nem2e.errors import TrainingError
 from opensim_nem2e.methods.stdr.forward import run_free
@@ -57,7 +57,7 @@ def obvious_loop(variant, x, y, settings):
 
 @pytest.mark.parametrize(("variant", "inputs"), [("temporal", 1), ("spatial", 5)])
 def test_equals_the_obvious_loop_over_50_steps(variant, inputs):
-    x, y = waves(10, inputs=inputs)
+    x, y = waves(10, samples=10, inputs=inputs)
     settings = {"hidden": 16, "epochs": 5, "batch_size": 1, "learning_rate": 1e-3, "seed": 1}
     expected = obvious_loop(variant, x, y, settings)
     trained = train(variant, x, y, settings)
