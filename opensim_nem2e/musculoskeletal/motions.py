@@ -222,6 +222,9 @@ def checked_motion(series: TimeSeries, model: OsimModel, start: float, end: floa
             f"{series.time[row]:.3f} s.",
             series.path,
         )
+    unit, odd, largest = unit_of_angles(series, model)
+    # Columns of another unit get their warning below: OpenSim's own files have patellae in degrees among radians.
+    columns = [column for column in columns if unit != "columns" or series.labels[column] not in odd]
     inside = (series.time >= start) & (series.time <= end)
     time, angles = series.time[inside], series.data[inside][:, columns]
     half = 180.0 if series.in_degrees else np.pi
@@ -234,7 +237,6 @@ def checked_motion(series: TimeSeries, model: OsimModel, start: float, end: floa
             f"{time[row + 1]:.3f} s: write it without the jump.",
             series.path,
         )
-    unit, odd, largest = unit_of_angles(series, model)
     if unit != "said":
         said, other = ("degrees", "radians") if series.in_degrees else ("radians", "degrees")
         logger.warning(

@@ -143,3 +143,15 @@ def test_an_angle_that_jumps_by_a_turn():
         checked_motion(replace(whole, data=data), MODEL, -np.inf, np.inf)
     # Outside of the time wanted nobody minds.
     checked_motion(replace(whole, data=data), MODEL, 1.0, np.inf)
+
+
+def test_columns_in_another_unit_are_warned_of_and_do_not_jump(caplog):
+    """OpenSim's Moco walking example has patellae in degrees in a file in radians: 3 degrees a row are no jump."""
+    names = (*NAMES, "lumbar_bending")
+    model = replace(MODEL, coordinates=tuple(Coordinate(name, "j", f"/jointset/j/{name}") for name in names))
+    walk = motion(labels=names)
+    data = walk.data.copy()
+    data[:, 3] = 35.0 + 35.0 * np.sin(2.0 * np.pi * 2.0 * TIME)
+    assert np.abs(np.diff(data[:, 3])).max() > np.pi
+    checked_motion(replace(walk, data=data), model, -np.inf, np.inf)
+    assert "the values of knee_angle_r_beta (largest: 69.9) look like degrees" in caplog.text
