@@ -182,9 +182,7 @@ class _Strikes:
             for pair in rejected:
                 # At the ends of every simulation there are cycles that it holds a part of.
                 tell = logger.debug if pair.incomplete else logger.warning
-                tell(
-                    "The %s gait cycle %.4f-%.4f s keeps OpenSim's values: %s.", word, pair.start, pair.end, pair.reason
-                )
+                tell("The %s gait cycle %.4f-%.4f s does not count: %s.", word, pair.start, pair.end, pair.reason)
             for cycle in found:
                 _log_overhang(cycle, time)
             cycles[side] = found

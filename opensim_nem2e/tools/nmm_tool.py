@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import LabelError, SetupError
-from ..log import counted, logger
+from ..log import counted, logger, properties_called
 from ..options import DirectoryPath, FilePath, Options, option
 from .accessors import NMMToolAccessors
 from .tool import Tool, ToolRun
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..data.simulation import Muscle, MuscleDefaults, SimulatedTrial
     from ..estimates.unmeasured import TrialResult
     from ..methods.nmm.population import Population
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from ..methods.nmm.subject_estimate import SubjectEstimate
     from ..musculoskeletal.dynamics import Motion
     from ..signals.cycle_sources import CycleSource
+    from ..signals.cycles import Cycle
     from ..storage import TimeSeries
     from ..storage.osim import OsimModel
 
@@ -36,6 +40,19 @@ _PARALLEL = (
     *("external_loads_files", "inverse_dynamics_files", "emg_files", "activations_files", "states_files"),
     *("events_files", "external_masses"),
 )
+
+#: What advice on gait cycles names, in this tool's words; what it has no option for can be had by GaitEventsTool.
+_OF_CYCLES = {
+    "cycle_source": "<cycles>",
+    "whole_file_heel_strike": "a motion that begins at that limb's heel strike",
+    **{
+        name: f"GaitEventsTool's <{name}>"
+        for name in (
+            *("foot_bodies", "release_threshold", "force_offset_removal"),
+            *("minimum_contact_duration", "minimum_swing_duration"),
+        )
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -281,7 +298,6 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
 
         from ..data.simulation import read_simulation
         from ..methods.nmm.recordings import RecordedTrial
-        from ..signals.cycle_sources import CycleLimits, find_cycles
         from ..storage import TimeSeries
 
         trials: list[RecordedTrial] = []
@@ -297,7 +313,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
                 )
             simulations.append(found)
             motion = self._motion(model, k)
-            cycles = {} if source is None else dict(find_cycles(motion.time, source, CycleLimits()))
+            cycles = {} if source is None else dict(_gait_cycles(motion.time, source))
             trials.append(
                 RecordedTrial(name, motion, emg, series, cycles, self.cycles == "whole_file", self.emg_time_offset)
             )
@@ -478,3 +494,11 @@ def _simulation(trial: RecordedTrial) -> SimulatedTrial:
     activations = {name: series.column(name) for name in series.labels}
     named = replace(series, name=trial.name)
     return SimulatedTrial(series.time, activations, named, {}, False, None, {}, trial.name)
+
+
+def _gait_cycles(time: NDArray[np.float64], source: CycleSource) -> Mapping[str, Sequence[Cycle]]:
+    """Find a trial's gait cycles; what is said of them names this tool's options."""
+    from ..signals.cycle_sources import CycleLimits, find_cycles
+
+    with properties_called(_OF_CYCLES):
+        return find_cycles(time, source, CycleLimits())

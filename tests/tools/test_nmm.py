@@ -17,16 +17,16 @@ import opensim
 
 from opensim_nem2e import NMMTool
 from opensim_nem2e.cli.main import main
-from opensim_nem2e.errors import LabelError, SetupError, StorageError
+from opensim_nem2e.errors import CycleError, LabelError, SetupError, StorageError
 from opensim_nem2e.estimates.static_optimization import read_motion
 from opensim_nem2e.methods.nmm.recordings import EmgChannel, main_side, with_torques
 from opensim_nem2e.methods.nmm.subject_estimate import METHODS
-from opensim_nem2e.signals.cycle_sources import WholeFile
+from opensim_nem2e.signals.cycle_sources import GroundReactions, ListedStrikes, WholeFile
 from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
 from opensim_nem2e.storage.muscles import MuscleNames
 from opensim_nem2e.storage.osim import read_model
 from opensim_nem2e.storage.osim_edit import write_carried_mass
-from opensim_nem2e.tools.nmm_tool import NMMOptions
+from opensim_nem2e.tools.nmm_tool import NMMOptions, _gait_cycles
 
 LOADS = (0.0, 3.0)
 MEASURED = ("TRIlong", "TRIlat", "BIClong", "BICshort", "BRD")
@@ -247,3 +247,26 @@ def test_a_whole_file_is_a_cycle_of_the_limb_with_most_channels_or_of_the_one_gi
     for limb, leading in (("auto", "l"), ("left", "l"), ("right", "r")):
         tool = tool_of(elbow, cycles="whole_file", whole_file_leading_limb=limb)
         assert tool._cycle_source(0, main) == WholeFile(leading)
+
+
+def test_advice_on_gait_cycles_names_this_tools_options(tmp_path):
+    time = np.arange(0.0, 1.0, 0.01)
+    advice = (
+        r"give <cycles> whole_file, with <whole_file_leading_limb> and a motion that begins at that limb's heel strike"
+    )
+    with pytest.raises(CycleError, match=advice):
+        _gait_cycles(time, ListedStrikes((0.4,), (0.7,)))
+    forces = TimeSeries(time, ("f_vx", "f_vy", "f_vz", "f_px", "f_py", "f_pz"), np.ones((time.size, 6)))
+    write_storage(tmp_path / "grf.sto", forces)
+    force = (
+        '<ExternalForce name="f"><applied_to_body>stump</applied_to_body>'
+        "<force_expressed_in_body>ground</force_expressed_in_body><force_identifier>f_v</force_identifier>"
+        "<point_identifier>f_p</point_identifier></ExternalForce>"
+    )
+    (tmp_path / "loads.xml").write_text(
+        f'<OpenSimDocument Version="40000"><ExternalLoads name="e"><objects>{force}</objects>'
+        "<datafile>grf.sto</datafile></ExternalLoads></OpenSimDocument>",
+        encoding="utf-8",
+    )
+    with pytest.raises(CycleError, match=r"on stump; GaitEventsTool's <foot_bodies> can say"):
+        _gait_cycles(time, GroundReactions(tmp_path / "loads.xml"))
