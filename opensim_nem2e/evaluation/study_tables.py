@@ -6,8 +6,9 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +83,6 @@ class StudyTables:
     shortcut: pd.DataFrame = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        import pandas as pd
-
         from .statistics import (
             compare_conditions,
             muscle_statistics,
@@ -91,11 +90,11 @@ class StudyTables:
             subject_means,
         )
 
-        self.cycles = pd.concat([_cycle_rows(outcome) for outcome in self.outcomes], ignore_index=True)
+        self.cycles = _stack(_cycle_rows(outcome) for outcome in self.outcomes)
         self.subjects = subject_means(self.cycles)
         self.statistics = muscle_statistics(self.subjects, self.cycles, self.judged)
         self.conditions = compare_conditions(self.subjects, self.judged[0])
-        self.checks = pd.concat([_check_rows(outcome) for outcome in self.outcomes], ignore_index=True)
+        self.checks = _stack(_check_rows(outcome) for outcome in self.outcomes)
         self.shortcut = shortcut_statistics(self.checks)
 
     def write(self, files: ResultFiles, name: str) -> None:
@@ -109,12 +108,11 @@ class StudyTables:
             What the files' names begin with.
         """
         import numpy as np
-        import pandas as pd
 
         tables = {
             "cycles": self.cycles,
-            "curves": pd.concat([_curve_rows(outcome) for outcome in self.outcomes], ignore_index=True),
-            "losses": pd.concat([_loss_rows(outcome) for outcome in self.outcomes], ignore_index=True),
+            "curves": _stack(_curve_rows(outcome) for outcome in self.outcomes),
+            "losses": _stack(_loss_rows(outcome) for outcome in self.outcomes),
             "statistics": self.statistics,
             "conditions": self.conditions,
             "subjects": self.subjects,
@@ -283,6 +281,23 @@ def _processor() -> str:
 
 # --- rows -------------------------------------------------------------------------------------------------------------
 
+#: Columns of rows that belong together; one value stands for all of them.
+_Columns = dict[str, Any]
+
+
+def _stack(outcomes: Iterable[Iterable[_Columns]]) -> pd.DataFrame:
+    """Make one table of all rows: a table for each method of each fold, joined, would take most of the time."""
+    import numpy as np
+    import pandas as pd
+
+    table: dict[str, list[Any]] = {}
+    for columns in chain.from_iterable(outcomes):
+        rows = next(len(values) for values in columns.values() if isinstance(values, list | np.ndarray))
+        for name, values in columns.items():
+            values = values.tolist() if isinstance(values, np.ndarray) else values
+            table.setdefault(name, []).extend(values if isinstance(values, list) else [values] * rows)
+    return pd.DataFrame(table)
+
 
 def _network_columns(outcome: FoldOutcome) -> dict[str, Any]:
     return {
@@ -297,9 +312,8 @@ def _record_columns(records: Sequence[CycleRecord]) -> dict[str, list[Any]]:
     return {name: [getattr(record, name) for record in records] for name in ("subject", "dataset", "trial", "stride")}
 
 
-def _cycle_rows(outcome: FoldOutcome) -> pd.DataFrame:
+def _cycle_rows(outcome: FoldOutcome) -> Iterator[_Columns]:
     import numpy as np
-    import pandas as pd
 
     from ..signals.compare import (
         best_lags,
@@ -313,13 +327,12 @@ def _cycle_rows(outcome: FoldOutcome) -> pd.DataFrame:
 
     records, emg = outcome.test.records, outcome.emg
     durations = np.array([record.end - record.start for record in records])
-    tables = []
     for method, curves in outcome.curves.items():
         peaks = peak_errors(curves, emg)
         onsets, offsets = burst_errors(curves, emg)
         r, lags = best_lags(curves, emg)
         correlated = correlations(curves, emg)
-        columns = {
+        yield {
             **_network_columns(outcome),
             **_record_columns(records),
             "motion": [record.motion for record in records],
@@ -340,48 +353,36 @@ def _cycle_rows(outcome: FoldOutcome) -> pd.DataFrame:
             "best_lag_r": r,
             "best_lag_percent": 100 * lags,
         }
-        tables.append(pd.DataFrame(columns))
-    return pd.concat(tables, ignore_index=True)
 
 
-def _curve_rows(outcome: FoldOutcome) -> pd.DataFrame:
-    import pandas as pd
-
+def _curve_rows(outcome: FoldOutcome) -> Iterator[_Columns]:
     records = outcome.test.records
-    tables = []
     for method, curves in {"emg": outcome.emg, **outcome.curves}.items():
-        columns = {
+        yield {
             **_network_columns(outcome),
             **_record_columns(records),
             "side": [record.side for record in records],
             "activation_source": [record.activation_source for record in records],
             "method": method,
+            **{f"y{k:02d}": curves[:, k] for k in range(curves.shape[1])},
         }
-        columns |= {f"y{k:02d}": curves[:, k] for k in range(curves.shape[1])}
-        tables.append(pd.DataFrame(columns))
-    return pd.concat(tables, ignore_index=True)
 
 
-def _loss_rows(outcome: FoldOutcome) -> pd.DataFrame:
-    import pandas as pd
-
-    columns: dict[str, list[Any]] = {name: [] for name in ("method", "epoch", "loss", "validation_loss")}
+def _loss_rows(outcome: FoldOutcome) -> Iterator[_Columns]:
+    columns: _Columns = {name: [] for name in ("method", "epoch", "loss", "validation_loss")}
     for method, trained in outcome.trained.items():
         for epoch in trained.history:
             held = math.nan if epoch.validation_loss is None else epoch.validation_loss
             for name, value in zip(columns, (method, epoch.number, epoch.loss, held), strict=True):
                 columns[name].append(value)
-    return pd.DataFrame({**dict.fromkeys(_network_columns(outcome)), **columns}).assign(**_network_columns(outcome))
+    yield {**_network_columns(outcome), **columns}
 
 
-def _check_rows(outcome: FoldOutcome) -> pd.DataFrame:
-    import pandas as pd
-
+def _check_rows(outcome: FoldOutcome) -> Iterator[_Columns]:
     from ..signals.compare import cycle_errors
 
-    tables = []
     for method, changed in outcome.changed_errors.items():
-        columns = {
+        yield {
             **_network_columns(outcome),
             "method": method,
             "subject": outcome.test.subjects,
@@ -389,8 +390,6 @@ def _check_rows(outcome: FoldOutcome) -> pd.DataFrame:
             "E": cycle_errors(outcome.curves[method], outcome.emg),
             "E_changed": changed,
         }
-        tables.append(pd.DataFrame(columns))
-    return pd.concat(tables, ignore_index=True)
 
 
 def _attention(outcomes: Sequence[FoldOutcome], method: str) -> dict[str, NDArray[np.generic]]:
