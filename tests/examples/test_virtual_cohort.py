@@ -53,7 +53,7 @@ def files(example: SimpleNamespace, cohort: pd.DataFrame, tmp_path_factory: pyte
 # --- the simulations --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("number", "index"), [(1, 0), (2, 1)])
+@pytest.mark.parametrize(("number", "index"), [(1, 0), pytest.param(2, 1, marks=pytest.mark.slow)])
 def test_opensim_makes_a_stride_again(example: SimpleNamespace, cohort: pd.DataFrame, number: int, index: int) -> None:
     """A slow and a comfortable stride; the tolerance is for other machines' rounding in the fit of the motion."""
     make = example.make_cohort
