@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,11 +103,19 @@ def chance() -> random.Random:
     return random.Random(seed)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def paths_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep the muscle paths that tests fit in one folder of all workers of a session, not in the user's own cache."""
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all workers of a session (pytest-xdist) have in common."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "paths"
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def paths_cache(shared_folder: Path) -> Iterator[Path]:
+    """Keep the muscle paths that tests fit in one folder of all workers of a session, not in the user's own cache."""
+    folder = shared_folder / "paths"
     folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENSIM_NEM2E_CACHE", str(folder))
@@ -130,6 +139,26 @@ def one_opensim_process() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kept, "_surroundings", without_the_test)
         yield
+
+
+@pytest.fixture(scope="session")
+def refined_walking(shared_folder: Path, paths_cache: Path) -> Path:
+    """Return a copy of example 01, not to be changed, refined by the README's own command, once for all workers."""
+    filelock = pytest.importorskip("filelock")
+    folder = shared_folder / "01_refine_walking"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            example = ROOT / "examples" / "01_refine_walking"
+            half = shared_folder / "half" / folder.name
+            shutil.copytree(example, half, ignore=shutil.ignore_patterns("results", "__pycache__"))
+            command = [sys.executable, "-m", "opensim_nem2e", "run", str(half / "setup_refine.xml")]
+            done = subprocess.run(command, capture_output=True, text=True, cwd=half.parent)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.splitlines()[-1] == (
+                f"[info] Results are in '{half / 'results'}'. Open walking_report.html first."
+            )
+            half.rename(folder)
+    return folder
 
 
 #: Opens files with both of OpenSim's readers.

@@ -21,6 +21,9 @@ _SETTINGS = {
     "svg.hashsalt": "opensim_nem2e",
     # Names are no formulas.
     "text.parse_math": False,
+    # A figure is laid out as it asks for.
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
     # A title above its panel, where nothing is in its way; to look for it costs a third of the time of drawing.
     "axes.titley": 1.0,
 }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,21 +48,9 @@ ANALYSES = """		<AnalysisSet name="Analyses">
 
 
 @pytest.fixture(scope="module")
-def refined(tmp_path_factory) -> Path:
+def refined(refined_walking, tmp_path_factory) -> Path:
     """A copy of the example, refined by the README's own command."""
-    folder = tmp_path_factory.mktemp("example") / "01_refine_walking"
-    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("results", "__pycache__"))
-    done = subprocess.run(
-        [sys.executable, "-m", "opensim_nem2e", "run", str(folder / "setup_refine.xml")],
-        capture_output=True,
-        text=True,
-        cwd=folder.parent,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == (
-        f"[info] Results are in '{folder / 'results'}'. Open walking_report.html first."
-    )
-    return folder
+    return shutil.copytree(refined_walking, tmp_path_factory.mktemp("example") / "01_refine_walking")
 
 
 def test_opensim_opens_every_result(refined, open_with_opensim):

@@ -272,14 +272,9 @@ def test_on_a_phone(page, open_page):
 
 
 @pytest.fixture(scope="module")
-def with_model(repository, tmp_path_factory) -> Path:
+def with_model(refined_walking) -> Path:
     """The report of the shipped example, which has a model and a motion."""
-    folder = tmp_path_factory.mktemp("walking")
-    tool = STDRRefineTool(repository / "examples" / "01_refine_walking" / "setup_refine.xml")
-    tool.write_figures = False
-    tool.setResultsDir(folder)
-    tool.run()
-    return folder / "walking_report.html"
+    return refined_walking / "results" / "walking_report.html"
 
 
 def test_the_skeleton_walks(with_model, open_page):
@@ -347,6 +342,7 @@ def test_amplitude_and_gains_are_told(with_model):
     assert np.nanmax(unscaled) > 1.3 * np.nanmax(after)
 
 
+@pytest.mark.slow
 def test_the_skeleton_on_a_phone(with_model, open_page):
     page = open_page(with_model, width=390, height=844)
     page.wait_for_function("report.colourOf !== undefined")
@@ -369,13 +365,13 @@ def test_the_skeleton_on_a_phone(with_model, open_page):
     assert len(colours) > 5
 
 
-def test_without_opensim_there_is_no_view(with_model, monkeypatch, repository):
+def test_without_opensim_there_is_no_view(tmp_path, monkeypatch, repository):
     monkeypatch.setattr(model_view, "find_spec", lambda name: None)
     tool = STDRRefineTool(repository / "examples" / "01_refine_walking" / "setup_refine.xml")
-    tool.write_figures = False
-    tool.setResultsDir(with_model.parent / "without")
+    tool.write_figures, tool.amplitude = False, "simulation"
+    tool.setResultsDir(tmp_path)
     tool.run()
-    text = (with_model.parent / "without" / "walking_report.html").read_text(encoding="utf-8")
+    text = (tmp_path / "walking_report.html").read_text(encoding="utf-8")
     assert "Python package, which is not installed" in text
     assert "<canvas" not in text
     assert "THREE" not in text
