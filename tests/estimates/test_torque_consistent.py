@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import opensim
 import pytest
+from scipy.interpolate import make_interp_spline
 
 from opensim_nem2e.data.simulation import MuscleDefaults
 from opensim_nem2e.errors import CycleError, LabelError, SetupError, StorageError
@@ -86,47 +85,41 @@ def test_torques_are_those_of_inverse_dynamics(consistent):
         assert row["rows"] == pytest.approx(own.sum(), abs=6)
 
 
-#: Torques of a states file's activations by OpenSim's own muscles (the model's, rigid tendons), its own paths
-#: and its own moment arms. The motion's speeds are those of a spline.
-_JUDGE = """
-import json, sys
-import numpy as np, opensim
-from scipy.interpolate import make_interp_spline
-model_file, motion_file, request = sys.argv[1], sys.argv[2], json.load(open(sys.argv[3]))
-opensim.Logger.setLevelString("off")
-model = opensim.Model(model_file)
-model.initSystem()
-muscles = {n: model.getMuscles().get(n) for n in request["muscles"]}
-for muscle in muscles.values():
-    muscle.set_ignore_tendon_compliance(True)
-state = model.initSystem()
-table = opensim.TimeSeriesTable(motion_file)
-values = table.getMatrix()
-values = values.to_numpy().copy()
-curves = {}
-for k, name in enumerate(table.getColumnLabels()):
-    turns = model.getCoordinateSet().get(name).getMotionType() == 1
-    factor = np.pi / 180 if turns and table.getTableMetaDataString("inDegrees") == "yes" else 1.0
-    curves[name] = make_interp_spline(np.array(table.getIndependentColumn()), factor * values[:, k], k=5)
-found = []
-for time, activations in zip(request["times"], request["activations"]):
-    for name, curve in curves.items():
-        model.getCoordinateSet().get(name).setValue(state, float(curve(time)), False)
-        model.getCoordinateSet().get(name).setSpeedValue(state, float(curve.derivative()(time)))
-    model.assemble(state)
-    for muscle, activation in zip(muscles.values(), activations):
-        muscle.setActivation(state, activation)
-    model.realizeDynamics(state)
-    row = []
-    for name in request["coordinates"]:
-        coordinate = model.getCoordinateSet().get(name)
-        row.append(sum(m.getActuation(state) * m.computeMomentArm(state, coordinate) for m in muscles.values()))
-    found.append(row)
-json.dump(found, open(sys.argv[4], "w"))
-"""
+def judged(states, times, coordinates):
+    """Return torques of activations as OpenSim's own muscles make them (the example's, with rigid tendons), with its
+    own paths and moment arms. The motion's speeds are those of a spline.
+    """
+    opensim.Logger.setLevelString("off")
+    model = opensim.Model(str(EXAMPLE / "walker.osim"))
+    model.initSystem()
+    activations = activations_of(states)
+    muscles = [model.getMuscles().get(name) for name in activations]
+    for muscle in muscles:
+        muscle.set_ignore_tendon_compliance(True)
+    state = model.initSystem()
+    motion = read_storage(EXAMPLE / "walking_coordinates.mot")  # in degrees
+    curves = {}
+    for name in motion.labels:
+        turns = model.getCoordinateSet().get(name).getMotionType() == opensim.Coordinate.Rotational
+        factor = np.pi / 180 if turns else 1.0
+        curves[name] = make_interp_spline(motion.time, factor * motion.column(name), k=5)
+    found = []
+    for time, row in zip(times, interpolate(states.time, np.column_stack([*activations.values()]), times), strict=True):
+        for name, curve in curves.items():
+            model.getCoordinateSet().get(name).setValue(state, float(curve(time)), False)
+            model.getCoordinateSet().get(name).setSpeedValue(state, float(curve.derivative()(time)))
+        model.assemble(state)
+        for muscle, activation in zip(muscles, row, strict=True):
+            muscle.setActivation(state, float(activation))
+        model.realizeDynamics(state)
+        joints = [model.getCoordinateSet().get(name) for name in coordinates]
+        found.append(
+            [sum(m.getActuation(state) * m.computeMomentArm(state, joint) for m in muscles) for joint in joints]
+        )
+    return np.array(found)
 
 
-def test_opensims_own_muscles_make_these_torques(consistent, tmp_path):
+def test_opensims_own_muscles_make_these_torques(consistent):
     """Between the rows at which they were solved, with OpenSim's own paths: what is left is the polynomials' error."""
     torques = read_storage(consistent / "walking_torques.sto")
     names = [f"{name}_r" for name in LEG]
@@ -134,49 +127,31 @@ def test_opensims_own_muscles_make_these_torques(consistent, tmp_path):
     needed = interpolate(torques.time, torques.select([f"{name}_inverse_dynamics" for name in names]), times)
     errors = {}
     for kind in ("walking_consistent_states.sto", "walking_states.sto"):
-        states = read_storage(consistent / kind)
-        activations = activations_of(states)
-        request = {
-            "muscles": list(activations),
-            "coordinates": names,
-            "times": times.tolist(),
-            "activations": interpolate(states.time, np.column_stack(list(activations.values())), times).tolist(),
-        }
-        (tmp_path / "request.json").write_text(json.dumps(request))
-        command = [sys.executable, "-c", _JUDGE, EXAMPLE / "walker.osim", EXAMPLE / "walking_coordinates.mot"]
-        subprocess.run([*map(str, command), tmp_path / "request.json", tmp_path / "answer.json"], check=True)
-        made = np.array(json.loads((tmp_path / "answer.json").read_text()))
+        made = judged(read_storage(consistent / kind), times, names)
         errors[kind] = np.sqrt(np.mean((made - needed) ** 2, axis=0))
     peaks = np.abs(needed).max(axis=0)
     assert (errors["walking_consistent_states.sto"] < np.maximum(2.0, 0.03 * peaks)).all()
     assert (errors["walking_states.sto"] > 0.3 * peaks).all()
 
 
-#: Loads a states file as a user of OpenSim's API would.
-_LOAD = """
-import sys, opensim
-opensim.Logger.setLevelString("off")
-model = opensim.Model(sys.argv[1])
-model.initSystem()
-storage = opensim.Storage(sys.argv[2])
-states = opensim.StatesTrajectory.createFromStatesStorage(model, storage, True, True)
-assert states.getSize() == storage.getSize() > 1000, states.getSize()
-state = states.get(states.getSize() // 2)
-model.realizeVelocity(state)
-muscle = opensim.Muscle.safeDownCast(model.getMuscles().get("soleus_r"))
-print(state.getTime(), muscle.getActivation(state))
-"""
-
-
 def test_files_open_with_opensim(consistent, open_with_opensim):
     paths = [consistent / f"walking_consistent_{kind}.sto" for kind in ("states", "activation", "controls")]
     for path, (rows, columns, storage_rows, storage_columns) in open_with_opensim(paths).items():
         assert (rows, columns) == (storage_rows, storage_columns) == read_storage(path).data.shape
-    command = [sys.executable, "-c", _LOAD, str(EXAMPLE / "walker.osim"), str(paths[0])]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    time, activation = map(float, done.stdout.split())
+    # As a user of OpenSim's API would: a tenth of the rows, since a trajectory takes long.
+    opensim.Logger.setLevelString("off")
+    model = opensim.Model(str(EXAMPLE / "walker.osim"))
+    model.initSystem()
+    storage = opensim.Storage(str(paths[0]))
+    assert storage.getSize() > 1000
+    storage.crop(1.0, 1.2)
+    states = opensim.StatesTrajectory.createFromStatesStorage(model, storage, True, True)
+    assert states.getSize() == storage.getSize() > 100
+    state = states.get(states.getSize() // 2)
+    model.realizeVelocity(state)
+    activation = opensim.Muscle.safeDownCast(model.getMuscles().get("soleus_r")).getActivation(state)
     states = read_storage(paths[0])
-    expected = interpolate(states.time, states.column("/forceset/soleus_r/activation"), [time])
+    expected = interpolate(states.time, states.column("/forceset/soleus_r/activation"), [state.getTime()])
     assert activation == pytest.approx(expected[0], abs=1e-6)
 
 
