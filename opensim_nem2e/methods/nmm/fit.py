@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.optim.adamw import adamw
 
 from ...musculoskeletal.hill import HillMuscles
 from ...musculoskeletal.redistribution import cost_of_moving
@@ -306,6 +307,44 @@ def fit(
         torch.random.set_rng_state(state)
 
 
+class _AdamW:
+    """What torch.optim.AdamW does; that imports PyTorch's compiler first, which takes seconds in every process.
+
+    A group is parameters, their learning rate and their weight decay.
+    """
+
+    def __init__(self, groups: Sequence[tuple[list[nn.Parameter], float, float]]) -> None:
+        self.groups = groups
+        #: Running means of the gradients and of their squares, and how often they were taken.
+        self.memory: dict[nn.Parameter, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self, factor: float) -> None:
+        """Take a step with a share of the learning rates, and forget the gradients."""
+        for parameters, rate, decay in self.groups:
+            moved = {one: one.grad for one in parameters if one.grad is not None}
+            for one in moved.keys() - self.memory.keys():
+                self.memory[one] = torch.zeros_like(one), torch.zeros_like(one), torch.tensor(0.0)
+            means, squares, steps = map(list, zip(*(self.memory[one] for one in moved), strict=True))
+            adamw(
+                [*moved],
+                [*moved.values()],
+                means,
+                squares,
+                [],
+                steps,
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.98,
+                lr=rate * factor,
+                weight_decay=decay,
+                eps=1e-8,
+                maximize=False,
+            )
+            for one in moved:
+                one.grad = None
+
+
 class _Problem:
     def __init__(
         self,
@@ -352,7 +391,7 @@ class _Problem:
         features = tensor(w.features).expand(count, -1, -1, -1)
         self.inputs = torch.cat([features, own], -1)
         self.parameters = _Parameters(recordings, folds, fitted)
-        groups: list[dict[str, Any]] = [{"params": list(self.parameters.parameters()), "lr": _PERSONAL_RATE}]
+        groups = [(list(self.parameters.parameters()), _PERSONAL_RATE, 0.0)]
         self.network: nn.Module | None = None
         size = self.inputs.shape[-1]
         if head == "transformer":
@@ -365,25 +404,20 @@ class _Problem:
             commands = np.stack([_commands(fold, fitted, synergies) for fold in folds])
             self.commands = tensor(commands)
             self.mixing = nn.Parameter(torch.full((count, commands.shape[-1], muscles), -2.5))
-            groups.append({"params": [self.mixing], "lr": 0.05})
+            groups.append(([self.mixing], 0.05, 0.0))
         if self.network is not None:
-            groups.append({"params": list(self.network.parameters()), "lr": _RATE, "weight_decay": _DECAY})
-        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
+            groups.append((list(self.network.parameters()), _RATE, _DECAY))
+        self.optimiser = _AdamW(groups)
 
     def train(self, steps: int) -> None:
         """Take steps of Adam, the curves over fiber and tendon length straightened out around the last values."""
-        rate = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser, lambda k: min(1.0, (k + 1) / 20) * (0.5 * (1.0 + math.cos(math.pi * k / steps)) + 0.01)
-        )
         rows = torch.as_tensor(self.fitted)
         straight = None
         for k in range(steps):
             if k % _STRAIGHT == 0:
                 straight = self._straighten(rows)
-            self.optimiser.zero_grad()
             self._loss(rows, straight).backward()
-            self.optimiser.step()
-            rate.step()
+            self.optimiser.step(min(1.0, (k + 1) / 20) * (0.5 * (1.0 + math.cos(math.pi * k / steps)) + 0.01))
 
     def _loss(self, rows: torch.Tensor, straight: Any) -> torch.Tensor:
         values = self.parameters.values()
