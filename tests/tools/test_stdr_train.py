@@ -492,7 +492,7 @@ def start(folder, setup, *arguments, **options):
     ("to_all", "number", "status"),
     [
         pytest.param(False, signal.SIGINT, 130, id="SIGINT to one process", marks=pytest.mark.slow),
-        pytest.param(False, signal.SIGTERM, 143, id="SIGTERM to one process"),
+        pytest.param(False, signal.SIGTERM, 143, id="SIGTERM to one process", marks=pytest.mark.slow),
         pytest.param(True, signal.SIGINT, 130, id="SIGINT to all processes"),
         pytest.param(True, signal.SIGTERM, 143, id="SIGTERM to all processes", marks=pytest.mark.slow),
     ],
@@ -535,6 +535,7 @@ LONG = {
     "muscles": "soleus",
     "early_stopping_patience": 0,
     "teacher_forcing": 0.5,
+    "window_samples": 10,
     "seed": 5,
 }
 RESULTS = ("net.safetensors", "net_training_history.csv", "net_validation.csv")
