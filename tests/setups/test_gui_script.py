@@ -10,10 +10,12 @@ import shutil
 import subprocess
 import sys
 import tokenize
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
 import pytest
+import vermin
 
 from opensim_nem2e.storage import read_storage
 
@@ -56,11 +58,15 @@ def newer_than_python_2_5(source: str, folder: Path) -> list[str]:
     """
     path = folder / "source.py"
     path.write_text(source, encoding="utf-8")
-    vermin = [sys.executable, "-c", "import vermin; vermin.main()", "--quiet", "--no-tips", "--violations"]
-    done = subprocess.run([*vermin, "--target=2.5-", str(path)], capture_output=True, text=True)
-    assert done.returncode in (0, 1), done.stderr
-    found = [line.strip() for line in done.stdout.splitlines() if "require" in line or "error" in line.lower()]
-    assert bool(found) == bool(done.returncode), done.stdout
+    said = io.StringIO()
+    words = ["vermin", "--quiet", "--no-tips", "--violations", "--processes=1", "--target=2.5-", str(path)]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+        patch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as end:
+            vermin.main()
+    assert end.value.code in (0, 1), said.getvalue()
+    found = [line.strip() for line in said.getvalue().splitlines() if "require" in line or "error" in line.lower()]
+    assert bool(found) == bool(end.value.code), said.getvalue()
     if not source.isascii():
         found.append("a letter that is not ASCII")
     tree = ast.parse(source)
@@ -176,6 +182,7 @@ def _literal(value: object) -> str:
     return f'u"{value}"' if isinstance(value, str | Path) else repr(value)
 
 
+@pytest.mark.slow
 def test_refines_and_loads_the_example(run_in_shell, program, trial):
     chosen = {
         "program": program.parent.parent,
@@ -186,14 +193,14 @@ def test_refines_and_loads_the_example(run_in_shell, program, trial):
         "write_figures": False,
     }
     # The program that was used is remembered; an existing setup file is taken as it is.
-    existing = {"setup_file": trial / "refined" / "walking_refined_setup.xml"}
-    states = trial / "refined" / "walking_refined_states.sto"
-    for said in run_in_shell(chosen, existing):
+    existing = {"setup_file": trial / "setup_refine.xml"}
+    both = (trial / "refined" / "walking_refined_states.sto", trial / "results" / "walking_states.sto")
+    for said, states in zip(run_in_shell(chosen, existing), both, strict=True):
         assert f"LOADED {states}\n" in said
         assert said.endswith("ERROR None\n")
         assert "[info] Complete right gait cycles (s): 0.2482-1.3655." in said
         assert f"Model: walker (24 muscles), '{trial / 'walker.osim'}'" in said
-    before, after = read_storage(trial / "cmc" / "walking_states.sto"), read_storage(states)
+    before, after = read_storage(trial / "cmc" / "walking_states.sto"), read_storage(both[0])
     changed = [name for name in before.labels if not np.array_equal(before.column(name), after.column(name))]
     # Muscles of the same leg move along, so that the torques are met.
     assert {"/forceset/soleus_r/activation", "/forceset/tibant_r/activation"} <= set(changed)
