@@ -33,8 +33,8 @@ Array = NDArray[np.float64]
 #: The longest step (s).
 _STEP = 0.005
 
-#: The most Newton steps, and the change (optimal fiber lengths) below which they end.
-_MOST_STEPS, _STAYS = 60, 1e-5
+#: The most Newton steps, and the change (optimal fiber lengths) below which they end: the next one would be its square.
+_MOST_STEPS, _STAYS = 60, 1e-4
 
 #: The most halvings (nearly) of a step, and by what a step is shortened.
 _MOST_CUTS, _CUT = 8, 0.4
@@ -95,8 +95,8 @@ class ElasticTendons:
             The lengths on the finer grid.
         """
         excited = interpolate(self.time, activations, self._grid)
-        x = self._at_rest(excited) if start is None else start.copy()
-        x[0] = self._at_rest(excited[:1], self._fine[:1])[0]
+        x = self._at_rest(excited, self._fine) if start is None else start.copy()
+        x[:1] = self._at_rest(excited[:1], self._fine[:1], x[:1])
         x = self._along_time(x, excited)
         speed = np.gradient(x, self._grid, axis=0)
         return x[:: self._parts], speed[:: self._parts], x
@@ -112,12 +112,11 @@ class ElasticTendons:
         longest = np.maximum(lengths - _SHORTEST_TENDON * self.hill.tendon_slack_length, 0.3 * optimal)
         return np.broadcast_to(_SHORTEST_FIBER * optimal, lengths.shape), longest
 
-    def _at_rest(self, activations: Array, lengths: Array | None = None) -> Array:
+    def _at_rest(self, activations: Array, lengths: Array, start: Array | None = None) -> Array:
         """Return the equilibrium of fibers that do not move: bracketed Newton steps."""
-        lengths = self._fine if lengths is None else lengths
         low, high = self._bounds(lengths)
         still = np.zeros_like(lengths)
-        x: Array = np.clip(lengths - 1.01 * self.hill.tendon_slack_length, low, high)
+        x = np.clip(lengths - 1.01 * self.hill.tendon_slack_length if start is None else start, low, high)
         small = _DIFFERENCES[0] * self.hill.optimal_fiber_length
         for _ in range(25):
             value = self._residual(x, still, activations, lengths)
@@ -126,6 +125,7 @@ class ElasticTendons:
             falls = slope < 0.0
             new = x - value / np.where(falls, slope, -1.0)
             new = np.where(falls & (new > low) & (new < high), new, 0.5 * (low + high))
+            new = np.where(np.abs(value) < 1e-10, x, new)
             moved = np.abs(new - x).max()
             x = new
             if moved < 1e-8:

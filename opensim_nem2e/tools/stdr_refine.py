@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import SetupError
@@ -411,6 +413,9 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             from ..musculoskeletal.opensim.kept import start_ahead
 
             start_ahead()
+        if self.write_figures and find_spec("matplotlib"):
+            # Its import takes as long as the wait for OpenSim does.
+            Thread(target=import_module, args=("matplotlib.backends.backend_agg",), daemon=True).start()
         estimate, writer, model = self._estimate()
         run.name = writer.name
         mechanics = examine_mechanics(writer.trial, writer.muscles, estimate, model, settings)
