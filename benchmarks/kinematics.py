@@ -11,7 +11,9 @@ active muscles (more than .1 anywhere) and over the paper's ten. Columns:
 * supervised: a small network, trained on activations instead of moments;
 * mlp: the same network's moments, then the program; no label of a muscle is used;
 * kernel: the same with kernel ridge regression, what the tool does unless told otherwise. Its width and penalty are
-  chosen on training subjects, trials or strides left out.
+  chosen on training subjects, trials or strides left out;
+* bearing: kernel, with what the leg would bear if it alone stood on the ground as further inputs (``bearing_inputs``);
+  for subjects and laboratories left out, and kernel for the subject whose motion does not tell where the pelvis is.
 
 ``emg`` has the mean over channels of Pearson's r with measured EMG, beside that of StaticOptimization.
 
@@ -27,12 +29,13 @@ import pickle
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from recordings import DATA
 
-from opensim_nem2e.data.leg_kinematics import LEG, Body, LegCoordinates, LegTrial, leg_samples
+from opensim_nem2e.data.leg_kinematics import BEARING, LEG, LegCoordinates, LegTrial, leg_samples, leg_trial_of
 from opensim_nem2e.data.manifest import CycleRecord, read_channels, read_trials
 from opensim_nem2e.data.samples import Samples
 from opensim_nem2e.evaluation.mjca_study import MUSCLES
@@ -42,6 +45,7 @@ from opensim_nem2e.methods.mjca_bigru.moment_options import MJCAOptions
 from opensim_nem2e.musculoskeletal.dynamics import Motion, analyse_motion
 from opensim_nem2e.musculoskeletal.row_programs import solve_rows
 from opensim_nem2e.musculoskeletal.torque_model import TorqueModel
+from opensim_nem2e.musculoskeletal.weight_bearing import foot_body
 from opensim_nem2e.storage import MuscleNames, read_model, read_storage
 from opensim_nem2e.training.trainer import train_task
 
@@ -107,21 +111,22 @@ def _read_trial(folder: Path, rows: list[dict[str, str]], cache: Path) -> list[S
         motion_file, loads = files / "coordinates.sto", files / "grf_walk.xml"
     start = min(float(row["t_start"]) for row in rows) - MARGIN
     end = max(float(row["t_end"]) for row in rows) + MARGIN
-    lowpass = 10.0 if first["motion"] == "run" else 6.0
+    analyse = partial(analyse_motion, model_file, read_storage(motion_file))
     if loads.is_file():
-        motion = analyse_motion(model_file, read_storage(motion_file), loads, lowpass=lowpass, start=start, end=end)
+        lowpass = 10.0 if first["motion"] == "run" else 6.0
+        analyse = partial(analyse, lowpass=lowpass, start=start, end=end)
+        motion = analyse(loads)
     else:
         # Cycles without ground reactions: their moments are known, and they were filtered before.
-        motion = analyse_motion(model_file, read_storage(motion_file), lowpass=-1.0)
-        motion = _with_moments(motion, files / f"{trial}_id.sto")
+        analyse = partial(analyse, lowpass=-1.0)
+        motion = _with_moments(analyse(), files / f"{trial}_id.sto")
     leg = LegCoordinates.of(model, side)
     joints = [joint for joint in LEG if joint in leg.names]
     names = [leg.names[joint] for joint in joints]
     signs = np.array([leg.signs[joint] for joint in joints])
-    channels = tuple(leg.names)
-    q, qdot = leg.table(channels, motion)
-    moments = motion.torques[:, motion.columns(names)] * signs
-    own = LegTrial(motion.time, channels, q, qdot, moments, Body.of(model, side, leg))
+    tells_pelvis = motion.given[motion.columns(["pelvis_tx"])[0]]
+    unloaded = analyse(jacobians=[foot_body(model, side)]) if tells_pelvis else None
+    own = leg_trial_of(motion, model, side, unloaded=unloaded)
     muscles = [name for name in model.muscles if name.endswith(f"_{side}")]
     torque_model = TorqueModel.of_model(
         model_file, motion, muscles=muscles, coordinates=names, cache_directory=cache, curves="static_optimization"
@@ -164,6 +169,11 @@ def program(stride: Stride, moments: np.ndarray) -> np.ndarray:
     return solve_rows(stride.gain, needed, low=0.01, high=1.0, reserve=np.ones(len(stride.signs))).activations
 
 
+def bears(stride: Stride) -> bool:
+    """Say whether it is known what the leg would bear."""
+    return set(BEARING) <= set(stride.trial.channels)
+
+
 def trials_of(strides: Sequence[Stride]) -> list[tuple[LegTrial, list[CycleRecord]]]:
     """Put strides of one trial together."""
     groups: dict[int, tuple[LegTrial, list[CycleRecord]]] = {}
@@ -177,7 +187,8 @@ def cut(strides: Sequence[Stride], options: MJCAOptions, joints: Sequence[str] =
     windows = Windowing.of(options.architecture, options)
     share = 0.5 if windows.samples - windows.before - windows.after > 1 else 1.0
     around = (windows.before * windows.step, windows.after * windows.step)
-    return leg_samples(trials_of(strides), windows.cut(share), *around, INPUTS, joints)
+    channels = (*INPUTS, *(BEARING if options.bearing_inputs else ()))
+    return leg_samples(trials_of(strides), windows.cut(share), *around, channels, joints)
 
 
 def train(samples: Samples, options: MJCAOptions, seed: int = 0) -> tuple[MomentNetwork, float]:
@@ -197,7 +208,7 @@ def estimate(network: MomentNetwork, stride: Stride) -> np.ndarray:
     step = float(np.median(np.diff(trial.time)))
     around = int(MARGIN / step)
     part = slice(max(0, rows[0] - around), rows[-1] + around + 1)
-    columns = [trial.channels.index(name) for name in INPUTS]
+    columns = [trial.channels.index(name) for name in network.coordinates]
     found, _ = network.over_motion(
         trial.time[part], trial.q[part][:, columns], trial.qdot[part][:, columns], trial.body.values
     )
@@ -341,15 +352,17 @@ def subjects(strides: Sequence[Stride], options: MJCAOptions, most: int = 4, lab
     walking = [s for s in strides if s.record.motion == "walk"]
     people = sorted({s.record.subject for s in walking})
     some = [s for p in people for s in [one for one in walking if one.record.subject == p][:most]]
-    table: dict[str, list[list[float]]] = {"mlp": [], "kernel": [], "exact": []}
-    moments: dict[str, list[np.ndarray]] = {"mlp": [], "kernel": []}
+    table: dict[str, list[list[float]]] = {"mlp": [], "kernel": [], "bearing": [], "exact": []}
+    moments: dict[str, list[np.ndarray]] = {"mlp": [], "kernel": [], "bearing": []}
     for person in people:
         left = [s for s in walking if s.record.subject == person]
         named = "dataset" if laboratory else "subject"
         rest = [s for s in some if getattr(s.record, named) != getattr(left[0].record, named)]
         for name in moments:
-            chosen = replace(options, architecture=name, lags=LAGS, **(NETWORK if name == "mlp" else {}))
-            network, _ = train(cut(rest, chosen), chosen)
+            bearing = name == "bearing" and bears(left[0])
+            own = {"architecture": "mlp", **NETWORK} if name == "mlp" else {"architecture": "kernel"}
+            chosen = replace(options, lags=LAGS, bearing_inputs=bearing, **own)
+            network, _ = train(cut([s for s in rest if bears(s) or not bearing], chosen), chosen)
             found = [moments_by(network)(s) for s in left]
             r2 = determination(np.concatenate([s.moments for s in left]), np.concatenate(found))
             places = [left[0].trial.joints.index(joint) for joint in ("hip_flexion", "knee_angle", "ankle_angle")]

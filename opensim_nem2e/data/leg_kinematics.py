@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..log import logger
 from ..musculoskeletal.dynamics import JointMotion, Motion, analyse_motion
 from ..musculoskeletal.model_leg import segment_lengths
 from ..musculoskeletal.motions import refuse_impossible_moments
+from ..musculoskeletal.weight_bearing import foot_body, weight_bearing
 from ..signals.resample import interpolate
 from ..storage import TimeSeries, read_storage
 from ..storage.osim import OsimModel, read_model
@@ -34,6 +36,13 @@ Array = NDArray[np.float64]
 #: The coordinates of a leg, and those of the pelvis that may be added to the inputs.
 LEG = ("hip_flexion", "hip_adduction", "hip_rotation", "knee_angle", "ankle_angle", "subtalar_angle")
 PELVIS = ("pelvis_tilt", "pelvis_list", "pelvis_rotation")
+
+#: What the leg would bear (:mod:`opensim_nem2e.musculoskeletal.weight_bearing`), which may be added, too: moments of
+#: these joints per body mass and length as in :meth:`Body.lengths`, and forces per body weight.
+_BORNE_BY = LEG[:5]
+_BEARING = ("unloaded", "standing", "heel")
+_PUSH = ("push_forward", "push_upward")
+BEARING = (*(f"{how}_{joint}" for how in _BEARING for joint in _BORNE_BY), *_PUSH)
 
 #: Other names that models give them.
 _ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -53,6 +62,9 @@ _LEG_SHARE = 0.491
 
 #: The distance of the hips as a share of the height: what is taken where a model's is not between the last two.
 _HIPS_SHARE, _LEAST_HIPS_SHARE, _MOST_HIPS_SHARE = 0.1, 0.05, 0.2
+
+#: m/s^2.
+_GRAVITY = 9.81
 
 #: Beyond a cycle's ends the motion is analysed for so long (s), for what a method looks back on, and for the filter.
 _AROUND = 1.0
@@ -153,6 +165,75 @@ class LegCoordinates:
         signs = np.array([self.signs[channel] for channel in channels])
         return np.asarray(motion.q)[:, columns] * signs, np.asarray(motion.qdot)[:, columns] * signs
 
+    def inputs(
+        self, channels: Sequence[str], motion: JointMotion, body: Body, unloaded: Motion | None = None, foot: str = ""
+    ) -> tuple[Array, Array]:
+        """Take an estimator's inputs from a motion: how the leg moves, and what it would bear.
+
+        Parameters
+        ----------
+        channels : sequence of str
+            Of :data:`LEG`, :data:`PELVIS` and :data:`BEARING`.
+        motion : JointMotion
+            A motion of the model.
+        body : Body
+            Whose leg.
+        unloaded : Motion, optional
+            The same motion without loads and with the foot's Jacobian: needed for channels of :data:`BEARING`.
+        foot : str, optional
+            The foot's body, likewise.
+
+        Returns
+        -------
+        q, qdot : numpy.ndarray, shape (rows, channels)
+            rad and rad/s; what the leg would bear has no speed.
+
+        Raises
+        ------
+        opensim_nem2e.errors.ModelError
+            The motion lacks a channel, or does not tell where the pelvis is.
+        """
+        own = [channel for channel in channels if channel not in BEARING]
+        found = dict(zip(own, zip(*(table.T for table in self.table(own, motion)), strict=True), strict=True))
+        if len(own) < len(channels):
+            assert unloaded is not None
+            still = np.zeros(len(unloaded.time))
+            found |= {name: (values, still) for name, values in self._borne(unloaded, foot, body).items()}
+        q, qdot = zip(*(found[channel] for channel in channels), strict=True)
+        return np.column_stack(q), np.column_stack(qdot)
+
+    def bearing(self) -> tuple[str, ...]:
+        """List the channels of :data:`BEARING` that the leg has."""
+        joints = [joint for joint in _BORNE_BY if joint in self.names]
+        return (*(f"{how}_{joint}" for how in _BEARING for joint in joints), *_PUSH)
+
+    def _borne(self, motion: Motion, foot: str, body: Body) -> dict[str, Array]:
+        """Say what the leg would bear, by channel."""
+        joints = [joint for joint in _BORNE_BY if joint in self.names]
+        borne = weight_bearing(motion, foot, [self.names[joint] for joint in joints])
+        scale = np.array([self.signs[joint] for joint in joints]) / (body.mass * body.lengths(joints))
+        weight = body.mass * _GRAVITY
+        moments = np.hstack([borne.unloaded * scale, borne.standing * scale, borne.heel * scale])
+        columns = (*moments.T, borne.forward / weight, borne.upward / weight)
+        return dict(zip(self.bearing(), columns, strict=True))
+
+
+def moving(channels: Iterable[str]) -> tuple[str, ...]:
+    """Name the coordinates of a leg that channels are found from.
+
+    Parameters
+    ----------
+    channels : iterable of str
+        Of :data:`LEG`, :data:`PELVIS` and :data:`BEARING`.
+
+    Returns
+    -------
+    tuple of str
+        Those of the first two, and the joints of the last.
+    """
+    found = (name.partition("_")[2] if name in BEARING else name for name in channels if name not in _PUSH)
+    return tuple(dict.fromkeys(found))
+
 
 @dataclass(frozen=True)
 class Body:
@@ -242,9 +323,9 @@ class LegTrial:
     time : numpy.ndarray, shape (rows,)
         s.
     channels : tuple of str
-        Those of :data:`LEG` and :data:`PELVIS` that the model has.
+        Those of :data:`LEG` and :data:`PELVIS` that the model has, and of :data:`BEARING` where they were asked for.
     q, qdot : numpy.ndarray, shape (rows, channels)
-        rad and rad/s.
+        rad and rad/s; what the leg would bear, which has no speed.
     moments : numpy.ndarray, shape (rows, joints)
         Joint moments (Nm) of the channels of :data:`LEG` among ``channels``, in that order.
     body : Body
@@ -264,7 +345,9 @@ class LegTrial:
         return tuple(channel for channel in self.channels if channel in LEG)
 
 
-def leg_trial_of(motion: Motion, model: OsimModel, side: str, body: Body | None = None) -> LegTrial:
+def leg_trial_of(
+    motion: Motion, model: OsimModel, side: str, body: Body | None = None, unloaded: Motion | None = None
+) -> LegTrial:
     """Take a leg from an analysed motion.
 
     Parameters
@@ -277,6 +360,8 @@ def leg_trial_of(motion: Motion, model: OsimModel, side: str, body: Body | None 
         ``r`` or ``l``.
     body : Body, optional
         The body, if it was measured before.
+    unloaded : Motion, optional
+        The motion without loads and with the foot's Jacobian, if the channels of :data:`BEARING` are wanted.
 
     Returns
     -------
@@ -286,21 +371,22 @@ def leg_trial_of(motion: Motion, model: OsimModel, side: str, body: Body | None 
     Raises
     ------
     opensim_nem2e.errors.NEM2EError
-        The model's leg lacks hip, knee or ankle.
+        The model's leg lacks hip, knee or ankle, or the motion does not tell where the pelvis is.
     """
     leg = LegCoordinates.of(model, side)
-    channels = tuple(leg.names)
-    q, qdot = leg.table(channels, motion)
+    body = body or Body.of(model, side, leg)
+    channels, foot = tuple(leg.names), ""
+    if unloaded is not None:
+        channels, foot = (*channels, *leg.bearing()), foot_body(model, side)
+    q, qdot = leg.inputs(channels, motion, body, unloaded, foot)
     joints = [channel for channel in channels if channel in LEG]
     columns = motion.columns([leg.names[joint] for joint in joints])
     signs = np.array([leg.signs[joint] for joint in joints])
-    return LegTrial(
-        motion.time, channels, q, qdot, motion.torques[:, columns] * signs, body or Body.of(model, side, leg)
-    )
+    return LegTrial(motion.time, channels, q, qdot, motion.torques[:, columns] * signs, body)
 
 
 def read_leg_trials(
-    records: Sequence[CycleRecord], lowpass: Mapping[str, float] | float = 6.0
+    records: Sequence[CycleRecord], lowpass: Mapping[str, float] | float = 6.0, *, bearing: bool = False
 ) -> list[tuple[LegTrial, list[CycleRecord]]]:
     """Read the legs of a manifest: motion and joint moments.
 
@@ -312,6 +398,8 @@ def read_leg_trials(
     lowpass : float or mapping of str to float
         Cut-off of the filter of the motion, as InverseDynamicsTool has it (Hz; negative: none); by the manifest's
         ``motion`` if a mapping.
+    bearing : bool, optional
+        Are the channels of :data:`BEARING` wanted, too?
 
     Returns
     -------
@@ -354,18 +442,22 @@ def read_leg_trials(
         if place not in bodies:
             bodies[place] = Body.of(model, first.side, LegCoordinates.of(model, first.side))
         cutoff = lowpass if isinstance(lowpass, float) else lowpass.get(first.motion, 6.0)
-        motion = analyse_motion(
+        analyse = partial(
+            analyse_motion,
             first.model_file,
             read_storage(first.coordinates_file),
-            None if first.inverse_dynamics_file is not None else first.external_loads_file,
             lowpass=cutoff,
             start=min(row.start for row in rows) - _AROUND,
             end=max(row.end for row in rows) + _AROUND,
         )
-        refuse_cycles_beyond(rows, motion.time)
+        unloaded = analyse(jacobians=[foot_body(model, first.side)]) if bearing else None
         if first.inverse_dynamics_file is not None:
+            motion = unloaded or analyse()
             motion = replace(motion, torques=_moments_of(read_storage(first.inverse_dynamics_file), motion))
-        found.append((leg_trial_of(motion, model, first.side, bodies[place]), rows))
+        else:
+            motion = analyse(first.external_loads_file)
+        refuse_cycles_beyond(rows, motion.time)
+        found.append((leg_trial_of(motion, model, first.side, bodies[place], unloaded), rows))
     return found
 
 

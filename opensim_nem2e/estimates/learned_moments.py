@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.leg_kinematics import Body, LegCoordinates
+from ..data.leg_kinematics import BEARING, Body, LegCoordinates, moving
 from ..errors import ModelError
 from ..log import logger
+from ..musculoskeletal.weight_bearing import foot_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +76,30 @@ class LearnedMoments:
         return LearnedMoments(coordinates, self.moments[:, columns], self.outside[:, columns], self.guessed)
 
 
+def feet_needed(network: MomentEstimator, model: OsimModel) -> tuple[str, ...]:
+    """Name the bodies whose Jacobians a motion must come with for :func:`learned_moments`.
+
+    Parameters
+    ----------
+    network : MomentEstimator
+        What a method has learned.
+    model : OsimModel
+        The subject's model.
+
+    Returns
+    -------
+    tuple of str
+        The feet, if what a leg would bear is among the network's inputs.
+
+    Raises
+    ------
+    opensim_nem2e.errors.ModelError
+        The model has no foot on a side.
+    """
+    bearing = any(channel in BEARING for channel in network.coordinates)
+    return tuple(foot_body(model, side) for side in _SIDES) if bearing else ()
+
+
 def learned_moments(network: MomentEstimator, model: OsimModel, motion: Motion) -> LearnedMoments:
     """Estimate the joint moments of every leg that the motion tells whole.
 
@@ -85,7 +110,7 @@ def learned_moments(network: MomentEstimator, model: OsimModel, motion: Motion) 
     model : OsimModel
         The subject's model, for mass and segment lengths.
     motion : Motion
-        Its motion.
+        Its motion, analysed without loads and with the Jacobians of :func:`feet_needed`.
 
     Returns
     -------
@@ -95,22 +120,24 @@ def learned_moments(network: MomentEstimator, model: OsimModel, motion: Motion) 
     Raises
     ------
     opensim_nem2e.errors.ModelError
-        Neither leg is told whole.
+        Neither leg is told whole, or the network needs to know where the pelvis is and the motion does not tell it.
     opensim_nem2e.errors.NEM2EError
         The model cannot be measured.
     """
     told = {name for name, given in zip(motion.coordinates, motion.given, strict=True) if given}
+    feet = dict(zip(_SIDES, feet_needed(network, model), strict=False))
+    needed = moving(network.coordinates)
     names: list[str] = []
     moments, outside, missing = [], [], []
     guessed = np.zeros(len(motion.time), dtype=bool)
     for side, word in _SIDES.items():
         leg = LegCoordinates.of(model, side)
-        lacking = [channel for channel in network.coordinates if leg.names.get(channel) not in told]
+        lacking = [channel for channel in needed if leg.names.get(channel) not in told]
         if lacking:
             missing.append(f"{', '.join(lacking)} of the {word} leg")
             continue
-        q, qdot = leg.table(network.coordinates, motion)
         body = Body.of(model, side, leg)
+        q, qdot = leg.inputs(network.coordinates, motion, body, motion, feet.get(side, ""))
         found, early = network.over_motion(motion.time, q, qdot, body.values)
         beyond = network.outside(q, qdot)
         guessed |= early
@@ -129,7 +156,7 @@ def learned_moments(network: MomentEstimator, model: OsimModel, motion: Motion) 
             )
     if not names:
         raise ModelError(
-            f"The network needs {', '.join(network.coordinates)} of a leg. The model and its motion do not tell "
+            f"The network needs {', '.join(needed)} of a leg. The model and its motion do not tell "
             f"{'; '.join(missing)}. KinematicsTrainTool trains on the coordinates that a model has."
         )
     for text in missing:
@@ -158,7 +185,8 @@ class LiveMoments:
     Raises
     ------
     opensim_nem2e.errors.ModelError
-        The network needs later motion, the model lacks a coordinate of the leg, or the moment of one is not estimated.
+        The network needs later motion or the whole body's, the model lacks a coordinate of the leg, or a moment is not
+        estimated.
     opensim_nem2e.errors.NEM2EError
         The model cannot be measured.
     """
@@ -168,6 +196,11 @@ class LiveMoments:
             raise ModelError(
                 f"The network needs the motion of the next {network.lookahead:g} s, so it cannot be used while it goes "
                 "on: train one with <architecture> kernel or mlp and no negative <lags>, or with <frames> last."
+            )
+        if feet_needed(network, model):
+            raise ModelError(
+                "What the leg would bear is an input of the network, which is found for recorded motion only: train "
+                "one with <bearing_inputs> false."
             )
         side = "l" if moments[0].endswith("_l") else "r"
         leg = LegCoordinates.of(model, side)

@@ -246,6 +246,7 @@ def read_motion(
     lowpass: float = 6.0,
     start: float = float("-inf"),
     end: float = float("inf"),
+    jacobians: Sequence[str] = (),
 ) -> Motion:
     """Read a motion, refuse what cannot be one, and run inverse dynamics.
 
@@ -261,6 +262,8 @@ def read_motion(
         Cut-off of the filter for the coordinates (Hz); negative: none.
     start, end : float, optional
         The time wanted (s).
+    jacobians : sequence of str, optional
+        Bodies whose Jacobians are wanted, too.
 
     Returns
     -------
@@ -275,7 +278,9 @@ def read_motion(
         Another fault of a file, or OpenSim failed.
     """
     series = read_storage(coordinates_file, model=model.path)
-    motion = analyse_motion(model.path, series, external_loads_file, lowpass=lowpass, start=start, end=end)
+    motion = analyse_motion(
+        model.path, series, external_loads_file, lowpass=lowpass, start=start, end=end, jacobians=jacobians
+    )
     if external_loads_file is not None:
         refuse_another_trials_loads(motion.time, motion.coordinates, motion.torques, model.mass, external_loads_file)
     return motion

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.leg_kinematics import LEG, LegTrial, leg_samples
+from ..data.leg_kinematics import BEARING, LEG, LegTrial, leg_samples
 from ..data.manifest import CycleRecord
 from ..errors import TrainingError
 from ..methods.base import RunSettings
@@ -104,9 +104,10 @@ class MomentTraining:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """The inputs: the joint angles that all models have, and those of the pelvis that were asked for."""
+        """The inputs: the joint angles that all models have, and what else was asked for."""
         common = set.intersection(*(set(trial.channels) for trial, _ in self.trials))
-        return (*(name for name in INPUTS if name in common), *self.options.pelvis_inputs)
+        borne = [name for name in BEARING if name in common] if self.options.bearing_inputs else ()
+        return (*(name for name in INPUTS if name in common), *self.options.pelvis_inputs, *borne)
 
     @property
     def by(self) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any, Protocol
@@ -155,6 +155,8 @@ class Motion(JointMotion):
         The coordinates before the filter.
     lowpass : float
         Cut-off of the filter (Hz); negative: none.
+    jacobians : mapping of str to numpy.ndarray, each (rows, 6, coordinates)
+        By body: how it turns, and how its origin moves, per unit of each coordinate's speed (in the ground's frame).
     """
 
     rotational: tuple[bool, ...]
@@ -165,6 +167,7 @@ class Motion(JointMotion):
     external_loads_file: Path | None
     kinematics: TimeSeries
     lowpass: float
+    jacobians: Mapping[str, Array] = field(default_factory=dict)
 
 
 def analyse_motion(
@@ -175,6 +178,7 @@ def analyse_motion(
     lowpass: float = 6.0,
     start: float = float("-inf"),
     end: float = float("inf"),
+    jacobians: Sequence[str] = (),
 ) -> Motion:
     """Compute the generalised forces of a motion with OpenSim's InverseDynamicsTool.
 
@@ -193,6 +197,8 @@ def analyse_motion(
         in OpenSim.
     start, end : float, optional
         The time wanted (s).
+    jacobians : sequence of str, optional
+        Bodies whose Jacobians are wanted, too.
 
     Returns
     -------
@@ -255,6 +261,7 @@ def analyse_motion(
             "forces_file": str(forces),
             "lowpass": lowpass,
             "bodies": [] if loads is None else list(loads.bodies),
+            "jacobians": list(jacobians),
         }
         logger.debug("Running InverseDynamicsTool in a process of its own.")
         found = run_model_job("analyse_motion", model_file, request)
@@ -291,6 +298,7 @@ def analyse_motion(
         external_loads_file=None if external_loads_file is None else Path(external_loads_file).absolute(),
         kinematics=series,
         lowpass=lowpass,
+        jacobians={name: found["jacobians"][:, number] for number, name in enumerate(jacobians)},
     )
 
 

@@ -12,6 +12,7 @@ from .tool import Tool, ToolRun
 
 if TYPE_CHECKING:
     from ..estimates.static_optimization import Optimum, ProgramSettings
+    from ..methods.motion_bundle import MotionBundle
     from ..musculoskeletal.dynamics import Motion
     from ..storage.osim import OsimModel
 
@@ -170,6 +171,7 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
 
     def _solve(self, model: OsimModel) -> Optimum:
         """Find the moments, and the activations that make them."""
+        from ..estimates.learned_moments import feet_needed
         from ..estimates.static_optimization import moments_of_file, muscle_model, optimise, read_motion
 
         motion_file, moments_file = self.resolve("coordinates_file"), self.resolve("inverse_dynamics_file")
@@ -179,6 +181,7 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
             logger.warning(
                 "No <external_loads_file> was given: inverse dynamics takes it that nothing touches the body."
             )
+        bundle = self._bundle() if self.mode == "kinematics" else None
         motion = read_motion(
             model,
             motion_file,
@@ -186,10 +189,11 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
             lowpass=self.lowpass_cutoff_frequency_for_coordinates,
             start=self.initial_time,
             end=self.final_time,
+            jacobians=() if bundle is None else feet_needed(bundle.network, model),
         )
         settings = self._settings()
-        if self.mode == "kinematics":
-            return self._learned(model, motion, settings)
+        if bundle is not None:
+            return self._learned(bundle, model, motion, settings)
         torque_model = muscle_model(model, motion, self.torque_coordinates, settings)
         if moments_file is None:
             needed = torque_model.required(motion, loads)
@@ -197,10 +201,8 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
             needed = moments_of_file(moments_file, torque_model.coordinates, motion.time)
         return optimise(model, torque_model, motion, needed, settings)
 
-    def _learned(self, model: OsimModel, motion: Motion, settings: ProgramSettings) -> Optimum:
-        """Have a network estimate the moments, and find the activations that make them."""
-        from ..estimates.learned_moments import learned_moments
-        from ..estimates.static_optimization import muscle_model, optimise
+    def _bundle(self) -> MotionBundle:
+        """Load the network, and say what it is worth."""
         from ..methods.motion_bundle import MotionBundle
 
         bundle = MotionBundle.load(self.resolve("bundle_file") or self.bundle_file)
@@ -213,6 +215,13 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
             )
         if "note" in validation:
             logger.info("%s", validation["note"])
+        return bundle
+
+    def _learned(self, bundle: MotionBundle, model: OsimModel, motion: Motion, settings: ProgramSettings) -> Optimum:
+        """Have a network estimate the moments, and find the activations that make them."""
+        from ..estimates.learned_moments import learned_moments
+        from ..estimates.static_optimization import muscle_model, optimise
+
         found = learned_moments(bundle.network, model, motion)
         spanned = muscle_model(model, motion, self.torque_coordinates or (), settings)
         wanted = self.torque_coordinates or tuple(name for name in spanned.coordinates if name in found.coordinates)

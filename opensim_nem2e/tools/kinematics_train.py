@@ -108,9 +108,11 @@ class KinematicsTrainTool(KinematicsTrainToolAccessors, Tool[KinematicsTrainOpti
         from ..storage.tables import write_table
 
         records = select_trials(self)
-        trials = read_leg_trials(records, self.lowpass_cutoff_frequency_for_coordinates)
+        options = self._network_options()
+        cutoff = self.lowpass_cutoff_frequency_for_coordinates
+        trials = read_leg_trials(records, cutoff, bearing=options.bearing_inputs)
         settings = RunSettings(self.seed, self.threads)
-        training = MomentTraining(self._network_options(), trials, settings, self.validate)
+        training = MomentTraining(options, trials, settings, self.validate)
         logger.info(
             "%s of %s; inputs: %s; moments: %s.",
             counted(sum(len(rows) for _, rows in trials), "stride"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -329,15 +330,18 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
 
         file, loads = self._paths("coordinates_files")[k], self._paths("external_loads_files")[k]
         assert file is not None
-        settings: dict[str, float] = {
-            "lowpass": self.lowpass_cutoff_frequency_for_coordinates,
-            "start": self.initial_time,
-            "end": self.final_time,
-        }
+        read = partial(
+            read_motion,
+            coordinates_file=file,
+            external_loads_file=loads,
+            lowpass=self.lowpass_cutoff_frequency_for_coordinates,
+            start=self.initial_time,
+            end=self.final_time,
+        )
         given = self._paths("inverse_dynamics_files")[k]
         carried = self.external_masses[k] if self.external_masses else 0.0
         if not carried:
-            motion = read_motion(model, file, loads, **settings)
+            motion = read(model)
             return motion if given is None else with_torques(motion, read_storage(given))
         share = carried / len(self.external_mass_bodies)
         with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
@@ -345,7 +349,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
             point = self.external_mass_point or None
             write_carried_mass(model.path, loaded, dict.fromkeys(self.external_mass_bodies, share), point)
             logger.info("%s carries %g kg.", ", ".join(self.external_mass_bodies), carried)
-            return read_motion(read_model(loaded), file, loads, **settings)
+            return read(read_model(loaded))
 
     def _channels(self, emg: TimeSeries, model: OsimModel) -> list[EmgChannel]:
         """Find the channels of a recording and their muscles."""

@@ -176,6 +176,54 @@ def test_chosen_and_judged_from_results_of_inverse_dynamics(example, tmp_path):
     assert (1.0 - ((np.array(found[20:]) - true) ** 2).sum(0) / ((true - true.mean(0)) ** 2).sum(0) > 0.9).all()
 
 
+def test_what_the_legs_would_bear(example, tmp_path):
+    """Inputs from the whole body: trained, judged, used for both legs, refused where they cannot be had."""
+    from opensim_nem2e.estimates.learned_moments import LiveMoments
+    from opensim_nem2e.storage.osim import read_model
+
+    found = {
+        bearing: trained(
+            tmp_path, manifest(tmp_path, example), f"bearing_{bearing}", True, bearing_inputs=bearing, lags=(0.0, 0.1)
+        )
+        for bearing in (False, True)
+    }
+    errors = {
+        bearing: {
+            joint: row["median_rmse"] for joint, row in MotionBundle.load(file).metadata["validation"]["joints"].items()
+        }
+        for bearing, file in found.items()
+    }
+    assert all(errors[True][joint] < errors[False][joint] for joint in errors[True])
+    network = MotionBundle.load(found[True]).network
+    assert network.coordinates[3:6] == ("unloaded_hip_flexion", "unloaded_knee_angle", "unloaded_ankle_angle")
+    assert network.coordinates[-2:] == ("push_forward", "push_upward")
+    assert len(network.coordinates) == 14
+    exact = activations(tmp_path, example, "exact", external_loads_file=str(example / "external_loads.xml"))
+    borne = activations(tmp_path, example, "borne", mode="kinematics", bundle_file=str(found[True]))
+    rows = exact["activation"].time > 0.55
+    labels = exact["activation"].labels
+    true, ours = exact["activation"].data[rows], borne["activation"].select(labels)[rows]
+    r2 = 1.0 - ((true - ours) ** 2).sum(0) / ((true - true.mean(0)) ** 2).sum(0)
+    assert np.median(r2[true.max(0) > 0.1]) > 0.9
+    with pytest.raises(ModelError, match="for recorded motion only"):
+        LiveMoments(network, read_model(example / "walker.osim"), ("hip_flexion_l",))
+    series = read_storage(example / "walking_coordinates.mot")
+    kept = [name for name in series.labels if name != "pelvis_ty"]
+    write_storage(
+        tmp_path / "sensors.mot",
+        TimeSeries(series.time, tuple(kept), series.select(kept), in_degrees=series.in_degrees),
+    )
+    tool = KinematicsToActivationTool(
+        model_file=str(example / "walker.osim"),
+        coordinates_file=str(tmp_path / "sensors.mot"),
+        mode="kinematics",
+        bundle_file=str(found[True]),
+        results_directory=str(tmp_path),
+    )
+    with pytest.raises(ModelError, match="must tell where the pelvis is; it lacks pelvis_ty"):
+        tool.run()
+
+
 @pytest.mark.slow
 def test_the_best_architecture_is_chosen(example, tmp_path):
     found = MotionBundle.load(
@@ -198,15 +246,16 @@ def test_damage_and_other_bundles_are_told(bundle, tmp_path):
     assert '"mlp"' in text
 
 
-def test_the_shipped_bundle(capsys):
-    """It ships with its figures on subjects that were left out, and needs no PyTorch."""
-    found = MotionBundle.load("kinematics")
+@pytest.mark.parametrize("name", ["kinematics", "whole_body"])
+def test_the_shipped_bundles(name, capsys):
+    """They ship with their figures on subjects that were left out, and need no PyTorch."""
+    found = MotionBundle.load(name)
     assert found.network.moments == ("hip_flexion", "hip_adduction", "hip_rotation", "knee_angle", "ankle_angle")
     assert found.network.lookahead == pytest.approx(0.15)
     rows = found.metadata["validation"]["joints"]
     assert rows["ankle_angle"]["left_out"] == 12
     assert rows["ankle_angle"]["median_r2"] > rows["ankle_angle"]["median_r2_mean"]
-    assert main(["info", "kinematics"]) == 0
+    assert main(["info", name]) == 0
     shown = capsys.readouterr().out
     assert "looks ahead: 0.15 s" in shown
     assert "ankle_angle: R2" in shown

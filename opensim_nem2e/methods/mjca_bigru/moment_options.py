@@ -80,6 +80,12 @@ class MJCAOptions(Options):
     pelvis_inputs: tuple[Literal["pelvis_tilt", "pelvis_list", "pelvis_rotation"], ...] = option(
         (), "Coordinates of the pelvis that are inputs beside those of the leg."
     )
+    bearing_inputs: bool = option(
+        False,
+        "Is what the leg would bear if it alone stood on the ground an input, too? It is found from how the whole body "
+        "moves, so the motions must tell where the pelvis is, and models should have a trunk; not for use while the "
+        "motion goes on.",
+    )
     moment_joints: tuple[
         Literal["hip_flexion", "hip_adduction", "hip_rotation", "knee_angle", "ankle_angle", "subtalar_angle"], ...
     ] = option((), "Joints whose moments are estimated. Empty: all that any subject has.")

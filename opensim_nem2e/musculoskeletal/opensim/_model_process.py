@@ -54,14 +54,15 @@ def analyse_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
     request : dict
         ``model_file``, ``coordinates_file`` (with states' or coordinates' names), ``setup_file`` of an
         InverseDynamicsTool that reads ``coupled_file`` and writes ``forces_file``, ``lowpass`` (Hz, negative: none),
-        and ``bodies`` whose places are wanted.
+        ``bodies`` whose places are wanted, and ``jacobians``, bodies whose Jacobians are.
 
     Returns
     -------
     dict
         ``time`` (s), ``names``, ``rotational``, ``movable`` and ``limits`` of all coordinates in the model's order,
         ``q``, ``qdot`` and ``torques`` ``(rows, coordinates)``; ``origins`` of the bodies at some rows, ``places``,
-        ``(places, bodies, 3)`` (m), NaN where the model's set of bodies has none of that name.
+        ``(places, bodies, 3)`` (m), NaN where the model's set of bodies has none of that name; ``jacobians`` ``(rows,
+        bodies, 6, coordinates)``, of rotation and then of the body's origin, in the ground's frame.
     """
     import opensim
 
@@ -122,7 +123,37 @@ def analyse_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
         "q": q,
         "qdot": qdot,
         "torques": matrix.to_numpy()[:, [labels.index(name) for name in names]],
+        "jacobians": _jacobians(model, state, coordinates, q, request["jacobians"]),
     }
+
+
+def _jacobians(model: Any, state: Any, coordinates: list[Any], q: np.ndarray, bodies: list[str]) -> np.ndarray:
+    """Say how bodies turn and move per unit of each coordinate's speed: (rows, bodies, 6, coordinates)."""
+    import opensim
+
+    found = np.zeros((len(q) if bodies else 0, len(bodies), 6, len(coordinates)))
+    if not bodies:
+        return found
+    # The order of speeds in the state is not that of the coordinates.
+    places, columns = [], []
+    for column, coordinate in enumerate(coordinates):
+        state.setU(opensim.Vector(state.getNU(), 0.0))
+        coordinate.setSpeedValue(state, 1.0)
+        place = np.flatnonzero(state.getU().to_numpy())
+        if place.size:
+            places.append(int(place[0]))
+            columns.append(column)
+    matter, matrix = model.getMatterSubsystem(), opensim.Matrix()
+    indices = [model.getBodySet().get(name).getMobilizedBodyIndex() for name in bodies]
+    for row, values in enumerate(q.tolist()):
+        for coordinate, value in zip(coordinates, values, strict=True):
+            if not coordinate.get_locked():
+                coordinate.setValue(state, value, False)
+        model.realizePosition(state)
+        for number, index in enumerate(indices):
+            matter.calcFrameJacobian(state, index, opensim.Vec3(0), matrix)
+            found[row, number][:, columns] = matrix.to_numpy()[:, places]
+    return found
 
 
 def sample_paths(request: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -1,0 +1,136 @@
+"""What the joints of a leg would bear if it alone stood on the ground, from the motion alone.
+
+Newton's and Euler's laws tell all that the ground does to a body from how the body moves: what inverse dynamics without
+loads leaves to the six coordinates of the pelvis must come from outside. While one foot is on the ground, its leg bears
+it. Which leg bears how much while both are, no law tells; and what a model lacks (arms, a trunk that was not recorded)
+and what markers get wrong ends up in it: a few centimeters of the point where the force acts are a whole moment of the
+ankle. So these moments are something for an estimator to start from, not results.
+
+With the moments T0 that the motion needs without loads and the Jacobian J of the foot's body, whose origin is the heel
+in OpenSim's gait models, the force and torque W of the ground at that origin and the moments T are::
+
+    J'W = T0     at the coordinates of the pelvis
+    T = T0 - J'W at those of the leg
+
+In a planar model, W is the least that fulfils the first line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError
+from ..signals.events import foot_side
+from ..storage.osim import OsimModel
+from .dynamics import Motion
+
+Array = NDArray[np.float64]
+
+#: The coordinates by which the pelvis moves freely; planar models lack three.
+_PELVIS = ("pelvis_tilt", "pelvis_list", "pelvis_rotation", "pelvis_tx", "pelvis_ty", "pelvis_tz")
+_PLANAR = ("pelvis_tilt", "pelvis_tx", "pelvis_ty")
+
+#: What the body is called that the ground touches first, the most telling name first.
+_FEET = ("calc", "heel", "hindfo", "foot")
+
+
+@dataclass(frozen=True, eq=False)
+class WeightBearing:
+    """What a leg would bear.
+
+    Parameters
+    ----------
+    unloaded : numpy.ndarray, shape (rows, coordinates)
+        The moments that the motion needs if nothing touches the foot, as in swing (Nm).
+    standing : numpy.ndarray, shape (rows, coordinates)
+        Those that it needs if the ground touches this foot alone (Nm).
+    heel : numpy.ndarray, shape (rows, coordinates)
+        Likewise, if the ground's force acted at the heel (Nm).
+    forward, upward : numpy.ndarray, shape (rows,)
+        The ground's force on the body (N), forward being where the pelvis faces.
+    """
+
+    unloaded: Array
+    standing: Array
+    heel: Array
+    forward: Array
+    upward: Array
+
+
+def foot_body(model: OsimModel, side: str) -> str:
+    """Find the body of a foot whose origin is at the heel.
+
+    Parameters
+    ----------
+    model : OsimModel
+        The model.
+    side : str
+        ``r`` or ``l``.
+
+    Returns
+    -------
+    str
+        For example ``calcn_r``.
+
+    Raises
+    ------
+    opensim_nem2e.errors.ModelError
+        No body has such a name.
+    """
+    for word in _FEET:
+        names = [name for name in model.frames if word in name.lower() and foot_side(name) == side]
+        if names:
+            # Frames on a body have longer names.
+            return min(names, key=len)
+    raise ModelError(f"{model.path}: a foot is needed (a body such as calcn_{side}), found {', '.join(model.frames)}.")
+
+
+def weight_bearing(motion: Motion, foot: str, coordinates: Sequence[str]) -> WeightBearing:
+    """Find what a leg would bear.
+
+    Parameters
+    ----------
+    motion : Motion
+        Analysed without loads, with the foot's Jacobian.
+    foot : str
+        The foot's body.
+    coordinates : sequence of str
+        Those of the leg.
+
+    Returns
+    -------
+    WeightBearing
+        At the motion's rows.
+
+    Raises
+    ------
+    opensim_nem2e.errors.ModelError
+        The motion does not tell where the pelvis is.
+    """
+    told = {name for name, given in zip(motion.coordinates, motion.given, strict=True) if given}
+    free = [name for name in _PELVIS if name in motion.coordinates]
+    unknown = [name for name in free if name not in told] if set(_PLANAR) <= set(free) else list(_PELVIS)
+    if unknown:
+        raise ModelError(
+            "The ground's force is found from how the whole body moves, so the motion must tell where the pelvis is; "
+            f"it lacks {', '.join(unknown)}."
+        )
+    pelvis, own = motion.columns(free), motion.columns(coordinates)
+    jacobian, needed = motion.jacobians[foot], motion.torques
+    wrench = np.einsum("tkp,tp->tk", np.linalg.pinv(jacobian[:, :, pelvis].swapaxes(1, 2)), needed[:, pelvis])
+    unloaded = needed[:, own]
+    force = wrench[:, 3:]
+    turned = [np.asarray(motion.q)[:, column] for column in motion.columns([n for n in free if n == "pelvis_rotation"])]
+    facing = sum(turned, np.zeros(len(force)))
+    forward: Array = force[:, 0] * np.cos(facing) - force[:, 2] * np.sin(facing)
+    return WeightBearing(
+        unloaded,
+        unloaded - np.einsum("tkj,tk->tj", jacobian[:, :, own], wrench),
+        unloaded - np.einsum("tkj,tk->tj", jacobian[:, 3:, own], force),
+        forward,
+        force[:, 1],
+    )
