@@ -43,6 +43,7 @@ class Files:
     findings: Findings
     _series: dict[Path, TimeSeries | None] = field(default_factory=dict)
     _models: dict[Path, OsimModel | None] = field(default_factory=dict)
+    _columns: dict[tuple[Path, bool], dict[str, str]] = field(default_factory=dict)
 
     def series(self, path: Path, model: Path | None = None) -> TimeSeries | None:
         """Read a storage file, or a table of EMG.
@@ -62,6 +63,28 @@ class Files:
         if path not in self._series:
             self._series[path] = self._read(path, model)
         return self._series[path]
+
+    def activation_columns(self, trial: CycleRecord) -> dict[str, str]:
+        """Find the muscles' activations in a simulation's file.
+
+        Parameters
+        ----------
+        trial : CycleRecord
+            Whose it is. The file can be read (:meth:`series`).
+
+        Returns
+        -------
+        dict of str to str
+            Muscle to label.
+        """
+        optimised = trial.activation_source == "so"
+        key = trial.simulated, optimised
+        if key not in self._columns:
+            series = self.series(trial.simulated, trial.model_file)
+            assert series is not None
+            find = find_so_activation_columns if optimised else find_activation_columns
+            self._columns[key] = find(series)
+        return self._columns[key]
 
     def _read(self, path: Path, model: Path | None) -> TimeSeries | None:
         try:
@@ -177,7 +200,7 @@ class Recording:
         series = files.series(trial.simulated, trial.model_file)
         if series is None:
             return None
-        columns = activation_columns(series, trial)
+        columns = files.activation_columns(trial)
         labels = [columns[muscle] for muscle in channel.muscles if muscle in columns]
         if not labels:
             return None
@@ -225,24 +248,6 @@ class Recording:
 def _rows_about(time: Array, at: Array) -> slice:
     """Return the rows between which others are interpolated: many strides of a long file cost no more than the file."""
     return slice(max(0, int(np.searchsorted(time, at.min(), "right")) - 1), int(np.searchsorted(time, at.max())) + 1)
-
-
-def activation_columns(series: TimeSeries, trial: CycleRecord) -> dict[str, str]:
-    """Find the muscles' activations in a file.
-
-    Parameters
-    ----------
-    series : TimeSeries
-        The file.
-    trial : CycleRecord
-        Whose it is.
-
-    Returns
-    -------
-    dict of str to str
-        Muscle to label.
-    """
-    return find_so_activation_columns(series) if trial.activation_source == "so" else find_activation_columns(series)
 
 
 def recordings_of(trials: Sequence[CycleRecord], channels: Sequence[Channel], files: Files) -> list[Recording]:

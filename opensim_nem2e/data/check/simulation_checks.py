@@ -24,7 +24,7 @@ from ..discovery import listed
 from ..manifest import CycleRecord
 from .findings import Findings
 from .force_checks import GRAVITY
-from .recording_checks import Files, Recording, activation_columns
+from .recording_checks import Files, Recording
 from .run_checks import RESERVE_NAME, RESIDUAL_FORCE_NAME, RESIDUAL_MOMENT_NAME, judge_run
 
 Array = NDArray[np.float64]
@@ -108,7 +108,7 @@ def _saturation(recording: Recording, files: Files, findings: Findings) -> None:
             continue
         # Rows of CMC are uneven: what counts is time.
         weight = np.gradient(series.time[rows])
-        for muscle, label in activation_columns(series, trial).items():
+        for muscle, label in files.activation_columns(trial).items():
             at_limit = series.data[rows, series.labels.index(label)] >= SATURATED
             if weight[at_limit].sum() >= SATURATED_SHARE * weight.sum():
                 reached[muscle] = reached.get(muscle, 0) + 1

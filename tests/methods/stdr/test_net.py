@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from training_tasks import stdr_task
 
 from opensim_nem2e.data.cycle_view import cycle_samples, join_cycle, split_cycle
 from opensim_nem2e.methods.stdr.forward import run_free, weight_shapes
 from opensim_nem2e.methods.stdr.net import STDRNet
+from opensim_nem2e.training.trainer import train_task
 
 VARIANTS = [("temporal", 1), ("temporal", 3), ("spatial", 7)]
 
@@ -111,14 +113,11 @@ def test_numpy_twin_of_a_trained_network():
     net = STDRNet("temporal", hidden=24)
     x = torch.rand(12, 20, 1)
     target = torch.roll(x[:, :, 0], 2, 1) * 0.8
-    optimiser = torch.optim.Adam(net.parameters(), lr=1e-2)
-    for _ in range(150):
-        optimiser.zero_grad()
-        ((net(x)[0] - target) ** 2).mean().backward()
-        optimiser.step()
+    task = stdr_task("temporal", x.numpy(), target.numpy(), hidden=24, epochs=150, batch_size=12, learning_rate=1e-2)
+    weights = train_task(task).weights
+    net.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     with torch.no_grad():
         y, attention = net(x)
-    weights = {name: value.numpy() for name, value in net.state_dict().items()}
     y_twin, attention_twin = run_free(weights, x.numpy(), "temporal")
     np.testing.assert_allclose(y_twin, y.numpy(), rtol=0, atol=1e-5)
     np.testing.assert_allclose(attention_twin, attention.numpy(), rtol=0, atol=1e-5)
