@@ -38,6 +38,7 @@ from recordings import DATA
 from opensim_nem2e.data.leg_kinematics import BEARING, LEG, LegCoordinates, LegTrial, leg_samples, leg_trial_of
 from opensim_nem2e.data.manifest import CycleRecord, read_channels, read_trials
 from opensim_nem2e.data.samples import Samples
+from opensim_nem2e.errors import ModelError
 from opensim_nem2e.evaluation.mjca_study import MUSCLES
 from opensim_nem2e.methods.base import RunSettings
 from opensim_nem2e.methods.mjca_bigru.method import PART, MJCABiGRUMethod, MomentNetwork, Windowing
@@ -124,9 +125,10 @@ def _read_trial(folder: Path, rows: list[dict[str, str]], cache: Path) -> list[S
     joints = [joint for joint in LEG if joint in leg.names]
     names = [leg.names[joint] for joint in joints]
     signs = np.array([leg.signs[joint] for joint in joints])
-    tells_pelvis = motion.given[motion.columns(["pelvis_tx"])[0]]
-    unloaded = analyse(jacobians=[foot_body(model, side)]) if tells_pelvis else None
-    own = leg_trial_of(motion, model, side, unloaded=unloaded)
+    try:
+        own = leg_trial_of(motion, model, side, unloaded=analyse(jacobians=[foot_body(model, each) for each in "rl"]))
+    except ModelError:
+        own = leg_trial_of(motion, model, side)
     muscles = [name for name in model.muscles if name.endswith(f"_{side}")]
     torque_model = TorqueModel.of_model(
         model_file, motion, muscles=muscles, coordinates=names, cache_directory=cache, curves="static_optimization"

@@ -179,7 +179,7 @@ class LegCoordinates:
         body : Body
             Whose leg.
         unloaded : Motion, optional
-            The same motion without loads and with the foot's Jacobian: needed for channels of :data:`BEARING`.
+            The same motion without loads and with the feet's Jacobians: needed for channels of :data:`BEARING`.
         foot : str, optional
             The foot's body, likewise.
 
@@ -361,7 +361,7 @@ def leg_trial_of(
     body : Body, optional
         The body, if it was measured before.
     unloaded : Motion, optional
-        The motion without loads and with the foot's Jacobian, if the channels of :data:`BEARING` are wanted.
+        The motion without loads and with the feet's Jacobians, if the channels of :data:`BEARING` are wanted.
 
     Returns
     -------
@@ -450,7 +450,7 @@ def read_leg_trials(
             start=min(row.start for row in rows) - _AROUND,
             end=max(row.end for row in rows) + _AROUND,
         )
-        unloaded = analyse(jacobians=[foot_body(model, first.side)]) if bearing else None
+        unloaded = analyse(jacobians=[foot_body(model, side) for side in "rl"]) if bearing else None
         if first.inverse_dynamics_file is not None:
             motion = unloaded or analyse()
             motion = replace(motion, torques=_moments_of(read_storage(first.inverse_dynamics_file), motion))

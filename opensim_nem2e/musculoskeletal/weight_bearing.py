@@ -30,9 +30,11 @@ from .dynamics import Motion
 
 Array = NDArray[np.float64]
 
-#: The coordinates by which the pelvis moves freely; planar models lack three.
-_PELVIS = ("pelvis_tilt", "pelvis_list", "pelvis_rotation", "pelvis_tx", "pelvis_ty", "pelvis_tz")
-_PLANAR = ("pelvis_tilt", "pelvis_tx", "pelvis_ty")
+#: So many coordinates at least move the whole body: those of a planar model's pelvis.
+_LEAST = 3
+
+#: Where a Jacobian is below this, a coordinate does not move a body.
+_STILL = 1e-9
 
 #: What the body is called that the ground touches first, the most telling name first.
 _FEET = ("calc", "heel", "hindfo", "foot")
@@ -95,11 +97,11 @@ def weight_bearing(motion: Motion, foot: str, coordinates: Sequence[str]) -> Wei
     Parameters
     ----------
     motion : Motion
-        Analysed without loads, with the foot's Jacobian.
+        Analysed without loads, with the Jacobians of both feet.
     foot : str
         The foot's body.
     coordinates : sequence of str
-        Those of the leg.
+        Those of the leg, flexion of the hip first: its axis tells where the pelvis faces.
 
     Returns
     -------
@@ -109,24 +111,29 @@ def weight_bearing(motion: Motion, foot: str, coordinates: Sequence[str]) -> Wei
     Raises
     ------
     opensim_nem2e.errors.ModelError
-        The motion does not tell where the pelvis is.
+        The motion does not tell where the pelvis is, or it cannot move freely.
     """
-    told = {name for name, given in zip(motion.coordinates, motion.given, strict=True) if given}
-    free = [name for name in _PELVIS if name in motion.coordinates]
-    unknown = [name for name in free if name not in told] if set(_PLANAR) <= set(free) else list(_PELVIS)
+    # What moves both feet moves the whole body: models call the coordinates of their pelvis differently.
+    moved = np.logical_and.reduce([(np.abs(table) > _STILL).any(axis=(0, 1)) for table in motion.jacobians.values()])
+    root = np.flatnonzero(moved & np.array(motion.movable))
+    unknown = [motion.coordinates[column] for column in root if not motion.given[column]]
     if unknown:
         raise ModelError(
             "The ground's force is found from how the whole body moves, so the motion must tell where the pelvis is; "
             f"it lacks {', '.join(unknown)}."
         )
-    pelvis, own = motion.columns(free), motion.columns(coordinates)
-    jacobian, needed = motion.jacobians[foot], motion.torques
-    wrench = np.einsum("tkp,tp->tk", np.linalg.pinv(jacobian[:, :, pelvis].swapaxes(1, 2)), needed[:, pelvis])
-    unloaded = needed[:, own]
-    force = wrench[:, 3:]
-    turned = [np.asarray(motion.q)[:, column] for column in motion.columns([n for n in free if n == "pelvis_rotation"])]
-    facing = sum(turned, np.zeros(len(force)))
-    forward: Array = force[:, 0] * np.cos(facing) - force[:, 2] * np.sin(facing)
+    if len(root) < _LEAST:
+        raise ModelError(
+            "The ground's force is found from how the whole body moves, so the model's pelvis must be free to move; "
+            f"found {', '.join(motion.coordinates[column] for column in root) or 'nothing that moves both feet'}."
+        )
+    own, jacobian, needed = motion.columns(coordinates), motion.jacobians[foot], motion.torques
+    wrench = np.einsum("tkp,tp->tk", np.linalg.pinv(jacobian[:, :, root].swapaxes(1, 2)), needed[:, root])
+    unloaded, force = needed[:, own], wrench[:, 3:]
+    # The hip flexes about an axis to the right; what is ahead lies on the ground at a right angle to it.
+    ahead = np.column_stack([jacobian[:, 2, own[0]], -jacobian[:, 0, own[0]]])
+    ahead /= np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), _STILL)
+    forward: Array = (force[:, [0, 2]] * ahead).sum(axis=1)
     return WeightBearing(
         unloaded,
         unloaded - np.einsum("tkj,tk->tj", jacobian[:, :, own], wrench),

@@ -52,6 +52,9 @@ def test_a_pelvis_that_is_not_told(unloaded):
     given = tuple(name != "pelvis_tx" and told for name, told in zip(unloaded.coordinates, unloaded.given, strict=True))
     with pytest.raises(ModelError, match="must tell where the pelvis is; it lacks pelvis_tx"):
         weight_bearing(replace(unloaded, given=given), "calcn_r", LEG)
+    held = tuple(not name.startswith("pelvis_t") for name in unloaded.coordinates)
+    with pytest.raises(ModelError, match="must be free to move; found nothing that moves both feet"):
+        weight_bearing(replace(unloaded, movable=held), "calcn_r", LEG)
 
 
 def test_the_foot_is_found(walking, tmp_path):
