@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from kill_points import hidden, needs_kills, run_interrupted, run_killed
+from kill_points import hidden, kill_before, needs_kills, run_interrupted, run_killed
 
 from opensim_nem2e.errors import NEM2EError, StorageError
 from opensim_nem2e.storage.atomic import (
@@ -198,13 +198,15 @@ def test_writers_that_are_killed_side_by_side(tmp_path, seed):
             number = chance.randint(1, 60)
             child = os.fork()
             if child == 0:
+                status = 1
                 try:
-                    run_killed(lambda w=writer, r=round_: write_set(tmp_path, f"{r}-{w}"), tmp_path, number)
+                    kill_before(number, tmp_path)
+                    write_set(tmp_path, f"{round_}-{writer}")
+                    status = 0
                 finally:
-                    os._exit(0)
+                    os._exit(status)
             children.append(child)
-        for child in children:
-            os.waitpid(child, 0)
+        assert {os.waitpid(child, 0)[1] for child in children} <= {0, signal.SIGKILL}
         complete_switches(tmp_path)
         content = read_set(tmp_path)
         assert len(set(content)) == 1, content
