@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,9 +108,10 @@ def bump(phase: np.ndarray, centre: float, width: float) -> np.ndarray:
     return np.exp(-((distance / width) ** 2))
 
 
-@pytest.fixture
-def simulation(tmp_path) -> Simulation:
+@pytest.fixture(scope="session")
+def made_simulation(tmp_path_factory) -> Simulation:
     """Write states (4.x labels, 20 digits) and controls of a made-up walk of 2.4 s on an uneven time base."""
+    folder = tmp_path_factory.mktemp("simulation")
     rng = np.random.default_rng(1)
     time = np.cumsum(rng.choice([6e-8, 4e-4, 1.1e-3, 2.7e-3], size=3000, p=[0.02, 0.3, 0.4, 0.28]))
     time = time[time < 2.42]
@@ -123,10 +125,19 @@ def simulation(tmp_path) -> Simulation:
     for name, values in activations.items():
         labels += [f"/forceset/{name}/activation", f"/forceset/{name}/fiber_length"]
         columns += [values, 0.05 + 0.01 * values]
-    write_rows(tmp_path / "walk1_states.sto", "walk1", labels, time, np.column_stack(columns), 20)
+    write_rows(folder / "walk1_states.sto", "walk1", labels, time, np.column_stack(columns), 20)
     controls = np.column_stack([*activations.values(), 20.0 * np.sin(phase), -35.0 * np.cos(phase)])
     # CMC writes controls on a time base of their own.
     own = np.arange(time[0], time[-1], 0.0025)
     controls = np.column_stack([np.interp(own, time, column) for column in controls.T])
-    write_rows(tmp_path / "walk1_controls.sto", "walk1", [*activations, *RESERVES], own, controls, 20)
-    return Simulation(tmp_path, time, activations)
+    write_rows(folder / "walk1_controls.sto", "walk1", [*activations, *RESERVES], own, controls, 20)
+    return Simulation(folder, time, activations)
+
+
+@pytest.fixture
+def simulation(made_simulation, tmp_path) -> Simulation:
+    """Return a copy of the made-up walk, to be changed."""
+    for path in (made_simulation.states, made_simulation.controls):
+        shutil.copy(path, tmp_path)
+    copied = {name: values.copy() for name, values in made_simulation.activations.items()}
+    return Simulation(tmp_path, made_simulation.time.copy(), copied)
