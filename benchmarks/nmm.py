@@ -6,9 +6,9 @@
 DATA and MORE_DATA are folders with ``trials.csv`` and ``emg_channels.csv``; the second has ``back_lifting``. After each
 subject's own tables come those of docs/deep_muscles.md. Every subject is estimated with a population without this
 subject; strides are fitted or kept to be judged on (the lists below), and all figures are of the latter. Shares, trust,
-the size of the deviation, the scatter of bands and the population's ridge were chosen on other subjects; ``--only
-choosing`` prints these. What is not blind: the price of torques was chosen with predictsim and walk_sub1 in view,
-learning rates and steps by the loss on walk_sub1, the cosine of synergists with all three.
+the size of the deviation, the usual lead of EMG, the scatter of bands and the population's ridge were chosen on other
+subjects; ``--only choosing`` prints these. What is not blind: the price of torques was chosen with predictsim and
+walk_sub1 in view, learning rates and steps by the loss on walk_sub1, the cosine of synergists with all three.
 """
 
 from __future__ import annotations

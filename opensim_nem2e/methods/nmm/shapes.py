@@ -70,6 +70,18 @@ def _rms(values: Array) -> Array:
     return np.maximum(size, 1e-6)
 
 
+def _standard(recordings: Recordings, population: Population, phases: dict[str, Array], muscle: int) -> str:
+    """Name the muscle of the population that tells of a muscle: itself, or the nearest that pulls alike."""
+    r = recordings
+    if not np.isfinite(phases[r.sides[muscle] or "r"]).any():
+        return ""
+    if r.standard[muscle] in population.muscles:
+        return r.standard[muscle]
+    near = [m for m, name in enumerate(r.standard) if name in population.muscles and r.sides[m] == r.sides[muscle]]
+    best = max(near, key=lambda m: r.similarity[m, muscle], default=muscle)
+    return r.standard[best] if r.similarity[best, muscle] >= SYNERGY and best != muscle else ""
+
+
 class Mixer:
     """Makes shapes of a subject for any set of measured channels.
 
@@ -89,6 +101,7 @@ class Mixer:
         self.recordings = recordings
         self.population = population
         self.fitted = np.ones(len(recordings.windows), dtype=bool) if fitted is None else fitted
+        self._like_profiles = None if population is None else recordings.correlations(self._profiles(population))
 
     def shapes(self, held: Sequence[int], method: str) -> Shapes:
         """Estimate every muscle's curve.
@@ -108,7 +121,7 @@ class Mixer:
         """
         r = self.recordings
         kept = [c for c in range(len(r.channels)) if c not in held]
-        offsets = r.offsets(kept)
+        offsets = r.offsets(kept, self._like_profiles)
         total = -OFFSETS[offsets]
         ahead = np.clip(total, *PHYSIOLOGICAL)
         emg = self._emg(ahead - total)
@@ -155,6 +168,18 @@ class Mixer:
             np.array(guessed, dtype=bool),
         )
 
+    def _profiles(self, population: Population) -> Array:
+        """Return other subjects' mean profile of each channel; (windows, rows, channels), NaN where there is none."""
+        r = self.recordings
+        phases = r.phases(np.zeros(len(r.trials)))
+        curves = np.full((len(r.windows), phases["r"].shape[1] - LEAD, len(r.channels)), np.nan)
+        for c, own in enumerate(r.channel_muscles):
+            names = {m: _standard(r, population, phases, m) for m in own}
+            told = [population.profile(name, phases[r.sides[m] or "r"])[:, LEAD:] for m, name in names.items() if name]
+            if told:
+                curves[..., c] = np.mean(told, axis=0)
+        return curves
+
     def _share(self, curves: Array, measured: NDArray[np.intp], base: _Sources) -> None:
         """Give the muscles of one channel one curve."""
         for own in self.recordings.channel_muscles:
@@ -182,15 +207,9 @@ class _Sources:
         self.phases = phases
 
     def _standard(self, muscle: int) -> str:
-        """Name the muscle of the population that tells of a muscle: itself, or the nearest that pulls alike."""
-        r, population = self.recordings, self.population
-        if population is None or not np.isfinite(self.phases[r.sides[muscle] or "r"]).any():
+        if self.population is None:
             return ""
-        if r.standard[muscle] in population.muscles:
-            return r.standard[muscle]
-        near = [m for m, name in enumerate(r.standard) if name in population.muscles and r.sides[m] == r.sides[muscle]]
-        best = max(near, key=lambda m: r.similarity[m, muscle], default=muscle)
-        return r.standard[best] if r.similarity[best, muscle] >= SYNERGY and best != muscle else ""
+        return _standard(self.recordings, self.population, self.phases, muscle)
 
     def guessed(self, muscle: int, channels: Sequence[int]) -> bool:
         """Tell whether nothing but the simulation tells of a muscle."""
