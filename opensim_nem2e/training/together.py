@@ -422,49 +422,6 @@ def can_stack(module: nn.Module) -> bool:
     )
 
 
-def train_together(
-    tasks: Sequence[Task],
-    device: torch.device | str = "cpu",
-    places: int | None = None,
-    on_epoch: Callable[[int, Epoch], None] | None = None,
-) -> list[Trained]:
-    """Train networks of the same shape together, without checkpoints.
-
-    Parameters
-    ----------
-    tasks : sequence of Task
-        The trainings.
-    device : torch.device or str
-        Where.
-    places : int, optional
-        How many at once; by default all.
-    on_epoch : callable, optional
-        Told the number of the task and the epoch that ended.
-
-    Returns
-    -------
-    list of Trained
-        The networks, in the order of the tasks.
-
-    Raises
-    ------
-    opensim_nem2e.errors.TrainingError
-        The networks cannot be computed together, data are missing or not finite, or a training diverged.
-    """
-    stack = Stack(tasks[0], places or len(tasks), device, on_epoch)
-    waiting = deque(enumerate(tasks))
-    found: dict[int, Trained] = {}
-    with limited_threads(tasks[0].settings.threads):
-        while len(found) < len(tasks):
-            while waiting and stack.has_room:
-                stack.add(*waiting.popleft())
-            for key, result in stack.advance().items():
-                if isinstance(result, TrainingError):
-                    raise result
-                found[key] = result
-    return [found[k] for k in range(len(tasks))]
-
-
 # --- the choice -------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from opensim_nem2e.methods.stdr.net import STDRNet
 from opensim_nem2e.training import together
 from opensim_nem2e.training.checkpoint import NetworkFolder
 from opensim_nem2e.training.task import ModuleSpec, Task
-from opensim_nem2e.training.together import Stack, measure, shape_of, train_folders, train_together
+from opensim_nem2e.training.together import Stack, measure, shape_of, train_folders
 from opensim_nem2e.training.trainer import TrainingStopped, train_folder, train_task
 
 
@@ -64,6 +64,16 @@ def test_stepped_cells_are_the_same_mathematics(variant):
         torch.testing.assert_close(drawn["emg"], net.loss_terms(batch, draw)["emg"], rtol=0, atol=1e-6)
 
 
+def train_together(tasks, places):
+    """Train all tasks in so many places."""
+    stack, waiting, found = Stack(tasks[0], places), list(enumerate(tasks)), {}
+    while len(found) < len(tasks):
+        while waiting and stack.has_room:
+            stack.add(*waiting.pop(0))
+        found |= stack.advance()
+    return [found[k] for k in range(len(tasks))]
+
+
 @pytest.mark.parametrize("places", [3, 2], ids=["all at once", "fewer places"])
 @pytest.mark.parametrize(
     "make",
@@ -92,7 +102,7 @@ def test_what_cannot_be_computed_together_is_refused_or_apart():
     with pytest.raises(TrainingError, match="cannot be computed together: they must say batched = True"):
         Stack(toy_task(0), 2)
     with pytest.raises(TrainingError, match="must have the same module, constants and settings"):
-        train_together([steady_toy(0), steady_toy(1, hidden=7)])
+        train_together([steady_toy(0), steady_toy(1, hidden=7)], 2)
 
 
 def test_divergence_is_of_one_network():
