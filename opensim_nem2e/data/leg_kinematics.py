@@ -203,7 +203,13 @@ class LegCoordinates:
         return np.column_stack(q), np.column_stack(qdot)
 
     def bearing(self) -> tuple[str, ...]:
-        """List the channels of :data:`BEARING` that the leg has."""
+        """List the channels of :data:`BEARING` that the leg has.
+
+        Returns
+        -------
+        tuple of str
+            Their names.
+        """
         joints = [joint for joint in _BORNE_BY if joint in self.names]
         return (*(f"{how}_{joint}" for how in _BEARING for joint in joints), *_PUSH)
 
