@@ -169,6 +169,9 @@ def _do(setup: OpenSimSetup, argument: dict[str, Any], stop: Stop) -> dict[str, 
     except RunStoppedError as error:
         raise WorkStopped(str(error)) from error
     seconds = round(time.monotonic() - begun, 3)
+    # What a killed worker had started may have been alive before.
+    for folder in own:
+        remove_leftovers(folder)
     printed = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
     written = _digests(setup, outputs)
     lost = sorted(name for name, digest in written.items() if not _DIGEST.fullmatch(digest))
