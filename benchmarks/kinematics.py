@@ -13,7 +13,7 @@ active muscles (more than .1 anywhere) and over the paper's ten. Columns:
 * kernel: the same with kernel ridge regression, what the tool does unless told otherwise. Its width and penalty are
   chosen on training subjects, trials or strides left out;
 * bearing: kernel, with what the leg would bear if it alone stood on the ground as further inputs (``bearing_inputs``);
-  for subjects and laboratories left out, and kernel for the subject whose motion does not tell where the pelvis is.
+  kernel for a subject whose motion does not tell where the pelvis is.
 
 ``emg`` has the mean over channels of Pearson's r with measured EMG, beside that of StaticOptimization.
 
@@ -295,15 +295,17 @@ def compare(
     title: str, train_on: Sequence[Sequence[Stride]], test_on: Sequence[Sequence[Stride]], options: MJCAOptions
 ) -> None:
     """Train on each part, estimate what belongs to it, and print a row over all."""
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("exact", "phase", "supervised", "mlp", "kernel")}
+    names = ("exact", "phase", "supervised", "mlp", "kernel", "bearing")
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in names}
     every: list[Stride] = []
     true: list[np.ndarray] = []
-    estimates: dict[str, list[np.ndarray]] = {"mlp": [], "kernel": []}
+    estimates: dict[str, list[np.ndarray]] = {name: [] for name in names[3:]}
     cost = []
     for rest, left in zip(train_on, test_on, strict=True):
         made: dict[str, Estimator] = {}
         for name in estimates:
-            chosen = replace(options, architecture=name)
+            chosen = replace(options, architecture="mlp" if name == "mlp" else "kernel")
+            chosen = replace(chosen, bearing_inputs=name == "bearing" and bears(left[0]))
             network, spent = train(cut(rest, chosen), chosen)
             made[name] = moments_by(network)
             cost += [spent] if name == "mlp" else []
