@@ -176,6 +176,12 @@ def bears(stride: Stride) -> bool:
     return set(BEARING) <= set(stride.trial.channels)
 
 
+def options_of(name: str, options: MJCAOptions, stride: Stride) -> MJCAOptions:
+    """Return the options of a column, for a stride that is left out."""
+    bearing = name == "bearing" and bears(stride)
+    return replace(options, architecture="mlp" if name == "mlp" else "kernel", bearing_inputs=bearing)
+
+
 def trials_of(strides: Sequence[Stride]) -> list[tuple[LegTrial, list[CycleRecord]]]:
     """Put strides of one trial together."""
     groups: dict[int, tuple[LegTrial, list[CycleRecord]]] = {}
@@ -304,8 +310,7 @@ def compare(
     for rest, left in zip(train_on, test_on, strict=True):
         made: dict[str, Estimator] = {}
         for name in estimates:
-            chosen = replace(options, architecture="mlp" if name == "mlp" else "kernel")
-            chosen = replace(chosen, bearing_inputs=name == "bearing" and bears(left[0]))
+            chosen = options_of(name, options, left[0])
             network, spent = train(cut(rest, chosen), chosen)
             made[name] = moments_by(network)
             cost += [spent] if name == "mlp" else []
@@ -363,10 +368,8 @@ def subjects(strides: Sequence[Stride], options: MJCAOptions, most: int = 4, lab
         named = "dataset" if laboratory else "subject"
         rest = [s for s in some if getattr(s.record, named) != getattr(left[0].record, named)]
         for name in moments:
-            bearing = name == "bearing" and bears(left[0])
-            own = {"architecture": "mlp", **NETWORK} if name == "mlp" else {"architecture": "kernel"}
-            chosen = replace(options, lags=LAGS, bearing_inputs=bearing, **own)
-            network, _ = train(cut([s for s in rest if bears(s) or not bearing], chosen), chosen)
+            chosen = replace(options_of(name, options, left[0]), lags=LAGS, **(NETWORK if name == "mlp" else {}))
+            network, _ = train(cut([s for s in rest if bears(s) or not chosen.bearing_inputs], chosen), chosen)
             found = [moments_by(network)(s) for s in left]
             r2 = determination(np.concatenate([s.moments for s in left]), np.concatenate(found))
             places = [left[0].trial.joints.index(joint) for joint in ("hip_flexion", "knee_angle", "ankle_angle")]

@@ -23,6 +23,7 @@ from ..log import logger
 from ..musculoskeletal.dynamics import JointMotion, Motion, analyse_motion
 from ..musculoskeletal.model_leg import segment_lengths
 from ..musculoskeletal.motions import refuse_impossible_moments
+from ..musculoskeletal.planar_leg import GRAVITY
 from ..musculoskeletal.weight_bearing import foot_body, weight_bearing
 from ..signals.resample import interpolate
 from ..storage import TimeSeries, read_storage
@@ -62,9 +63,6 @@ _LEG_SHARE = 0.491
 
 #: The distance of the hips as a share of the height: what is taken where a model's is not between the last two.
 _HIPS_SHARE, _LEAST_HIPS_SHARE, _MOST_HIPS_SHARE = 0.1, 0.05, 0.2
-
-#: m/s^2.
-_GRAVITY = 9.81
 
 #: Beyond a cycle's ends the motion is analysed for so long (s), for what a method looks back on, and for the filter.
 _AROUND = 1.0
@@ -218,7 +216,7 @@ class LegCoordinates:
         joints = [joint for joint in _BORNE_BY if joint in self.names]
         borne = weight_bearing(motion, foot, [self.names[joint] for joint in joints])
         scale = np.array([self.signs[joint] for joint in joints]) / (body.mass * body.lengths(joints))
-        weight = body.mass * _GRAVITY
+        weight = body.mass * GRAVITY
         moments = np.hstack([borne.unloaded * scale, borne.standing * scale, borne.heel * scale])
         columns = (*moments.T, borne.forward / weight, borne.upward / weight)
         return dict(zip(self.bearing(), columns, strict=True))

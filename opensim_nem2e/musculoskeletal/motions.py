@@ -16,10 +16,9 @@ from ..log import logger
 from ..signals.gaps import LONGEST_STEP, gaps
 from ..signals.resample import interpolate
 from ..storage import OsimModel, TimeSeries, parse_label
+from .planar_leg import GRAVITY
 
 Array = NDArray[np.float64]
-
-GRAVITY = 9.80665
 
 #: No joint turns further than once (rad): a file in radians with more is in degrees. In gait, the knee alone bends by
 #: 60 degrees: a file in degrees whose angles all stay below this is in radians.

@@ -27,6 +27,7 @@ from ..errors import ModelError
 from ..signals.events import foot_side
 from ..storage.osim import OsimModel
 from .dynamics import Motion
+from .opensim.feet import HEEL_BODIES
 
 Array = NDArray[np.float64]
 
@@ -35,9 +36,6 @@ _LEAST = 3
 
 #: Where a Jacobian is below this, a coordinate does not move a body.
 _STILL = 1e-9
-
-#: What the body is called that the ground touches first, the most telling name first.
-_FEET = ("calc", "heel", "hindfo", "foot")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +81,7 @@ def foot_body(model: OsimModel, side: str) -> str:
     opensim_nem2e.errors.ModelError
         No body has such a name.
     """
-    for word in _FEET:
+    for word in HEEL_BODIES:
         names = [name for name in model.frames if word in name.lower() and foot_side(name) == side]
         if names:
             # Frames on a body have longer names.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import NEM2EError
+from ...musculoskeletal.planar_leg import GRAVITY
 from ...signals.events import GaitEvents, events_from_external_loads, foot_side
 from ...storage import ExternalForce, read_external_loads
 from ..manifest import CycleRecord
@@ -18,8 +19,6 @@ from .findings import Findings
 from .recording_checks import Files
 
 Array = NDArray[np.float64]
-
-GRAVITY = 9.80665
 
 #: By how much a model's mass may differ from the mean vertical force over whole strides. Scaled models of the public
 #: recordings: 0.01 at most; clothes and markers weigh 0.02; an unscaled one: 0.30.

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from ...errors import NEM2EError, StorageError, did_you_mean
 from ...musculoskeletal.motions import refuse_another_motion, unit_of_angles
+from ...musculoskeletal.planar_leg import GRAVITY
 from ...storage import TimeSeries, parse_label
 from ...storage.safe_xml import parse_xml
 from ..discovery import listed
 from ..manifest import CycleRecord
 from .findings import Findings
-from .force_checks import GRAVITY
 from .recording_checks import Files, Recording
 from .run_checks import RESERVE_NAME, RESIDUAL_FORCE_NAME, RESIDUAL_MOMENT_NAME, judge_run
 

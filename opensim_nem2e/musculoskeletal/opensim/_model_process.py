@@ -105,10 +105,7 @@ def analyse_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
     bodies = [model.getBodySet().get(name) if model.getBodySet().contains(name) else None for name in request["bodies"]]
     origins = np.full((len(places), len(bodies), 3), np.nan)
     for k, row in enumerate(places.tolist() if bodies else ()):
-        for coordinate, value in zip(coordinates, q[row].tolist(), strict=True):
-            if not coordinate.get_locked():
-                coordinate.setValue(state, value, False)
-        model.realizePosition(state)
+        _pose(model, state, coordinates, q[row].tolist())
         for b, body in enumerate(bodies):
             if body is not None:
                 origins[k, b] = body.getPositionInGround(state).to_numpy()
@@ -125,6 +122,14 @@ def analyse_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
         "torques": matrix.to_numpy()[:, [labels.index(name) for name in names]],
         "jacobians": _jacobians(model, state, coordinates, q, request["jacobians"]),
     }
+
+
+def _pose(model: Any, state: Any, coordinates: list[Any], values: list[float]) -> None:
+    """Take a posture, but for coordinates that are locked."""
+    for coordinate, value in zip(coordinates, values, strict=True):
+        if not coordinate.get_locked():
+            coordinate.setValue(state, value, False)
+    model.realizePosition(state)
 
 
 def _jacobians(model: Any, state: Any, coordinates: list[Any], q: np.ndarray, bodies: list[str]) -> np.ndarray:
@@ -146,10 +151,7 @@ def _jacobians(model: Any, state: Any, coordinates: list[Any], q: np.ndarray, bo
     matter, matrix = model.getMatterSubsystem(), opensim.Matrix()
     indices = [model.getBodySet().get(name).getMobilizedBodyIndex() for name in bodies]
     for row, values in enumerate(q.tolist()):
-        for coordinate, value in zip(coordinates, values, strict=True):
-            if not coordinate.get_locked():
-                coordinate.setValue(state, value, False)
-        model.realizePosition(state)
+        _pose(model, state, coordinates, values)
         for number, index in enumerate(indices):
             matter.calcFrameJacobian(state, index, opensim.Vec3(0), matrix)
             found[row, number][:, columns] = matrix.to_numpy()[:, places]

@@ -16,8 +16,9 @@ from .geometry import Geometry, read_geometry
 
 Array = NDArray[np.float64]
 
-#: Bodies that reach from the heel to the toes, the most telling name first.
-_FOOT_BODIES = ("calc", "heel", "hindfo", "foot", "talus")
+#: Bodies that begin at the heel, the most telling name first; and what may stand for them where only their ends count.
+HEEL_BODIES = ("calc", "heel", "hindfo", "foot")
+_FOOT_BODIES = (*HEEL_BODIES, "talus")
 
 
 @dataclass(frozen=True)
