@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import combinations
@@ -224,6 +226,20 @@ def test_legible(make_study, tmp_path, count):
                 assert legend.get_window_extent().x1 <= canvas.x1 + 1, one.key
 
 
+def test_the_host_programs_matplotlib_is_left_alone(study_folder):
+    script = f"""
+import sys
+import matplotlib
+before = matplotlib.rcParams.copy()
+from opensim_nem2e.evaluation.study import read_study
+from opensim_nem2e.report.study_figures import study_figures
+assert sum(1 for _ in study_figures(read_study({str(study_folder)!r}))) == 15
+assert "matplotlib.pyplot" not in sys.modules, "a back end was chosen"
+assert matplotlib.rcParams.copy() == before
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_threads_draw_the_same_bytes(results, tmp_path):
     def draw(name):
         path = tmp_path / f"{name}.svg"
@@ -240,8 +256,6 @@ def test_threads_draw_the_same_bytes(results, tmp_path):
 
 
 def test_all_figures_are_described(results):
-    """And the host program's Matplotlib is left alone; that no back end is chosen, tests/cli/test_report.py sees."""
-    before = matplotlib.rcParams.copy()
     keys = set()
     for drawn in study_figures(results):
         keys.add(drawn.key)
@@ -252,5 +266,3 @@ def test_all_figures_are_described(results):
     expected |= {"attention_One-Quarter", "attention_One-Entire"}
     expected |= {f"attention_All-Entire_{muscle}" for muscle in ("soleus", "tib", "rect")}
     assert keys == expected
-    assert len(keys) == 15
-    assert matplotlib.rcParams.copy() == before

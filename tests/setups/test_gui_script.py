@@ -193,14 +193,14 @@ def test_refines_and_loads_the_example(run_in_shell, program, trial):
         "write_figures": False,
     }
     # The program that was used is remembered; an existing setup file is taken as it is.
-    existing = {"setup_file": trial / "setup_refine.xml"}
-    both = (trial / "refined" / "walking_refined_states.sto", trial / "results" / "walking_states.sto")
-    for said, states in zip(run_in_shell(chosen, existing), both, strict=True):
+    existing = {"setup_file": trial / "refined" / "walking_refined_setup.xml"}
+    states = trial / "refined" / "walking_refined_states.sto"
+    for said in run_in_shell(chosen, existing):
         assert f"LOADED {states}\n" in said
         assert said.endswith("ERROR None\n")
         assert "[info] Complete right gait cycles (s): 0.2482-1.3655." in said
         assert f"Model: walker (24 muscles), '{trial / 'walker.osim'}'" in said
-    before, after = read_storage(trial / "cmc" / "walking_states.sto"), read_storage(both[0])
+    before, after = read_storage(trial / "cmc" / "walking_states.sto"), read_storage(states)
     changed = [name for name in before.labels if not np.array_equal(before.column(name), after.column(name))]
     # Muscles of the same leg move along, so that the torques are met.
     assert {"/forceset/soleus_r/activation", "/forceset/tibant_r/activation"} <= set(changed)
