@@ -73,6 +73,8 @@ def write_optimum(
             "any": flagged.astype(float),
             **columns(coordinates, optimum.outside, "{}_out_of_range"),
             **columns(coordinates, optimum.weak, "{}_reserve"),
+            **({} if optimum.untrained is None else columns(coordinates, optimum.untrained, "{}_untrained")),
+            **({} if optimum.guessed is None else {"near_an_end": optimum.guessed.astype(float)}),
         },
     )
     moments = summarise_moments(optimum)
@@ -92,11 +94,7 @@ def write_optimum(
     )
     if flagged.any():
         logger.warning(
-            "%d of %d rows are flagged (%s_flags.sto): out of range in %s; reserves above 5 %% of the "
-            "peak moment in %s.",
-            *(int(flagged.sum()), len(flagged), name),
-            _named(coordinates, optimum.outside),
-            _named(coordinates, optimum.weak),
+            "%d of %d rows are flagged (%s_flags.sto): %s.", int(flagged.sum()), len(flagged), name, _reasons(optimum)
         )
     saturated = _named(optimum.muscles, optimum.saturated)
     if saturated != "none":
@@ -124,6 +122,23 @@ def moment_table(rows: Sequence[MomentRow]) -> list[str]:
         for row in rows
     ]
     return lines
+
+
+def _reasons(optimum: Optimum) -> str:
+    """Say why rows are flagged."""
+    marked = {
+        "outside the model's own range of": optimum.outside,
+        "reserves above 5 % of the peak moment in": optimum.weak,
+        "outside what the network was trained on in": optimum.untrained,
+    }
+    said = [
+        f"{why} {_named(optimum.coordinates, flags)}"
+        for why, flags in marked.items()
+        if flags is not None and flags.any()
+    ]
+    if optimum.guessed is not None and optimum.guessed.any():
+        said.append(f"{int(optimum.guessed.sum())} too near to an end of the motion for all that the network looks at")
+    return "; ".join(said)
 
 
 def _named(names: Sequence[str], flags: NDArray[np.bool_]) -> str:

@@ -100,7 +100,9 @@ def feet_needed(network: MomentEstimator, model: OsimModel) -> tuple[str, ...]:
     return tuple(foot_body(model, side) for side in _SIDES) if bearing else ()
 
 
-def learned_moments(network: MomentEstimator, model: OsimModel, motion: Motion) -> LearnedMoments:
+def learned_moments(
+    network: MomentEstimator, model: OsimModel, motion: Motion, rows: NDArray[np.bool_] | slice = slice(None)
+) -> LearnedMoments:
     """Estimate the joint moments of every leg that the motion tells whole.
 
     Parameters
@@ -111,11 +113,13 @@ def learned_moments(network: MomentEstimator, model: OsimModel, motion: Motion) 
         The subject's model, for mass and segment lengths.
     motion : Motion
         Its motion, analysed without loads and with the Jacobians of :func:`feet_needed`.
+    rows : numpy.ndarray of bool, shape (rows,), or slice, optional
+        The rows whose moments are wanted; the others are only looked at.
 
     Returns
     -------
     LearnedMoments
-        At the motion's rows.
+        At these rows.
 
     Raises
     ------
@@ -129,7 +133,7 @@ def learned_moments(network: MomentEstimator, model: OsimModel, motion: Motion) 
     needed = moving(network.coordinates)
     names: list[str] = []
     moments, outside, missing = [], [], []
-    guessed = np.zeros(len(motion.time), dtype=bool)
+    guessed = np.zeros(len(motion.time[rows]), dtype=bool)
     for side, word in _SIDES.items():
         leg = LegCoordinates.of(model, side)
         lacking = [channel for channel in needed if leg.names.get(channel) not in told]
@@ -139,13 +143,13 @@ def learned_moments(network: MomentEstimator, model: OsimModel, motion: Motion) 
         body = Body.of(model, side, leg)
         q, qdot = leg.inputs(network.coordinates, motion, body, motion, feet.get(side, ""))
         found, early = network.over_motion(motion.time, q, qdot, body.values)
-        beyond = network.outside(q, qdot)
-        guessed |= early
+        beyond = network.outside(q, qdot)[rows]
+        guessed |= early[rows]
         for place, channel in enumerate(network.moments):
             if channel in leg.names:
                 names.append(leg.names[channel])
                 unit = leg.signs[channel] * body.mass * body.lengths([channel])
-                moments.append(found[:, place] * unit)
+                moments.append(found[rows, place] * unit)
                 outside.append(beyond)
         if beyond.any():
             logger.warning(

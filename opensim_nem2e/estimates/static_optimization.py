@@ -92,6 +92,10 @@ class Optimum:
         Where the motion leaves the model's own range of the coordinate.
     high : numpy.ndarray, shape (muscles,)
         Upper bounds of the activations.
+    untrained : numpy.ndarray of bool, shape (rows, coordinates), optional
+        Of moments that a network estimated: where the motion leaves what it was trained on.
+    guessed : numpy.ndarray of bool, shape (rows,), optional
+        Rows too near to an end of the motion for all that the network looks at.
     """
 
     motion: Motion
@@ -104,6 +108,8 @@ class Optimum:
     made: Array
     outside: Mask
     high: Array
+    untrained: Mask | None = None
+    guessed: Mask | None = None
 
     @property
     def reserves(self) -> Array:
@@ -119,8 +125,13 @@ class Optimum:
 
     @property
     def flagged(self) -> Mask:
-        """Which rows are outside the range of a coordinate or leave a moment to a reserve; (rows,)."""
-        return np.asarray((self.outside | self.weak).any(axis=1))
+        """Which rows leave a range or a moment to a reserve, or have a moment that was guessed; (rows,)."""
+        flagged: Mask = (self.outside | self.weak).any(axis=1)
+        if self.untrained is not None:
+            flagged |= self.untrained.any(axis=1)
+        if self.guessed is not None:
+            flagged |= self.guessed
+        return flagged
 
     @property
     def saturated(self) -> Mask:

@@ -169,6 +169,28 @@ class Motion(JointMotion):
     lowpass: float
     jacobians: Mapping[str, Array] = field(default_factory=dict)
 
+    def at(self, rows: NDArray[np.bool_]) -> Motion:
+        """Take some of the rows.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray of bool, shape (rows,)
+            Which.
+
+        Returns
+        -------
+        Motion
+            The same motion there.
+        """
+        return replace(
+            self,
+            time=self.time[rows],
+            q=self.q[rows],
+            qdot=self.qdot[rows],
+            torques=self.torques[rows],
+            jacobians={name: table[rows] for name, table in self.jacobians.items()},
+        )
+
 
 def analyse_motion(
     model_file: str | os.PathLike[str],

@@ -29,11 +29,21 @@ _LIMITS = (
     "solved for itself.",
     "Tendons are rigid, as in OpenSim's StaticOptimization.",
 )
+_ESTIMATED = (
+    "Moments are a network's estimates, and that the muscles make them does not show that they are right: for a "
+    "subject or laboratory unlike those that it has seen they may be far off."
+)
 _MEASURED = "Moments are as good as the motion and the ground reactions that they were made from."
 
 
 def write_kinematics_report(
-    files: ResultFiles, name: str, model: OsimModel, optimum: Optimum, figure_format: str, source: str = ""
+    files: ResultFiles,
+    name: str,
+    model: OsimModel,
+    optimum: Optimum,
+    figure_format: str,
+    source: str = "",
+    worries: Sequence[str] = (),
 ) -> None:
     """Draw activations and moments, and write the page.
 
@@ -50,7 +60,9 @@ def write_kinematics_report(
     figure_format : {'png', 'svg'}
         Format of the figures.
     source : str, optional
-        What the moments are worth, where they are not those of inverse dynamics.
+        Where the moments are from and what they are worth, where they are not those of inverse dynamics.
+    worries : sequence of str, optional
+        The run's warnings.
     """
     activations = files.path(f"{name}_activations.{figure_format}")
     flagged = optimum.flagged
@@ -92,10 +104,11 @@ def write_kinematics_report(
         f"{counted(len(optimum.coordinates), 'joint coordinate')}, {counted(len(optimum.motion.time), 'frame')}",
         "name": name,
         "version": __version__,
-        "summary": _summary(optimum, rows),
+        "summary": [_summary(optimum, rows), *([source] if source else [])],
+        "worries": worries,
         "moments": _moment_table(rows),
         "muscles": _muscle_table(optimum),
-        "limits": (*_LIMITS, source or _MEASURED),
+        "limits": (*_LIMITS, _ESTIMATED if source else _MEASURED),
         "moments_figure": _picture(
             moments, moments_size, "moments", "Moments needed, made by the muscles, and left to reserves, over time."
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from ..errors import StorageError
 from ..log import logger
 from ..options import DirectoryPath, FilePath, Options, option
 from .accessors import KinematicsToActivationToolAccessors
@@ -23,11 +24,8 @@ _RESULTS = (
     *("_report.html", "_effective_setup.xml", ".log"),
 )
 
-
-_NETWORK = (
-    "Joint moments are a network's estimates from the motion alone; how good they were for subjects that it had not "
-    "seen is in the log and in its bundle. Frames that leave what it was trained on are flagged."
-)
+#: How far a row may lie beyond the time wanted and still be taken for its first or last (s).
+_SAME_TIME = 1e-9
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,11 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
             )
         if self.mode == "kinematics":
             if not self.bundle_file:
-                faults.append("<mode> kinematics needs <bundle_file>, but it is empty.")
+                faults.append(
+                    "<mode> kinematics needs <bundle_file>, but it is empty. Give 'whole_body' (where the motion tells "
+                    "where the pelvis is) or 'kinematics', which ship with the package, or one that "
+                    "KinematicsTrainTool wrote."
+                )
             faults += [
                 f"<{name}> has no part in <mode> kinematics, where moments come from the motion alone: leave it out."
                 for name in ("external_loads_file", "inverse_dynamics_file")
@@ -154,22 +156,26 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
         assert model_file is not None
         model = read_model(model_file)
         logger.info("Model: %s (%d muscles), '%s'.", model.name, len(model.muscles), model_file)
-        optimum = self._solve(model)
+        bundle = self._bundle() if self.mode == "kinematics" else None
+        source = "" if bundle is None else _worth(bundle)
+        optimum = self._solve(model, bundle)
         with run.files.own_names():
             needed = "inverse_dynamics" if self.mode == "exact" else "network"
             write_optimum(run.files, run.name, model, optimum, self.output_precision, needed)
             if self.write_report:
                 from ..report.kinematics_report import write_kinematics_report
 
-                source = "" if self.mode == "exact" else _NETWORK
-                write_kinematics_report(run.files, run.name, model, optimum, self.figure_format, source)
+                logger.info("Drawing figures and report.")
+                write_kinematics_report(
+                    run.files, run.name, model, optimum, self.figure_format, source, tuple(run.warnings)
+                )
 
     def _settings(self) -> ProgramSettings:
         from ..estimates.static_optimization import ProgramSettings
 
         return ProgramSettings(self.muscle_force, self.use_passive_force, self.reserve_optimal_force)
 
-    def _solve(self, model: OsimModel) -> Optimum:
+    def _solve(self, model: OsimModel, bundle: MotionBundle | None) -> Optimum:
         """Find the moments, and the activations that make them."""
         from ..estimates.learned_moments import feet_needed
         from ..estimates.static_optimization import moments_of_file, muscle_model, optimise, read_motion
@@ -181,14 +187,15 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
             logger.warning(
                 "No <external_loads_file> was given: inverse dynamics takes it that nothing touches the body."
             )
-        bundle = self._bundle() if self.mode == "kinematics" else None
+        # A network looks at the motion before and after each frame, which a longer recording tells.
+        around = 0.0 if bundle is None else bundle.network.samples * bundle.network.step
         motion = read_motion(
             model,
             motion_file,
             loads,
             lowpass=self.lowpass_cutoff_frequency_for_coordinates,
-            start=self.initial_time,
-            end=self.final_time,
+            start=self.initial_time - around,
+            end=self.final_time + around,
             jacobians=() if bundle is None else feet_needed(bundle.network, model),
         )
         settings = self._settings()
@@ -207,7 +214,7 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
 
         bundle = MotionBundle.load(self.resolve("bundle_file") or self.bundle_file)
         validation = bundle.metadata["validation"]
-        logger.info("Moments: %s. %s", bundle.provenance.source, bundle.metadata["data"]["description"])
+        logger.info("Moments: %s. Trained on: %s", bundle.provenance.source, bundle.metadata["data"]["description"])
         for joint, row in validation.get("joints", {}).items():
             logger.info(
                 "%s of those left out of training: R2 %.2f (median of %d; by the mean moment %.2f).",
@@ -222,10 +229,42 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
         from ..estimates.learned_moments import learned_moments
         from ..estimates.static_optimization import muscle_model, optimise
 
-        found = learned_moments(bundle.network, model, motion)
+        rows = (motion.time >= self.initial_time - _SAME_TIME) & (motion.time <= self.final_time + _SAME_TIME)
+        found = learned_moments(bundle.network, model, motion, rows)
+        if not rows.any():
+            raise StorageError(
+                f"The motion has no row between <initial_time> and <final_time>, {self.initial_time:g} and "
+                f"{self.final_time:g} s; it covers {motion.time[0]:.4f} to {motion.time[-1]:.4f} s nearby.",
+                self.resolve("coordinates_file"),
+            )
+        motion = motion.at(rows)
         spanned = muscle_model(model, motion, self.torque_coordinates or (), settings)
         wanted = self.torque_coordinates or tuple(name for name in spanned.coordinates if name in found.coordinates)
         torque_model = replace(spanned, coordinates=wanted)
         chosen = found.of(wanted)
+        unasked = [name for name in spanned.coordinates if name not in wanted]
+        if unasked and not self.torque_coordinates:
+            logger.warning(
+                "The network estimates no moment of %s: nothing is asked of the muscles there, and those that mainly "
+                "act there stay near their least activation, whatever they do.",
+                ", ".join(unasked),
+            )
         optimum = optimise(model, torque_model, motion, chosen.moments, settings)
-        return replace(optimum, outside=optimum.outside | chosen.outside | chosen.guessed[:, None])
+        return replace(optimum, untrained=chosen.outside, guessed=chosen.guessed)
+
+
+def _worth(bundle: MotionBundle) -> str:
+    """Say in the report what a network's moments were worth for what was left out of its training."""
+    joints = bundle.metadata["validation"].get("joints", {})
+    rows = [f"{joint} {row['median_r2']:.2f} ({row['median_r2_mean']:.2f})" for joint, row in joints.items()]
+    said = (
+        f" R2 of its moments on what was left out of training (beside it that of the mean moment by phase): "
+        f"{', '.join(rows)}."
+        if rows
+        else ""
+    )
+    note = bundle.metadata["validation"].get("note", "")
+    return " ".join(
+        f"The joint moments are no inverse dynamics, but estimates of a network from the motion alone "
+        f"({bundle.provenance.source}).{said} {note}".split()
+    )

@@ -12,7 +12,7 @@ pytest.importorskip("opensim")
 
 from opensim_nem2e import KinematicsToActivationTool, KinematicsTrainTool
 from opensim_nem2e.cli.main import main
-from opensim_nem2e.errors import BundleError, ModelError, SetupError, TrainingError
+from opensim_nem2e.errors import BundleError, ModelError, SetupError, StorageError, TrainingError
 from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.methods.motion_bundle import MotionBundle
 from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
@@ -68,10 +68,7 @@ def activations(folder, example, name, **values):
         coordinates_file=str(example / "walking_coordinates.mot"),
         results_directory=str(folder),
         lowpass_cutoff_frequency_for_coordinates=-1.0,
-        write_report=False,
-        initial_time=0.3,
-        final_time=1.95,
-        **values,
+        **{"write_report": False, "initial_time": 0.3, "final_time": 1.95, **values},
     )
     assert tool.run()
     return {kind: read_storage(folder / f"{name}_{kind}.sto") for kind in ("activation", "torques", "flags")}
@@ -87,10 +84,25 @@ def test_the_motion_alone_gives_nearly_the_exact_activations(bundle, example, tm
     r2 = 1.0 - ((true - ours) ** 2).sum(0) / ((true - true.mean(0)) ** 2).sum(0)
     active = true.max(0) > 0.1
     assert np.median(r2[active]) > 0.9
-    flags = found["flags"].column("any")
-    early = found["flags"].time < 0.3 + 0.195
-    assert flags[early].all()
-    assert not flags[~early].all()
+    # The recording goes on before the time wanted, and the network looks at it.
+    assert not found["flags"].column("near_an_end").any()
+    begun = activations(
+        tmp_path, example, "begun", mode="kinematics", bundle_file=str(bundle), initial_time=0.0, write_report=True
+    )
+    np.testing.assert_array_equal(begun["flags"].column("near_an_end") > 0.5, begun["flags"].time < 0.1975)
+    assert begun["flags"].column("any")[begun["flags"].time < 0.19].all()
+    shared = begun["activation"].time > 0.3 - 1e-9
+    later = begun["activation"].time[shared] <= 1.95 + 1e-9
+    np.testing.assert_allclose(
+        begun["activation"].data[shared][later], found["activation"].data[: int(later.sum())], atol=0.02
+    )
+    page = (tmp_path / "begun_report.html").read_text()
+    assert "no inverse dynamics, but estimates of a network" in page
+    assert "too near to an end of the motion" in page
+    with pytest.raises(StorageError, match="no row between <initial_time> and <final_time>"):
+        activations(
+            tmp_path, example, "none", mode="kinematics", bundle_file=str(bundle), initial_time=2.27, final_time=2.3
+        )
 
 
 def test_frames_are_as_the_whole_motion(bundle, example):
