@@ -48,8 +48,9 @@ def test_a_missing_extra_says_what_for_and_how(monkeypatch):
     with pytest.raises(MissingExtraError) as caught:
         require_extras(["train", "report", "train"])
     assert str(caught.value) == (
-        "Training networks needs 'torch', which is not installed. Drawing figures needs 'matplotlib', which is not "
-        'installed. To install: pip install "opensim-nem2e[train,report]"'
+        "Training or fitting networks (NMMTool, too) needs 'torch', which is not installed. Drawing figures needs "
+        "'matplotlib', which is not installed. "
+        'To install: pip install "opensim-nem2e[train,report]"'
     )
     require_extras(["c3d"])
     assert explained(ModuleNotFoundError(name="somebody_elses")) is None

@@ -169,9 +169,12 @@ class Mechanics:
             means = {kind: fmean(getattr(row, f"shape_{kind}") for row in self.emg_errors) for kind in WORDS}
             logger.info(
                 "Shape error against measured EMG (RMS after the best gain, each channel divided by its maximum), mean "
-                "of %s: %s.",
+                "of %s: %s%s.",
                 counted(len(self.emg_errors), "muscle"),
                 ", ".join(f"{word} {means[kind]:.3f}" for kind, word in self.words.items() if isfinite(means[kind])),
+                " (unscaled: the estimate as it is, before torques have a say)"
+                if self.words is WORDS_BY_TORQUES
+                else "",
             )
         return check
 

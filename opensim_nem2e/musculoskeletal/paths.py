@@ -362,9 +362,7 @@ def _measure(
     motion: tuple[Sequence[str], Array] | None,
 ) -> dict[str, np.ndarray]:
     """Have OpenSim measure the paths."""
-    logger.debug(
-        "Measuring the muscles' paths of '%s' to fit polynomials to them (once per model and motion).", model_file
-    )
+    logger.info("Measuring the muscles' paths, to fit polynomials to them (once per model and motion).")
     request: dict[str, Any] = {**_SAMPLES, "ranges": {name: list(limits) for name, limits in ranges.items()}}
     request["motion"] = None
     if motion is not None:

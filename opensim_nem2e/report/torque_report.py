@@ -250,6 +250,8 @@ def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None, words: Ma
         listed = [f"{errors[kind]:.3f} with {told[kind]} activations" for kind in kinds]
         compared = counted(len(mechanics.emg_errors), "muscle")
         text += f"The error of the shape against measured EMG of {compared} is {_and(listed)}. "
+    if text and consistent and words is WORDS_BY_TORQUES:
+        text += "Unscaled is the estimate as it is, EMG relative to its maximum, before torques have a say. "
     return text
 
 

@@ -181,8 +181,15 @@ def mechanics_settings(tool: Tool[Any]) -> MechanicsSettings:
     from ..estimates.mechanics import MechanicsSettings
     from ..estimates.torque_consistent import RedistributionSettings
 
-    motion = tool.get("coordinates_file") or tool.get("states_file")
-    known = bool(tool.get("model_file") and motion and tool.get("external_loads_file"))
+    needed = {
+        "<model_file>": tool.get("model_file"),
+        "<coordinates_file> (the motion)": tool.get("coordinates_file") or tool.get("states_file"),
+        "<external_loads_file>": tool.get("external_loads_file"),
+    }
+    lacking = [name for name, given in needed.items() if not given]
+    known = not lacking
+    if lacking and tool.get("amplitude") == "auto":
+        logger.info("With %s, too, joint torques would decide on the amplitude.", " and ".join(lacking))
     if known and tool.get("amplitude") == "auto" and missing_packages("opensim"):
         known = False
         logger.warning(

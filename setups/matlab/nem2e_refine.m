@@ -216,12 +216,27 @@ if exist(log_file, 'file') == 2
 end
 log_text = regexprep(log_text, '^\[\d{4}-\d\d-\d\d [\d:.]+\] ', '', 'lineanchors');
 if status ~= 0
+    log_text = without_tracebacks(log_text);
     said = log_text(min([regexp(log_text, '^\[(error|critical)\]', 'once', 'lineanchors'), end + 1]):end);
     if isempty(said)
         said = 'It left no message; see the lines above.';
     end
     error('nem2e:refine:failed', 'opensim-nem2e failed (exit status %d).\n%s', status, strtrim(said));
 end
+end
+
+function text = without_tracebacks(text)
+% Leave out where in the program an error was raised, which says the error again.
+lines = regexp(text, '\n', 'split');
+kept = true(size(lines));
+for k = 1:numel(lines)
+    if strncmp(lines{k}, 'Traceback (most recent call last)', 33)
+        kept(k) = false;
+    elseif k > 1 && ~strncmp(lines{k}, '[', 1)
+        kept(k) = kept(k - 1);
+    end
+end
+text = strjoin(lines(kept), sprintf('\n'));
 end
 
 function remove(log_file)

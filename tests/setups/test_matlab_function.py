@@ -183,6 +183,7 @@ def test_failures_are_told_in_words(run_octave, program, talkative_program, tria
     for found, expected in zip(said, calls.values(), strict=True):
         assert found.startswith(expected)
     assert "<sates_file> is not a property of STDRRefineTool. Did you mean 'states_file'?" in said[-2]
+    assert not any("Traceback" in text for text in said)
     # All that the program says is shown, on whatever stream, and it has not got MATLAB's libraries.
     assert shown.count("[info] line ") == shown.count("[warn] line ") == 4000
     assert "LD_LIBRARY_PATH is None" in shown
