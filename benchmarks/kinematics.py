@@ -121,7 +121,7 @@ def _read_trial(folder: Path, rows: list[dict[str, str]], cache: Path) -> list[S
         # Cycles without ground reactions: their moments are known, and they were filtered before.
         analyse = partial(analyse, lowpass=-1.0)
         motion = _with_moments(analyse(), files / f"{trial}_id.sto")
-    leg = LegCoordinates.of(model, side)
+    leg = LegCoordinates.measured(model, side)
     joints = [joint for joint in LEG if joint in leg.names]
     names = [leg.names[joint] for joint in joints]
     signs = np.array([leg.signs[joint] for joint in joints])

@@ -1,8 +1,8 @@
 """How one leg moves and which joint moments that takes, the same for both sides and for models of any origin.
 
 Channels have the names of OpenSim's gait models without the side. Flexion of hip and knee is positive whatever the
-model's sign; the pelvis's list and rotation are mirrored for the left leg. A height is the sum of thigh and shank over
-0.491 (Drillis and Contini 1966), since no model states it.
+model's sign, which is measured; the pelvis's list and rotation are mirrored for the left leg. A height is the sum of
+thigh and shank over 0.491 (Drillis and Contini 1966), since no model states it.
 
 Moments of different bodies are compared per body mass and height, that of hip adduction per body mass and distance of
 the hips: on one leg the weight hangs beside the hip by half of it, and pelves differ by far more than heights do.
@@ -23,6 +23,7 @@ from ..log import logger
 from ..musculoskeletal.dynamics import JointMotion, Motion, analyse_motion
 from ..musculoskeletal.model_leg import segment_lengths
 from ..musculoskeletal.motions import refuse_impossible_moments
+from ..musculoskeletal.opensim.processes import run_model_job
 from ..musculoskeletal.planar_leg import GRAVITY
 from ..musculoskeletal.weight_bearing import foot_body, weight_bearing
 from ..signals.resample import interpolate
@@ -55,6 +56,23 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
     "subtalar_angle": ("subt_angle",),
 }
 
+#: How channels turn a right leg, and the pelvis: the axis of the pelvis (forward, up, to the right), and the direction
+#: about it. A left leg is its mirror image.
+_TURNS: Mapping[str, tuple[int, float]] = {
+    "hip_flexion": (2, 1.0),
+    "hip_adduction": (0, 1.0),
+    "hip_rotation": (1, 1.0),
+    "knee_angle": (2, -1.0),
+    "ankle_angle": (2, 1.0),
+    "subtalar_angle": (0, 1.0),
+    "pelvis_tilt": (2, 1.0),
+    "pelvis_list": (0, 1.0),
+    "pelvis_rotation": (1, 1.0),
+}
+
+#: An axis is one of the pelvis's if its share along that is at least this.
+_ALONG = 0.5
+
 #: What is known of the body: mass (kg), lengths of thigh and shank (m).
 BODY = ("mass", "thigh", "shank")
 
@@ -85,7 +103,7 @@ class LegCoordinates:
 
     @classmethod
     def of(cls, model: OsimModel, side: str) -> LegCoordinates:
-        """Find them.
+        """Find them by their names, with the signs that models with these names usually have.
 
         Parameters
         ----------
@@ -115,6 +133,56 @@ class LegCoordinates:
                 names[channel] = channel
                 signs[channel] = -1.0 if side == "l" and channel != "pelvis_tilt" else 1.0
         return cls(names, signs)
+
+    @classmethod
+    def measured(cls, model: OsimModel, side: str) -> LegCoordinates:
+        """Find them, with the signs that tell which way the model's leg turns: models share names, not directions.
+
+        Parameters
+        ----------
+        model : OsimModel
+            The model. Its pelvis looks along its first axis, the second points up, the third to the right.
+        side : str
+            ``r`` or ``l``.
+
+        Returns
+        -------
+        LegCoordinates
+            As :meth:`of`; where a coordinate turns about none of the pelvis's axes, its usual sign, with a warning.
+
+        Raises
+        ------
+        opensim_nem2e.errors.OpenSimRunError
+            OpenSim failed.
+        """
+        found = cls.of(model, side)
+        if "hip_flexion" not in found.names:
+            return found
+        request = {"coordinates": list(found.names.values()), "hip": found.names["hip_flexion"]}
+        axes = run_model_job("measure_axes", model.path, request)["axes"]
+        signs, turned, unclear = dict(found.signs), [], []
+        for channel, axis in zip(found.names, axes, strict=True):
+            place, direction = _TURNS[channel]
+            if side == "l" and place != _TURNS["hip_flexion"][0]:
+                direction = -direction
+            length = float(np.linalg.norm(axis))
+            if not length > 0.0 or abs(axis[place]) < _ALONG * length:
+                unclear.append(found.names[channel])
+                continue
+            signs[channel] = direction * float(np.sign(axis[place]))
+            if signs[channel] != found.signs[channel]:
+                turned.append(found.names[channel])
+        if turned:
+            logger.info(
+                "%s: %s: positive the other way than usual, which is allowed for.", model.path, ", ".join(turned)
+            )
+        if unclear:
+            logger.warning(
+                "%s: %s: turn about none of the pelvis's axes (forward, up, to the right) while all coordinates are 0; "
+                "they are taken to be positive the way they usually are.",
+                *(model.path, ", ".join(unclear)),
+            )
+        return cls(found.names, signs)
 
     def require(self, channels: Iterable[str], where: str) -> None:
         """See that the model has some channels.
@@ -218,7 +286,8 @@ class LegCoordinates:
         scale = np.array([self.signs[joint] for joint in joints]) / (body.mass * body.lengths(joints))
         weight = body.mass * GRAVITY
         moments = np.hstack([borne.unloaded * scale, borne.standing * scale, borne.heel * scale])
-        columns = (*moments.T, borne.forward / weight, borne.upward / weight)
+        # Forward was found from the axis that the hip flexes about.
+        columns = (*moments.T, self.signs["hip_flexion"] * borne.forward / weight, borne.upward / weight)
         return dict(zip(self.bearing(), columns, strict=True))
 
 
@@ -349,8 +418,36 @@ class LegTrial:
         return tuple(channel for channel in self.channels if channel in LEG)
 
 
+def measured_leg(model: OsimModel, side: str) -> tuple[LegCoordinates, Body]:
+    """Find a leg's coordinates and measure whose it is.
+
+    Parameters
+    ----------
+    model : OsimModel
+        The model.
+    side : str
+        ``r`` or ``l``.
+
+    Returns
+    -------
+    tuple of LegCoordinates and Body
+        The leg and the body.
+
+    Raises
+    ------
+    opensim_nem2e.errors.NEM2EError
+        The model's leg lacks hip, knee or ankle, the model has no mass, or OpenSim failed.
+    """
+    leg = LegCoordinates.measured(model, side)
+    return leg, Body.of(model, side, leg)
+
+
 def leg_trial_of(
-    motion: Motion, model: OsimModel, side: str, body: Body | None = None, unloaded: Motion | None = None
+    motion: Motion,
+    model: OsimModel,
+    side: str,
+    known: tuple[LegCoordinates, Body] | None = None,
+    unloaded: Motion | None = None,
 ) -> LegTrial:
     """Take a leg from an analysed motion.
 
@@ -362,8 +459,8 @@ def leg_trial_of(
         The model.
     side : str
         ``r`` or ``l``.
-    body : Body, optional
-        The body, if it was measured before.
+    known : tuple of LegCoordinates and Body, optional
+        The leg and the body, if they were measured before.
     unloaded : Motion, optional
         The motion without loads and with the feet's Jacobians, if the channels of :data:`BEARING` are wanted.
 
@@ -377,8 +474,7 @@ def leg_trial_of(
     opensim_nem2e.errors.NEM2EError
         The model's leg lacks hip, knee or ankle, or the motion does not tell where the pelvis is.
     """
-    leg = LegCoordinates.of(model, side)
-    body = body or Body.of(model, side, leg)
+    leg, body = known or measured_leg(model, side)
     channels, foot = tuple(leg.names), ""
     if unloaded is not None:
         channels, foot = (*channels, *leg.bearing()), foot_body(model, side)
@@ -444,7 +540,7 @@ def read_leg_trials(
         assert first.coordinates_file is not None
         model, place = read_model(first.model_file), (first.model_file, first.side)
         if place not in bodies:
-            bodies[place] = Body.of(model, first.side, LegCoordinates.of(model, first.side))
+            bodies[place] = measured_leg(model, first.side)
         cutoff = lowpass if isinstance(lowpass, float) else lowpass.get(first.motion, 6.0)
         analyse = partial(
             analyse_motion,

@@ -135,7 +135,7 @@ def learned_moments(
     moments, outside, missing = [], [], []
     guessed = np.zeros(len(motion.time[rows]), dtype=bool)
     for side, word in _SIDES.items():
-        leg = LegCoordinates.of(model, side)
+        leg = LegCoordinates.measured(model, side)
         lacking = [channel for channel in needed if leg.names.get(channel) not in told]
         if lacking:
             missing.append(f"{', '.join(lacking)} of the {word} leg")
@@ -207,7 +207,7 @@ class LiveMoments:
                 "one with <bearing_inputs> false."
             )
         side = "l" if moments[0].endswith("_l") else "r"
-        leg = LegCoordinates.of(model, side)
+        leg = LegCoordinates.measured(model, side)
         leg.require(network.coordinates, str(model.path))
         body = Body.of(model, side, leg)
         channels = {leg.names[name]: name for name in network.moments if name in leg.names}

@@ -571,7 +571,7 @@ def _trial_frames(records: Sequence[CycleRecord], settings: StudySettings, cache
         end=max(record.end for record in records) + _AROUND,
     )
     refuse_cycles_beyond(records, motion.time)
-    coordinates = LegCoordinates.of(model, side)
+    coordinates = LegCoordinates.measured(model, side)
     coordinates.require(JOINTS, str(model.path))
     joints = [coordinates.names[joint] for joint in JOINTS]
     leg = ModelLeg.of_model(first.model_file, motion, side, joints)

@@ -51,7 +51,8 @@ class WeightBearing:
     heel : numpy.ndarray, shape (rows, coordinates)
         Likewise, if the ground's force acted at the heel (Nm).
     forward, upward : numpy.ndarray, shape (rows,)
-        The ground's force on the body (N), forward being where the pelvis faces.
+        The ground's force on the body (N), forward being where the pelvis faces if the hip's coordinate is positive in
+        flexion, backward otherwise.
     """
 
     unloaded: Array

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from lxml import etree
 
 from opensim_nem2e.data.leg_kinematics import (
     Body,
@@ -66,6 +67,27 @@ def test_names_and_signs(tmp_path):
     assert LegCoordinates.of(model, "r").names == {"pelvis_tilt": "pelvis_tilt", "pelvis_list": "pelvis_list"}
     flexes = model_file(tmp_path, {"knee_angle_r": (0, 2.1)})
     assert LegCoordinates.of(flexes, "r").signs["knee_angle"] == 1.0
+
+
+@pytest.mark.parametrize("side", ["r", "l"])
+def test_signs_are_measured(repository, tmp_path, side):
+    """Models share names, not directions; and ranges that a laboratory widened tell none."""
+    pytest.importorskip("opensim")
+    walker = repository / "examples" / "01_refine_walking" / "walker.osim"
+    usual = LegCoordinates.measured(read_model(walker), side)
+    assert usual.signs == LegCoordinates.of(read_model(walker), side).signs
+    tree = etree.parse(walker)
+    for joint in tree.iter("PinJoint"):
+        if joint.get("name") in (f"hip_{side}", f"knee_{side}", f"ankle_{side}"):
+            # The other way round: both frames are turned about their first axis.
+            for orientation in joint.iter("orientation"):
+                orientation.text = "0 0 0" if float(orientation.text.split()[0]) else f"{np.pi} 0 0"
+    for widened in tree.iter("range"):
+        widened.text = "-9 9"
+    tree.write(tmp_path / "turned.osim")
+    found = LegCoordinates.measured(read_model(tmp_path / "turned.osim"), side)
+    assert found.names == usual.names
+    assert found.signs == {name: sign * (-1.0 if name in LEG else 1.0) for name, sign in usual.signs.items()}
 
 
 def trial(rate=50.0, joints=LEG):

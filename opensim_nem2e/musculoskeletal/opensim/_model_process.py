@@ -299,6 +299,40 @@ def measure_leg(request: dict[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
+def measure_axes(request: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Measure about which axes coordinates turn when all of them are zero.
+
+    Parameters
+    ----------
+    request : dict
+        ``model_file``, ``coordinates`` (names) and ``hip`` (that of a coordinate whose joint the pelvis carries).
+
+    Returns
+    -------
+    dict
+        ``axes`` ``(coordinates, 3)``, in the frame of the pelvis: how fast what the coordinate's joint carries turns
+        while it alone moves at 1 rad/s.
+    """
+    import opensim
+
+    model = opensim.Model(request["model_file"])
+    for coordinate in _coordinates(model):
+        coordinate.set_locked(False)
+    state = model.initSystem()
+    coordinates = {c.getName(): c for c in _coordinates(model)}
+    for coordinate in coordinates.values():
+        coordinate.setValue(state, 0.0, False)
+    pelvis = coordinates[request["hip"]].getJoint().getParentFrame().findBaseFrame()
+    axes = np.empty((len(request["coordinates"]), 3))
+    for row, name in enumerate(request["coordinates"]):
+        state.setU(opensim.Vector(state.getNU(), 0.0))
+        coordinates[name].setSpeedValue(state, 1.0)
+        model.realizeVelocity(state)
+        spin = coordinates[name].getJoint().getChildFrame().getAngularVelocityInGround(state)
+        axes[row] = _vector(model.getGround().expressVectorInAnotherFrame(state, spin, pelvis))
+    return {"axes": axes}
+
+
 def _segments(model: Any, joints: list[str]) -> dict[str, int]:
     """Return the bodies that some joints carry, with the last of these joints on the way to each of them."""
     found = model.getJointSet()
@@ -509,7 +543,7 @@ def _coordinates(model: Any) -> list[Any]:
     return [found.get(i) for i in range(found.getSize())]
 
 
-JOBS = {job.__name__: job for job in (analyse_motion, sample_paths, evaluate_paths, measure_leg)}
+JOBS = {job.__name__: job for job in (analyse_motion, sample_paths, evaluate_paths, measure_leg, measure_axes)}
 
 
 def main(arguments: list[str]) -> None:

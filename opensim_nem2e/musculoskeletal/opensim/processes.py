@@ -226,7 +226,8 @@ def run_model_job(
     Parameters
     ----------
     job : str
-        One of the child's jobs: ``analyse_motion``, ``sample_paths``, ``evaluate_paths`` or ``measure_leg``.
+        One of the child's jobs: ``analyse_motion``, ``sample_paths``, ``evaluate_paths``, ``measure_leg`` or
+        ``measure_axes``.
     model_file : str or os.PathLike
         The model.
     request : mapping
