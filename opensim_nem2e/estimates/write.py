@@ -38,7 +38,8 @@ class EstimateWriter:
     precision : int
         Decimals of new columns.
     controls_from : str
-        The element of the setup file that gives the simulation's controls.
+        The element of the setup file that would give the simulation's controls; empty: that they are not at hand is not
+        worth a warning.
     """
 
     name: str
@@ -149,11 +150,12 @@ class EstimateWriter:
             smoothing=[muscle.smoothing for muscle in muscles],
         )
         if trial.controls is None:
-            logger.warning(
+            say = logger.warning if self.controls_from else logger.debug
+            say(
                 "The controls file of the simulation is not at hand, so the %s controls hold the muscles only. "
-                "ForwardTool also needs the reserve and residual actuators, if it had any: give <%s>.",
+                "ForwardTool also needs the reserve and residual actuators, if it had any%s.",
                 new.kind,
-                self.controls_from,
+                f": give <{self.controls_from}>" if self.controls_from else "",
             )
             columns = dict(zip(wanted, excitation.T, strict=True))
             self._write(files, ending, trial.time, columns)

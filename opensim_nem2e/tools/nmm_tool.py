@@ -451,8 +451,11 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
                 "other subjects, " if results[0].excitations.provenance.bundle else "",
             )
         coordinates = subject.recordings.coordinates
+        controls_from = "states_files" if self.states_files else ""
+        if not controls_from:
+            logger.info("Controls hold the muscles only; ForwardTool may need reserve and residual actuators, too.")
         for trial, simulation, result in zip(subject.recordings.trials, simulations, results, strict=True):
-            writer = EstimateWriter(f"{name}_{trial.name}", simulation, muscles, self.output_precision, "states_files")
+            writer = EstimateWriter(f"{name}_{trial.name}", simulation, muscles, self.output_precision, controls_from)
             writer.write_estimate(files, result.excitations)
             writer.write_activations(files, result.activations)
             columns = {
