@@ -55,7 +55,7 @@ def test_notebook_runs(executed):
     change, *peaks, shift = row
     assert f" soleus_r {change:.2f} {' '.join(f'{peak:.1f}' for peak in peaks)} {shift:.2f} " in summary
     known = Bundle.load("gait").metadata["validation"]["leave_one_subject_out"]["soleus"]
-    figures = " ".join(f"{known[name]:.3f}" for name in ("E_opensim", "E_refined", "E_mean"))
+    figures = " ".join(f"{known[name]:.3f}" for name in ("E_opensim", "E_refined", "E_mean", "E_profiles"))
     assert f" soleus {known['subjects']} {figures} " in validation
 
 
