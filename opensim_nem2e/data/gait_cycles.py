@@ -26,6 +26,7 @@ from ..storage.labels import find_activation_columns, find_so_activation_columns
 from ..storage.muscles import PAPER_MUSCLES, MuscleNames
 from .by_subject import SplitBySubject
 from .cycle_view import Condition, CycleView
+from .discovery import listed
 from .manifest import Channel, CycleRecord
 from .samples import Samples
 
@@ -609,7 +610,7 @@ class _Builder:
             rest = sorted(set(everything) - set(common))
             self._note(f"{len(common)} input muscles are in all {len(lines)} trials used: {', '.join(common)}.")
             if rest:
-                self._note(f"{len(rest)} muscles are not in every trial, so they are no inputs: {', '.join(rest)}.")
+                self._note(f"{len(rest)} muscles are not in every trial, so they are no inputs: {listed(rest)}.")
             if not common:
                 raise ManifestError("The trials have no muscle in common that could be an input.")
             return common

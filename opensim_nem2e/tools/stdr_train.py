@@ -409,9 +409,22 @@ def _log_validation(validation: Mapping[str, Any], label: str) -> None:
         *("E_opensim", "E_refined", "E_mean", "E_profiles", "E_ridge", "Er_refined", "Er_profiles"),
         *("E_gain_refined", "E_gain_profiles", "r_refined", "r_profiles"),
     )
+    logger.info(
+        "Errors against EMG. E: RMS; Er: E / E_opensim - 1, negative is better; E_gain: after the subject's best gain; "
+        "r: correlation. mean: mean EMG of the other subjects; profiles: by motion and age; ridge: ridge regression."
+    )
+    shown: list[tuple[Any, ...]] = []
     for method in VALIDATION_METHODS:
         if method not in validation:
             continue
+        tables = (validation[method], validation["by_motion"][method], validation["by_source"][method])
+        if tables in shown:
+            logger.info(
+                "Error on unseen subjects (%s): the same, since each laboratory has one subject.",
+                method.replace("_", " "),
+            )
+            continue
+        shown.append(tables)
         logger.info("Error on unseen subjects (%s):", method.replace("_", " "))
         logger.info("%-10s %8s " + " ".join(f"%{len(name)}s" for name in columns), "muscle", "subjects", *columns)
         rows = {**validation[method], **{f"- {k}": v for k, v in validation["by_motion"][method].items()}}

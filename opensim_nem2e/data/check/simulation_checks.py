@@ -144,7 +144,7 @@ def _reserves(trial: CycleRecord, recording: str, files: Files, findings: Findin
             if peak > limit:
                 over.setdefault(f"{kind} above {limit:.3g}", []).append(f"{label} {peak:.3g}")
     for kind, names in over.items():
-        what = f"{kind}: {listed(names, _LISTED)}."
+        what = f"{kind}, the most that Hicks et al. 2015 accept at this mass: {listed(names, _LISTED)}."
         remedy = "run RRA, check the loads and the model's mass, or let CMC pay more for them (lower optimal_force)."
         findings.add("warning", "reserves", trial.name, what, remedy, same=f"{recording}: {kind}")
 
