@@ -6,8 +6,12 @@ into cycles, options of methods, and a pool of processes. A function takes the t
 
 from __future__ import annotations
 
+import ctypes
+import runpy
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -383,14 +387,32 @@ def _device(tool: AnyTrainingTool, count: int) -> str:
         )
     if tool.device == "cpu" or (tool.device == "auto" and (tool.scheduler or count <= _FEW)):
         return "cpu"
-    # Here, not above: where it is not needed, PyTorch is not imported in this process.
-    import torch
-
-    if torch.cuda.is_available():
+    if _graphics_card():
         return "cuda"
     if tool.device == "cuda":
         raise TrainingError("<device> is cuda, but PyTorch finds no graphics card that it can use. Allowed: auto, cpu.")
     return "cpu"
+
+
+def _graphics_card() -> bool:
+    """Ask PyTorch whether it can use a graphics card; where there can be none, without the seconds of importing it."""
+    found = find_spec("torch")
+    if found is not None and found.origin is not None:
+        build = runpy.run_path(str(Path(found.origin).with_name("version.py")))
+        if not build.get("hip") and not (build.get("cuda", "unknown") and _nvidia_driver()):
+            return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _nvidia_driver() -> bool:
+    """Look for the library through which every program reaches an NVIDIA card."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _jobs(tool: AnyTrainingTool, count: int, weights: int) -> int:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from opensim_nem2e.methods.stdr.calibrate import FINE_TUNING
 from opensim_nem2e.methods.stdr.hyperparameters import STDROptions
 from opensim_nem2e.methods.stdr.method import training_settings
 from opensim_nem2e.options import layout_of
+from opensim_nem2e.tools import training_run
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
 from opensim_nem2e.tools.training_run import options_of, select_trials
 from opensim_nem2e.training.task import TrainingSettings
@@ -665,6 +667,24 @@ def test_trained_by_a_dask_cluster(tmp_path, lab, undisturbed, dask_scheduler):
     assert process.returncode == 0, out + err
     assert f"On the workers of the Dask scheduler '{dask_scheduler}'" in out
     assert_same_results(tmp_path / "results", undisturbed)
+
+
+def test_a_graphics_card_is_looked_for_without_pytorch_where_there_can_be_none(tmp_path, monkeypatch):
+    """What PyTorch says is asked for only where its build and the machine allow a card."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    version = tmp_path / "torch" / "version.py"
+    version.parent.mkdir()
+    monkeypatch.setattr(training_run, "find_spec", lambda name: SimpleNamespace(origin=str(version.with_name("x.py"))))
+    for text, driver, asked in (
+        ("cuda = None\nhip = None\n", True, False),
+        ("cuda = '12.6'\nhip = None\n", False, False),
+        ("cuda = '12.6'\nhip = None\n", True, True),
+        ("cuda = None\nhip = '6.2'\n", False, True),
+        ("", True, True),
+    ):
+        version.write_text(text)
+        monkeypatch.setattr(training_run, "_nvidia_driver", lambda there=driver: there)
+        assert training_run._graphics_card() is asked
 
 
 def test_where_networks_cannot_be_trained(tmp_path, lab, monkeypatch):
