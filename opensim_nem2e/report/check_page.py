@@ -14,7 +14,7 @@ from ..data.check.findings import SEVERITIES
 from ..data.check.quality_check import Examination
 from ..data.check.timing_checks import LAGS, Alignment
 from ..storage.atomic import ResultFiles
-from .drawing import figure_settings, new_figure
+from .drawing import figure_settings, new_figure, set_margins
 from .page import Picture, data_url, render_page
 
 Array = NDArray[np.float64]
@@ -78,7 +78,8 @@ def _draw(alignment: Alignment) -> Picture:
     panels = len(alignment.emg) + bool(alignment.correlation)
     rows = -(-panels // _COLUMNS)
     with figure_settings({"font.size": 8}):
-        figure = new_figure(10.0, 0.5 + 1.75 * rows)
+        figure = new_figure(10.0, 0.5 + 1.75 * rows, layout=None)
+        set_margins(figure, 0.4, 0.15, 0.4, 0.5, hspace=0.55, wspace=0.2)
         axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
         for axis, column in zip(axes, alignment.emg, strict=False):
             _draw_channel(axis, alignment, column)
@@ -87,7 +88,7 @@ def _draw(alignment: Alignment) -> Picture:
         for axis in axes[panels:]:
             axis.set_visible(False)
         handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
+        figure.legend(handles, labels, loc="upper right", ncols=len(labels), frameon=False)
         stream = io.BytesIO()
         figure.savefig(stream, dpi=120, format="png", metadata={"Software": None})
         width, height = (round(size * 120) for size in figure.get_size_inches())

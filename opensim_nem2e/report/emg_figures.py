@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .drawing import figure_settings, new_figure, save_figure
+from .drawing import figure_settings, new_figure, save_figure, set_margins
 
 if TYPE_CHECKING:
     from ..storage import TimeSeries
@@ -103,7 +103,8 @@ def draw_envelopes(
         Frequencies of the filters (Hz).
     """
     with figure_settings({"font.size": 8}):
-        figure = new_figure(10.0, 1.0 + 1.35 * len(channels))
+        figure = new_figure(10.0, 1.0 + 1.35 * len(channels), layout=None)
+        set_margins(figure, 0.7, 0.15, 0.7, 0.65, hspace=0.35, wspace=0.16)
         axes = figure.subplots(len(channels), 2, squeeze=False, sharex="col", width_ratios=(3, 1))
         for (left, right), channel in zip(axes, channels, strict=True):
             _draw_signal(left, channel)
@@ -112,8 +113,8 @@ def draw_envelopes(
         axes[-1, 1].set_xlabel("frequency (Hz)")
         axes[0, 1].set_title("power density of the recording", fontsize=8, loc="left")
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        figure.legend(handles, labels, loc="upper right", ncols=len(labels), frameon=False)
+        figure.suptitle(title, x=0.01, y=1.0 - 0.08 / figure.get_figheight(), ha="left", va="top", fontsize=11)
         figure.supxlabel(caption, fontsize=7.5, color="0.35")
         save_figure(figure, path, 130)
 

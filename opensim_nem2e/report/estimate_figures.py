@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..storage.muscles import MUSCLE_GROUPS
-from .drawing import figure_settings, log_scale, new_figure, save_figure, shade
+from .drawing import figure_settings, log_scale, new_figure, save_figure, set_margins, shade
 
 if TYPE_CHECKING:
     from ..data.simulation import SimulatedTrial
@@ -291,9 +291,7 @@ def draw_tradeoff(
     with figure_settings({"font.size": 9}):
         width, height = 4.8 * len(panels), 3.8
         figure = new_figure(width, height, layout=None)
-        figure.subplots_adjust(
-            left=0.75 / width, right=1.0 - 0.35 / width, bottom=0.95 / height, top=1.0 - 0.45 / height, wspace=0.1
-        )
+        set_margins(figure, 0.75, 0.35, 0.95, 0.45, wspace=0.1)
         axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
         for axis, (name, label) in zip(axes, panels, strict=True):
             x, y = [getattr(point, name) for point in curve], [point.torque_error for point in curve]
@@ -367,15 +365,7 @@ def _draw_panels(
         above = 0.55 + 0.2 * -(-len(labels) // ncols)
         height = below + plots + above
         figure.set_size_inches(width, height)
-        # Margins and gaps in inches: a layout that is computed draws everything twice.
-        figure.subplots_adjust(
-            left=0.65 / width,
-            right=1.0 - 0.2 / width,
-            bottom=below / height,
-            top=1.0 - above / height,
-            hspace=0.25,
-            wspace=0.16,
-        )
+        set_margins(figure, 0.65, 0.2, below, above, hspace=0.25, wspace=0.16)
         figure.suptitle(title, x=0.1 / width, y=1.0 - 0.08 / height, ha="left", va="top", fontsize=11)
         place = (0.1 / width, 1.0 - 0.28 / height)
         figure.legend(handles, labels, loc="upper left", bbox_to_anchor=place, ncols=ncols, frameon=False, borderpad=0)

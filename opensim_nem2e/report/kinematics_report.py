@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..estimates.static_optimization import MomentRow, Optimum, summarise_moments, summarise_muscles
 from ..log import counted
-from .drawing import figure_settings, new_figure, save_figure
+from .drawing import figure_settings, new_figure, save_figure, set_margins
 from .page import Cell, Picture, Table, TableRow, data_url, render_page
 
 if TYPE_CHECKING:
@@ -188,9 +188,7 @@ def _draw(
     with figure_settings({"font.size": 8}):
         width, height = max(6.4, 2.4 * columns), 1.1 + 1.3 * rows
         figure = new_figure(width, height, layout=None)
-        figure.subplots_adjust(
-            left=0.6 / width, right=1 - 0.1 / width, bottom=0.5 / height, top=1 - 0.65 / height, hspace=0.4, wspace=0.25
-        )
+        set_margins(figure, 0.6, 0.1, 0.5, 0.65, hspace=0.4, wspace=0.25)
         axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=limits is not None)
         for number, axis in enumerate(axes.flat):
             if number >= len(panels):

@@ -87,10 +87,6 @@ class StudyFigure:
             The file; its suffix (``.svg``, ``.png``) chooses the format.
         """
         with figure_settings(_STYLE):
-            if self.figure.get_layout_engine() is not None:
-                # Laid out once: that takes longer than drawing. With "none" for None each save would draw twice.
-                self.figure.draw_without_rendering()
-                self.figure.set_layout_engine(None)
             save_figure(self.figure, path, 150)
 
 
