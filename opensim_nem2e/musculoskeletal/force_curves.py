@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import comb
 from typing import Any, Protocol, Self
 
@@ -181,7 +182,7 @@ class _Tables:
     def of(cls, curves: Sequence[tuple[float, ...]], corners: Callable[..., Array]) -> Self:
         """Tabulate curves, given their parameters and what makes Bezier corners (corners, 6, 2) of them."""
         distinct = list(dict.fromkeys(curves))
-        made = [_tabulate(corners(*parameters)) for parameters in distinct]
+        made = [_tabulated(corners, parameters) for parameters in distinct]
         number = np.array([distinct.index(parameters) for parameters in curves])
         starts, steps = np.array([start for start, _, _ in made]), np.array([step for _, step, _ in made])
         coefficients = np.concatenate([table for _, _, table in made]).T.copy()
@@ -523,8 +524,11 @@ def _tendon_corners(strain: float, stiffness: float, toe: float, curviness: floa
     return np.array([_corner(1.0, 0.0, 0.0, *control, slope, c), _corner(*control, slope, x_toe, toe, stiffness, c)])
 
 
-def _tabulate(corners: Array) -> tuple[float, float, Array]:
+# A model's muscles are made more than once in a run, and again for every trial of a subject.
+@lru_cache(maxsize=256)
+def _tabulated(make: Callable[..., Array], parameters: tuple[float, ...]) -> tuple[float, float, Array]:
     """Return where a curve begins, the width of its cells, and their coefficients (cells + 2, 4)."""
+    corners = make(*parameters)
     start, end = float(corners[0, 0, 0]), float(corners[-1, -1, 0])
     step = (end - start) / _CELLS
     x = start + step * np.arange(_CELLS + 1)
