@@ -1,7 +1,7 @@
 """The figures of NMM: channels left out of real gait and of a trunk that lifts, and an elbow whose answer is known.
 
     python benchmarks/nmm.py DATA MORE_DATA [--quick] [--only predictsim walk_sub1 ceinms back elbow choosing]
-        [--seeds 3] [--methods paper]
+        [--seeds 3] [--methods paper] [--included]
 
 DATA and MORE_DATA are folders with ``trials.csv`` and ``emg_channels.csv``; the second has ``back_lifting``. After each
 subject's own tables come those of docs/deep_muscles.md. Every subject is estimated with a population without this
@@ -268,11 +268,14 @@ class Settings:
         Methods beside the default.
     steps : int or None
         Steps of the fits; None: the package's.
+    included : bool
+        Whether those judged are left in the population.
     """
 
     seeds: int
     methods: tuple[str, ...]
     steps: int | None
+    included: bool = False
 
 
 @dataclass(frozen=True)
@@ -295,7 +298,8 @@ def report_gait(
     name: str, data: Path, people: Sequence[PersonCycles], settings: Settings
 ) -> tuple[list[SubjectEstimate], Errors]:
     """Print one subject's tables; return the default method's runs and its torques' errors."""
-    population = Population.learn([p for p in people if f"{p.laboratory}/{p.subject}" != WHO[name]])
+    others = [p for p in people if settings.included or f"{p.laboratory}/{p.subject}" != WHO[name]]
+    population = Population.learn(others)
     recordings = gait_subject(name, data)
     columns = [channel.column for channel in recordings.channels]
     fitted = np.ones(len(recordings.windows), dtype=bool)
@@ -516,11 +520,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[*every, "choosing"], default=every)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", nargs="*", choices=["paper", "synx"], default=[], help="beside the default")
+    parser.add_argument(
+        "--included", action="store_true", help="leave those judged in the population: no estimate, but what bounds it"
+    )
     parser.add_argument("--quick", action="store_true", help="one seed, few steps: does everything run?")
     given = parser.parse_args()
-    settings = Settings(given.seeds, tuple(given.methods), None)
-    if given.quick:
-        settings = Settings(QUICK_SEEDS, tuple(given.methods), QUICK_STEPS)
+    seeds, steps = (QUICK_SEEDS, QUICK_STEPS) if given.quick else (given.seeds, None)
+    settings = Settings(seeds, tuple(given.methods), steps, given.included)
     people = read_people([given.data, given.more_data])
     found = {}
     for name in given.only:
