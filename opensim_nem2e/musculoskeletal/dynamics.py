@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError, StorageError, did_you_mean
 from ..log import logger
 from ..signals.resample import interpolate, spline
+from ..storage.atomic import no_results
 from ..storage.labels import find_state_label
 from ..storage.osim import OsimModel, read_model
 from ..storage.sto import TimeSeries, write_storage
@@ -260,7 +261,7 @@ def analyse_motion(
             *(kinematics.path, rate, 0.49 * rate, lowpass),
         )
         lowpass = 0.49 * rate
-    with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
+    with no_results(), tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
         loads = None if external_loads_file is None else read_loads(external_loads_file, model, Path(scratch))
         if loads is not None:
             loads.refuse_another_time(start, end)

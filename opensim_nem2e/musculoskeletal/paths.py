@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError, NEM2EError, did_you_mean
 from ..log import logger
-from ..storage.atomic import atomic_path
+from ..storage.atomic import atomic_path, no_results
 from ..storage.safe_xml import read_bytes
 from .arrays import AnyArray, like, namespace
 from .opensim._model_process import MOMENT_ARM_THRESHOLD as MOMENT_ARM_THRESHOLD
@@ -468,7 +468,7 @@ def _keep(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Keep an answer for later runs; a cache that cannot be written costs time, not the run."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
+        with no_results(), atomic_path(path) as temporary:
             np.savez_compressed(temporary, **dict(arrays))  # type: ignore[arg-type]
     except (OSError, NEM2EError) as error:
         logger.warning("The fitted paths cannot be kept in '%s' (%s): they will be fitted again.", path.parent, error)

@@ -51,6 +51,16 @@ def written_files() -> Iterator[list[Path]]:
         _written.reset(token)
 
 
+@contextmanager
+def no_results() -> Iterator[None]:
+    """Let files that are written while the block runs (scratch, caches) count as nothing that was written."""
+    token = _written.set(None)
+    try:
+        yield
+    finally:
+        _written.reset(token)
+
+
 def _note(paths: Iterable[Path]) -> None:
     files = _written.get()
     if files is not None:

@@ -325,6 +325,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         from ..estimates.static_optimization import read_motion
         from ..methods.nmm.recordings import with_torques
         from ..storage import read_storage
+        from ..storage.atomic import no_results
         from ..storage.osim import read_model
         from ..storage.osim_edit import write_carried_mass
 
@@ -344,7 +345,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
             motion = read(model)
             return motion if given is None else with_torques(motion, read_storage(given))
         share = carried / len(self.external_mass_bodies)
-        with tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
+        with no_results(), tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
             loaded = Path(scratch, "loaded.osim")
             point = self.external_mass_point or None
             write_carried_mass(model.path, loaded, dict.fromkeys(self.external_mass_bodies, share), point)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from arm_maker import build_arm, write_cmc, write_inverse_dynamics, write_motion
@@ -20,6 +21,7 @@ from opensim_nem2e.errors import NEM2EError, SetupError
 from opensim_nem2e.storage import read_storage
 from opensim_nem2e.tools.nem2e_pipeline import NEM2EPipelineTool
 from opensim_nem2e.tools.pipeline import execute as pipeline_study
+from opensim_nem2e.tools.pipeline.step import do_step
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
 
@@ -420,3 +422,26 @@ def test_static_optimisation_and_its_refinement(tmp_path: Path) -> None:
     plain = read_storage(folder / "so results" / "so_optimum_activation.sto")
     assert refined.n_rows == plain.n_rows > 40
     assert abs(refined.column("soleus_r") - plain.column("soleus_r")).max() > 0.01
+
+
+def test_a_refinement_by_torques_is_a_step(tmp_path, paths_cache):
+    """What inverse dynamics and the cache of muscle paths write on the way is no result that could be missed."""
+    folder = tmp_path / "walk"
+    example = Path(__file__).resolve().parents[2] / "examples" / "01_refine_walking"
+    shutil.copytree(example, folder, ignore=shutil.ignore_patterns("results", "*.py"))
+    setup = folder / "setup_refine.xml"
+    setup.write_text(
+        setup.read_text().replace("<write_figures>true<", "<write_report>false</write_report><write_figures>false<")
+    )
+    argument = {
+        "setup_file": str(setup),
+        "record_file": str(tmp_path / "record.json"),
+        "log_file": str(tmp_path / "log.txt"),
+        "time_limit": None,
+    }
+    said: list[dict[str, Any]] = []
+    for _ in range(2):
+        do_step(argument, said.append, lambda: False)
+    assert [one["reused"] for one in said] == [False, True]
+    assert "results/walking_torques.sto" in said[0]["outputs"]
+    assert all(name.startswith("results/") for name in said[0]["outputs"])
