@@ -41,6 +41,9 @@ _AROUND = 2.0
 #: Quintic smoothing splines, and OpenSim's filter, need so many rows.
 _LEAST_ROWS = 10
 
+#: Gravity is between these everywhere on earth (m/s^2).
+_LEAST_GRAVITY, _MOST_GRAVITY = 9.7, 9.9
+
 #: Decimals of the coordinates that OpenSim is given.
 _PRECISION = 12
 
@@ -158,6 +161,8 @@ class Motion(JointMotion):
         Cut-off of the filter (Hz); negative: none.
     jacobians : mapping of str to numpy.ndarray, each (rows, 6, coordinates)
         By body: how it turns, and how its origin moves, per unit of each coordinate's speed (in the ground's frame).
+    up : numpy.ndarray, shape (3,), optional
+        Unit vector against gravity, in the ground's frame.
     """
 
     rotational: tuple[bool, ...]
@@ -169,6 +174,7 @@ class Motion(JointMotion):
     kinematics: TimeSeries
     lowpass: float
     jacobians: Mapping[str, Array] = field(default_factory=dict)
+    up: Array = field(default_factory=lambda: np.array([0.0, 1.0, 0.0]))
 
     def at(self, rows: NDArray[np.bool_]) -> Motion:
         """Take some of the rows.
@@ -322,6 +328,7 @@ def analyse_motion(
         kinematics=series,
         lowpass=lowpass,
         jacobians={name: found["jacobians"][:, number] for number, name in enumerate(jacobians)},
+        up=_up(found["gravity"], model),
     )
 
 
@@ -499,6 +506,17 @@ def _place(name: str, names: Sequence[str]) -> int:
             f"The planar leg has the coordinates {', '.join(names)}; found '{name}'.{did_you_mean(name, names)}"
         )
     return list(names).index(name)
+
+
+def _up(gravity: Array, model: OsimModel) -> Array:
+    """Return the direction against a model's gravity, and warn of one that is not the earth's."""
+    size = float(np.linalg.norm(gravity))
+    if not _LEAST_GRAVITY < size < _MOST_GRAVITY:
+        logger.warning(
+            "%s: the model's gravity is %.4g m/s^2, on earth it is 9.81: the joint moments are not those on earth.",
+            *(model.path, size),
+        )
+    return -gravity / size if size > 0.0 else np.array([0.0, 1.0, 0.0])
 
 
 def _coordinates_of(series: TimeSeries, model: OsimModel) -> TimeSeries:

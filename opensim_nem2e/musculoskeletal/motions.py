@@ -28,6 +28,9 @@ LEAST_DEGREES = math.pi
 #: Nobody turns round so often (rad): a larger angle is no angle.
 _MOST_TURNS = 100.0
 
+#: Nobody moves through the room faster than this (m/s; sprinters reach 12) in half of all rows.
+_FASTEST = 30.0
+
 #: Motions are recorded at 25 Hz or more. Rows further apart than this (s) are in another unit.
 _SLOWEST_STEP = 0.2
 
@@ -202,7 +205,8 @@ def checked_motion(series: TimeSeries, model: OsimModel, start: float, end: floa
     Raises
     ------
     opensim_nem2e.errors.StorageError
-        Rows or values are missing (:func:`refuse_gaps`), or an angle is more than 100 turns or jumps by half of one.
+        Rows or values are missing (:func:`refuse_gaps`), an angle is more than 100 turns or jumps by half of one, or a
+        translation is faster than anybody.
     """
     columns = angles_of(series, model)
     told = _columns_of(series, {c.name for c in model.coordinates})
@@ -221,6 +225,7 @@ def checked_motion(series: TimeSeries, model: OsimModel, start: float, end: floa
             f"{series.time[row]:.3f} s.",
             series.path,
         )
+    _refuse_millimeters(series, told, start, end)
     unit, odd, largest = unit_of_angles(series, model)
     # Columns of another unit get their warning below: OpenSim's own files have patellae in degrees among radians.
     columns = [column for column in columns if unit != "columns" or series.labels[column] not in odd]
@@ -244,6 +249,23 @@ def checked_motion(series: TimeSeries, model: OsimModel, start: float, end: floa
             ", and are all columns in one unit" if unit == "columns" else "",
         )
     return series
+
+
+def _refuse_millimeters(series: TimeSeries, told: list[int], start: float, end: float) -> None:
+    """Refuse translations that are faster than any body most of the time."""
+    columns = [column for column in told if not is_angle(parse_label(series.labels[column]).name)]
+    inside = (series.time >= start) & (series.time <= end)
+    if not columns or np.count_nonzero(inside) < 2:
+        return
+    steps = np.abs(np.diff(series.data[inside][:, columns], axis=0)) / np.diff(series.time[inside])[:, np.newaxis]
+    usual = np.median(steps, axis=0)
+    if usual.max() > _FASTEST:
+        label = series.labels[columns[int(usual.argmax())]]
+        raise StorageError(
+            f"No body moves faster than {_FASTEST:g} m/s, but '{label}' does with {usual.max():.4g} m/s (median). "
+            "Translations must be in m, and time in s: is it in mm?",
+            series.path,
+        )
 
 
 def refuse_gaps(series: TimeSeries, start: float, end: float) -> None:

@@ -130,13 +130,13 @@ def weight_bearing(motion: Motion, foot: str, coordinates: Sequence[str]) -> Wei
     wrench = np.einsum("tkp,tp->tk", np.linalg.pinv(jacobian[:, :, root].swapaxes(1, 2)), needed[:, root])
     unloaded, force = needed[:, own], wrench[:, 3:]
     # The hip flexes about an axis to the right; what is ahead lies on the ground at a right angle to it.
-    ahead = np.column_stack([jacobian[:, 2, own[0]], -jacobian[:, 0, own[0]]])
+    ahead = np.cross(motion.up, jacobian[:, :3, own[0]])
     ahead /= np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), _STILL)
-    forward: Array = (force[:, [0, 2]] * ahead).sum(axis=1)
+    forward: Array = (force * ahead).sum(axis=1)
     return WeightBearing(
         unloaded,
         unloaded - np.einsum("tkj,tk->tj", jacobian[:, :, own], wrench),
         unloaded - np.einsum("tkj,tk->tj", jacobian[:, 3:, own], force),
         forward,
-        force[:, 1],
+        force @ motion.up,
     )

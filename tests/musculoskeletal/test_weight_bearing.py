@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -46,6 +47,27 @@ def test_one_foot_on_the_ground_bears_what_the_plates_measured(walking, unloaded
     np.testing.assert_allclose(found.forward[stance], push[stance], atol=2.0)
     # At the heel the force has no lever in front of the ankle, which is what the ankle bears in late stance.
     assert np.abs(found.heel[stance, 2]).max() < 0.6 * np.abs(needed[stance, 2]).max()
+
+
+def test_another_axis_may_point_up(walking, tmp_path, caplog):
+    text = (walking / "walker.osim").read_text(encoding="utf-8")
+    (tmp_path / "moon.osim").write_text(re.sub("<gravity>[^<]*<", "<gravity>0 0 -1.62<", text), encoding="utf-8")
+    found = analyse_motion(tmp_path / "moon.osim", read_storage(walking / "walking_coordinates.mot"), end=0.2)
+    np.testing.assert_allclose(found.up, [0.0, 0.0, 1.0])
+    assert "gravity is 1.62 m/s^2, on earth it is 9.81" in caplog.text
+
+
+def test_forward_and_upward_are_those_of_gravity(unloaded):
+    """The same motion in a room whose third axis points up."""
+    turn = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+    jacobians = {
+        foot: np.concatenate([np.einsum("ab,tbc->tac", turn, part) for part in (table[:, :3], table[:, 3:])], axis=1)
+        for foot, table in unloaded.jacobians.items()
+    }
+    usual = weight_bearing(unloaded, "calcn_r", LEG)
+    found = weight_bearing(replace(unloaded, jacobians=jacobians, up=turn @ unloaded.up), "calcn_r", LEG)
+    for name in ("unloaded", "standing", "heel", "forward", "upward"):
+        np.testing.assert_allclose(getattr(found, name), getattr(usual, name), atol=1e-6)
 
 
 def test_a_pelvis_that_is_not_told(unloaded):

@@ -62,7 +62,8 @@ def analyse_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
         ``time`` (s), ``names``, ``rotational``, ``movable`` and ``limits`` of all coordinates in the model's order,
         ``q``, ``qdot`` and ``torques`` ``(rows, coordinates)``; ``origins`` of the bodies at some rows, ``places``,
         ``(places, bodies, 3)`` (m), NaN where the model's set of bodies has none of that name; ``jacobians`` ``(rows,
-        bodies, 6, coordinates)``, of rotation and then of the body's origin, in the ground's frame.
+        bodies, 6, coordinates)``, of rotation and then of the body's origin, in the ground's frame; ``gravity``
+        ``(3,)`` (m/s^2).
     """
     import opensim
 
@@ -120,6 +121,7 @@ def analyse_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
         "q": q,
         "qdot": qdot,
         "torques": matrix.to_numpy()[:, [labels.index(name) for name in names]],
+        "gravity": np.array(_vector(model.getGravity())),
         "jacobians": _jacobians(model, state, coordinates, q, request["jacobians"]),
     }
 
