@@ -136,6 +136,8 @@ class _Strikes:
     trusted = False
     #: Where they are from, in a sentence.
     told = ""
+    #: What to do about strikes that are not among them, in a sentence that begins with a space.
+    missed = ""
 
     def heel_strikes(self) -> dict[str, list[float]]:
         """Return the heel strikes (s) by side."""
@@ -199,6 +201,7 @@ class _Strikes:
                 f"strikes of one foot; heel strikes around it (s): {listed}. Simulate from before one of them "
                 "to beyond the next of the same foot. If this is one whole stride that begins elsewhere, give "
                 "<cycle_source> whole_file, with <whole_file_leading_limb> and <whole_file_heel_strike>."
+                f"{self.missed}"
             )
         return cycles
 
@@ -277,6 +280,10 @@ class GroundReactions(_Strikes):
 
     path: Path
     contact: Mapping[str, Any] = field(default_factory=dict)
+    missed = (
+        " Strikes beside the force plates are unknown here: GaitEventsTool finds them in markers or the motion, for "
+        "<events_file>."
+    )
 
     @property
     def told(self) -> str:  # type: ignore[override]

@@ -45,6 +45,7 @@ _PARALLEL = (
 #: What advice on gait cycles names, in this tool's words; what it has no option for can be had by GaitEventsTool.
 _OF_CYCLES = {
     "cycle_source": "<cycles>",
+    "events_file": "<events_files>",
     "whole_file_heel_strike": "a motion that begins at that limb's heel strike",
     **{
         name: f"GaitEventsTool's <{name}>"

@@ -462,7 +462,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             interpolation=self.interpolation,
             tolerance=self.cycle_tolerance,
             motion=self._motion(bundle, cycles),
-            age_group=self.age_group,
+            age_group=self._age_group(bundle),
         )
         if self.use_emg:
             estimate = self._with_measured_emg(estimate, trial, names.of_model(trial.activations), cycles)
@@ -500,8 +500,22 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         durations = [cycle.duration for side in cycles.values() for cycle in side]
         mean = sum(durations) / len(durations)
         found = "run" if mean < _LONGEST_RUNNING else "walk"
-        logger.info("Taken as %s: gait cycles last %.2f s. If it is another motion, give <motion>.", found, mean)
+        logger.info(
+            "Taken as %s: gait cycles last %.2f s. If it is another motion, give <motion>.%s",
+            *(found, mean),
+            "" if self.age_group else _age_hint(bundle),
+        )
         return found
+
+    def _age_group(self, bundle: Bundle) -> str:
+        """Warn of an age group that the bundle does not know."""
+        known = _ages(bundle)
+        if self.age_group and known and self.age_group not in known:
+            logger.warning(
+                "<age_group> is '%s', but the bundle knows EMG profiles of %s: those of all ages are used.",
+                *(self.age_group, " and ".join(known)),
+            )
+        return self.age_group
 
     def _load_bundle(self) -> Bundle:
         from ..methods.bundle import Bundle
@@ -622,6 +636,17 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             assert trial.controls.path is not None
             resolved["controls_file"] = path_seen_from(directory, trial.controls.path)
         return resolved
+
+
+def _ages(bundle: Bundle) -> list[str]:
+    """Name the age groups of which a bundle has EMG profiles."""
+    classes = (pair for part in bundle.metadata["parts"] for pair in part.get("classes", ()))
+    return sorted({age for _, age in classes if age})
+
+
+def _age_hint(bundle: Bundle) -> str:
+    ages = _ages(bundle)
+    return f" EMG profiles are of all ages unless <age_group> is {' or '.join(ages)}." if ages else ""
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -79,6 +79,16 @@ class TestResults:
         pattern = re.search(r're.search\(r"(.*)", line\)', gui)[1]
         assert {found[1] for line in lines if (found := re.search(pattern, line))} == written
 
+    def test_whose_profiles_are_used_is_said(self, tool, caplog):
+        tool.bundle_file, tool.write_report = "profiles", False
+        tool.run()
+        assert "EMG profiles are of all ages unless <age_group> is adult or child." in caplog.text
+        caplog.clear()
+        tool.age_group = "adults"
+        tool.run()
+        assert "<age_group> is 'adults', but the bundle knows EMG profiles of adult and child" in caplog.text
+        assert "of all ages unless" not in caplog.text
+
     def test_bands_and_trust_of_a_bundle_that_has_them(self, tool, make_bundle, caplog):
         bands = Bands(0.9, {"soleus": np.full(20, 0.1)}, 5, 2.0, "worst subject", (0.0, 1.0))
         curves = np.random.default_rng(0).random((3, 3, 20))
