@@ -189,7 +189,8 @@ def _draw(
         width, height = max(6.4, 2.4 * columns), 1.1 + 1.3 * rows
         figure = new_figure(width, height, layout=None)
         set_margins(figure, 0.6, 0.1, 0.5, 0.65, hspace=0.4, wspace=0.25)
-        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=limits is not None)
+        # Axes that Matplotlib keeps alike cost the square of their number: they are set alike here.
+        axes = figure.subplots(rows, columns, squeeze=False)
         for number, axis in enumerate(axes.flat):
             if number >= len(panels):
                 axis.set_visible(False)
@@ -197,13 +198,14 @@ def _draw(
             name, curves = panels[number]
             _draw_panel(axis, time, curves, flagged)
             axis.set_title(name, fontsize=8, loc="left", pad=2)
+            first, last = number % columns == 0, number + columns >= len(panels)
             if limits is not None:
                 axis.set_ylim(*limits)
-            if number % columns == 0:
+            axis.tick_params(labelbottom=last, labelleft=first or limits is None)
+            if first:
                 axis.set_ylabel(ylabel)
-            if number + columns >= len(panels):
+            if last:
                 axis.set_xlabel("time (s)")
-                axis.tick_params(labelbottom=True)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper right", ncols=len(labels), frameon=False)
         figure.suptitle(title, x=0.01, y=1 - 0.1 / height, va="top", ha="left", fontsize=10)
