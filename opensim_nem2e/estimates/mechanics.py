@@ -128,6 +128,12 @@ class Mechanics:
         """What the kinds of activations are called: :data:`WORDS` or :data:`WORDS_BY_TORQUES`."""
         return WORDS_BY_TORQUES if self.by_torques else WORDS
 
+    @property
+    def own_shapes(self) -> list[str]:
+        """Muscles that are compared with the EMG that gave them their shape."""
+        compared = {row.muscle for row in self.emg_errors}
+        return [item.muscle for item in self.activations if item.shape_source == "EMG" and item.muscle in compared]
+
     def write(self, files: ResultFiles, writer: EstimateWriter) -> TorqueCheck | None:
         """Write all of it but figures, the result's activations among it, and say it in the log.
 
@@ -169,12 +175,13 @@ class Mechanics:
             means = {kind: fmean(getattr(row, f"shape_{kind}") for row in self.emg_errors) for kind in WORDS}
             logger.info(
                 "Shape error against measured EMG (RMS after the best gain, each channel divided by its maximum), mean "
-                "of %s: %s%s.",
+                "of %s: %s%s.%s",
                 counted(len(self.emg_errors), "muscle"),
                 ", ".join(f"{word} {means[kind]:.3f}" for kind, word in self.words.items() if isfinite(means[kind])),
                 " (unscaled: the estimate as it is, before torques have a say)"
                 if self.words is WORDS_BY_TORQUES
                 else "",
+                f" Of these, {counted(len(self.own_shapes), 'shape')} came from this EMG." if self.own_shapes else "",
             )
         return check
 

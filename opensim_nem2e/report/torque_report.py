@@ -178,6 +178,11 @@ def mechanics_parts(
             "by its maximum over these cycles. They judge the refinement only if the method was not trained on this "
             "subject."
         )
+        if own := mechanics.own_shapes:
+            text += (
+                f" The shape of {', '.join(own)} is this EMG itself: their figures show what the torques changed, not "
+                "how good an estimate is."
+            )
         table = _emg_table(mechanics.emg_errors, words)
         parts.append(ReportPart("emg", "Against measured EMG", (text,), tables=(table,)))
     if check is not None:
@@ -249,7 +254,10 @@ def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None, words: Ma
         errors = {kind: fmean(getattr(row, f"shape_{kind}") for row in mechanics.emg_errors) for kind in kinds}
         listed = [f"{errors[kind]:.3f} with {told[kind]} activations" for kind in kinds]
         compared = counted(len(mechanics.emg_errors), "muscle")
-        text += f"The error of the shape against measured EMG of {compared} is {_and(listed)}. "
+        shaped = len(mechanics.own_shapes)
+        which = "their shape is" if shaped == len(mechanics.emg_errors) else f"that of {shaped} is"
+        own = f" ({which} from it)" if shaped else ""
+        text += f"The error of the shape against measured EMG of {compared}{own} is {_and(listed)}. "
     if text and consistent and words is WORDS_BY_TORQUES:
         text += "Unscaled is the estimate as it is, EMG relative to its maximum, before torques have a say. "
     return text

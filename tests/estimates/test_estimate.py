@@ -26,7 +26,7 @@ from opensim_nem2e.musculoskeletal.activation import activation_from_excitation
 from opensim_nem2e.musculoskeletal.torque_model import TorqueTerms
 from opensim_nem2e.report.estimate_figures import draw_estimate
 from opensim_nem2e.report.estimate_report import write_report
-from opensim_nem2e.report.torque_report import draw_mechanics
+from opensim_nem2e.report.torque_report import draw_mechanics, mechanics_parts, mechanics_summary
 from opensim_nem2e.signals.cycles import Cycle
 from opensim_nem2e.storage import TimeSeries, read_storage
 from opensim_nem2e.storage.atomic import ResultFiles
@@ -313,6 +313,13 @@ def test_redistribution_and_emg_without_a_bundle(estimate, trial, terms, writer,
     assert "were found by quadratic programming" in page
     with (tmp_path / "results" / "walk_tradeoff.csv").open(newline="") as stream:
         assert sum(row["chosen"] == "True" for row in csv.DictReader(stream)) == 1
+    assert mechanics.own_shapes == []
+    # A channel that gave its shape is compared with itself.
+    own = replace(activations.muscles["soleus_r"], shape_source="EMG")
+    used = replace(mechanics, activations=replace(activations, muscles={**activations.muscles, "soleus_r": own}))
+    assert "of 1 muscle (their shape is from it) is" in mechanics_summary(used, check, used.words)
+    (part, *_) = mechanics_parts(used, check, None, None, used.words)
+    assert "The shape of soleus_r is this EMG itself" in part.texts[0]
 
 
 def test_trust_is_told_from_the_provenance(estimate, caplog):
