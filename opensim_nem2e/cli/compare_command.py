@@ -19,13 +19,13 @@ from pathlib import Path
 from statistics import fmean
 
 from ..errors import NEM2EError
-from ..log import logger, plain
+from ..log import logger, plain, properties_called
 
 NAME = "compare"
 ALIASES = ()
 
 #: What files of EMG are mostly called.
-_EMG = re.compile(r"(?<![a-z])emg(?![a-z])", re.IGNORECASE)
+_EMG = re.compile(r"(?<![a-z])emg(?![a-z])|electromyogra", re.IGNORECASE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,17 +87,22 @@ def execute(options: argparse.Namespace) -> int:
     emg = options.emg or options.channels is not None
     seems = [bool(_EMG.search(Path(path).stem)) for path in (options.a, options.b)]
     if not emg and seems == [False, True]:
-        logger.warning("'%s' seems to hold EMG: with --emg each channel is divided by its maximum.", options.b)
-    found = compare_files(
-        Path(options.a),
-        Path(options.b),
-        emg=emg,
-        channels_file=None if options.channels is None else Path(options.channels),
-        emg_time_offset=options.emg_time_offset,
-        start=options.initial_time,
-        end=options.final_time,
-        muscles=options.muscles,
-    )
+        logger.warning(
+            "'%s' seems to hold EMG: with --emg each channel is divided by its maximum, and --channels gives it to "
+            "muscles.",
+            options.b,
+        )
+    with properties_called({"emg_channels_file": "--channels", "emg_time_offset": "--emg-time-offset"}):
+        found = compare_files(
+            Path(options.a),
+            Path(options.b),
+            emg=emg,
+            channels_file=None if options.channels is None else Path(options.channels),
+            emg_time_offset=options.emg_time_offset,
+            start=options.initial_time,
+            end=options.final_time,
+            muscles=options.muscles,
+        )
     print(plain(f"A: {found.a}\nB: {found.b}\n{found.start:.4f} to {found.end:.4f} s\n"))
     width = max(len("muscle"), *(len(row.muscle) for row in found.rows))
     print(f"{'muscle':<{width}}  mean A  mean B  RMS difference      r")

@@ -155,8 +155,7 @@ def compare_files(
     absent = [name for name in muscles if name not in both]
     if absent or not both:
         what = f"Not in both files: {', '.join(absent)}." if absent else "The files have no muscle in common."
-        hint = " Which muscles a channel stands for, --channels says." if emg and channels_file is None else ""
-        raise LabelError(f"{what} '{a}' has {_some(curves_a)}; '{b}' has {_some(curves_b)}.{hint}")
+        raise LabelError(f"{what} '{a}' has {_some(curves_a)}; '{b}' has {_some(curves_b)}.")
     low, high = max(start, time_a[0], time_b[0]), min(end, time_a[-1], time_b[-1])
     inside = (time_a >= low) & (time_a <= high)
     if inside.sum() < 2:

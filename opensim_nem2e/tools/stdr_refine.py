@@ -462,7 +462,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             interpolation=self.interpolation,
             tolerance=self.cycle_tolerance,
             motion=self._motion(bundle, cycles),
-            age_group=self._age_group(bundle),
+            age_group=self.age_group,
         )
         if self.use_emg:
             estimate = self._with_measured_emg(estimate, trial, names.of_model(trial.activations), cycles)
@@ -487,7 +487,17 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         return with_measured_emg(estimate, emg, trial, names, cycles, maxima)
 
     def _motion(self, bundle: Bundle, cycles: Mapping[str, Sequence[Cycle]]) -> str:
-        """Settle what the trial is."""
+        """Settle what the trial is, and warn of an age group of which nothing is known."""
+        motion = self._told_or_found(bundle, cycles)
+        ages = _ages(bundle, motion)
+        if self.age_group and ages and self.age_group not in ages:
+            logger.warning(
+                "<age_group> is '%s', but the bundle has EMG profiles of %s: those of all ages are used.",
+                *(self.age_group, " and ".join(ages)),
+            )
+        return motion
+
+    def _told_or_found(self, bundle: Bundle, cycles: Mapping[str, Sequence[Cycle]]) -> str:
         known = bundle.metadata["data"].get("motions", [])
         if self.motion:
             if known and self.motion not in known:
@@ -503,19 +513,9 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         logger.info(
             "Taken as %s: gait cycles last %.2f s. If it is another motion, give <motion>.%s",
             *(found, mean),
-            "" if self.age_group else _age_hint(bundle),
+            "" if self.age_group else _age_hint(_ages(bundle, found)),
         )
         return found
-
-    def _age_group(self, bundle: Bundle) -> str:
-        """Warn of an age group that the bundle does not know."""
-        known = _ages(bundle)
-        if self.age_group and known and self.age_group not in known:
-            logger.warning(
-                "<age_group> is '%s', but the bundle knows EMG profiles of %s: those of all ages are used.",
-                *(self.age_group, " and ".join(known)),
-            )
-        return self.age_group
 
     def _load_bundle(self) -> Bundle:
         from ..methods.bundle import Bundle
@@ -638,14 +638,13 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         return resolved
 
 
-def _ages(bundle: Bundle) -> list[str]:
-    """Name the age groups of which a bundle has EMG profiles."""
+def _ages(bundle: Bundle, motion: str) -> list[str]:
+    """Name the age groups of which a bundle has EMG profiles of a motion."""
     classes = (pair for part in bundle.metadata["parts"] for pair in part.get("classes", ()))
-    return sorted({age for _, age in classes if age})
+    return sorted({age for kind, age in classes if age and kind == motion})
 
 
-def _age_hint(bundle: Bundle) -> str:
-    ages = _ages(bundle)
+def _age_hint(ages: Sequence[str]) -> str:
     return f" EMG profiles are of all ages unless <age_group> is {' or '.join(ages)}." if ages else ""
 
 

@@ -132,5 +132,7 @@ def test_emg_without_its_flag_is_asked_about(command, files):
     done = command("compare", "a_states.sto", "walk_EMG.sto")
     assert done.returncode == 0
     assert (
-        done.stderr == "[warn] 'walk_EMG.sto' seems to hold EMG: with --emg each channel is divided by its maximum.\n"
+        done.stderr
+        == "[warn] 'walk_EMG.sto' seems to hold EMG: with --emg each channel is divided by its maximum, and --channels "
+        "gives it to muscles.\n"
     )

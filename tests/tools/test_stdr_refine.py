@@ -86,8 +86,12 @@ class TestResults:
         caplog.clear()
         tool.age_group = "adults"
         tool.run()
-        assert "<age_group> is 'adults', but the bundle knows EMG profiles of adult and child" in caplog.text
+        assert "<age_group> is 'adults', but the bundle has EMG profiles of adult and child" in caplog.text
         assert "of all ages unless" not in caplog.text
+        caplog.clear()
+        tool.age_group, tool.motion = "child", "run"  # nobody's running is known by age
+        tool.run()
+        assert "of all ages" not in caplog.text
 
     def test_bands_and_trust_of_a_bundle_that_has_them(self, tool, make_bundle, caplog):
         bands = Bands(0.9, {"soleus": np.full(20, 0.1)}, 5, 2.0, "worst subject", (0.0, 1.0))
