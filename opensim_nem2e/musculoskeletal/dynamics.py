@@ -24,7 +24,7 @@ from .arrays import AnyArray, alike
 from .loads import read_loads
 from .motions import checked_motion
 from .opensim.processes import run_model_job
-from .planar_leg import PlanarLeg
+from .planar_leg import GRAVITY, PlanarLeg
 
 Array = NDArray[np.float64]
 
@@ -312,8 +312,15 @@ def analyse_motion(
             f"{', '.join(untold)}.",
             series.path,
         )
+    up = _up(found["gravity"], model)
     if loads is not None:
-        loads.refuse_misplaced(found["time"][found["places"]], found["origins"])
+        loads.refuse_misplaced(found["time"][found["places"]], found["origins"], up)
+        free = {name: found["torques"][:, column] for column, name in enumerate(names) if found["movable"][column]}
+        unknown = np.full(len(found["time"]), np.nan)
+        left_over = np.column_stack([free.get(f"pelvis_t{axis}", unknown) for axis in "xyz"])
+        turning = [free[name] for name in ("pelvis_tilt", "pelvis_list") if name in free]
+        moments = np.column_stack(turning) if turning else np.zeros((len(unknown), 0))
+        loads.refuse_unlike(found["time"], left_over, moments, model.mass * GRAVITY)
     return Motion(
         time=found["time"],
         coordinates=names,
@@ -328,7 +335,7 @@ def analyse_motion(
         kinematics=series,
         lowpass=lowpass,
         jacobians={name: found["jacobians"][:, number] for number, name in enumerate(jacobians)},
-        up=_up(found["gravity"], model),
+        up=up,
     )
 
 

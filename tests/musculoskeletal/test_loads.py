@@ -136,6 +136,52 @@ def test_feet_below_the_ground(walking):
         analyse_motion(walking / "walker.osim", buried, walking / "external_loads.xml", start=0.5, end=1.3)
 
 
+def moved(begin, by):
+    def change(series, values):
+        values[:, [series.index(f"{side}{begin}") for side in ("", "1_")]] += by
+
+    return change
+
+
+def test_points_that_are_out_of_line(analysed, caplog):
+    analysed()
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    analysed(change=moved("ground_force_px", 0.08))
+    assert "moments to the pelvis as if they acted 8 cm away from where the motion needs them" in caplog.text
+    with pytest.raises(
+        StorageError, match=r"'right' acts 0\.\d+ m above the origin of 'calcn_r' \(median\), but the gro"
+    ):
+        analysed(change=moved("ground_force_py", 0.3))
+
+
+def test_forces_along_the_wrong_axis(analysed):
+    def reverse(series, values):
+        values[:, [series.index(f"{side}ground_force_vx") for side in ("", "1_")]] *= -1.0
+
+    def exchange(series, values):
+        for side in ("", "1_"):
+            x, z = series.index(f"{side}ground_force_vx"), series.index(f"{side}ground_force_vz")
+            values[:, [x, z]] = values[:, [z, x]]
+
+    with pytest.raises(StorageError, match=r"along x point the other way than the motion needs \(correlation -"):
+        analysed(change=reverse)
+    analysed(change=reverse)  # and back
+    with pytest.raises(
+        StorageError, match="forces along z are what the motion needs along x: are these axes exchanged"
+    ):
+        analysed(change=exchange)
+
+
+@pytest.mark.parametrize(("late", "told"), [(0.03, "0.030 s earlier"), (-0.1, "0.100 s later")])
+def test_plates_on_another_clock_than_the_cameras(walking, tmp_path, caplog, late, told):
+    shutil.copy(walking / "external_loads.xml", tmp_path)
+    series = read_storage(walking / "walking_grf.mot")
+    write_storage(tmp_path / "walking_grf.mot", TimeSeries(series.time + late, series.labels, series.data))
+    kinematics = read_storage(walking / "walking_coordinates.mot")
+    analyse_motion(walking / "walker.osim", kinematics, tmp_path / "external_loads.xml", start=0.3, end=1.6)
+    assert f"the loads would fit the motion much better {told}: are both of one clock" in caplog.text
+
+
 def test_forces_on_other_bodies_may_act_anywhere(analysed):
     """A rope that pulls the pelvis, and an exoskeleton's torque, are no ground reactions."""
     pull = (
