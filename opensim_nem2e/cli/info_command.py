@@ -179,12 +179,16 @@ def describe_bundle(path_or_name: str) -> str:
         It cannot be read.
     """
     from ..estimates.trust import validation_table
-    from ..methods.bundle import Bundle
+    from ..methods.bundle import Bundle, shipped_bundles
     from ..methods.motion_bundle import MotionBundle, is_motion_bundle
+    from ..methods.nmm.population import Population, is_population
 
     wrapper = textwrap.TextWrapper(_WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
     if is_motion_bundle(path_or_name):
         return "\n".join(map(wrapper.fill, MotionBundle.load(path_or_name).described()))
+    file = shipped_bundles().get(path_or_name, Path(path_or_name))
+    if is_population(file):
+        return "\n".join(map(wrapper.fill, [f"file: {file}", *Population.load(file).described()]))
     bundle = Bundle.load(path_or_name)
     data = bundle.metadata["data"]
     facts = {
@@ -208,5 +212,15 @@ def _list_tools() -> str:
     for entry in tools():
         first = f"  {entry.name:<{width}}  "
         lines.append(textwrap.fill(entry.summary, _WIDTH, initial_indent=first, subsequent_indent=" " * len(first)))
-    lines += ["", "'opensim-nem2e info TOOL' lists the properties of a tool."]
+    lines += [
+        "",
+        "BUNDLES THAT SHIP WITH IT",
+        "",
+        "  gait, profiles         for STDRRefineTool: networks beside EMG profiles (the default), and profiles alone",
+        "  muscles                for NMMTool: other subjects' EMG (the default)",
+        "  kinematics, whole_body for KinematicsToActivationTool, mode kinematics: joint moments without forces",
+        "",
+        "'opensim-nem2e info BUNDLE' says what a bundle was trained on, and how good it is.",
+        "'opensim-nem2e info TOOL' lists the properties of a tool.",
+    ]
     return "\n".join(lines)

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from opensim_nem2e import __version__
+from opensim_nem2e.methods.bundle import shipped_bundles
 from opensim_nem2e.tools import tool_registry as registry
 
 HEAVY = {"numpy", "pandas", "torch", "opensim", "scipy", "matplotlib", "safetensors"}
@@ -396,6 +397,12 @@ def test_info_lists_the_tools(command):
     for entry in registry.tools():
         assert f"\n  {entry.name} " in done.stdout
     assert done.stdout.endswith("\n'opensim-nem2e info TOOL' lists the properties of a tool.\n")
+    told = done.stdout.partition("BUNDLES THAT SHIP WITH IT")[2].split("'opensim-nem2e")[0]
+    named = re.findall(r"^  ([a-z_]+)(?:, ([a-z_]+))?  ?", told, re.MULTILINE)
+    assert {name for pair in named for name in pair if name} == set(shipped_bundles())
+    done = command.start("info", "muscles")
+    assert "subjects: 28 (" in done.stdout
+    assert "CC BY 4.0" in done.stdout
 
 
 def test_info_on_a_misspelt_bundle_or_tool(command):

@@ -94,12 +94,15 @@ class Population:
         Mean EMG over the gait cycle, RMS 1, on the clock of the activations.
     subjects : tuple of str
         Whom it was learned from, ``laboratory/subject``.
+    description : str, optional
+        Where the subjects come from, and their licences.
     """
 
     muscles: tuple[str, ...]
     moments: Array
     profiles: Array
     subjects: tuple[str, ...]
+    description: str = ""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -190,6 +193,22 @@ class Population:
         own = self.profiles[self.muscles.index(muscle)]
         return np.asarray(np.interp(phase, np.arange(SAMPLES) / SAMPLES, own, period=1.0), dtype=float)
 
+    def described(self) -> list[str]:
+        """Say whom it was learned from.
+
+        Returns
+        -------
+        list of str
+            One fact each.
+        """
+        return [
+            "kind: other subjects' EMG in gait, for <population_bundle> of NMMTool",
+            f"muscles: {', '.join(self.muscles)}",
+            f"subjects: {len(self.subjects)} ({', '.join(self.subjects)})",
+            f"data: {self.description or 'not stated'}",
+            "what it is worth: every run of NMMTool says so by leaving out its own channels in turn",
+        ]
+
     def save(self, path: str | os.PathLike[str], description: str = "") -> None:
         """Write a bundle.
 
@@ -237,6 +256,28 @@ class Population:
         return _read(file)
 
 
+def is_population(path: str | os.PathLike[str]) -> bool:
+    """Tell a population bundle from others.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A file.
+
+    Returns
+    -------
+    bool
+        False also where it cannot be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            return str((stream.metadata() or {}).get("format", "")).startswith(_FORMAT.rpartition(" ")[0])
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
 @cache
 def _shipped(name: str) -> Population:
     resource = files("opensim_nem2e").joinpath("bundles", f"{name}.safetensors")
@@ -277,7 +318,10 @@ def _read(file: Path) -> Population:
             raise BundleError(f"{file}: the tensor '{name}' must have the shape {shape}; found {found}.")
     if not np.isfinite(arrays["profiles"]).all() or np.isinf(arrays["moments"]).any():
         raise BundleError(f"{file}: the population bundle holds numbers that are not finite.")
-    return Population(muscles, arrays["moments"], arrays["profiles"], subjects)
+    description = content.get("description", "")
+    return Population(
+        muscles, arrays["moments"], arrays["profiles"], subjects, description if isinstance(description, str) else ""
+    )
 
 
 def _mean_cycle(cycles: Array) -> Array:
