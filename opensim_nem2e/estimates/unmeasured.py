@@ -35,6 +35,9 @@ Array = NDArray[np.float64]
 #: Over this time activations lead over to the simulation's, outside the windows (s).
 _CROSSFADE = 0.05
 
+#: What the activations written may leave of a torque: this share of its peak, and so much (Nm).
+_LEFT_SHARE, _LEAST_LEFT = 0.1, 1.0
+
 #: How the fit's rest is put right.
 _SETTINGS = RedistributionSettings(1.0, RESERVE, float("inf"), -1.0, _CROSSFADE, free_gains=False, in_proportion=True)
 
@@ -353,5 +356,12 @@ def torque_fits(coordinates: Sequence[str], results: Sequence[TrialResult]) -> l
             row.rmse_fit,
             row.rmse_consistent,
             row.peak,
+        )
+    weak = [row for row in rows if row.rmse_consistent > max(_LEFT_SHARE * row.peak, _LEAST_LEFT)]
+    if weak:
+        logger.warning(
+            "The muscles cannot make the torques of %s: are model, motion, loads and carried masses of one subject and "
+            "trial, and in kg and m?",
+            ", ".join(f"{row.coordinate} (RMSE {row.rmse_consistent:.3g} of {row.peak:.3g} Nm)" for row in weak),
         )
     return rows

@@ -36,6 +36,9 @@ _RESULTS = ("_parameters.csv", "_left_out.csv", "_torques.csv", "_model.osim", "
 #: Muscles without a measured synergist are named up to so many; the table of parameters tells all.
 _MOST_NAMED = 12
 
+#: No trial's EMG is smaller in all channels than this share of another one's: they share one scale.
+_LEAST_SHARE = 1.0 / 30.0
+
 #: Lists of files that go with coordinates_files, one each.
 _PARALLEL = (
     *("external_loads_files", "inverse_dynamics_files", "emg_files", "activations_files", "states_files"),
@@ -218,6 +221,11 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             faults.append(f"The names of <coordinates_files> must differ, but '{twice[0]}' occurs twice.")
+        faults += [
+            f"<{each}> must name each only once, but '{name}' occurs twice."
+            for each in ("channels", "external_mass_bodies", "torque_coordinates")
+            for name in sorted({name for name in self.get(each) if self.get(each).count(name) > 1})
+        ]
         return faults
 
     def _trial_names(self) -> list[str]:
@@ -291,6 +299,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
             labels = [channel.column for channel in channels]
             refuse_raw(emg.time, emg.select(labels), labels, emg_file)
             recorded.append(emg)
+        _warn_of_units(recorded, [channel.column for channel in channels])
         return recorded, channels
 
     def _trials(
@@ -299,7 +308,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         import numpy as np
 
         from ..data.simulation import read_simulation
-        from ..methods.nmm.recordings import RecordedTrial
+        from ..methods.nmm.recordings import RecordedTrial, put_on_clock
         from ..storage import TimeSeries
 
         trials: list[RecordedTrial] = []
@@ -316,9 +325,10 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
             simulations.append(found)
             motion = self._motion(model, k)
             cycles = {} if source is None else dict(_gait_cycles(motion.time, source))
-            trials.append(
-                RecordedTrial(name, motion, emg, series, cycles, self.cycles == "whole_file", self.emg_time_offset)
-            )
+            offset, clock = self.emg_time_offset, 0.0
+            if offset is not None:
+                emg, offset, clock = put_on_clock(emg, offset)
+            trials.append(RecordedTrial(name, motion, emg, series, cycles, self.cycles == "whole_file", offset, clock))
         return trials, simulations
 
     def _motion(self, model: OsimModel, k: int) -> Motion:
@@ -372,7 +382,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
             if missing:
                 raise LabelError(
                     f"<channels> must be columns that stand for muscles of the model; '{missing[0]}' does not. Known: "
-                    f"{', '.join(known) or 'none'}.",
+                    f"{', '.join(known) or 'none'}; the file's columns are {', '.join(emg.labels)}.",
                     emg.path,
                 )
             found = {name: known[name] for name in self.channels}
@@ -492,6 +502,22 @@ def _defaults() -> MuscleDefaults:
     from ..data.simulation import MuscleDefaults
 
     return MuscleDefaults(0.01, 0.01, 0.04)
+
+
+def _warn_of_units(recorded: Sequence[TimeSeries], columns: list[str]) -> None:
+    """Warn of a trial whose channels are all far smaller than in another one: one scale holds for all trials."""
+    import numpy as np
+
+    highest = np.array([np.nanmax(emg.select(columns), axis=0) for emg in recorded])
+    largest = highest.max(axis=0)
+    for emg, own in zip(recorded, highest, strict=True):
+        share = float(np.median(own / np.where(largest > 0.0, largest, 1.0)))
+        if 0.0 < share < _LEAST_SHARE:
+            logger.warning(
+                "%s: its EMG is %.3g times smaller than in the other trials: are all in one unit, divided by the same "
+                "maxima?",
+                *(emg.path, 1.0 / share),
+            )
 
 
 def _simulation(trial: RecordedTrial) -> SimulatedTrial:

@@ -156,6 +156,35 @@ def test_faults_are_named_together(elbow):
         tool_of(elbow, channels=["BRX"], coordinates_files=emg, results_directory=str(elbow / "none")).run()
 
 
+def test_emg_with_a_clock_of_its_own(elbow, tmp_path, caplog):
+    """An offset is taken as it is given, however large; what a load in g asks for is told."""
+    files = []
+    for load in LOADS:
+        series = read_storage(elbow / f"lift_{load:g}kg_emg.sto")
+        files.append(tmp_path / f"late_{load:g}.sto")
+        write_storage(files[-1], replace(series, time=series.time + 1000.0))
+    tool = tool_of(elbow, emg_files=[str(file) for file in files], emg_time_offset=999.93, external_masses=[0.0, 300.0])
+    tool.results_directory, tool.validate, tool.write_report = str(tmp_path / "own"), False, False
+    assert tool.run()
+    log = (tmp_path / "own" / "elbow.log").read_text(encoding="utf-8")
+    assert "lift_3kg: EMG(t +999.930 s) fits activation(t)" in log
+    assert "The muscles cannot make the torques of elbow_flexion (RMSE" in log
+    tool.emg_time_offset = 5.0
+    with pytest.raises(StorageError, match=r"EMG must cover .* \(by its own clock 1000\.000 to 1004\.000 s\)"):
+        tool.run()
+
+
+def test_one_trial_in_percent(elbow, tmp_path, caplog):
+    files = []
+    for load in LOADS:
+        series = read_storage(elbow / f"lift_{load:g}kg_emg.sto")
+        files.append(tmp_path / f"{load:g}.sto")
+        write_storage(files[-1], replace(series, data=series.data * (100.0 if load else 1.0)))
+    tool_of(elbow, emg_files=[str(file) for file in files])._emg(read_model(elbow / "elbow.osim"))
+    assert "0.sto: its EMG is" in caplog.text
+    assert "times smaller than in the other trials" in caplog.text
+
+
 def test_forward_simulation_of_the_controls_stays_on_the_motion(elbow, results, tmp_path):
     """Open loop, half a second from two starts, with the subject's own model and 3 kg in the hand."""
     motion = read_storage(elbow / "lift_3kg.mot")

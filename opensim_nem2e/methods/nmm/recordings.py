@@ -110,7 +110,9 @@ class RecordedTrial:
     cyclic : bool
         Whether the trial is exactly one cycle, to be continued by itself.
     offset : float or None
-        EMG(t + offset) fits activation(t) (s); None: estimated from the channels that are used.
+        EMG(t + offset) fits activation(t) (s), one of :data:`OFFSETS`; None: estimated from the channels that are used.
+    clock : float
+        By how much the clock of the EMG file is ahead of that of ``emg`` (s): :func:`put_on_clock`.
     """
 
     name: str
@@ -120,6 +122,7 @@ class RecordedTrial:
     cycles: Mapping[str, Sequence[Cycle]] = field(default_factory=dict)
     cyclic: bool = False
     offset: float | None = None
+    clock: float = 0.0
 
     def sample(self, series: TimeSeries, labels: Sequence[str], time: Array) -> Array:
         """Interpolate columns.
@@ -142,7 +145,7 @@ class RecordedTrial:
         if not self.cyclic:
             return interpolate(series.time, values, time)
         period = _period(self.motion.time)
-        start = float(self.motion.time[0])
+        start = float(series.time[0])
         closed = np.concatenate([values, values[:1]])
         own = np.concatenate([series.time, [series.time[0] + period]])
         if not np.all(np.diff(own) > 0.0):
@@ -177,6 +180,31 @@ class RecordedTrial:
             near = np.abs(time - middles[k]) <= cycle.duration
             result = np.where(own & (near | self.cyclic), phase % 1.0, result)
         return result
+
+
+def put_on_clock(emg: TimeSeries, offset: float) -> tuple[TimeSeries, float, float]:
+    """Put EMG on a clock on which the offset is one of those that are known, whatever it was.
+
+    Parameters
+    ----------
+    emg : TimeSeries
+        Envelopes.
+    offset : float
+        EMG(t + offset) fits activation(t) (s).
+
+    Returns
+    -------
+    emg : TimeSeries
+        The same on the new clock.
+    offset : float
+        What is right on the new clock (s): the nearest of :data:`OFFSETS`, or the usual lead where the old clock must
+        have been another one than the motion's.
+    clock : float
+        By how much the old clock is ahead (s).
+    """
+    likely = offset if OFFSETS[0] <= offset <= OFFSETS[-1] else -_USUAL_LEAD
+    near = float(OFFSETS[np.abs(OFFSETS - likely).argmin()])
+    return replace(emg, time=emg.time - (offset - near)), near, offset - near
 
 
 def _period(time: Array) -> float:
@@ -668,10 +696,12 @@ def _recorded(
         )
     first, last = float(emg.time[0]), float(emg.time[-1])
     beyond = sum(max(0.0, min(first, end) - start) + max(0.0, end - max(last, start)) for start, end in kept)
-    if not trial.cyclic and beyond > _MOST_HELD * sum(end - start for start, end in kept):
+    # A cycle that goes on for ever is covered at any offset.
+    if not (trial.cyclic and trial.clock) and beyond > _MOST_HELD * sum(end - start for start, end in kept):
+        where = f" (by its own clock {first + trial.clock:.3f} to {last + trial.clock:.3f} s)" if trial.clock else ""
         raise StorageError(
             f"EMG must cover the motion, {kept[0][0]:.3f} to {kept[-1][1]:.3f} s, but for a tenth of it; found "
-            f"{first:.3f} to {last:.3f} s.",
+            f"{first:.3f} to {last:.3f} s{where}. emg_time_offset says by how much its clock is ahead.",
             emg.path,
         )
     flat = [column for column in columns if not emg.column(column).max() > max(0.0, emg.column(column).min())]

@@ -242,7 +242,7 @@ def estimate_subject(
     left = list(folds) if folds is not None else _folds(recordings) if validate else []
     shapes = [mixer.shapes(held, way.shaping) for held in ([], *(held for _, held in left))]
     for trial, place in zip(recordings.trials, shapes[0].offsets, strict=True):
-        logger.info("%s: EMG(t %+.3f s) fits activation(t).", trial.name, OFFSETS[place])
+        logger.info("%s: EMG(t %+.3f s) fits activation(t).", trial.name, OFFSETS[place] + trial.clock)
 
     def solved(head: Head, shapes: Sequence[Shapes], deviates: bool) -> Fit:
         number = steps or _STEPS[head]

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from opensim_nem2e.methods.nmm.population import SAMPLES, PersonCycles, Population
-from opensim_nem2e.methods.nmm.recordings import LEAD, OFFSETS, ROWS, EmgChannel, RecordedTrial, Recordings, Windows
+from opensim_nem2e.methods.nmm.recordings import (
+    LEAD,
+    OFFSETS,
+    ROWS,
+    EmgChannel,
+    RecordedTrial,
+    Recordings,
+    Windows,
+    put_on_clock,
+)
 from opensim_nem2e.methods.nmm.shapes import Mixer
 from opensim_nem2e.signals.cycles import Cycle
 from opensim_nem2e.storage import TimeSeries
@@ -62,6 +71,17 @@ def test_profiles_of_other_subjects_put_a_late_simulation_right(population):
     assert found(recordings(0.07, late=0.06), population) == pytest.approx(0.10, abs=0.011)
     # Where the phase is not known, profiles tell nothing.
     assert found(recordings(0.07, late=0.06, gait=False), population) == alone
+
+
+@pytest.mark.parametrize("offset", [-0.052, 0.1, 1000.0, -0.4])
+def test_an_offset_that_is_given_is_taken_exactly(offset):
+    """Between the offsets that are tried, and far beyond them: the EMG has a clock of its own."""
+    emg = TimeSeries(TIME + offset, ("a", "b"), bursts(TIME))
+    moved, near, clock = put_on_clock(emg, offset)
+    assert near + clock == pytest.approx(offset)
+    assert near in OFFSETS
+    np.testing.assert_allclose(moved.time, TIME + near, atol=1e-9)
+    assert near == pytest.approx(-0.07 if abs(offset) > 0.3 else offset, abs=0.003)
 
 
 def test_where_nothing_tells_the_usual_lead_is_taken(population):
