@@ -811,15 +811,10 @@ def _draw_muscles(
     for names, sign in ((left, -1), (right, 1)):
         names.sort(key=lambda name: middles[name][1])
         for name, height in zip(names, _spread([middles[n][1] for n in names], *span), strict=True):
-            axis.annotate(
-                _muscle_label(name),
-                (float(middles[name][0]), float(middles[name][1])),
-                xytext=(sign * 0.58 * half, height),
-                ha="right" if sign < 0 else "left",
-                va="center",
-                fontsize=6.5,
-                arrowprops={"arrowstyle": "-", "color": "0.45", "linewidth": 0.5, "shrinkA": 1, "shrinkB": 0},
-            )
+            # (An annotation's own arrow ends at its text, and to find out where takes half of the figure's time.)
+            x = sign * 0.58 * half
+            axis.text(x, height, _muscle_label(name), ha="right" if sign < 0 else "left", va="center", fontsize=6.5)
+            axis.plot([0.98 * x, middles[name][0]], [height, middles[name][1]], color="0.45", linewidth=0.5)
     if absent:
         text = textwrap.fill("not in the model: " + ", ".join(map(_muscle_label, absent)), 50)
         axis.text(0.5, 0.0, text, transform=axis.transAxes, ha="center", va="top", fontsize=6, color="0.35")
