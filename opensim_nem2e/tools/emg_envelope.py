@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 #: The filters act between 0 and half the sampling rate; above this no EMG of any rate has power (Hz).
 _CORNERS = "[0.01, 2000]"
 
+#: A channel this many times weaker than the strongest holds noise: in two walks with electrodes on one leg only, the
+#: other leg's channels are at .002 to .007, the working ones at .11 and more.
+_FAINT = 0.01
+
 
 @dataclass(frozen=True)
 class _Recording:
@@ -184,6 +188,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
     def _run(self, run: ToolRun) -> None:
         names = self._channel_names()
         recordings = self._process(self._files("emg_files"), names)
+        self._warn_of_faint(recordings)
         divisors = self._divisors(recordings, self._process(self._files("mvc_files"), names))
         self._write(recordings, divisors, run)
 
@@ -284,6 +289,23 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
                 "%s: '%s' is at %.3f s %.0f times as large as in 99.5 %% of its samples: an artefact? It sets the "
                 "largest envelope, by which the channel is divided. Cut it out, or leave the channel out.",
                 *(source.path, label, moment, times),
+            )
+
+    def _warn_of_faint(self, recordings: Sequence[_Recording]) -> None:
+        """Warn of channels that are as good as silent: divided by its maximum, noise looks like EMG."""
+        highest: dict[str, float] = {}
+        for item in recordings:
+            if item.raw:
+                for label, peak in zip(item.source.labels, item.envelope.max(axis=0).tolist(), strict=True):
+                    highest[label] = max(peak, highest.get(label, 0.0))
+        most = max(highest.values(), default=0.0)
+        faint = [label for label, peak in highest.items() if 0.0 < peak < _FAINT * most]
+        if faint:
+            logger.warning(
+                "%s: weaker than %.0f %% of the strongest channel, as noise of an electrode that was off is. Divided "
+                "by its maximum it looks like EMG all the same: leave out by <channels_file> what is none.",
+                ", ".join(faint),
+                100.0 * _FAINT,
             )
 
     def _filter(self) -> EnvelopeFilter:

@@ -181,6 +181,21 @@ def test_a_channel_that_is_missing_is_warned_of(lab, tmp_path, caplog):
         tool.run()
 
 
+def test_noise_of_an_electrode_that_was_off_is_warned_of(lab, tmp_path, caplog):
+    recorded = read_storage(lab / "walk1.sto")
+    noise = 1e-4 * np.random.default_rng(1).standard_normal((recorded.n_rows, 1))
+    data = np.hstack([recorded.data, noise])
+    write_storage(tmp_path / "off.sto", TimeSeries(recorded.time, ("ch1", "ch2", "ch3"), data))
+    tool = tool_of(lab, tmp_path, [], channels_file="", write_figures=False)
+    tool.emg_files = [str(tmp_path / "off.sto")]
+    tool.run()
+    assert "ch3: weaker than 1 % of the strongest channel" in caplog.text
+    caplog.clear()
+    tool.emg_files = [str(lab / "walk1.sto")]
+    tool.run()
+    assert "weaker than" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
