@@ -1,4 +1,4 @@
-"""GaitEventsTool: heel strikes and toe-offs of a trial, as a table that subjects can edit and the other tools read.
+"""GaitEventsTool: heel strikes and toe-offs of a trial, as a table to be edited by hand and read by the other tools.
 
 From ground reactions where there are any (:mod:`opensim_nem2e.signals.events`), else from marker paths or from the
 motion of the model (:mod:`opensim_nem2e.signals.kinematic_events`).
@@ -6,13 +6,16 @@ motion of the model (:mod:`opensim_nem2e.signals.kinematic_events`).
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import MissingFileError
+from ..errors import MissingFileError, NEM2EError
 from ..log import logger
 from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import GaitEventsToolAccessors
@@ -20,6 +23,7 @@ from .tool import Tool, ToolRun
 
 if TYPE_CHECKING:
     from ..signals.events import GaitEvents
+    from ..storage.events_table import GaitEvent
 
 #: What each method reads.
 _NEEDS = {
@@ -195,8 +199,10 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MissingFileError(f"The folder '{path.parent}' cannot be made: {error.strerror or error}.") from error
+        table = events.table()
+        _keep_edited(path, table)
         with run.files.own_names():
-            write_gait_events(run.path(path), events.table())
+            write_gait_events(run.path(path), table)
             if self._draws_figures():
                 from ..report.events_figure import draw_events
 
@@ -266,3 +272,22 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
         )
         logger.info("Feet and pelvis: %s.", ", ".join(paths.bodies))
         return kinematic_events(paths.time, paths.heels, paths.toes, paths.pelvis, up=paths.up, source="model")
+
+
+def _keep_edited(path: Path, table: Sequence[GaitEvent]) -> None:
+    """Keep a table that holds other events than those found: it is made to be edited."""
+    from ..storage.atomic import atomic_path
+    from ..storage.events_table import read_gait_events
+
+    def known(events: Iterable[GaitEvent]) -> set[tuple[str, str, str]]:
+        return {(f"{event.time:.4f}", event.event, event.side) for event in events}
+
+    if not path.is_file():
+        return
+    with suppress(NEM2EError):
+        if known(read_gait_events(path)) == known(table):
+            return
+    kept = path.with_name(f"{path.stem}_before.csv")
+    with atomic_path(kept) as temporary:
+        shutil.copyfile(path, temporary)
+    logger.warning("'%s' held other events, edited by hand or of another trial: they are kept in '%s'.", path, kept)

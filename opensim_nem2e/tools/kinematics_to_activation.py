@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import StorageError
@@ -146,6 +147,10 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
 
     def _extras(self) -> list[str]:
         return ["opensim", *(["report"] if self.write_report else [])]
+
+    def _unnamed(self) -> str:
+        # Motions of one folder must not replace each other's results.
+        return f"{self.results_name}_{Path(self.coordinates_file).stem}"
 
     def _run(self, run: ToolRun) -> None:
         from ..estimates.kinematics_results import write_optimum

@@ -697,7 +697,7 @@ class Tool(Generic[Declared]):
         recorder = Recorder()
         run = ToolRun(
             ResultFiles(self.results_folder),
-            self._name or self.results_name or self.tool_name,
+            self._name or self._unnamed(),
             self,
             warnings=recorder.warnings,
             provenance=installed_versions(_DECISIVE),
@@ -811,6 +811,10 @@ class Tool(Generic[Declared]):
                 f'(<{self.tool_name} name="...">) or another <results_directory>.',
                 self.setup_file,
             )
+
+    def _unnamed(self) -> str:
+        """Say what results are called where the tool has no name. For subclasses that name them after an input."""
+        return self.results_name or self.tool_name
 
     def _writes_to(self) -> list[Path]:
         """Return the directories that a run writes to. For subclasses that write elsewhere, too."""

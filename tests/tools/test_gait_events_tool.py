@@ -102,6 +102,20 @@ def test_from_markers(shared_data, tmp_path):
     assert {e.source for e in read_gait_events(tmp_path / "results" / "trial_events.csv")} == {"markers"}
 
 
+def test_an_edited_table_is_kept(repository, tmp_path, caplog):
+    loads = {"external_loads_file": repository / "examples" / "01_refine_walking" / "external_loads.xml"}
+    run(tmp_path, **loads)
+    table, before = (tmp_path / "results" / f"trial_events{ending}.csv" for ending in ("", "_before"))
+    found = table.read_text()
+    run(tmp_path, **loads)
+    assert not before.exists()
+    edited = "".join(found.splitlines(keepends=True)[:-1]) + "2.0000,heel_strike,r,manual,seen on video\n"
+    table.write_text(edited)
+    run(tmp_path, **loads)
+    assert (table.read_text(), before.read_text()) == (found, edited)
+    assert "held other events, edited by hand or of another trial" in caplog.text
+
+
 def test_the_table_gives_the_refinement_the_same_cycles(shared_data, tmp_path, make_bundle):
     """Found in the forces, or read from the table that holds what was found: the same files."""
     folder = shared_data / "opensim_pipelines"

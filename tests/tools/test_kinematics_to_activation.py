@@ -124,6 +124,12 @@ def test_states_open_in_opensim(arm, open_with_opensim):
     assert np.degrees(np.ptp(swing)) == pytest.approx(140.0, abs=3.0)
 
 
+def test_without_a_name_results_are_called_after_the_motion(arm, tmp_path):
+    flags = ["--model", str(arm / "arm.osim"), "--out", str(tmp_path), "--no-write-report"]
+    assert main(["kinematics-to-activation", str(arm / "motion.mot"), *flags]) == 0
+    assert (tmp_path / "kinematics_motion_activation.sto").is_file()
+
+
 def test_moments_may_come_from_a_file(arm):
     setup = write_inverse_dynamics(arm)
     setup.write_text(setup.read_text().replace("<time_range>0 1<", "<time_range>0 2<"))
