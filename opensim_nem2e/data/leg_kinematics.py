@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError, StorageError, TrainingError, did_you_mean
-from ..log import logger
+from ..log import counted, logger
 from ..musculoskeletal.dynamics import JointMotion, Motion, analyse_motion
 from ..musculoskeletal.model_leg import segment_lengths
 from ..musculoskeletal.motions import refuse_impossible_moments
@@ -538,6 +538,7 @@ def read_leg_trials(
         first = rows[0]
         assert first.model_file is not None
         assert first.coordinates_file is not None
+        logger.info("%s, %s: %s.", first.subject, first.trial, counted(len(rows), "stride"))
         model, place = read_model(first.model_file), (first.model_file, first.side)
         if place not in bodies:
             bodies[place] = measured_leg(model, first.side)
