@@ -64,6 +64,11 @@ class ProgramSettings:
     passive: bool = False
     reserve: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Refuse a force that there is not."""
+        if self.force not in ("static_optimization", "rigid_tendon"):
+            raise ModelError(f"The force must be static_optimization or rigid_tendon; found {self.force!r}.")
+
     @property
     def curves(self) -> Literal["static_optimization", "own"]:
         """The muscles' curves (:meth:`.HillMuscles.from_model`)."""

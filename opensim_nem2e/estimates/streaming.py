@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +16,7 @@ from ..errors import ModelError, did_you_mean
 from ..log import logger
 from ..musculoskeletal.frame_paths import FramePaths
 from ..musculoskeletal.hill import HillMuscles
-from ..musculoskeletal.motions import is_angle
+from ..musculoskeletal.motions import LARGEST_MOMENT, is_angle
 from ..musculoskeletal.paths import MusclePaths, coordinate_ranges, fit_paths
 from ..musculoskeletal.redistribution import RowProgram
 from ..storage.osim import read_model
@@ -137,7 +139,9 @@ class StreamingPredictor:
         opensim_nem2e.errors.ModelError
             The frame has other coordinates or moments, is in degrees, holds no numbers, or is not later than the last.
         """
-        values = np.asarray(coordinates, dtype=float)
+        time, values = _number(time), _numbers(coordinates)
+        if not math.isfinite(time):
+            raise ModelError(f"A frame's time must be a number of seconds, but {time:g} was found.")
         if values.shape != (len(self.coordinates),) or not np.isfinite(values).all():
             raise ModelError(
                 f"A frame must tell {len(self.coordinates)} numbers ({', '.join(self.coordinates)}), but "
@@ -149,7 +153,7 @@ class StreamingPredictor:
                 "more than a whole turn."
             )
         given = None if moments is None else self._checked(moments)
-        self._remember(float(time), values)
+        self._remember(time, values)
         self._q[self._told], self._qdot[self._told] = self._now[self._spanned], self._speed[self._spanned]
         leg = self._leg
         lengths, arms = leg.paths.evaluate(self._q)
@@ -159,7 +163,7 @@ class StreamingPredictor:
         else:
             active, passive = leg.hill.rigid_active(lengths, velocities), self._slack
         own = arms.T[leg.own]
-        needed = self._moments_now(float(time)) if given is None else given
+        needed = self._moments_now(time) if given is None else given
         # One row at a time a solver in C beats the one that takes all rows together.
         activations, self.reserves = leg.program.solve(own * active, needed - own @ passive)
         learned = given is None and isinstance(self._moments, LiveMoments) and self._moments.outside
@@ -171,11 +175,15 @@ class StreamingPredictor:
         self._filled = 0
 
     def _checked(self, moments: ArrayLike) -> Array:
-        needed = np.asarray(moments, dtype=float)
+        needed = _numbers(moments)
         if needed.shape != (len(self.torque_coordinates),) or not np.isfinite(needed).all():
             raise ModelError(
                 f"A frame's moments must be {len(self.torque_coordinates)} numbers "
                 f"({', '.join(self.torque_coordinates)}), but {needed.tolist()} was found."
+            )
+        if np.abs(needed).max(initial=0.0) > LARGEST_MOMENT:
+            raise ModelError(
+                f"A frame's moments must be at most {LARGEST_MOMENT:g} Nm, but {needed.tolist()} was found."
             )
         return needed
 
@@ -222,6 +230,20 @@ class StreamingPredictor:
         self._now[:], self._speed[:] = self._fit @ history[:filled]
 
 
+def _number(value: float) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ModelError(f"A frame's time must be a number of seconds, but {value!r} was found.") from None
+
+
+def _numbers(values: ArrayLike) -> Array:
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise ModelError(f"A frame's coordinates and moments must be numbers, but {values!r} was found.") from None
+
+
 def load(
     moments: MomentEstimator | Moments | None,
     model: str | os.PathLike[str] | OsimModel,
@@ -265,13 +287,23 @@ def load(
     Raises
     ------
     opensim_nem2e.errors.ModelError
-        A coordinate is not the model's, or no muscle spans it; or not exactly one of ``motion_file`` and ``ranges`` is
-        given.
+        A coordinate is not the model's, no muscle spans it, or it is named twice; not exactly one of ``motion_file``
+        and ``ranges`` is given; or ``moments`` or ``window`` cannot be one.
     opensim_nem2e.errors.NEM2EError
         A file cannot be used, or OpenSim failed.
     """
     if (motion_file is None) == (ranges is None):
         raise ModelError("Either motion_file or ranges must say over which ranges the muscles' paths are to be known.")
+    coordinates = (coordinates,) if isinstance(coordinates, str) else tuple(coordinates)
+    if not coordinates or len(set(coordinates)) < len(coordinates):
+        raise ModelError(f"The coordinates must be one or more, each once; found {', '.join(coordinates) or 'none'}.")
+    if not isinstance(window, Real) or not 0.0 < window < math.inf:
+        raise ModelError(f"The window that speeds are found from must be longer than 0 s; found {window!r}.")
+    if moments is not None and not callable(moments) and not hasattr(moments, "lookahead"):
+        raise ModelError(
+            "Moments must come from a network (MotionBundle.load('kinematics').network), from a function or with the "
+            f"frames (None); found {moments!r}."
+        )
     osim = model if not isinstance(model, str | os.PathLike) else read_model(model)
     if motion_file is not None:
         motion = read_motion(osim, motion_file)

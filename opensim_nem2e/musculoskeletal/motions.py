@@ -35,7 +35,7 @@ _FASTEST = 30.0
 _SLOWEST_STEP = 0.2
 
 #: No joint of any body bears more (Nm, N).
-_LARGEST_MOMENT = 1e6
+LARGEST_MOMENT = 1e6
 
 #: Angles of these joints reach tens of degrees whenever the legs move; where they stay below pi beside one that does,
 #: they are in radians. In radians an angle is 57 times smaller than its partner's of the other side in degrees.
@@ -329,11 +329,11 @@ def refuse_impossible_moments(series: TimeSeries, start: float, end: float) -> N
         As :func:`refuse_gaps`, or a value is larger than 1e6 N or Nm.
     """
     refuse_gaps(series, start, end)
-    beyond = np.abs(series.data) > _LARGEST_MOMENT
+    beyond = np.abs(series.data) > LARGEST_MOMENT
     if beyond.any():
         row, column = (int(place[0]) for place in np.nonzero(beyond))
         raise StorageError(
-            f"Moments must be at most {_LARGEST_MOMENT:g} Nm, but '{series.labels[column]}' is "
+            f"Moments must be at most {LARGEST_MOMENT:g} Nm, but '{series.labels[column]}' is "
             f"{series.data[row, column]:.4g} at {series.time[row]:.3f} s.",
             series.path,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import tracemalloc
 
 import numpy as np
@@ -165,6 +166,13 @@ def test_wrong_frames_are_told(walk, caplog):
         step(0.02, motion.q[0, columns] + 40.0)
     with pytest.raises(ModelError, match="moments must be"):
         step(0.02, moments=[1.0])
+    with pytest.raises(ModelError, match=r"must be at most 1e\+06 Nm"):
+        step(0.02, moments=[2e6, 0.0, 0.0])
+    for time in (math.nan, math.inf, "soon", None):
+        with pytest.raises(ModelError, match=r"time must be a number of seconds, but .* was found"):
+            step(time)
+    with pytest.raises(ModelError, match="must be numbers, but 'bent' was found"):
+        step(0.02, "bent")
     with caplog.at_level(logging.WARNING, logger="opensim_nem2e"):
         step(0.5)
     assert "There is a gap of 0.490 s before 0.500 s" in caplog.text
@@ -180,3 +188,12 @@ def test_wrong_frames_are_told(walk, caplog):
         )
     with pytest.raises(ModelError, match="Either motion_file or ranges"):
         load(None, motion.external_loads_file.parent / "walker.osim", coordinates=LEG)
+    files = {name: motion.external_loads_file.parent / name for name in ("walker.osim", "walking_coordinates.mot")}
+    usual = {"coordinates": LEG, "motion_file": files["walking_coordinates.mot"]}
+    for wrong in ({"window": 0.0}, {"window": math.nan}, {"coordinates": (*LEG, LEG[0])}, {"coordinates": ()}):
+        with pytest.raises(ModelError, match=r"must be longer than 0 s; found|one or more, each once; found"):
+            load(None, files["walker.osim"], **{**usual, **wrong})
+    with pytest.raises(ModelError, match=r"from a network .* found 'kinematics'"):
+        load("kinematics", files["walker.osim"], **usual)
+    with pytest.raises(ModelError, match="static_optimization or rigid_tendon; found 'Hill'"):
+        ProgramSettings("Hill")
