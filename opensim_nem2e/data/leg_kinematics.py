@@ -22,7 +22,7 @@ from ..errors import ModelError, StorageError, TrainingError, did_you_mean
 from ..log import counted, logger
 from ..musculoskeletal.dynamics import JointMotion, Motion, analyse_motion
 from ..musculoskeletal.model_leg import segment_lengths
-from ..musculoskeletal.motions import refuse_impossible_moments
+from ..musculoskeletal.motions import refuse_impossible_moments, warn_of_unlike_moments
 from ..musculoskeletal.opensim.processes import run_model_job
 from ..musculoskeletal.planar_leg import GRAVITY
 from ..musculoskeletal.weight_bearing import foot_body, weight_bearing
@@ -605,6 +605,8 @@ def _moments_of(series: TimeSeries, motion: Motion) -> Array:
     moments[:, columns] = interpolate(series.time, series.select(list(told.values())), motion.time)
     outside = (motion.time < series.time[0] - 1e-6) | (motion.time > series.time[-1] + 1e-6)
     moments[outside] = np.nan
+    joints = motion.joints()
+    warn_of_unlike_moments(moments[:, joints], motion.torques[:, joints], series.path)
     return moments
 
 

@@ -9,7 +9,7 @@ on fitted muscle paths (:mod:`.paths`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -346,8 +346,9 @@ def moments_of_file(
             f"{series.time[-1]:.3f} s.",
             path,
         )
+    series = replace(series, labels=tuple(labels), data=series.select(labels))
     refuse_impossible_moments(series, float(time[0]), float(time[-1]))
-    return interpolate(series.time, series.select(labels), time)
+    return interpolate(series.time, series.data, time)
 
 
 def muscle_model(

@@ -176,6 +176,20 @@ class Motion(JointMotion):
     jacobians: Mapping[str, Array] = field(default_factory=dict)
     up: Array = field(default_factory=lambda: np.array([0.0, 1.0, 0.0]))
 
+    def joints(self) -> list[int]:
+        """Find the columns of rotations that the kinematics tell, but for those of the pelvis.
+
+        Returns
+        -------
+        list of int
+            Columns in ``q``.
+        """
+        return [
+            column
+            for column, name in enumerate(self.coordinates)
+            if self.rotational[column] and self.movable[column] and self.given[column] and "pelvis" not in name
+        ]
+
     def at(self, rows: NDArray[np.bool_]) -> Motion:
         """Take some of the rows.
 

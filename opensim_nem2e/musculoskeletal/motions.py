@@ -45,6 +45,14 @@ _WIDE_ANGLE, _PARTNERS = 20.0, (25.0, 130.0)
 #: Angles that move by less say nothing (rad).
 _MOVES = math.radians(10.0)
 
+#: The largest moment of a motion is 1.7 to 4 times that of the same motion if nothing touched the body, in seven
+#: recordings; a load in the hands may be several times as heavy as what carries it.
+_LEAST_RATIO, _LARGEST_RATIO = 0.2, 100.0
+
+#: Where the moments without contact are above this share of a coordinate's largest one, 32 to 76 % of the recordings'
+#: values are the same up to another share of it, and at most 3 % are opposite.
+_TELLS, _ALIKE, _OPPOSITE = 0.15, 0.1, 0.2
+
 #: CMC follows a motion within a few degrees: 0.2 of an angle's own deviation. Another stride differs by 1 to 1.4.
 _UNLIKE = 0.5
 
@@ -268,7 +276,7 @@ def _refuse_millimeters(series: TimeSeries, told: list[int], start: float, end: 
         )
 
 
-def refuse_gaps(series: TimeSeries, start: float, end: float) -> None:
+def refuse_gaps(series: TimeSeries, start: float, end: float, what: str = "motion") -> None:
     """Refuse a motion with missing rows or values: filters and splines would make something up there.
 
     Parameters
@@ -277,6 +285,8 @@ def refuse_gaps(series: TimeSeries, start: float, end: float) -> None:
         The motion.
     start, end : float
         The time wanted (s).
+    what : str, optional
+        What it is, for messages.
 
     Raises
     ------
@@ -287,7 +297,7 @@ def refuse_gaps(series: TimeSeries, start: float, end: float) -> None:
     step = float(np.median(np.diff(series.time))) if series.n_rows > 1 else 0.0
     if step > _SLOWEST_STEP:
         raise StorageError(
-            f"The rows of a motion must be at most {_SLOWEST_STEP:g} s apart, but are {step:g} s apart "
+            f"The rows of the {what} must be at most {_SLOWEST_STEP:g} s apart, but are {step:g} s apart "
             f"({series.time[0]:g} to {series.time[-1]:g} s). Is its time in milliseconds, or in frames?",
             series.path,
         )
@@ -299,7 +309,7 @@ def refuse_gaps(series: TimeSeries, start: float, end: float) -> None:
     if len(holes):
         before, behind = holes[np.argmax(holes[:, 1] - holes[:, 0])]
         raise StorageError(
-            f"The motion must have no gap longer than {LONGEST_STEP:g} s, but between {before:.3f} and {behind:.3f} "
+            f"The {what} must have no gap longer than {LONGEST_STEP:g} s, but between {before:.3f} and {behind:.3f} "
             "s there is no row. Fill the gap, or choose a part with initial_time and final_time.",
             series.path,
         )
@@ -307,7 +317,7 @@ def refuse_gaps(series: TimeSeries, start: float, end: float) -> None:
     if missing.any():
         row, column = (int(place[0]) for place in np.nonzero(missing))
         raise StorageError(
-            f"The motion's values must be numbers, but that of '{series.labels[column]}' at {time[row]:.3f} s is "
+            f"The {what}'s values must be numbers, but that of '{series.labels[column]}' at {time[row]:.3f} s is "
             f"missing ({int(missing.sum())} values in all).",
             series.path,
         )
@@ -328,7 +338,7 @@ def refuse_impossible_moments(series: TimeSeries, start: float, end: float) -> N
     opensim_nem2e.errors.StorageError
         As :func:`refuse_gaps`, or a value is larger than 1e6 N or Nm.
     """
-    refuse_gaps(series, start, end)
+    refuse_gaps(series, start, end, "inverse dynamics")
     beyond = np.abs(series.data) > LARGEST_MOMENT
     if beyond.any():
         row, column = (int(place[0]) for place in np.nonzero(beyond))
@@ -336,6 +346,47 @@ def refuse_impossible_moments(series: TimeSeries, start: float, end: float) -> N
             f"Moments must be at most {LARGEST_MOMENT:g} Nm, but '{series.labels[column]}' is "
             f"{series.data[row, column]:.4g} at {series.time[row]:.3f} s.",
             series.path,
+        )
+
+
+def warn_of_unlike_moments(given: Array, unloaded: Array, path: object) -> None:
+    """Compare moments that are given with those of the same motion if nothing touched the body.
+
+    They are alike while a foot swings, or a hand is empty, whoever computed them.
+
+    Parameters
+    ----------
+    given, unloaded : numpy.ndarray, shape (rows, coordinates)
+        Nm; NaN where nothing is given.
+    path : object
+        The file that gives them, for the message.
+    """
+    known = np.isfinite(given).any(axis=0)
+    rows = np.isfinite(given[:, known]).all(axis=1)
+    given, unloaded = given[rows][:, known], unloaded[rows][:, known]
+    if not given.size:
+        return
+    most = np.abs(given).max(axis=0)
+    ratio = float(most.max() / max(float(np.abs(unloaded).max()), np.finfo(float).tiny))
+    if not _LEAST_RATIO < ratio < _LARGEST_RATIO:
+        logger.warning(
+            "%s: the largest moment is %.3g Nm, %.2g times that of the same motion if nothing touched the body (%.3g "
+            "Nm): are the moments in Nm, and is the model of this subject's mass?",
+            *(path, most.max(), ratio, np.abs(unloaded).max()),
+        )
+        return
+    tells = np.abs(unloaded) > _TELLS * most
+    same, opposite = (
+        float(np.mean(np.abs(given - sign * unloaded)[tells] < _ALIKE * np.broadcast_to(most, given.shape)[tells]))
+        if tells.any()
+        else 0.0
+        for sign in (1.0, -1.0)
+    )
+    if opposite > max(_OPPOSITE, 3.0 * same):
+        logger.warning(
+            "%s: its moments are opposite to those of the motion while nothing touches the limbs (in %.0f %% of the "
+            "values, alike in %.0f %%): are they external moments, or of a model with other signs?",
+            *(path, 100.0 * opposite, 100.0 * same),
         )
 
 

@@ -129,6 +129,10 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
                 f"are found, the other what they are; found '{self.external_loads_file}' and "
                 f"'{self.inverse_dynamics_file}'."
             )
+        faults += [
+            f"<torque_coordinates> must name each only once, but '{name}' occurs twice."
+            for name in sorted({name for name in self.torque_coordinates if self.torque_coordinates.count(name) > 1})
+        ]
         if self.mode == "kinematics":
             if not self.bundle_file:
                 faults.append(
@@ -184,6 +188,7 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
         """Find the moments, and the activations that make them."""
         from ..estimates.learned_moments import feet_needed
         from ..estimates.static_optimization import moments_of_file, muscle_model, optimise, read_motion
+        from ..musculoskeletal.motions import warn_of_unlike_moments
 
         motion_file, moments_file = self.resolve("coordinates_file"), self.resolve("inverse_dynamics_file")
         loads = self.resolve("external_loads_file")
@@ -211,6 +216,7 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
             needed = torque_model.required(motion, loads)
         else:
             needed = moments_of_file(moments_file, torque_model.coordinates, motion.time)
+            warn_of_unlike_moments(needed, motion.torques[:, motion.columns(torque_model.coordinates)], moments_file)
         return optimise(model, torque_model, motion, needed, settings)
 
     def _bundle(self) -> MotionBundle:

@@ -18,7 +18,8 @@ from opensim_so import static_optimization
 from opensim_nem2e import KinematicsToActivationTool
 from opensim_nem2e.cli.main import main
 from opensim_nem2e.errors import ModelError, SetupError, StorageError
-from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
+from opensim_nem2e.estimates.static_optimization import read_motion
+from opensim_nem2e.storage import TimeSeries, read_model, read_storage, write_storage
 
 RESULTS = ("states", "activation", "forces", "torques", "reserves", "flags")
 
@@ -146,6 +147,43 @@ def test_moments_may_come_from_a_file(arm):
     np.testing.assert_allclose(given["activation"].data, own["activation"].data, atol=1e-3)
     with pytest.raises(StorageError, match="must have a column 'elbow_moment'"):
         run(arm, inverse_dynamics_file=str(arm / "results" / "own_forces.sto"), write_report=False)
+
+
+@pytest.mark.parametrize(
+    ("factor", "told"),
+    [
+        (0.014, "are the moments in Nm, and is the model of this subject's mass"),
+        (1000.0, "are the moments in Nm, and is the model of this subject's mass"),
+        (-1.0, "are they external moments, or of a model with other signs"),
+        (1.0, ""),
+    ],
+)
+def test_moments_of_another_unit_or_sign(repository, tmp_path, factor, told):
+    """Nm/kg, Nmm and external moments: what the motion needs while a foot swings tells."""
+    example = repository / "examples" / "01_refine_walking"
+    motion = read_motion(
+        read_model(example / "walker.osim"),
+        example / "walking_coordinates.mot",
+        example / "external_loads.xml",
+        start=0.2,
+        end=1.9,
+    )
+    labels = tuple(f"{name}_moment" for name in motion.coordinates)
+    write_storage(tmp_path / "id.sto", TimeSeries(motion.time, labels, factor * motion.torques))
+    tool = KinematicsToActivationTool(
+        name="walk",
+        model_file=str(example / "walker.osim"),
+        coordinates_file=str(example / "walking_coordinates.mot"),
+        inverse_dynamics_file=str(tmp_path / "id.sto"),
+        results_directory=str(tmp_path),
+        initial_time=0.3,
+        final_time=1.8,
+        write_report=False,
+    )
+    assert tool.run()
+    log = (tmp_path / "walk.log").read_text(encoding="utf-8")
+    assert told in log
+    assert bool(told) == ("id.sto: " in log)
 
 
 def test_passive_force_is_an_option(arm):

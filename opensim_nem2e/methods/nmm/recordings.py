@@ -15,7 +15,7 @@ from ...errors import LabelError, ModelError, StorageError
 from ...log import logger
 from ...musculoskeletal.dynamics import Motion
 from ...musculoskeletal.hill import HillMuscles
-from ...musculoskeletal.motions import refuse_impossible_moments
+from ...musculoskeletal.motions import refuse_impossible_moments, warn_of_unlike_moments
 from ...musculoskeletal.paths import MOMENT_ARM_THRESHOLD, coordinate_ranges, fit_paths
 from ...musculoskeletal.row_programs import solve_rows
 from ...signals.cycles import Cycle
@@ -253,6 +253,8 @@ def with_torques(motion: Motion, series: TimeSeries) -> Motion:
             "A file of inverse dynamics must have columns such as 'knee_angle_r_moment', but none is a coordinate's.",
             series.path,
         )
+    joints = motion.joints()
+    warn_of_unlike_moments(torques[:, joints], motion.torques[:, joints], series.path)
     return replace(motion, torques=torques)
 
 
