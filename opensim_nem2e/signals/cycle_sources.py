@@ -114,7 +114,7 @@ class WholeFile:
         logger.info(
             "Gait cycles: all of %.4f to %.4f s is taken as one cycle that begins with the %s heel strike%s; the "
             "other limb's cycle is the same stretch rolled by half.",
-            start,
+            round(start, 4) + 0.0,  # no -0
             end,
             SIDES[self.leading],
             "" if self.heel_strike is None else f" at {self.heel_strike:.4f} s (rolled)",
