@@ -165,7 +165,8 @@ def curve_figure(results: StudyResults, condition: str) -> StudyFigure:
         f"curves_{condition}",
         f"Activation before and after refinement, {condition}",
         f"OpenSim, {results.label(results.judged[0])} and measured EMG over the gait cycle, on cycles that were not "
-        "seen in training. Lines: mean over subjects (n) of each subject's mean cycle; bands: one standard deviation.",
+        "seen in training. Lines: mean over subjects (n) of each subject's mean cycle; bands: one standard deviation. "
+        "That the means agree says little, since a mean EMG profile's would: the errors above are each subject's own.",
         f"Line plots of {len(muscles)} muscles ({', '.join(muscles)}) over the gait cycle: OpenSim's activation, the "
         "refined activation and measured EMG, with the spread between subjects. The error table has the numbers.",
         figure,
