@@ -387,7 +387,11 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
                 )
             found = {name: known[name] for name in self.channels}
         if not found:
-            where = "have muscles' names" if table is None else f"be listed in '{table}' with the model's muscles"
+            where = (
+                "have the muscles' names, or be given to muscles by <emg_channels_file>"
+                if table is None
+                else f"be listed in '{table}' with the model's muscles"
+            )
             raise LabelError(f"EMG channels must {where}; found {', '.join(emg.labels)}.", emg.path)
         channel_of_each(found.items(), emg.path)
         return [EmgChannel(column, muscles) for column, muscles in found.items()]
