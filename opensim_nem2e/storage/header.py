@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import StorageError
+from .safe_xml import packed_as
 
 #: How header text becomes ``str`` and back without losing a byte, whatever its encoding was.
 ENCODING = "utf-8"
@@ -336,7 +337,9 @@ def _header_lines(content: bytes, offset: int, path: str | os.PathLike[str]) -> 
     if not content.strip():
         raise StorageError("The file is empty.", path)
     raise StorageError(
-        f"There is no 'endheader' line among the first {len(lines)} lines: this is no OpenSim storage file.", path
+        f"There is no 'endheader' line among the first {len(lines)} lines: this is no OpenSim storage file."
+        f"{packed_as(content[:16])}",
+        path,
     )
 
 

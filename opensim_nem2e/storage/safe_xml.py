@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,16 @@ MAX_LENIENT_MARKS = 500_000
 #: document type is none of ours.
 _CLOSER_LOOK = re.compile(rb"xmlns|<!DOCTYPE")
 
+#: How files that are no plain text begin.
+_PACKED = {
+    b"\x1f\x8b": "compressed (gzip): unpack it first",
+    b"PK\x03\x04": "a zip archive or a spreadsheet: unpack it, or save it as text",
+    b"BZh": "compressed (bzip2): unpack it first",
+    b"\xfd7zXZ": "compressed (xz): unpack it first",
+    codecs.BOM_UTF16_LE: "text in UTF-16: save it as UTF-8",
+    codecs.BOM_UTF16_BE: "text in UTF-16: save it as UTF-8",
+}
+
 _TOO_DEEP = "boolean(" + "/*" * (MAX_DEPTH + 1) + ")"
 
 
@@ -59,16 +70,19 @@ def read_bytes(path: str | os.PathLike[str], kind: str = "file", max_bytes: int 
     Raises
     ------
     opensim_nem2e.errors.MissingFileError
-        The file is missing, a directory, not readable, or too large.
+        The file is missing, a directory, a pipe or a device, not readable, or too large.
     """
     name = os.fspath(path)
     try:
-        if max_bytes is not None:
-            size = Path(name).stat().st_size
-            if size > max_bytes:
-                raise MissingFileError(
-                    f"{name}: the {kind} is too large: at most {max_bytes >> 20} MB are read, it has {size >> 20} MB."
-                )
+        found = Path(name).stat()
+        if max_bytes is not None and found.st_size > max_bytes:
+            raise MissingFileError(
+                f"{name}: the {kind} is too large: at most {max_bytes >> 20} MB are read, it has "
+                f"{found.st_size >> 20} MB."
+            )
+        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+            # Files are read more than once, and a pipe that nobody writes to never ends.
+            raise MissingFileError(f"{name}: the {kind} must be a file, but this is a pipe or a device.")
         return Path(name).read_bytes()
     except FileNotFoundError:
         raise MissingFileError(f"{name}: there is no such {kind}.") from None
@@ -78,6 +92,23 @@ def read_bytes(path: str | os.PathLike[str], kind: str = "file", max_bytes: int 
         # ValueError: a name with a null character.
         reason = getattr(error, "strerror", None) or error
         raise MissingFileError(f"{name}: the {kind} cannot be read: {reason}.") from None
+
+
+def packed_as(content: bytes) -> str:
+    """Say of what cannot be read that it is packed, if it is.
+
+    Parameters
+    ----------
+    content : bytes
+        What a file begins with.
+
+    Returns
+    -------
+    str
+        A sentence with a blank before it, or nothing.
+    """
+    found = next((name for mark, name in _PACKED.items() if content.startswith(mark)), "")
+    return f" It is {found}." if found else ""
 
 
 def is_file(path: Path) -> bool:
@@ -141,6 +172,8 @@ def parse_xml(
         content = content.decode("utf-16", "replace").encode()
     if not content.strip(b" \t\r\n\0"):
         raise error(locate(f"The {kind} is empty.", path))
+    if packed := packed_as(content):
+        raise error(locate(f"The {kind} must be plain text.{packed}", path))
     marks = content.count(b"<") + content.count(b"=")
     too_many = f"The {kind} has too many elements: at most %d tags and attributes are read%s."
     if marks > MAX_MARKS:

@@ -583,7 +583,10 @@ def _parse_carefully(
             column = values.index(None)
             label = ("time", *layout.labels)[column]
             raise StorageError(
-                f"The column '{label}' must hold numbers, but {_show(parts[column])} was found.", path, line_number
+                f"The column '{label}' must hold numbers{' with a decimal point' * (b',' in parts[column])}, but "
+                f"{_show(parts[column])} was found.",
+                path,
+                line_number,
             )
         matrix[index] = values
         if not np.isfinite(matrix[index, 0]):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import logging
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from opensim_nem2e.errors import LabelError, MissingFileError, NEM2EError, StorageError
-from opensim_nem2e.storage import TimeSeries, read_storage, sto
+from opensim_nem2e.errors import LabelError, MissingFileError, ModelError, NEM2EError, StorageError
+from opensim_nem2e.storage import TimeSeries, read_model, read_storage, sto
 from opensim_nem2e.storage.header import HeaderLayout
 
 HEADER = "trial\nversion=1\nnRows=2\nnColumns=3\ninDegrees=no\nendheader\n"
@@ -543,3 +546,36 @@ def test_unix_seconds_with_microseconds(route, tmp_path):
     again = read_storage(tmp_path / "new.sto")
     np.testing.assert_array_equal(again.time, series.time)
     np.testing.assert_array_equal(again.column("b"), np.arange(50))
+
+
+@pytest.mark.parametrize(
+    ("pack", "told"),
+    [
+        (gzip.compress, r"compressed \(gzip\): unpack it first"),
+        (bz2.compress, r"compressed \(bzip2\): unpack it first"),
+        (lambda content: content.decode().encode("utf-16"), "text in UTF-16: save it as UTF-8"),
+    ],
+)
+def test_packed_files_are_told(tmp_path, pack, told):
+    header = b"walk\nversion=1\nnRows=1\nnColumns=2\ninDegrees=no\nendheader\ntime\ta\n0\t1\n"
+    (tmp_path / "ik.mot").write_bytes(pack(header))
+    with pytest.raises(StorageError, match=told):
+        read_storage(tmp_path / "ik.mot")
+
+
+def test_packed_models_and_decimal_commas_are_told(tmp_path):
+    (tmp_path / "m.osim").write_bytes(gzip.compress(b"<OpenSimDocument Version='40600'/>"))
+    with pytest.raises(ModelError, match=r"must be plain text\. It is compressed \(gzip\)"):
+        read_model(tmp_path / "m.osim")
+    (tmp_path / "ik.mot").write_text("nRows=1\nnColumns=2\nendheader\ntime\ta\n0,5\t1,0\n")
+    with pytest.raises(StorageError, match="must hold numbers with a decimal point, but '0,5' was found"):
+        read_storage(tmp_path / "ik.mot")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_and_devices_are_no_files(tmp_path):
+    """Nobody writes to the pipe: reading it would never end."""
+    os.mkfifo(tmp_path / "ik.mot")
+    for name in (tmp_path / "ik.mot", "/dev/zero"):
+        with pytest.raises(MissingFileError, match="must be a file, but this is a pipe or a device"):
+            read_storage(name)

@@ -78,13 +78,15 @@ class _Kept:
         with suppress(OSError):
             assert self.process.stdin is not None
             self.process.stdin.close()
-        if not kill:
-            with suppress(subprocess.TimeoutExpired):
-                self.process.wait(_PATIENCE)
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self.folder.cleanup()
+        try:
+            if not kill:
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(_PATIENCE)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            self.folder.cleanup()
 
 
 def start_ahead() -> None:
@@ -181,4 +183,10 @@ def _drop(*, kill: bool) -> None:
         before.end(kill=kill)
 
 
-atexit.register(lambda: _drop(kill=False))
+def _at_exit() -> None:
+    """Let the process go; Ctrl-C in this moment needs no traceback, for all is done."""
+    with suppress(KeyboardInterrupt):
+        _drop(kill=False)
+
+
+atexit.register(_at_exit)
