@@ -583,8 +583,8 @@ def _parse_carefully(
             column = values.index(None)
             label = ("time", *layout.labels)[column]
             raise StorageError(
-                f"The column '{label}' must hold numbers{' with a decimal point' * (b',' in parts[column])}, but "
-                f"{_show(parts[column])} was found.",
+                f"The column '{label}' must hold numbers, but {_show(parts[column])} was found."
+                f"{' Numbers have a decimal point.' * (b',' in parts[column])}",
                 path,
                 line_number,
             )
