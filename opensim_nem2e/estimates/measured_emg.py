@@ -13,7 +13,7 @@ from ..errors import CycleError, LabelError, StorageError, did_you_mean
 from ..log import logger
 from ..signals.compare import correlations, cycle_errors
 from ..signals.cycles import inside_cycles, windows
-from ..signals.emg import refuse_raw
+from ..signals.emg import channels_with_spikes, refuse_raw
 from ..signals.gaps import channel_gaps, gaps_in_words, inside_gaps, overlaps
 from ..signals.resample import interpolate
 from ..storage import TimeSeries
@@ -44,6 +44,12 @@ _SAMPLES = 20
 
 #: A recording this many times its maximal contraction is in another unit (percent, mV and V).
 _ANOTHER_UNIT = 10.0
+
+#: In gait, hardly any muscle stays below this share of its maximal contraction.
+_FAINT = 0.01
+
+#: An envelope so many times as large as in 99.5 % of its rows is an artefact.
+_SPIKE = 5.0
 
 
 #: Lags that are tried (s). A common one is warned of from where it is no electromechanical delay and no lateness of CMC
@@ -198,6 +204,8 @@ class MeasuredEMG:
         curves: Mapping[str, tuple[Array, Mapping[str, Array]]],
         cycles: Mapping[str, Sequence[Cycle]],
         tolerance: float,
+        *,
+        told: bool = False,
     ) -> list[EmgError]:
         """Compare activations with the EMG.
 
@@ -209,6 +217,8 @@ class MeasuredEMG:
             Each muscle's gait cycles. Muscles without are left out.
         tolerance : float
             By how much a cycle may leave the activations (s).
+        told : bool, optional
+            Whether the channels that cannot be compared were warned of before.
 
         Returns
         -------
@@ -225,14 +235,15 @@ class MeasuredEMG:
         for muscle, channel in self.channels.items():
             own = self.whole(muscle, self.recorded(cycles.get(muscle, ())))
             if not own:
-                if cycles.get(muscle):
+                if cycles.get(muscle) and not told:
                     logger.warning(
                         "The EMG channel '%s' has gaps in all cycles: %s is not compared with it.", channel, muscle
                     )
                 continue
             emg = self.windows(muscle, own)
             if fault := _without_shape(emg):
-                logger.warning("The EMG channel '%s' is %s: %s is not compared with it.", channel, fault, muscle)
+                if not told:
+                    logger.warning("The EMG channel '%s' is %s: %s is not compared with it.", channel, fault, muscle)
                 continue
             emg /= emg.max()
             figures: dict[str, float] = {}
@@ -317,7 +328,9 @@ def _with_channels(emg: MeasuredEMG, muscles: Iterable[str]) -> str:
     return ", ".join(muscle if muscle == channel else f"{muscle} ({channel})" for muscle, channel in channels)
 
 
-def read_measured_emg(path: Path, channels_file: Path | None, offset: float, muscles: Iterable[str]) -> MeasuredEMG:
+def read_measured_emg(
+    path: Path, channels_file: Path | None, offset: float, muscles: Iterable[str], *, told: bool = False
+) -> MeasuredEMG:
     """Read the EMG of a trial and find each muscle's channel.
 
     Parameters
@@ -331,6 +344,8 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
         EMG(t + offset) fits activation(t) (s).
     muscles : iterable of str
         The trial's muscles.
+    told : bool, optional
+        Whether gaps and artefacts were warned of before.
 
     Returns
     -------
@@ -371,16 +386,34 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
     # In the order of the recording, and of the model's muscles within a channel.
     order = sorted(found, key=lambda muscle: (series.labels.index(found[muscle]), muscle))
     emg = MeasuredEMG(series, offset, {muscle: found[muscle] for muscle in order})
+    if not told:
+        _warn_of_gaps(emg, labels, path)
+        _warn_of_artefacts(emg, labels, path)
+    return emg
+
+
+def _warn_of_gaps(emg: MeasuredEMG, labels: Sequence[str], path: Path) -> None:
     alike: dict[str, list[str]] = {}
     for label in labels:
-        alike.setdefault(gaps_in_words(emg.gaps(label) + offset), []).append(f"'{label}'")
+        alike.setdefault(gaps_in_words(emg.gaps(label) + emg.offset), []).append(f"'{label}'")
     for words, names in alike.items():
         if words:
             verb = "has" if len(names) == 1 else "have"
             logger.warning(
                 "%s: %s %s gaps: %s. What lies in them is left out.", path.name, ", ".join(names), verb, words
             )
-    return emg
+
+
+def _warn_of_artefacts(emg: MeasuredEMG, labels: Sequence[str], path: Path) -> None:
+    for label in labels:
+        time, own = emg.rows(label)
+        if own.size:
+            for times, moment in channels_with_spikes(time, own[:, np.newaxis], [label], _SPIKE).values():
+                logger.warning(
+                    "%s: '%s' is at %.3f s %.0f times as large as in 99.5 %% of its rows: an artefact? The channel is "
+                    "divided by its maximum.",
+                    *(path.name, label, moment + emg.offset, times),
+                )
 
 
 def read_maxima(path: Path, emg: MeasuredEMG) -> dict[str, float]:
@@ -484,6 +517,11 @@ def with_measured_emg(
             if top > maxima[channel]:
                 logger.warning(
                     "'%s' is %.2f times its maximal contraction: 1 is taken.", channel, top / maxima[channel]
+                )
+            if top < _FAINT * maxima[channel]:
+                logger.warning(
+                    "'%s' is at most %.2g of its maximal contraction, which hardly is: are both in one unit?",
+                    *(channel, top / maxima[channel]),
                 )
             item = replace(item, gain=min(top / maxima[channel], 1.0))
         measured[muscle] = item

@@ -222,10 +222,11 @@ def examine_mechanics(
     if settings.emg_file is not None:
         from .measured_emg import log_channels, read_measured_emg, warn_of_lag
 
+        shaped = any(item.shape_source == "EMG" for item in estimate)
         emg = read_measured_emg(
-            settings.emg_file, settings.emg_channels_file, settings.emg_time_offset, trial.activations
+            settings.emg_file, settings.emg_channels_file, settings.emg_time_offset, trial.activations, told=shaped
         )
-        if all(item.shape_source != "EMG" for item in estimate):
+        if not shaped:
             log_channels(emg)
         warn_of_lag(emg, trial, estimate.cycles())
     convention, terms = _convention(trial, estimate, model, settings)

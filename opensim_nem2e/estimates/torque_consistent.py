@@ -381,7 +381,7 @@ class _Solver:
         e = float("nan")
         if emg is not None:
             columns = {name: activations[:, k] for k, name in enumerate(terms.muscles)}
-            rows = emg.errors({"consistent": (terms.time, columns)}, new.cycles(), np.inf)
+            rows = emg.errors({"consistent": (terms.time, columns)}, new.cycles(), np.inf, told=True)
             e = float(np.mean([row.E_consistent for row in rows])) if rows else e
         return TradeOff(
             reserve,

@@ -381,6 +381,22 @@ def test_raw_emg_is_no_measured_envelope(tmp_path, raw_emg):
         read_measured_emg(tmp_path / "emg.sto", None, 0.0, ["soleus_r"])
 
 
+def test_an_artefact_in_an_envelope_is_told_once(tmp_path, caplog):
+    time = np.arange(0.0, 3.0, 0.005)
+    bursts = np.column_stack([np.exp(-(((time - 1.5) / 0.1) ** 2))] * 3)
+    bursts[220, 1] = 30.0
+    muscles = ("soleus_r", "tibant_r", "gasmed_r")
+    write_storage(tmp_path / "emg.sto", TimeSeries(time, muscles, bursts))
+    emg = read_measured_emg(tmp_path / "emg.sto", None, 0.0, muscles)
+    assert "'tibant_r' is at 1.100 s 30 times as large as in 99.5 % of its rows: an artefact?" in caplog.text
+    assert "'soleus_r' is at" not in caplog.text
+    caplog.clear()
+    read_measured_emg(tmp_path / "emg.sto", None, 0.0, muscles, told=True)
+    flat = replace(emg, series=replace(emg.series, data=0.0 * bursts))
+    assert not flat.errors({}, {"soleus_r": [Cycle("r", 1.0, 2.0)]}, 0.0, told=True)
+    assert not caplog.text
+
+
 def test_what_it_needs_is_said_at_once():
     tool = STDRRefineTool()
     tool.activations_file = "activations.sto"
