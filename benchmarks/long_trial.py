@@ -5,17 +5,22 @@ setup), written as a states file, and refined with the shipped networks by the c
 of the file, the cycles of both limbs, seconds and processor seconds from start to exit, and the most memory. Beside it
 stands the least that any tool with this input needs: reading the file with pandas in a process of its own.
 
-    python benchmarks/long_trial.py [--minutes 1 10] [--right-only]
+    python benchmarks/long_trial.py [--minutes 1 10] [--right-only] [--torques]
+
+With ``--torques`` the motion and the ground reactions are repeated, too, as on a treadmill, and joint torques decide on
+the amplitude, with elastic tendons.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +61,26 @@ def write_trial(folder: Path, minutes: float, right_only: bool = False) -> tuple
     return setup, file, cycles
 
 
+def add_torques(folder: Path, setup: Path) -> None:
+    """Repeat motion and ground reactions, without the way that the body makes, and name them in the setup."""
+    period = RIGHT[1] - RIGHT[0]
+    tool = STDRRefineTool(setup)
+    at = read_storage(folder / "long_states.sto").time
+    shutil.copy(EXAMPLE / "external_loads.xml", folder)
+    way = 0.0
+    for name in ("walking_coordinates.mot", "walking_grf.mot"):
+        series = read_storage(EXAMPLE / name)
+        within = at % period
+        values = interpolate(series.time, series.data, RIGHT[0] + within)
+        along = [column for column, label in enumerate(series.labels) if label.endswith(("pelvis_tx", "_px"))]
+        if series.has("pelvis_tx"):
+            way = float(np.diff(interpolate(series.time, series.column("pelvis_tx"), np.array(RIGHT)))[0]) / period
+        values[:, along] -= way * within[:, None]
+        write_storage(folder / name, replace(series, time=at, data=values), precision=8)
+    tool.coordinates_file, tool.external_loads_file = folder / "walking_coordinates.mot", folder / "external_loads.xml"
+    tool.printToXML(setup)
+
+
 def measure(command: list[str], folder: Path) -> tuple[float, float, float]:
     """Run a process; return seconds, processor seconds and MB."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -74,6 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, nargs="+", default=[1.0, 10.0])
     parser.add_argument("--right-only", action="store_true", help="refine the right limb only")
+    parser.add_argument("--torques", action="store_true", help="let joint torques decide on the amplitude")
     options = parser.parse_args()
     titles = (("minutes", 8), ("MB of file", 12), ("cycles", 8), ("seconds", 10), ("processor s", 13), ("peak MB", 9))
     print("".join(f"{title:>{width}}" for title, width in titles) + f"{'x reading':>11}")
@@ -81,6 +107,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="long_trial_") as scratch:
             folder = Path(scratch)
             setup, file, cycles = write_trial(folder, minutes, options.right_only)
+            if options.torques:
+                add_torques(folder, setup)
             size = file.stat().st_size / 1e6
             _, reading, _ = measure([sys.executable, "-c", READ, str(file)], folder)
             seconds, processor, memory = measure([sys.executable, "-m", "opensim_nem2e", "run", str(setup)], folder)

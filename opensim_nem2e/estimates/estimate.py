@@ -286,6 +286,14 @@ class Estimate:
         """
         return {**simulated, **{item.muscle: item.values for item in self}}
 
+    @property
+    def covered(self) -> Mask:
+        """Rows in which any muscle was estimated; (rows,)."""
+        covered: Mask = np.zeros(self.time.shape, dtype=bool)
+        for item in self:
+            covered |= item.covered
+        return covered
+
     def cycles(self) -> dict[str, Sequence[Cycle]]:
         """Return the gait cycles in which each muscle was estimated.
 

@@ -8,6 +8,8 @@ from math import isfinite
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from ..errors import CycleError, MissingFileError, NEM2EError
 from ..log import counted, logger
 from .amplitude import Amplitude, Convention, MuscleGain, by_prior, log_amplitude
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from .torques import Tendons, TorqueCheck
     from .write import EstimateWriter
 
+
+# Torques are looked at so long before and after what was refined (s): tendons and filters have forgotten by then.
+_BESIDE = 0.5
 
 #: What log, tables and curves call the kinds of activations; by torques: where these decided on the amplitude of the
 #: refined activations, which are then the consistent ones, and what the method put out is shown unscaled.
@@ -290,10 +295,10 @@ def _convention(
     must = settings.check_torques or settings.redistribute or asked == "torques"
     if estimate.quantity != "emg" and asked in ("auto", "emg"):
         # The method puts out activations or excitations, which have an amplitude.
-        return "method", _terms(trial, model, settings) if must else None
+        return "method", _terms(trial, estimate, model, settings) if must else None
     if must or (asked == "auto" and settings.torques_known):
         try:
-            terms = _terms(trial, model, settings)
+            terms = _terms(trial, estimate, model, settings)
         except (MissingFileError, CycleError):
             # Nor can the gait cycles be trusted.
             raise
@@ -310,10 +315,15 @@ def _convention(
     return "simulation" if asked == "auto" else asked, None
 
 
-def _terms(trial: SimulatedTrial, model: OsimModel | None, settings: MechanicsSettings) -> TorqueTerms:
+def _terms(
+    trial: SimulatedTrial, estimate: Estimate, model: OsimModel | None, settings: MechanicsSettings
+) -> TorqueTerms:
     from .torques import joint_terms
 
     assert model is not None
+    refined = trial.time[estimate.covered]
+    beside = settings.crossfade + _BESIDE
+    span = (float(refined[0]) - beside, float(refined[-1]) + beside) if refined.size else (-np.inf, np.inf)
     return joint_terms(
         trial,
         model,
@@ -322,6 +332,7 @@ def _terms(trial: SimulatedTrial, model: OsimModel | None, settings: MechanicsSe
         settings.lowpass,
         settings.coordinates,
         settings.tendons,
+        span,
     )
 
 

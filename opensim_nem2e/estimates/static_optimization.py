@@ -131,7 +131,7 @@ class Optimum:
     @property
     def flagged(self) -> Mask:
         """Which rows leave a range or a moment to a reserve, or have a moment that was guessed; (rows,)."""
-        flagged: Mask = (self.outside | self.weak).any(axis=1)
+        flagged: Mask = np.asarray((self.outside | self.weak).any(axis=1))
         if self.untrained is not None:
             flagged |= self.untrained.any(axis=1)
         if self.guessed is not None:

@@ -14,6 +14,7 @@ muscles and in the fades beside them; all other rows and muscles keep the simula
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -53,6 +54,9 @@ RESERVES = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 #: With elastic tendons: the most rounds, the change of activations (RMS) below which they end (the torques' error is
 #: then below 0.1 % of their peaks), and how many earlier rounds the next one takes into account.
 _MOST_ROUNDS, _SETTLED, _MEMORY = 15, 2e-4, 6
+
+# Long trials take a minute for a minute of motion: then a word is said so often (s).
+_SILENCE = 10.0
 
 
 @dataclass(frozen=True)
@@ -277,8 +281,11 @@ def _settled(
     """
     tried: list[Array] = []
     came: list[Array] = []
-    solver = None
+    solver, told = None, time.monotonic()
     for rounds in range(1, _MOST_ROUNDS + 1):
+        if time.monotonic() - told > _SILENCE:
+            told = time.monotonic()
+            logger.info("Making activations and elastic tendons agree: round %d of at most %d.", rounds, _MOST_ROUNDS)
         terms = terms.at(activations)
         solver = aim(terms, solver)
         ((found, _),) = solver.solve([price])

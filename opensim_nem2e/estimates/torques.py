@@ -207,6 +207,7 @@ def joint_terms(
     lowpass: float,
     coordinates: Sequence[str],
     tendons: Tendons = "auto",
+    span: tuple[float, float] = (float("-inf"), float("inf")),
 ) -> TorqueTerms:
     """Compute the torques that a trial's motion needs and what those of its muscles are made of.
 
@@ -227,11 +228,13 @@ def joint_terms(
     tendons : {'auto', 'rigid', 'elastic'}
         Elastic: where the model says so. auto: elastic if the simulation had fibers of their own (CMC), else rigid
         (static optimisation).
+    span : tuple of float
+        What is wanted of the trial (s).
 
     Returns
     -------
     TorqueTerms
-        At the motion's rows within the trial.
+        At the motion's rows within the trial and the span.
 
     Raises
     ------
@@ -249,8 +252,8 @@ def joint_terms(
         motion_series,
         external_loads_file,
         lowpass=lowpass,
-        start=float(trial.time[0]),
-        end=float(trial.time[-1]),
+        start=max(span[0], float(trial.time[0])),
+        end=min(span[1], float(trial.time[-1])),
     )
     if external_loads_file is not None:
         refuse_another_trials_loads(motion.time, motion.coordinates, motion.torques, model.mass, external_loads_file)
@@ -300,11 +303,15 @@ def with_fibers(
     simulated = before if isinstance(before, ElasticTerms) else terms
     old, new = simulated.fiber_states(rows.opensim), terms.fiber_states(rows.refined)
     found: dict[str, Array] = {}
+    # Beyond the motion the last change is held in what is refined, and long forgotten elsewhere.
+    beyond = (trial.time < terms.time[0]) | (trial.time > terms.time[-1])
+    forgotten = beyond & ~activations.covered
     for column, name in enumerate(terms.elastic.hill.names):
         for state, values in new.items():
             label = trial.labels.get(name, "").removesuffix("activation") + state
             if trial.source.has(label):
                 change = interpolate(terms.time, values[:, column] - old[state][:, column], trial.time)
+                change[forgotten] = 0.0
                 given = trial.source.column(label)
                 found[label] = np.ma.array(given + change, mask=np.abs(change) < _NO_CHANGE * np.abs(given))
     return replace(activations, fibers=found)

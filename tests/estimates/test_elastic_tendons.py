@@ -9,6 +9,7 @@ import opensim
 import pytest
 
 from opensim_nem2e import NMMTool, TimeSeries
+from opensim_nem2e.estimates import mechanics
 from opensim_nem2e.estimates.torque_consistent import make_consistent
 from opensim_nem2e.estimates.torque_metrics import overall_percent
 from opensim_nem2e.estimates.torques import joint_terms
@@ -134,6 +135,31 @@ def test_the_states_file_holds_the_fibers_so_that_opensims_analyses_find_these_t
         made = judged(EXAMPLE / "walker.osim", tmp_path / "walking_states.sto", times, names)
         needed = torques.select([f"{name}_inverse_dynamics" for name in names])
         assert percent(made[:, 1:], interpolate(torques.time, needed, made[:, 0])) < 2.0
+
+
+def test_only_what_is_refined_is_looked_at_and_the_rest_changes_nothing(tmp_path, monkeypatch):
+    """A stride of a long trial costs what a stride costs."""
+    found, reached = {}, {}
+    for beside in (mechanics._BESIDE, 10.0):
+        monkeypatch.setattr(mechanics, "_BESIDE", beside)
+        tool = STDRRefineTool(EXAMPLE / "setup_refine.xml")
+        tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
+        # The right cycle ends at 1.37 s, the file at 2.05 s.
+        tool.final_time = 1.4
+        tool.setResultsDir(tmp_path)
+        tool.write_report = tool.write_figures = False
+        assert tool.run()
+        found[beside] = read_storage(tmp_path / "walking_states.sto")
+        reached[beside] = float(read_storage(tmp_path / "walking_torques.sto").time[-1])
+    near, whole = found.values()
+    assert list(reached.values()) == pytest.approx([1.92, 2.05], abs=0.02)
+    activations = [label for label in near.labels if label.endswith("_r/activation")]
+    lengths = [label for label in near.labels if label.endswith("/fiber_length")]
+    assert near.select(activations) == pytest.approx(whole.select(activations), abs=0.005)
+    assert near.select(lengths) == pytest.approx(whole.select(lengths), abs=1e-4)
+    simulated = read_storage(EXAMPLE / "cmc" / "walking_states.sto")
+    later = near.time > 1.93
+    assert (near.select(lengths)[later] == simulated.select(lengths)[later]).all()
 
 
 def test_nmms_states_hold_the_fibers_of_the_subjects_own_muscles(tmp_path):
