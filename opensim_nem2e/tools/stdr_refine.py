@@ -291,6 +291,12 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             faults.append(
                 "<controls_file> goes with <states_file> or stands alone, but was found beside <activations_file>."
             )
+        for name, kinds in (("motion", "walk, run or turn"), ("age_group", "adult or child")):
+            if self.get(name).lower().endswith((".mot", ".sto", ".csv", ".trc", ".c3d", ".xml")):
+                faults.append(
+                    f"<{name}> is a word such as {kinds}, but the file '{self.get(name)}' was found. A file with the "
+                    "motion's coordinates is for <coordinates_file>."
+                )
         if not self.initial_time < self.final_time:
             faults.append(
                 f"<initial_time> must be less than <final_time>; found {self.initial_time:g} and {self.final_time:g}."

@@ -791,6 +791,11 @@ def overwrite_input(tool, simulation, make_bundle):
 FAULTS = {
     "missing file": (change(states_file="none_states.sto"), NEM2EError, "none_states.sto"),
     "no input": (change(states_file=""), SetupError, "There is nothing to refine"),
+    "motion's file for its kind": (
+        change(motion="walk1_ik.mot"),
+        SetupError,
+        "walk1_ik.mot.* <coordinates_file>",
+    ),
     "two inputs": (change(activations_file="a.sto"), SetupError, "must not both be given"),
     "no cycles known": (
         change(right_heel_strikes=(), left_heel_strikes=()),
