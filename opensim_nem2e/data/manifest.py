@@ -23,12 +23,14 @@ Both readers are strict, and report every fault of a file at once.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from ..errors import LabelError, ManifestError, MissingFileError, StorageError, did_you_mean
+from ..log import logger
 from ..storage.file_names import name_fault, shown, text_fault
 from ..storage.muscles import standard_name_fault
 from ..storage.tables import Row, examine_rows, listed_faults, path_in_table
@@ -91,6 +93,10 @@ SOURCES = ("cmc", "so", "moco")
 
 #: The longest cycle (s): a window that is longer was mistyped.
 LONGEST_CYCLE = 1000.0
+
+#: Gait cycles last so long (s), and these motions are gait.
+_GAIT_CYCLES = (0.3, 3.0)
+_GAITS = ("walk", "run")
 
 #: The fastest motion (m/s): nobody runs faster.
 _FASTEST = 15.0
@@ -236,7 +242,18 @@ def read_trials(path: str | os.PathLike[str]) -> list[CycleRecord]:
     opensim_nem2e.errors.ManifestError
         Everything that is wrong with it, files that do not exist included.
     """
-    return _read(path, TRIAL_COLUMNS, OPTIONAL_TRIAL_COLUMNS, _trial, _trial_key)
+    trials, faults = examine_trials(path)
+    if faults:
+        raise ManifestError(_all_faults(path, faults))
+    shortest, longest = _GAIT_CYCLES
+    odd = [t for t in trials if t.motion in _GAITS and not shortest <= t.end - t.start <= longest]
+    if odd:
+        logger.warning(
+            "%s: %d of %d cycles are shorter than %g s or longer than %g s (%s; the first is of %.3f s): are they "
+            "whole gait cycles, and is their time in s?",
+            *(path, len(odd), len(trials), shortest, longest, _lines(odd), odd[0].end - odd[0].start),
+        )
+    return trials
 
 
 def examine_trials(path: str | os.PathLike[str]) -> tuple[list[CycleRecord], list[str]]:
@@ -259,7 +276,8 @@ def examine_trials(path: str | os.PathLike[str]) -> tuple[list[CycleRecord], lis
     opensim_nem2e.errors.NEM2EError
         The file is missing or no text.
     """
-    return _examine(path, TRIAL_COLUMNS, OPTIONAL_TRIAL_COLUMNS, _trial, _trial_key)
+    trials, faults = _examine(path, TRIAL_COLUMNS, OPTIONAL_TRIAL_COLUMNS, _trial, _trial_key)
+    return trials, [*faults, *_spelled_differently(trials)]
 
 
 def examine_channels(path: str | os.PathLike[str]) -> tuple[list[Channel], list[str]]:
@@ -491,9 +509,39 @@ def _read(
 ) -> list[Item]:
     items, faults = _examine(path, columns, optional, make, key)
     if faults:
-        head = f"{Path(path)}: {len(faults)} fault{'s' if len(faults) > 1 else ''} found:\n"
-        raise ManifestError(head + listed_faults(faults))
+        raise ManifestError(_all_faults(path, faults))
     return items
+
+
+def _all_faults(path: str | os.PathLike[str], faults: Sequence[str]) -> str:
+    return f"{Path(path)}: {len(faults)} fault{'s' if len(faults) > 1 else ''} found:\n{listed_faults(faults)}"
+
+
+def _spelled_differently(trials: Sequence[CycleRecord]) -> list[str]:
+    """Find names that differ in case or separators only: one subject under two would be trained on and judged by."""
+    faults = []
+    for what, names in (
+        ("dataset", [(trial.dataset,) for trial in trials]),
+        ("motion", [(trial.motion,) for trial in trials]),
+        ("subject", [(trial.dataset, trial.subject) for trial in trials]),
+    ):
+        first: dict[tuple[str, ...], tuple[str, int]] = {}
+        told = set()
+        for own, trial in zip(names, trials, strict=True):
+            plain = (*own[:-1], re.sub(r"[\s_.-]+", "_", own[-1]).casefold())
+            spelling, line = first.setdefault(plain, (own[-1], trial.line))
+            if own[-1] != spelling and own not in told:
+                told.add(own)
+                faults.append(
+                    f"line {trial.line}: the {what} '{own[-1]}' must be spelled as in line {line}, '{spelling}', if it "
+                    "is the same; else give it another name."
+                )
+    return faults
+
+
+def _lines(trials: Sequence[CycleRecord]) -> str:
+    named = ", ".join(str(trial.line) for trial in trials[:5])
+    return f"lines {named}{', ...' if len(trials) > 5 else ''}" if len(trials) > 1 else f"line {named}"
 
 
 def _examine(

@@ -52,6 +52,24 @@ def test_reads_a_row(folder):
     assert trial.name == "lab/s1/walk1/1 (so)"
 
 
+def test_one_name_has_one_spelling(folder):
+    """Else a subject is trained on and judged by."""
+    read_trials(write(folder, {"subject": "s1-1"}, {"subject": "s11"}, {"subject": "s1", "stride": "3"}))
+    path = write(folder, {}, {"stride": "2", "subject": "S1", "motion": "Walk"}, {"stride": "3", "subject": "S1"})
+    with pytest.raises(ManifestError) as caught:
+        read_trials(path)
+    assert "2 faults found" in str(caught.value)
+    assert "line 3: the subject 'S1' must be spelled as in line 2, 's1', if it is the same" in str(caught.value)
+    assert "line 3: the motion 'Walk' must be spelled as in line 2, 'walk'" in str(caught.value)
+    with pytest.raises(ManifestError, match="the subject 'a_1' must be spelled as in line 2, 'a 1'"):
+        read_trials(write(folder, {"subject": "a 1"}, {"stride": "2", "subject": "a_1"}))
+
+
+def test_windows_that_are_no_gait_cycles(folder, caplog):
+    read_trials(write(folder, {}, {"stride": "2", "t_end": "5.4"}, {"stride": "3", "t_end": "9", "motion": "lift"}))
+    assert "1 of 3 cycles are shorter than 0.3 s or longer than 3 s (line 3; the first is of 4.900 s)" in caplog.text
+
+
 def test_optional_columns_bom_and_blank_lines(folder):
     needed = [name for name in TRIAL_COLUMNS if name not in ("speed_m_s", "model_file", "heel_strike_t")]
     path = write(folder, {}, {"stride": "2"}, header=needed)
