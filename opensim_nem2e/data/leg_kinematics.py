@@ -73,6 +73,9 @@ _TURNS: Mapping[str, tuple[int, float]] = {
 #: An axis is one of the pelvis's if its share along that is at least this.
 _ALONG = 0.5
 
+#: No subject, and no model of legs alone, weighs less or more (kg).
+_LEAST_MASS, _MOST_MASS = 2.0, 400.0
+
 #: What is known of the body: mass (kg), lengths of thigh and shank (m).
 BODY = ("mass", "thigh", "shank")
 
@@ -353,10 +356,15 @@ class Body:
         Raises
         ------
         opensim_nem2e.errors.NEM2EError
-            The model has no mass, or OpenSim failed.
+            The model has no mass, or nobody's, or OpenSim failed.
         """
         if not model.mass > 0.0:
             raise ModelError(f"{model.path}: the model's bodies must have a mass; found {model.mass:g} kg.")
+        if not _LEAST_MASS <= model.mass <= _MOST_MASS:
+            raise ModelError(
+                f"{model.path}: the model must be of the subject's mass, {_LEAST_MASS:g} to {_MOST_MASS:g} kg, by "
+                f"which joint moments are scaled; found {model.mass:.4g} kg. Are its masses in kg?"
+            )
         leg.require(("hip_flexion", "knee_angle", "ankle_angle"), str(model.path))
         joints = [leg.names[name] for name in ("hip_flexion", "knee_angle", "ankle_angle")]
         return cls(model.mass, *segment_lengths(model.path, joints))

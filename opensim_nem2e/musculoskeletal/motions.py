@@ -42,6 +42,9 @@ LARGEST_MOMENT = 1e6
 _WIDE = re.compile("(hip_flexion|knee_angle|knee_flexion)(_[rl])?$")
 _WIDE_ANGLE, _PARTNERS = 20.0, (25.0, 130.0)
 
+#: What moves by less than this, in either unit, is locked, or of somebody who stands.
+_STILL = 0.1
+
 #: Angles that move by less say nothing (rad).
 _MOVES = math.radians(10.0)
 
@@ -141,7 +144,11 @@ def unit_of_angles(series: TimeSeries, model: OsimModel) -> tuple[Unit, list[str
         few = others and len(far) < 0.2 * len(labels) and max(others) < LEAST_DEGREES
         return ("columns" if few else "degrees"), far, largest
     if series.in_degrees and largest > _WIDE_ANGLE:
-        small = _radians_among_degrees(dict(zip(labels, sizes.tolist(), strict=True)))
+        still = np.ptp(series.data[:, columns], axis=0) < _STILL
+        small = _radians_among_degrees(
+            dict(zip(labels, sizes.tolist(), strict=True)),
+            {label for label, rests in zip(labels, still.tolist(), strict=True) if rests},
+        )
         if small:
             return "columns", small, max(float(sizes[labels.index(label)]) for label in small)
     moves = np.nanmax(np.ptp(series.data[:, columns], axis=0)) > 0.1
@@ -150,15 +157,14 @@ def unit_of_angles(series: TimeSeries, model: OsimModel) -> tuple[Unit, list[str
     return "said", [], largest
 
 
-def _radians_among_degrees(sizes: Mapping[str, float]) -> list[str]:
-    """Find columns in radians in a file in degrees, by their largest values."""
+def _radians_among_degrees(sizes: Mapping[str, float], still: Collection[str]) -> list[str]:
+    """Find columns in radians in a file in degrees, by their largest values; what is still tells nothing."""
     by_name = {parse_label(label).name: size for label, size in sizes.items()}
     found = []
     for label, size in sizes.items():
         name = parse_label(label).name
         partner = by_name.get(f"{name[:-1]}{'l' if name.endswith('r') else 'r'}" if name[-2:] in ("_r", "_l") else "")
-        # What does not move at all is locked.
-        if not math.radians(_WIDE_ANGLE) < size < LEAST_DEGREES:
+        if label in still or not math.radians(_WIDE_ANGLE) < size < LEAST_DEGREES:
             continue
         unlike = partner is not None and partner > _WIDE_ANGLE and _PARTNERS[0] < partner / size < _PARTNERS[1]
         if unlike or _WIDE.match(name):

@@ -90,6 +90,18 @@ def test_signs_are_measured(repository, tmp_path, side):
     assert found.signs == {name: sign * (-1.0 if name in LEG else 1.0) for name, sign in usual.signs.items()}
 
 
+@pytest.mark.parametrize(("factor", "found"), [(1000.0, "7e[+]04"), (0.01, "0.7")])
+def test_a_mass_that_is_nobodys(repository, tmp_path, factor, found):
+    walker = repository / "examples" / "01_refine_walking" / "walker.osim"
+    tree = etree.parse(walker)
+    for mass in tree.iter("mass"):
+        mass.text = str(factor * float(mass.text))
+    tree.write(tmp_path / "heavy.osim")
+    model = read_model(tmp_path / "heavy.osim")
+    with pytest.raises(ModelError, match=rf"of the subject's mass, 2 to 400 kg, .* found {found} kg"):
+        Body.of(model, "r", LegCoordinates.of(model, "r"))
+
+
 def trial(rate=50.0, joints=LEG):
     time = np.arange(0.0, 2.0 + 1e-9, 1.0 / rate)
     q = np.column_stack([np.sin(3.0 * time + k) for k in range(len(joints))])

@@ -54,6 +54,14 @@ def test_degrees_that_are_said_to_be_radians(caplog):
     assert unit_of_angles(replace(motion(), in_degrees=True), MODEL)[0] == "radians"
 
 
+def test_somebody_who_stands_is_in_degrees(caplog):
+    """Hips of 2.8 degrees beside a knee of 25: nothing there moves as radians would."""
+    rest = np.radians([0.0, 2.8, 25.0, 3.0, 1.0, 1.0, 1.0, 1.0]) * np.ones((len(TIME), 1))
+    series = replace(motion(degrees=True), data=np.degrees(rest) + 0.01 * np.sin(TIME)[:, np.newaxis])
+    checked_motion(series, MODEL, -np.inf, np.inf)
+    assert "look like radians" not in caplog.text
+
+
 def test_columns_in_radians_among_degrees_are_named(caplog):
     labels = ("pelvis_tx", "hip_flexion_r", "hip_flexion_l", "arm_r", "arm_l", "trunk")
     model = replace(MODEL, coordinates=tuple(Coordinate(name, "j", f"/jointset/j/{name}") for name in labels))
