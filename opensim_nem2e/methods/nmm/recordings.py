@@ -183,7 +183,7 @@ class RecordedTrial:
 
 
 def put_on_clock(emg: TimeSeries, offset: float) -> tuple[TimeSeries, float, float]:
-    """Put EMG on a clock on which the offset is one of those that are known, whatever it was.
+    """Put EMG on a clock on which its offset is one of :data:`OFFSETS`, whatever it was.
 
     Parameters
     ----------
@@ -197,8 +197,8 @@ def put_on_clock(emg: TimeSeries, offset: float) -> tuple[TimeSeries, float, flo
     emg : TimeSeries
         The same on the new clock.
     offset : float
-        What is right on the new clock (s): the nearest of :data:`OFFSETS`, or the usual lead where the old clock must
-        have been another one than the motion's.
+        The offset on the new clock (s): the nearest of :data:`OFFSETS`, or the usual lead if the old clock cannot have
+        been the motion's.
     clock : float
         By how much the old clock is ahead (s).
     """
@@ -698,8 +698,11 @@ def _recorded(
         )
     first, last = float(emg.time[0]), float(emg.time[-1])
     beyond = sum(max(0.0, min(first, end) - start) + max(0.0, end - max(last, start)) for start, end in kept)
-    # A cycle that goes on for ever is covered at any offset.
-    if not (trial.cyclic and trial.clock) and beyond > _MOST_HELD * sum(end - start for start, end in kept):
+    wanted = sum(end - start for start, end in kept)
+    if trial.cyclic and trial.clock:
+        # It goes on for ever, so that only its length matters.
+        beyond = wanted - (last - first)
+    if beyond > _MOST_HELD * wanted:
         where = f" (by its own clock {first + trial.clock:.3f} to {last + trial.clock:.3f} s)" if trial.clock else ""
         raise StorageError(
             f"EMG must cover the motion, {kept[0][0]:.3f} to {kept[-1][1]:.3f} s, but for a tenth of it; found "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from opensim_nem2e.errors import StorageError
 from opensim_nem2e.methods.nmm.population import SAMPLES, PersonCycles, Population
 from opensim_nem2e.methods.nmm.recordings import (
     LEAD,
@@ -16,6 +18,7 @@ from opensim_nem2e.methods.nmm.recordings import (
     RecordedTrial,
     Recordings,
     Windows,
+    _recorded,
     put_on_clock,
 )
 from opensim_nem2e.methods.nmm.shapes import Mixer
@@ -82,6 +85,17 @@ def test_an_offset_that_is_given_is_taken_exactly(offset):
     assert near in OFFSETS
     np.testing.assert_allclose(moved.time, TIME + near, atol=1e-9)
     assert near == pytest.approx(-0.07 if abs(offset) > 0.3 else offset, abs=0.003)
+
+
+def test_a_cycle_must_be_recorded_whole_wherever_it_begins():
+    span = [(0.0, float(TIME[-1]))]
+    for offset in (0.4, 7.0):
+        emg, near, clock = put_on_clock(TimeSeries(TIME, ("a", "b"), bursts(TIME)), offset)
+        trial = RecordedTrial("cycle", SimpleNamespace(time=TIME), emg, cyclic=True, offset=near, clock=clock)
+        assert _recorded(trial, span, ["a", "b"]) == span
+    short = replace(trial, emg=TimeSeries(emg.time[:400], emg.labels, emg.data[:400]))
+    with pytest.raises(StorageError, match=r"EMG must cover the motion, .* \(by its own clock 0\.000 to 3\.990 s\)"):
+        _recorded(short, span, ["a", "b"])
 
 
 def test_where_nothing_tells_the_usual_lead_is_taken(population):
