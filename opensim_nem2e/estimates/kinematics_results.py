@@ -137,7 +137,7 @@ def _reasons(optimum: Optimum) -> str:
         if flags is not None and flags.any()
     ]
     if optimum.guessed is not None and optimum.guessed.any():
-        said.append(f"{int(optimum.guessed.sum())} too near to an end of the motion for all that the network looks at")
+        said.append(f"{int(optimum.guessed.sum())} too close to an end of the motion for the network's window")
     return "; ".join(said)
 
 

@@ -41,7 +41,7 @@ class LearnedMoments:
     outside : numpy.ndarray of bool, shape (rows, coordinates)
         Rows in which the motion of that leg leaves the training range.
     guessed : numpy.ndarray of bool, shape (rows,)
-        Rows too near to an end of the motion for all that an estimate looks at.
+        Rows too close to an end of the motion for the network's window.
     """
 
     coordinates: tuple[str, ...]
@@ -167,7 +167,7 @@ def learned_moments(
         logger.warning("The motion does not tell %s: no moments of that leg are estimated.", text)
     if guessed.any():
         logger.info(
-            "%d of %d rows are too near to an end of the motion for all that the network looks at (flagged, too).",
+            "%d of %d rows are too close to an end of the motion for the network's window (flagged, too).",
             int(guessed.sum()),
             len(guessed),
         )

@@ -220,7 +220,7 @@ def checked_motion(series: TimeSeries, model: OsimModel, start: float, end: floa
     ------
     opensim_nem2e.errors.StorageError
         Rows or values are missing (:func:`refuse_gaps`), an angle is more than 100 turns or jumps by half of one, or a
-        translation is faster than anybody.
+        translation is faster than any body.
     """
     columns = angles_of(series, model)
     told = _columns_of(series, {c.name for c in model.coordinates})
@@ -266,7 +266,7 @@ def checked_motion(series: TimeSeries, model: OsimModel, start: float, end: floa
 
 
 def _refuse_millimeters(series: TimeSeries, told: list[int], start: float, end: float) -> None:
-    """Refuse translations that are faster than any body most of the time."""
+    """Refuse translations that most of the time are faster than any body."""
     columns = [column for column in told if not is_angle(parse_label(series.labels[column]).name)]
     inside = (series.time >= start) & (series.time <= end)
     if not columns or np.count_nonzero(inside) < 2:
@@ -276,7 +276,7 @@ def _refuse_millimeters(series: TimeSeries, told: list[int], start: float, end: 
     if usual.max() > _FASTEST:
         label = series.labels[columns[int(usual.argmax())]]
         raise StorageError(
-            f"No body moves faster than {_FASTEST:g} m/s, but '{label}' does with {usual.max():.4g} m/s (median). "
+            f"No body moves faster than {_FASTEST:g} m/s, but '{label}' moves at {usual.max():.4g} m/s (median). "
             "Translations must be in m, and time in s: is it in mm?",
             series.path,
         )
@@ -292,7 +292,7 @@ def refuse_gaps(series: TimeSeries, start: float, end: float, what: str = "motio
     start, end : float
         The time wanted (s).
     what : str, optional
-        What it is, for messages.
+        What messages call it.
 
     Raises
     ------
@@ -377,7 +377,7 @@ def warn_of_unlike_moments(given: Array, unloaded: Array, path: object) -> None:
     if not _LEAST_RATIO < ratio < _LARGEST_RATIO:
         logger.warning(
             "%s: the largest moment is %.3g Nm, %.2g times that of the same motion if nothing touched the body (%.3g "
-            "Nm): are the moments in Nm, and is the model of this subject's mass?",
+            "Nm): are the moments in Nm, and does the model have this subject's mass?",
             *(path, most.max(), ratio, np.abs(unloaded).max()),
         )
         return
@@ -390,8 +390,8 @@ def warn_of_unlike_moments(given: Array, unloaded: Array, path: object) -> None:
     )
     if opposite > max(_OPPOSITE, 3.0 * same):
         logger.warning(
-            "%s: its moments are opposite to those of the motion while nothing touches the limbs (in %.0f %% of the "
-            "values, alike in %.0f %%): are they external moments, or of a model with other signs?",
+            "%s: its moments are opposite to those that the motion needs while nothing touches the limbs (in %.0f %% "
+            "of the values; alike in %.0f %%): are they external moments, or of a model with other signs?",
             *(path, 100.0 * opposite, 100.0 * same),
         )
 

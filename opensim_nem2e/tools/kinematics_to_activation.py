@@ -129,10 +129,7 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
                 f"are found, the other what they are; found '{self.external_loads_file}' and "
                 f"'{self.inverse_dynamics_file}'."
             )
-        faults += [
-            f"<torque_coordinates> must name each only once, but '{name}' occurs twice."
-            for name in sorted({name for name in self.torque_coordinates if self.torque_coordinates.count(name) > 1})
-        ]
+        faults += self._repeated("torque_coordinates")
         if self.mode == "kinematics":
             if not self.bundle_file:
                 faults.append(
@@ -241,13 +238,13 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
         from ..estimates.static_optimization import muscle_model, optimise
 
         rows = (motion.time >= self.initial_time - _SAME_TIME) & (motion.time <= self.final_time + _SAME_TIME)
-        found = learned_moments(bundle.network, model, motion, rows)
         if not rows.any():
             raise StorageError(
                 f"The motion has no row between <initial_time> and <final_time>, {self.initial_time:g} and "
                 f"{self.final_time:g} s; it covers {motion.time[0]:.4f} to {motion.time[-1]:.4f} s nearby.",
                 self.resolve("coordinates_file"),
             )
+        found = learned_moments(bundle.network, model, motion, rows)
         motion = motion.at(rows)
         spanned = muscle_model(model, motion, self.torque_coordinates or (), settings)
         wanted = self.torque_coordinates or tuple(name for name in spanned.coordinates if name in found.coordinates)
@@ -257,7 +254,7 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
         if unasked and not self.torque_coordinates:
             logger.warning(
                 "The network estimates no moment of %s: nothing is asked of the muscles there, and those that mainly "
-                "act there stay near their least activation, whatever they do.",
+                "act there stay near their least activation, whatever the subject does.",
                 ", ".join(unasked),
             )
         optimum = optimise(model, torque_model, motion, chosen.moments, settings)
@@ -265,17 +262,18 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
 
 
 def _worth(bundle: MotionBundle) -> str:
-    """Say in the report what a network's moments were worth for what was left out of its training."""
+    """Say where a network's moments come from, and how good they were on what was left out of its training."""
     joints = bundle.metadata["validation"].get("joints", {})
     rows = [f"{joint} {row['median_r2']:.2f} ({row['median_r2_mean']:.2f})" for joint, row in joints.items()]
-    said = (
-        f" R2 of its moments on what was left out of training (beside it that of the mean moment by phase): "
-        f"{', '.join(rows)}."
-        if rows
-        else ""
-    )
-    note = bundle.metadata["validation"].get("note", "")
-    return " ".join(
-        f"The joint moments are no inverse dynamics, but estimates of a network from the motion alone "
-        f"({bundle.provenance.source}).{said} {note}".split()
-    )
+    said = [
+        "The joint moments do not come from inverse dynamics: a network estimated them from the motion alone "
+        f"({bundle.provenance.source})."
+    ]
+    if rows:
+        said.append(
+            "R2 of its moments on what was left out of training (in brackets: of the mean moment by phase): "
+            f"{', '.join(rows)}."
+        )
+    if note := bundle.metadata["validation"].get("note", ""):
+        said.append(note)
+    return " ".join(said)

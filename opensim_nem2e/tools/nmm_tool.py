@@ -221,12 +221,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             faults.append(f"The names of <coordinates_files> must differ, but '{twice[0]}' occurs twice.")
-        faults += [
-            f"<{each}> must name each only once, but '{name}' occurs twice."
-            for each in ("channels", "external_mass_bodies", "torque_coordinates")
-            for name in sorted({name for name in self.get(each) if self.get(each).count(name) > 1})
-        ]
-        return faults
+        return [*faults, *self._repeated("channels", "external_mass_bodies", "torque_coordinates")]
 
     def _trial_names(self) -> list[str]:
         return [Path(name).stem for name in self.coordinates_files]
@@ -469,7 +464,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         coordinates = subject.recordings.coordinates
         controls_from = "states_files" if self.states_files else ""
         if not controls_from:
-            logger.info("Controls hold the muscles only; ForwardTool may need reserve and residual actuators, too.")
+            logger.info("The controls hold the muscles only; ForwardTool may need reserve and residual actuators, too.")
         for trial, simulation, result in zip(subject.recordings.trials, simulations, results, strict=True):
             writer = EstimateWriter(f"{name}_{trial.name}", simulation, muscles, self.output_precision, controls_from)
             writer.write_estimate(files, result.excitations)
@@ -509,7 +504,7 @@ def _defaults() -> MuscleDefaults:
 
 
 def _warn_of_units(recorded: Sequence[TimeSeries], columns: list[str]) -> None:
-    """Warn of a trial whose channels are all far smaller than in another one: one scale holds for all trials."""
+    """Warn of a trial whose channels are far smaller than in another one: one scale holds for all trials."""
     import numpy as np
 
     highest = np.array([np.nanmax(emg.select(columns), axis=0) for emg in recorded])
@@ -518,8 +513,8 @@ def _warn_of_units(recorded: Sequence[TimeSeries], columns: list[str]) -> None:
         share = float(np.median(own / np.where(largest > 0.0, largest, 1.0)))
         if 0.0 < share < _LEAST_SHARE:
             logger.warning(
-                "%s: its EMG is %.3g times smaller than in the other trials: are all in one unit, divided by the same "
-                "maxima?",
+                "%s: its EMG is %.3g times smaller than in the other trials: are all in the same unit, and divided by "
+                "the same maxima?",
                 *(emg.path, 1.0 / share),
             )
 

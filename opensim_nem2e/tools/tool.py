@@ -21,6 +21,7 @@ from __future__ import annotations
 import html
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -780,6 +781,15 @@ class Tool(Generic[Declared]):
         """Return the faults that concern several properties together. For subclasses."""
         return []
 
+    def _repeated(self, *names: str) -> list[str]:
+        """Return the faults of lists that name something twice."""
+        return [
+            f"<{name}> must name each only once, but '{entry}' occurs twice."
+            for name in names
+            for entry, count in sorted(Counter(self.get(name)).items())
+            if count > 1
+        ]
+
     def _extras(self) -> list[str]:
         """Name the optional packages that a run needs (:mod:`opensim_nem2e.extras`). For subclasses."""
         return []
@@ -813,7 +823,7 @@ class Tool(Generic[Declared]):
             )
 
     def _unnamed(self) -> str:
-        """Say what results are called where the tool has no name. For subclasses that name them after an input."""
+        """Return what results are called if the tool has no name. For subclasses that name them after an input."""
         return self.results_name or self.tool_name
 
     def _writes_to(self) -> list[Path]:

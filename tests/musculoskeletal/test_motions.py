@@ -78,7 +78,7 @@ def test_columns_in_radians_among_degrees_are_named(caplog):
     ("change", "fault"),
     [
         (lambda s: replace(s, time=1000.0 * s.time), r"10 s apart \(0 to 1990 s\)\. Is its time in milliseconds"),
-        (lambda s: replace(s, data=s.data * [1e3, *[1.0] * 7]), r"'pelvis_tx' does with 5000 m/s .*is it in mm\?"),
+        (lambda s: replace(s, data=s.data * [1e3, *[1.0] * 7]), r"'pelvis_tx' moves at 5000 m/s .*is it in mm\?"),
         (lambda s: replace(s, data=1e30 * s.data), r"more than 100 times, but 'knee_angle_r' is .* degrees at"),
         (lambda s: replace(s, time=s.time + (s.time > 1.0)), r"between 1\.000 and 2\.010 s there is no row"),
     ],

@@ -152,8 +152,8 @@ def test_moments_may_come_from_a_file(arm):
 @pytest.mark.parametrize(
     ("factor", "told"),
     [
-        (0.014, "are the moments in Nm, and is the model of this subject's mass"),
-        (1000.0, "are the moments in Nm, and is the model of this subject's mass"),
+        (0.014, "are the moments in Nm, and does the model have this subject's mass"),
+        (1000.0, "are the moments in Nm, and does the model have this subject's mass"),
         (-1.0, "are they external moments, or of a model with other signs"),
         (1.0, ""),
     ],

@@ -97,8 +97,8 @@ def test_the_motion_alone_gives_nearly_the_exact_activations(bundle, example, tm
         begun["activation"].data[shared][later], found["activation"].data[: int(later.sum())], atol=0.02
     )
     page = (tmp_path / "begun_report.html").read_text()
-    assert "no inverse dynamics, but estimates of a network" in page
-    assert "too near to an end of the motion" in page
+    assert "do not come from inverse dynamics: a network estimated them" in page
+    assert "too close to an end of the motion" in page
     with pytest.raises(StorageError, match="no row between <initial_time> and <final_time>"):
         activations(
             tmp_path, example, "none", mode="kinematics", bundle_file=str(bundle), initial_time=2.27, final_time=2.3
