@@ -28,7 +28,7 @@ class Extra:
 
 #: By name: ``pip install "opensim-nem2e[NAME]"``.
 EXTRAS = {
-    "train": Extra("Training or fitting networks (NMMTool, too)", ("torch", "filelock", "psutil", "tqdm")),
+    "train": Extra("Training networks or running NMMTool", ("torch", "filelock", "psutil", "tqdm")),
     "opensim": Extra(
         "Running OpenSim (joint torques, torque-consistent activations, muscle paths, pipelines)",
         ("opensim", "daqp", "platformdirs", "psutil", "tqdm"),

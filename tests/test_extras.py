@@ -48,7 +48,7 @@ def test_a_missing_extra_says_what_for_and_how(monkeypatch):
     with pytest.raises(MissingExtraError) as caught:
         require_extras(["train", "report", "train"])
     assert str(caught.value) == (
-        "Training or fitting networks (NMMTool, too) needs 'torch', which is not installed. Drawing figures needs "
+        "Training networks or running NMMTool needs 'torch', which is not installed. Drawing figures needs "
         "'matplotlib', which is not installed. "
         'To install: pip install "opensim-nem2e[train,report]"'
     )

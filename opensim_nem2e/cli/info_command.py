@@ -220,7 +220,7 @@ def _list_tools() -> str:
         "  muscles                for NMMTool: other subjects' EMG (the default)",
         "  kinematics, whole_body for KinematicsToActivationTool, mode kinematics: joint moments without forces",
         "",
-        "'opensim-nem2e info BUNDLE' says what a bundle was trained on, and how good it is.",
+        "'opensim-nem2e info BUNDLE' says what a bundle was trained on and how good it is.",
         "'opensim-nem2e info TOOL' lists the properties of a tool.",
     ]
     return "\n".join(lines)

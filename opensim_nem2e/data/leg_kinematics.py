@@ -56,8 +56,8 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
     "subtalar_angle": ("subt_angle",),
 }
 
-#: How channels turn a right leg, and the pelvis: the axis of the pelvis (forward, up, to the right), and the direction
-#: about it. A left leg is its mirror image.
+#: About which axis of the pelvis (forward, up, to the right) a channel turns the right leg or the pelvis, and in which
+#: direction. A left leg is the mirror image.
 _TURNS: Mapping[str, tuple[int, float]] = {
     "hip_flexion": (2, 1.0),
     "hip_adduction": (0, 1.0),
@@ -70,7 +70,7 @@ _TURNS: Mapping[str, tuple[int, float]] = {
     "pelvis_rotation": (1, 1.0),
 }
 
-#: An axis is one of the pelvis's if its share along that is at least this.
+#: A coordinate turns about one of these axes if its own has at least this share along it.
 _ALONG = 0.5
 
 #: No subject, and no model of legs alone, weighs less or more (kg).
@@ -139,7 +139,7 @@ class LegCoordinates:
 
     @classmethod
     def measured(cls, model: OsimModel, side: str) -> LegCoordinates:
-        """Find them, with the signs that tell which way the model's leg turns: models share names, not directions.
+        """Find them, with signs measured on the model: models share names, not directions.
 
         Parameters
         ----------
@@ -151,7 +151,7 @@ class LegCoordinates:
         Returns
         -------
         LegCoordinates
-            As :meth:`of`; where a coordinate turns about none of the pelvis's axes, its usual sign, with a warning.
+            As :meth:`of`; a coordinate that turns about none of the pelvis's axes has its usual sign, with a warning.
 
         Raises
         ------
@@ -177,12 +177,14 @@ class LegCoordinates:
                 turned.append(found.names[channel])
         if turned:
             logger.info(
-                "%s: %s: positive the other way than usual, which is allowed for.", model.path, ", ".join(turned)
+                "%s: %s: positive in the opposite direction to the usual one, which is taken into account.",
+                model.path,
+                ", ".join(turned),
             )
         if unclear:
             logger.warning(
-                "%s: %s: turn about none of the pelvis's axes (forward, up, to the right) while all coordinates are 0; "
-                "they are taken to be positive the way they usually are.",
+                "%s: %s: does not turn about an axis of the pelvis (forward, up, to the right) while all coordinates "
+                "are 0; the usual direction is taken.",
                 *(model.path, ", ".join(unclear)),
             )
         return cls(found.names, signs)
@@ -541,15 +543,15 @@ def read_leg_trials(
             unusable,
             len(records),
         )
-    found, bodies = [], {}
+    found, legs = [], {}
     for rows in groups.values():
         first = rows[0]
         assert first.model_file is not None
         assert first.coordinates_file is not None
         logger.info("%s, %s: %s.", first.subject, first.trial, counted(len(rows), "stride"))
         model, place = read_model(first.model_file), (first.model_file, first.side)
-        if place not in bodies:
-            bodies[place] = measured_leg(model, first.side)
+        if place not in legs:
+            legs[place] = measured_leg(model, first.side)
         cutoff = lowpass if isinstance(lowpass, float) else lowpass.get(first.motion, 6.0)
         analyse = partial(
             analyse_motion,
@@ -566,7 +568,7 @@ def read_leg_trials(
         else:
             motion = analyse(first.external_loads_file)
         refuse_cycles_beyond(rows, motion.time)
-        found.append((leg_trial_of(motion, model, first.side, bodies[place], unloaded), rows))
+        found.append((leg_trial_of(motion, model, first.side, legs[place], unloaded), rows))
     return found
 
 

@@ -48,7 +48,7 @@ _ANOTHER_UNIT = 10.0
 #: In gait, hardly any muscle stays below this share of its maximal contraction.
 _FAINT = 0.01
 
-#: An envelope so many times as large as in 99.5 % of its rows is an artefact.
+#: An envelope that rises to this many times what 99.5 % of its rows stay below holds an artefact.
 _SPIKE = 5.0
 
 
@@ -218,7 +218,7 @@ class MeasuredEMG:
         tolerance : float
             By how much a cycle may leave the activations (s).
         told : bool, optional
-            Whether the channels that cannot be compared were warned of before.
+            Whether channels that cannot be compared have been warned of.
 
         Returns
         -------
@@ -345,7 +345,7 @@ def read_measured_emg(
     muscles : iterable of str
         The trial's muscles.
     told : bool, optional
-        Whether gaps and artefacts were warned of before.
+        Whether gaps and artefacts have been warned of.
 
     Returns
     -------
@@ -410,9 +410,9 @@ def _warn_of_artefacts(emg: MeasuredEMG, labels: Sequence[str], path: Path) -> N
         if own.size:
             for times, moment in channels_with_spikes(time, own[:, np.newaxis], [label], _SPIKE).values():
                 logger.warning(
-                    "%s: '%s' is at %.3f s %.0f times as large as in 99.5 %% of its rows: an artefact? The channel is "
+                    "%s: at %.3f s '%s' is %.0f times as large as in 99.5 %% of its rows: an artefact? The channel is "
                     "divided by its maximum.",
-                    *(path.name, label, moment + emg.offset, times),
+                    *(path.name, moment + emg.offset, label, times),
                 )
 
 
@@ -520,7 +520,7 @@ def with_measured_emg(
                 )
             if top < _FAINT * maxima[channel]:
                 logger.warning(
-                    "'%s' is at most %.2g of its maximal contraction, which hardly is: are both in one unit?",
+                    "'%s' reaches only %.2g of its maximal contraction: are both in the same unit?",
                     *(channel, top / maxima[channel]),
                 )
             item = replace(item, gain=min(top / maxima[channel], 1.0))

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from .write import EstimateWriter
 
 
-# Torques are looked at so long before and after what was refined (s): tendons and filters have forgotten by then.
+# Torques are computed from so long before to so long after what was refined (s): beyond, neither tendons nor filters
+# remember anything of it.
 _BESIDE = 0.5
 
 #: What log, tables and curves call the kinds of activations; by torques: where these decided on the amplitude of the
@@ -183,7 +184,7 @@ class Mechanics:
                 "of %s: %s%s.%s",
                 counted(len(self.emg_errors), "muscle"),
                 ", ".join(f"{word} {means[kind]:.3f}" for kind, word in self.words.items() if isfinite(means[kind])),
-                " (unscaled: the estimate as it is, before torques have a say)"
+                " (unscaled: the method's output, before joint torques decide on its amplitude)"
                 if self.words is WORDS_BY_TORQUES
                 else "",
                 f" Of these, {counted(len(self.own_shapes), 'shape')} came from this EMG." if self.own_shapes else "",

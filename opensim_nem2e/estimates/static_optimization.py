@@ -65,7 +65,7 @@ class ProgramSettings:
     reserve: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse a force that there is not."""
+        """Refuse an unknown force."""
         if self.force not in ("static_optimization", "rigid_tendon"):
             raise ModelError(f"The force must be static_optimization or rigid_tendon; found {self.force!r}.")
 
@@ -100,7 +100,7 @@ class Optimum:
     untrained : numpy.ndarray of bool, shape (rows, coordinates), optional
         Of moments that a network estimated: where the motion leaves what it was trained on.
     guessed : numpy.ndarray of bool, shape (rows,), optional
-        Rows too near to an end of the motion for all that the network looks at.
+        Rows too close to an end of the motion for the network's window.
     """
 
     motion: Motion
@@ -130,7 +130,7 @@ class Optimum:
 
     @property
     def flagged(self) -> Mask:
-        """Which rows leave a range or a moment to a reserve, or have a moment that was guessed; (rows,)."""
+        """Rows outside a range, with a moment left to a reserve, or with a guessed moment; (rows,)."""
         flagged: Mask = np.asarray((self.outside | self.weak).any(axis=1))
         if self.untrained is not None:
             flagged |= self.untrained.any(axis=1)

@@ -288,7 +288,7 @@ def load(
     ------
     opensim_nem2e.errors.ModelError
         A coordinate is not the model's, no muscle spans it, or it is named twice; not exactly one of ``motion_file``
-        and ``ranges`` is given; or ``moments`` or ``window`` cannot be one.
+        and ``ranges`` is given; or ``moments`` or ``window`` is of the wrong kind.
     opensim_nem2e.errors.NEM2EError
         A file cannot be used, or OpenSim failed.
     """
@@ -301,7 +301,7 @@ def load(
         raise ModelError(f"The window that speeds are found from must be longer than 0 s; found {window!r}.")
     if moments is not None and not callable(moments) and not hasattr(moments, "lookahead"):
         raise ModelError(
-            "Moments must come from a network (MotionBundle.load('kinematics').network), from a function or with the "
+            "Moments must come from a network (MotionBundle.load('kinematics').network), from a function, or with the "
             f"frames (None); found {moments!r}."
         )
     osim = model if not isinstance(model, str | os.PathLike) else read_model(model)

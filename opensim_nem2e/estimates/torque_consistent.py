@@ -55,7 +55,7 @@ RESERVES = (300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 #: then below 0.1 % of their peaks), and how many earlier rounds the next one takes into account.
 _MOST_ROUNDS, _SETTLED, _MEMORY = 15, 2e-4, 6
 
-# Long trials take a minute for a minute of motion: then a word is said so often (s).
+# Long trials take about as long as the motion itself: progress is logged this often (s).
 _SILENCE = 10.0
 
 

@@ -229,7 +229,7 @@ def joint_terms(
         Elastic: where the model says so. auto: elastic if the simulation had fibers of their own (CMC), else rigid
         (static optimisation).
     span : tuple of float
-        What is wanted of the trial (s).
+        The part of the trial that is wanted (s).
 
     Returns
     -------
@@ -303,7 +303,7 @@ def with_fibers(
     simulated = before if isinstance(before, ElasticTerms) else terms
     old, new = simulated.fiber_states(rows.opensim), terms.fiber_states(rows.refined)
     found: dict[str, Array] = {}
-    # Beyond the motion the last change is held in what is refined, and long forgotten elsewhere.
+    # Beyond the torques' rows interpolation holds the last change: right in what is refined; elsewhere it has faded.
     beyond = (trial.time < terms.time[0]) | (trial.time > terms.time[-1])
     forgotten = beyond & ~activations.covered
     for column, name in enumerate(terms.elastic.hill.names):

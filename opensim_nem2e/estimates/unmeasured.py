@@ -35,7 +35,7 @@ Array = NDArray[np.float64]
 #: Over this time activations lead over to the simulation's, outside the windows (s).
 _CROSSFADE = 0.05
 
-#: What the activations written may leave of a torque: this share of its peak, and so much (Nm).
+#: The activations written may miss a torque by this share of its peak, or by so much (Nm).
 _LEFT_SHARE, _LEAST_LEFT = 0.1, 1.0
 
 #: How the fit's rest is put right.
@@ -360,8 +360,8 @@ def torque_fits(coordinates: Sequence[str], results: Sequence[TrialResult]) -> l
     weak = [row for row in rows if row.rmse_consistent > max(_LEFT_SHARE * row.peak, _LEAST_LEFT)]
     if weak:
         logger.warning(
-            "The muscles cannot make the torques of %s: are model, motion, loads and carried masses of one subject and "
-            "trial, and in kg and m?",
+            "The muscles cannot make the torques of %s: do model, motion, loads and carried masses belong to the same "
+            "subject and trial, and are they in kg, m and N?",
             ", ".join(f"{row.coordinate} (RMSE {row.rmse_consistent:.3g} of {row.peak:.3g} Nm)" for row in weak),
         )
     return rows

@@ -38,8 +38,8 @@ class EstimateWriter:
     precision : int
         Decimals of new columns.
     controls_from : str
-        The element of the setup file that would give the simulation's controls; empty: that they are not at hand is not
-        worth a warning.
+        The element of the setup file that gives the simulation's controls; empty: there is none, so that missing
+        controls are not warned of.
     """
 
     name: str

@@ -174,7 +174,7 @@ class MomentEstimator(Fitted, Protocol):
         moments : ndarray, shape (rows, moments)
             Nm per kg and m.
         guessed : ndarray of bool, shape (rows,)
-            Rows that are too near to an end of the motion for all that the estimate looks at.
+            Rows that are too close to an end of the motion for all that the estimate looks at.
         """
 
 

@@ -177,7 +177,7 @@ class Motion(JointMotion):
     up: Array = field(default_factory=lambda: np.array([0.0, 1.0, 0.0]))
 
     def joints(self) -> list[int]:
-        """Find the columns of rotations that the kinematics tell, but for those of the pelvis.
+        """Find the columns of the joints' rotations that the kinematics tell: all but the pelvis's.
 
         Returns
         -------
@@ -534,7 +534,7 @@ def _up(gravity: Array, model: OsimModel) -> Array:
     size = float(np.linalg.norm(gravity))
     if not _LEAST_GRAVITY < size < _MOST_GRAVITY:
         logger.warning(
-            "%s: the model's gravity is %.4g m/s^2, on earth it is 9.81: the joint moments are not those on earth.",
+            "%s: the model's gravity is %.4g m/s^2 (on earth: 9.81), so the joint moments are not those on earth.",
             *(model.path, size),
         )
     return -gravity / size if size > 0.0 else np.array([0.0, 1.0, 0.0])

@@ -524,7 +524,7 @@ def _tendon_corners(strain: float, stiffness: float, toe: float, curviness: floa
     return np.array([_corner(1.0, 0.0, 0.0, *control, slope, c), _corner(*control, slope, x_toe, toe, stiffness, c)])
 
 
-# A model's muscles are made more than once in a run, and again for every trial of a subject.
+# The same curves are needed several times in a run, and again in every trial of a subject.
 @lru_cache(maxsize=256)
 def _tabulated(make: Callable[..., Array], parameters: tuple[float, ...]) -> tuple[float, float, Array]:
     """Return where a curve begins, the width of its cells, and their coefficients (cells + 2, 4)."""

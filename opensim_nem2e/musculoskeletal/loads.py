@@ -40,8 +40,8 @@ _ABOVE = 0.15
 #: By so much a motion may leave its loads (s).
 _BEYOND = 0.05
 
-#: A force counts against the motion where it carries this share of the weight, in so many rows, if it carries the body
-#: within a second share there.
+#: Forces are compared with the motion where they carry the first share of the weight, in at least so many rows, and
+#: only if they leave less than the second share of it to the pelvis there.
 _CARRIES, _FEWEST_ROWS, _CARRIED_WITHIN = 0.5, 10, 0.3
 
 #: Horizontal forces that are larger than this share of the weight tell their direction. Their correlation with what the
@@ -50,12 +50,12 @@ _CARRIES, _FEWEST_ROWS, _CARRIED_WITHIN = 0.5, 10, 0.3
 _HORIZONTAL = 0.01
 _REVERSED, _ANOTHERS, _NOT_OWN = -0.5, 0.7, 0.3
 
-#: Loads are shifted by up to so much against the motion, in such steps (s); it is told from the next number on, where
-#: what they leave over falls below this share. In the 22 recordings it fell to 0.8 at best.
+#: Loads are shifted against the motion by up to so much, in such steps (s). A shift is reported from the third number
+#: on, if it brings what they leave over below the fourth, a share. In the 22 recordings it fell to 0.8 at best.
 _SHIFTS, _SHIFT_STEP, _LEAST_SHIFT, _SHIFTED_SHARE = 0.15, 0.005, 0.02, 0.6
 
-#: So far out of line are the points where forces act if the moments that they leave to the pelvis are the forces times
-#: this (m). In the 22 recordings it was 0.023 at most.
+#: Points where forces act are out of line if the moments left to the pelvis are the forces times more than this (m).
+#: In the 22 recordings it was 0.023 at most.
 _OUT_OF_LINE = 0.05
 
 #: A free moment is a few hundredths of the force (m); above this the unit is Nmm, or it is the plate's own moment.
@@ -159,8 +159,8 @@ class Loads:
         Raises
         ------
         opensim_nem2e.errors.StorageError
-            Forward or sideways they point the other way, or along another axis. Loads that another time would fit much
-            better, or that act elsewhere, are warned of.
+            Along a horizontal axis they point the other way, or the axes are exchanged. A shift in time, and points out
+            of line, are warned of.
         """
         if any(load.force.force_expressed_in_body.rsplit("/", 1)[-1] != "ground" for load in self.loads):
             return
@@ -182,7 +182,7 @@ class Loads:
             if own < _REVERSED:
                 raise StorageError(
                     f"The forces along {'xyz'[axis]} point the other way than the motion needs (correlation {own:.2f} "
-                    f"while they carry half of the weight; of recordings it is above 0.4). Is that axis reversed, or "
+                    f"while they carry half of the weight; in recordings it is above 0.4). Is that axis reversed, or "
                     "does the subject walk the other way?",
                     self.path,
                 )
@@ -197,13 +197,13 @@ class Loads:
         if np.abs(levers).max(initial=0.0) > _OUT_OF_LINE:
             logger.warning(
                 "%s: the forces leave moments to the pelvis as if they acted %.0f cm away from where the motion needs "
-                "them: are plates and motion in one frame, and does nothing else act on the body?",
+                "them: are plates and motion in the same frame, and does nothing else act on the body?",
                 *(self.path, 100.0 * np.abs(levers).max()),
             )
         self._warn_of_shift(time, needed, total)
 
     def _warn_of_shift(self, time: Array, needed: Array, total: Array) -> None:
-        """Warn of loads that another time would fit much better."""
+        """Warn of loads that would fit the motion much better if they were shifted in time."""
         known = np.isfinite(needed).all(axis=0)
         inner = (time > time[0] + _SHIFTS) & (time < time[-1] - _SHIFTS)
         if inner.sum() < _FEWEST_ROWS:
@@ -217,7 +217,8 @@ class Loads:
         best = int(np.argmin(missed))
         if abs(shifts[best]) >= _LEAST_SHIFT and missed[best] < _SHIFTED_SHARE**2 * missed[count]:
             logger.warning(
-                "%s: the loads would fit the motion much better %.3f s %s: are both of one clock? Torques suffer.",
+                "%s: the loads would fit the motion much better %.3f s %s: do both have the same clock? If not, "
+                "torques are wrong.",
                 *(self.path, abs(shifts[best]), "later" if shifts[best] > 0.0 else "earlier"),
             )
 
@@ -286,7 +287,7 @@ class Loads:
             if above > _ABOVE:
                 raise StorageError(
                     f"The force '{force.name}' acts {above:.2g} m above the origin of '{load.body}' (median), but the "
-                    "ground is below a foot. Are plates and motion in one frame?",
+                    "ground is below a foot. Are plates and motion in the same frame?",
                     self.path,
                 )
             nearest = min(filter(is_foot, away), key=lambda name: away[name], default="")

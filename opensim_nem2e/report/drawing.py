@@ -142,7 +142,7 @@ def save_figure(figure: Figure, path: Path, dpi: int, **png_options: Any) -> Non
     """
     engine = figure.get_layout_engine()
     if engine is not None:
-        # Once, and without drawing everything for it, as Matplotlib does before each file. "none" for None still would.
+        # Matplotlib would draw everything before each file to lay it out, even with "none" in place of None.
         engine.execute(figure)
         figure.set_layout_engine(None)
     if path.suffix == ".svg":

@@ -30,8 +30,8 @@ _LIMITS = (
     "Tendons are rigid, as in OpenSim's StaticOptimization.",
 )
 _ESTIMATED = (
-    "Moments are a network's estimates, and that the muscles make them does not show that they are right: for a "
-    "subject or laboratory unlike those that it has seen they may be far off."
+    "Moments are a network's estimates. That the muscles can make them does not show that they are right: for a "
+    "subject or laboratory unlike those in its training they may be far off."
 )
 _MEASURED = "Moments are as good as the motion and the ground reactions that they were made from."
 
@@ -60,7 +60,7 @@ def write_kinematics_report(
     figure_format : {'png', 'svg'}
         Format of the figures.
     source : str, optional
-        Where the moments are from and what they are worth, where they are not those of inverse dynamics.
+        Where the moments come from and how good they are, if not from inverse dynamics.
     worries : sequence of str, optional
         The run's warnings.
     """

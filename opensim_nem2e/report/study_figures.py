@@ -166,7 +166,7 @@ def curve_figure(results: StudyResults, condition: str) -> StudyFigure:
         f"Activation before and after refinement, {condition}",
         f"OpenSim, {results.label(results.judged[0])} and measured EMG over the gait cycle, on cycles that were not "
         "seen in training. Lines: mean over subjects (n) of each subject's mean cycle; bands: one standard deviation. "
-        "That the means agree says little, since a mean EMG profile's would: the errors above are each subject's own.",
+        "That means agree says little, since a mean EMG profile would agree, too: the errors above are each subject's.",
         f"Line plots of {len(muscles)} muscles ({', '.join(muscles)}) over the gait cycle: OpenSim's activation, the "
         "refined activation and measured EMG, with the spread between subjects. The error table has the numbers.",
         figure,
@@ -812,7 +812,7 @@ def _draw_muscles(
     for names, sign in ((left, -1), (right, 1)):
         names.sort(key=lambda name: middles[name][1])
         for name, height in zip(names, _spread([middles[n][1] for n in names], *span), strict=True):
-            # (An annotation's own arrow ends at its text, and to find out where takes half of the figure's time.)
+            # An annotation would find out where its text ends, which takes half of the figure's time.
             x = sign * 0.58 * half
             axis.text(x, height, _muscle_label(name), ha="right" if sign < 0 else "left", va="center", fontsize=6.5)
             axis.plot([0.98 * x, middles[name][0]], [height, middles[name][1]], color="0.45", linewidth=0.5)

@@ -259,7 +259,7 @@ def mechanics_summary(mechanics: Mechanics, check: TorqueCheck | None, words: Ma
         own = f" ({which} from it)" if shaped else ""
         text += f"The error of the shape against measured EMG of {compared}{own} is {_and(listed)}. "
     if text and consistent and words is WORDS_BY_TORQUES:
-        text += "Unscaled is the estimate as it is, EMG relative to its maximum, before torques have a say. "
+        text += "Unscaled is the method's output, EMG relative to its maximum, before torques decide on its amplitude. "
     return text
 
 

@@ -281,8 +281,8 @@ class GroundReactions(_Strikes):
     path: Path
     contact: Mapping[str, Any] = field(default_factory=dict)
     missed = (
-        " Strikes beside the force plates are unknown here: GaitEventsTool finds them in markers or the motion, for "
-        "<events_file>."
+        " Steps beside the force plates leave no ground reactions: GaitEventsTool finds them in markers or the motion, "
+        "for <events_file>."
     )
 
     @property

@@ -383,7 +383,7 @@ def channels_with_hum(
 
 
 def channels_with_spikes(
-    time: ArrayLike, values: ArrayLike, labels: Sequence[str], times: float = SPIKE
+    time: ArrayLike, values: ArrayLike, labels: Sequence[str], least: float = SPIKE
 ) -> dict[str, tuple[float, float]]:
     """Find channels in which a few samples stand far out: cable artefacts, which would set the largest envelope.
 
@@ -395,20 +395,20 @@ def channels_with_spikes(
         Raw EMG, or envelopes.
     labels : sequence of str
         The channels.
-    times : float, optional
-        From so many times on.
+    least : float, optional
+        The least ratio that counts as a spike.
 
     Returns
     -------
     dict of str to tuple of float
-        By channel: how many times the largest sample is what 99.5 % of them stay below; and its time (s).
+        By channel: the ratio of the largest sample to what 99.5 % of them stay below, and its time (s).
     """
     table = np.asarray(values, dtype=float)
     size = np.abs(table - np.median(table, axis=0))
     usual, rows = np.quantile(size, 0.995, axis=0), size.argmax(axis=0)
     found = {}
     for k, label in enumerate(labels):
-        if size[rows[k], k] > times * usual[k] > 0.0:
+        if size[rows[k], k] > least * usual[k] > 0.0:
             found[label] = float(size[rows[k], k] / usual[k]), float(np.asarray(time)[rows[k]])
     return found
 

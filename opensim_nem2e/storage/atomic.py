@@ -53,7 +53,7 @@ def written_files() -> Iterator[list[Path]]:
 
 @contextmanager
 def no_results() -> Iterator[None]:
-    """Let files that are written while the block runs (scratch, caches) count as nothing that was written."""
+    """Leave out of :func:`written_files` what is written while the block runs: scratch files and caches."""
     token = _written.set(None)
     try:
         yield

@@ -95,17 +95,17 @@ def read_bytes(path: str | os.PathLike[str], kind: str = "file", max_bytes: int 
 
 
 def packed_as(content: bytes) -> str:
-    """Say of what cannot be read that it is packed, if it is.
+    """Say whether a file that cannot be read is packed, and what to do.
 
     Parameters
     ----------
     content : bytes
-        What a file begins with.
+        The first bytes of a file.
 
     Returns
     -------
     str
-        A sentence with a blank before it, or nothing.
+        A sentence that begins with a space, or nothing.
     """
     found = next((name for mark, name in _PACKED.items() if content.startswith(mark)), "")
     return f" It is {found}." if found else ""

@@ -584,7 +584,7 @@ def _parse_carefully(
             label = ("time", *layout.labels)[column]
             raise StorageError(
                 f"The column '{label}' must hold numbers, but {_show(parts[column])} was found."
-                f"{' Numbers have a decimal point.' * (b',' in parts[column])}",
+                f"{' Numbers must have a decimal point.' if b',' in parts[column] else ''}",
                 path,
                 line_number,
             )

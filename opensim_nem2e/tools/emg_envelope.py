@@ -292,7 +292,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
             )
 
     def _warn_of_faint(self, recordings: Sequence[_Recording]) -> None:
-        """Warn of channels that are as good as silent: divided by its maximum, noise looks like EMG."""
+        """Warn of channels that hold noise only, which looks like EMG once it is divided by its maximum."""
         highest: dict[str, float] = {}
         for item in recordings:
             if item.raw:
@@ -302,8 +302,8 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         faint = [label for label, peak in highest.items() if 0.0 < peak < _FAINT * most]
         if faint:
             logger.warning(
-                "%s: weaker than %.0f %% of the strongest channel, as noise of an electrode that was off is. Divided "
-                "by its maximum it looks like EMG all the same: leave out by <channels_file> what is none.",
+                "%s: weaker than %.0f %% of the strongest channel, like the noise of an electrode that was off. "
+                "Divided by its maximum, noise looks like EMG: list only channels that hold some in <channels_file>.",
                 ", ".join(faint),
                 100.0 * _FAINT,
             )

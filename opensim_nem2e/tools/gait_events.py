@@ -275,7 +275,7 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
 
 
 def _keep_edited(path: Path, table: Sequence[GaitEvent]) -> None:
-    """Keep a table that holds other events than those found: it is made to be edited."""
+    """Keep a copy of a table that holds other events than those found: users edit it."""
     from ..storage.atomic import atomic_path
     from ..storage.events_table import read_gait_events
 

@@ -189,7 +189,7 @@ def mechanics_settings(tool: Tool[Any]) -> MechanicsSettings:
     lacking = [name for name, given in needed.items() if not given]
     known = not lacking
     if lacking and tool.get("amplitude") == "auto":
-        logger.info("With %s, too, joint torques would decide on the amplitude.", " and ".join(lacking))
+        logger.info("Joint torques could decide on the amplitude if %s were given, too.", " and ".join(lacking))
     if known and tool.get("amplitude") == "auto" and missing_packages("opensim"):
         known = False
         logger.warning(

@@ -411,7 +411,8 @@ def _log_validation(validation: Mapping[str, Any], label: str) -> None:
     )
     logger.info(
         "Errors against EMG. E: RMS; Er: E / E_opensim - 1, negative is better; E_gain: after the subject's best gain; "
-        "r: correlation. mean: mean EMG of the other subjects; profiles: by motion and age; ridge: ridge regression."
+        "r: correlation. mean: mean EMG of the other subjects; profiles: the same by motion and age; ridge: ridge "
+        "regression."
     )
     shown: list[tuple[Any, ...]] = []
     for method in VALIDATION_METHODS:

@@ -395,7 +395,7 @@ def _device(tool: AnyTrainingTool, count: int) -> str:
 
 
 def _graphics_card() -> bool:
-    """Ask PyTorch whether it can use a graphics card; where there can be none, without the seconds of importing it."""
+    """Ask PyTorch whether it can use a graphics card, but do not import it (seconds) where there can be none."""
     found = find_spec("torch")
     if found is not None and found.origin is not None:
         build = runpy.run_path(str(Path(found.origin).with_name("version.py")))

@@ -388,8 +388,8 @@ def test_an_artefact_in_an_envelope_is_told_once(tmp_path, caplog):
     muscles = ("soleus_r", "tibant_r", "gasmed_r")
     write_storage(tmp_path / "emg.sto", TimeSeries(time, muscles, bursts))
     emg = read_measured_emg(tmp_path / "emg.sto", None, 0.0, muscles)
-    assert "'tibant_r' is at 1.100 s 30 times as large as in 99.5 % of its rows: an artefact?" in caplog.text
-    assert "'soleus_r' is at" not in caplog.text
+    assert "at 1.100 s 'tibant_r' is 30 times as large as in 99.5 % of its rows: an artefact?" in caplog.text
+    assert "soleus_r" not in caplog.text
     caplog.clear()
     read_measured_emg(tmp_path / "emg.sto", None, 0.0, muscles, told=True)
     flat = replace(emg, series=replace(emg.series, data=0.0 * bursts))

@@ -179,7 +179,7 @@ def test_plates_on_another_clock_than_the_cameras(walking, tmp_path, caplog, lat
     write_storage(tmp_path / "walking_grf.mot", TimeSeries(series.time + late, series.labels, series.data))
     kinematics = read_storage(walking / "walking_coordinates.mot")
     analyse_motion(walking / "walker.osim", kinematics, tmp_path / "external_loads.xml", start=0.3, end=1.6)
-    assert f"the loads would fit the motion much better {told}: are both of one clock" in caplog.text
+    assert f"the loads would fit the motion much better {told}: do both have the same clock" in caplog.text
 
 
 def test_forces_on_other_bodies_may_act_anywhere(analysed):

@@ -568,7 +568,9 @@ def test_packed_models_and_decimal_commas_are_told(tmp_path):
     with pytest.raises(ModelError, match=r"must be plain text\. It is compressed \(gzip\)"):
         read_model(tmp_path / "m.osim")
     (tmp_path / "ik.mot").write_text("nRows=1\nnColumns=2\nendheader\ntime\ta\n0,5\t1,0\n")
-    with pytest.raises(StorageError, match=r"must hold numbers, but '0,5' was found\. Numbers have a decimal point"):
+    with pytest.raises(
+        StorageError, match=r"must hold numbers, but '0,5' was found\. Numbers must have a decimal point"
+    ):
         read_storage(tmp_path / "ik.mot")
 
 

@@ -206,7 +206,7 @@ class Population:
             f"muscles: {', '.join(self.muscles)}",
             f"subjects: {len(self.subjects)} ({', '.join(self.subjects)})",
             f"data: {self.description or 'not stated'}",
-            "what it is worth: every run of NMMTool says so by leaving out its own channels in turn",
+            "how good it is: every run of NMMTool tells, by leaving out its own channels in turn",
         ]
 
     def save(self, path: str | os.PathLike[str], description: str = "") -> None:

@@ -302,18 +302,18 @@ def measure_leg(request: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def measure_axes(request: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Measure about which axes coordinates turn when all of them are zero.
+    """Measure about which axes coordinates turn while all of them are zero.
 
     Parameters
     ----------
     request : dict
-        ``model_file``, ``coordinates`` (names) and ``hip`` (that of a coordinate whose joint the pelvis carries).
+        ``model_file``, ``coordinates`` (names) and ``hip`` (the name of one whose joint is on the pelvis).
 
     Returns
     -------
     dict
-        ``axes`` ``(coordinates, 3)``, in the frame of the pelvis: how fast what the coordinate's joint carries turns
-        while it alone moves at 1 rad/s.
+        ``axes`` ``(coordinates, 3)``: the angular velocity, in the pelvis's frame, of the body that the coordinate's
+        joint carries while that coordinate alone moves at 1 rad/s.
     """
     import opensim
 

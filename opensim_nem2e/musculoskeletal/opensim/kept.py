@@ -184,7 +184,7 @@ def _drop(*, kill: bool) -> None:
 
 
 def _at_exit() -> None:
-    """Let the process go; Ctrl-C in this moment needs no traceback, for all is done."""
+    """Let the process go. All is done, so Ctrl-C shows no traceback."""
     with suppress(KeyboardInterrupt):
         _drop(kill=False)
 
