@@ -46,15 +46,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--emg-time-offset", metavar="S", type=_finite, default=0.0, help="EMG(t + S) fits activation(t), in s"
     )
     parser.add_argument("--muscles", metavar="NAME", nargs="+", default=[], help="muscles to compare (default: all)")
-    parser.add_argument("--initial-time", metavar="S", type=float, default=float("-inf"), help="first time, in s")
-    parser.add_argument("--final-time", metavar="S", type=float, default=float("inf"), help="last time, in s")
+    parser.add_argument("--initial-time", metavar="S", type=_seconds, default=float("-inf"), help="first time, in s")
+    parser.add_argument("--final-time", metavar="S", type=_seconds, default=float("inf"), help="last time, in s")
     parser.add_argument("--csv", metavar="FILE", help="also write the table to this file")
 
 
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise argparse.ArgumentTypeError(f"a number is needed, but '{text}' was found")
+    return value
+
+
 def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
+    value = _seconds(text)
+    if math.isinf(value):
+        raise argparse.ArgumentTypeError(f"a finite number is needed, but '{text}' was found")
     return value
 
 

@@ -90,6 +90,14 @@ def test_what_cannot_be_compared_is_said(command, files, words, message):
     assert message in done.stderr
 
 
+def test_times_that_are_no_numbers(command, files):
+    for flag in ("--emg-time-offset", "--initial-time"):
+        done = command("compare", "a_states.sto", "b", flag, "nan")
+        assert done.returncode == 2
+        assert f"argument {flag}: a" in done.stderr
+        assert "number is needed, but 'nan' was found" in done.stderr
+
+
 def test_a_bundle_is_described(command):
     done = command("info", "gait")
     assert done.returncode == 0
