@@ -21,7 +21,7 @@ from ..storage.labels import find_state_label
 from ..storage.osim import OsimModel, read_model
 from ..storage.sto import TimeSeries, write_storage
 from .arrays import AnyArray, alike
-from .loads import read_loads
+from .loads import Loads, read_loads
 from .motions import checked_motion
 from .opensim.processes import run_model_job
 from .planar_leg import GRAVITY, PlanarLeg
@@ -328,13 +328,7 @@ def analyse_motion(
         )
     up = _up(found["gravity"], model)
     if loads is not None:
-        loads.refuse_misplaced(found["time"][found["places"]], found["origins"], up)
-        free = {name: found["torques"][:, column] for column, name in enumerate(names) if found["movable"][column]}
-        unknown = np.full(len(found["time"]), np.nan)
-        left_over = np.column_stack([free.get(f"pelvis_t{axis}", unknown) for axis in "xyz"])
-        turning = [free[name] for name in ("pelvis_tilt", "pelvis_list") if name in free]
-        moments = np.column_stack(turning) if turning else np.zeros((len(unknown), 0))
-        loads.refuse_unlike(found["time"], left_over, moments, model.mass * GRAVITY)
+        _refuse_wrong_loads(loads, found, names, model.mass * GRAVITY, up)
     return Motion(
         time=found["time"],
         coordinates=names,
@@ -351,6 +345,19 @@ def analyse_motion(
         jacobians={name: found["jacobians"][:, number] for number, name in enumerate(jacobians)},
         up=up,
     )
+
+
+def _refuse_wrong_loads(
+    loads: Loads, found: Mapping[str, np.ndarray], names: Sequence[str], weight: float, up: Array
+) -> None:
+    """Refuse loads that act elsewhere than on their feet, or are not what the analysed motion needs."""
+    loads.refuse_misplaced(found["time"][found["places"]], found["origins"], up)
+    free = {name: found["torques"][:, column] for column, name in enumerate(names) if found["movable"][column]}
+    unknown = np.full(len(found["time"]), np.nan)
+    left_over = np.column_stack([free.get(f"pelvis_t{axis}", unknown) for axis in "xyz"])
+    turning = [free[name] for name in ("pelvis_tilt", "pelvis_list") if name in free]
+    moments = np.column_stack(turning) if turning else np.zeros((len(unknown), 0))
+    loads.refuse_unlike(found["time"], left_over, moments, weight)
 
 
 class Dynamics(Protocol):

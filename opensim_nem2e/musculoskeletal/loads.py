@@ -116,6 +116,11 @@ class Loads:
         """The bodies that they act on, each once."""
         return tuple(dict.fromkeys(load.body for load in self.loads))
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """First and last time at which all of them are known (s)."""
+        return max(load.time[0] for load in self.loads), min(load.time[-1] for load in self.loads)
+
     def refuse_another_time(self, start: float, end: float) -> None:
         """Refuse loads that were not recorded during the motion: OpenSim would make some up.
 
@@ -129,7 +134,7 @@ class Loads:
         opensim_nem2e.errors.StorageError
             They have no time in common. If some of the motion is not covered, it is warned of.
         """
-        first, last = max(load.time[0] for load in self.loads), min(load.time[-1] for load in self.loads)
+        first, last = self.span
         covers = f"The loads cover {first:.4f} to {last:.4f} s"
         if not (first < end and start < last):
             raise StorageError(
@@ -164,9 +169,8 @@ class Loads:
         """
         if any(load.force.force_expressed_in_body.rsplit("/", 1)[-1] != "ground" for load in self.loads):
             return
-        covered = (time >= max(load.time[0] for load in self.loads)) & (
-            time <= min(load.time[-1] for load in self.loads)
-        )
+        first, last = self.span
+        covered = (time >= first) & (time <= last)
         time, left_over, moments = time[covered], left_over[covered], moments[covered]
         total = sum((interpolate(load.time, load.vector, time) for load in self.loads), np.zeros((len(time), 3)))
         needed = left_over + total

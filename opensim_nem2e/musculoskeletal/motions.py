@@ -42,7 +42,7 @@ LARGEST_MOMENT = 1e6
 _WIDE = re.compile("(hip_flexion|knee_angle|knee_flexion)(_[rl])?$")
 _WIDE_ANGLE, _PARTNERS = 20.0, (25.0, 130.0)
 
-#: What moves by less than this, in either unit, is locked, or of somebody who stands.
+#: What moves by less than this, in either unit, is locked, or belongs to somebody who stands.
 _STILL = 0.1
 
 #: Angles that move by less say nothing (rad).
@@ -151,14 +151,14 @@ def unit_of_angles(series: TimeSeries, model: OsimModel) -> tuple[Unit, list[str
         )
         if small:
             return "columns", small, max(float(sizes[labels.index(label)]) for label in small)
-    moves = np.nanmax(np.ptp(series.data[:, columns], axis=0)) > 0.1
+    moves = np.nanmax(np.ptp(series.data[:, columns], axis=0)) > _STILL
     if series.in_degrees and largest < LEAST_DEGREES and moves:
         return "radians", labels, largest
     return "said", [], largest
 
 
 def _radians_among_degrees(sizes: Mapping[str, float], still: Collection[str]) -> list[str]:
-    """Find columns in radians in a file in degrees, by their largest values; what is still tells nothing."""
+    """Find columns in radians in a file in degrees, by their largest values; columns that are still tell nothing."""
     by_name = {parse_label(label).name: size for label, size in sizes.items()}
     found = []
     for label, size in sizes.items():
