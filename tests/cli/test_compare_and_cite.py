@@ -47,6 +47,8 @@ def test_two_results(command, files):
 def test_a_result_and_emg(command, files):
     envelope = 4.0 * (0.3 + 0.2 * np.sin(2 * np.pi * (TIME - 0.1)))
     write(files / "emg.sto", {"SOL": envelope, "other": envelope}, TIME)
+    done = command("compare", "a_states.sto", "emg.sto", "--emg")
+    assert "must have the muscles' names, or be given to muscles by --channels; found SOL, other" in done.stderr
     (files / "channels.csv").write_text("dataset,emg_column,muscles,standard_name\nlab,SOL,soleus_r,soleus\n")
     done = command("compare", "a_states.sto", "emg.sto", "--channels", "channels.csv", "--emg-time-offset", "0.1")
     assert done.returncode == 0, done.stderr
