@@ -73,7 +73,7 @@ _TURNS: Mapping[str, tuple[int, float]] = {
 #: A coordinate turns about one of these axes if its own has at least this share along it.
 _ALONG = 0.5
 
-#: No subject, and no model of legs alone, weighs less or more (kg).
+#: No subject weighs more, and no model, not even of a child's legs alone, less (kg).
 _LEAST_MASS, _MOST_MASS = 2.0, 400.0
 
 #: What is known of the body: mass (kg), lengths of thigh and shank (m).
@@ -358,13 +358,13 @@ class Body:
         Raises
         ------
         opensim_nem2e.errors.NEM2EError
-            The model has no mass, or nobody's, or OpenSim failed.
+            The model has no mass or an impossible one, or OpenSim failed.
         """
         if not model.mass > 0.0:
             raise ModelError(f"{model.path}: the model's bodies must have a mass; found {model.mass:g} kg.")
         if not _LEAST_MASS <= model.mass <= _MOST_MASS:
             raise ModelError(
-                f"{model.path}: the model must be of the subject's mass, {_LEAST_MASS:g} to {_MOST_MASS:g} kg, by "
+                f"{model.path}: the model must have the subject's mass, {_LEAST_MASS:g} to {_MOST_MASS:g} kg, by "
                 f"which joint moments are scaled; found {model.mass:.4g} kg. Are its masses in kg?"
             )
         leg.require(("hip_flexion", "knee_angle", "ankle_angle"), str(model.path))

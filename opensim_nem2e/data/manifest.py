@@ -94,7 +94,7 @@ SOURCES = ("cmc", "so", "moco")
 #: The longest cycle (s): a window that is longer was mistyped.
 LONGEST_CYCLE = 1000.0
 
-#: Gait cycles last so long (s), and these motions are gait.
+#: How short and how long gait cycles are (s), and which motions are gait.
 _GAIT_CYCLES = (0.3, 3.0)
 _GAITS = ("walk", "run")
 
@@ -250,7 +250,7 @@ def read_trials(path: str | os.PathLike[str]) -> list[CycleRecord]:
     if odd:
         logger.warning(
             "%s: %d of %d cycles are shorter than %g s or longer than %g s (%s; the first is of %.3f s): are they "
-            "whole gait cycles, and is their time in s?",
+            "whole gait cycles, and in s?",
             *(path, len(odd), len(trials), shortest, longest, _lines(odd), odd[0].end - odd[0].start),
         )
     return trials
@@ -518,7 +518,7 @@ def _all_faults(path: str | os.PathLike[str], faults: Sequence[str]) -> str:
 
 
 def _spelled_differently(trials: Sequence[CycleRecord]) -> list[str]:
-    """Find names that differ in case or separators only: one subject under two would be trained on and judged by."""
+    """Find names that differ in case or separators only: under two names a subject would be trained on and judged."""
     faults = []
     for what, names in (
         ("dataset", [(trial.dataset,) for trial in trials]),

@@ -98,7 +98,7 @@ def test_a_mass_that_is_nobodys(repository, tmp_path, factor, found):
         mass.text = str(factor * float(mass.text))
     tree.write(tmp_path / "heavy.osim")
     model = read_model(tmp_path / "heavy.osim")
-    with pytest.raises(ModelError, match=rf"of the subject's mass, 2 to 400 kg, .* found {found} kg"):
+    with pytest.raises(ModelError, match=rf"have the subject's mass, 2 to 400 kg, .* found {found} kg"):
         Body.of(model, "r", LegCoordinates.of(model, "r"))
 
 

@@ -53,7 +53,7 @@ def test_reads_a_row(folder):
 
 
 def test_one_name_has_one_spelling(folder):
-    """Else a subject is trained on and judged by."""
+    """Else a subject would be both trained on and judged."""
     read_trials(write(folder, {"subject": "s1-1"}, {"subject": "s11"}, {"subject": "s1", "stride": "3"}))
     path = write(folder, {}, {"stride": "2", "subject": "S1", "motion": "Walk"}, {"stride": "3", "subject": "S1"})
     with pytest.raises(ManifestError) as caught:
