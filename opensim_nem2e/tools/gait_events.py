@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
@@ -287,7 +287,9 @@ def _keep_edited(path: Path, table: Sequence[GaitEvent]) -> None:
     with suppress(NEM2EError):
         if known(read_gait_events(path)) == known(table):
             return
-    kept = path.with_name(f"{path.stem}_before.csv")
+    # A third run must not replace what was edited before the second.
+    names = (f"{path.stem}_before{'' if number == 1 else f'_{number}'}.csv" for number in count(1))
+    kept = next(file for file in map(path.with_name, names) if not file.exists())
     with atomic_path(kept) as temporary:
         shutil.copyfile(path, temporary)
     logger.warning("'%s' held other events, edited by hand or of another trial: they are kept in '%s'.", path, kept)

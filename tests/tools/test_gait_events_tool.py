@@ -114,6 +114,10 @@ def test_an_edited_table_is_kept(repository, tmp_path, caplog):
     run(tmp_path, **loads)
     assert (table.read_text(), before.read_text()) == (found, edited)
     assert "held other events, edited by hand or of another trial" in caplog.text
+    table.write_text(edited.replace("seen on video", "felt"))
+    run(tmp_path, **loads)
+    assert before.read_text() == edited
+    assert "felt" in before.with_name("trial_events_before_2.csv").read_text()
 
 
 def test_the_table_gives_the_refinement_the_same_cycles(shared_data, tmp_path, make_bundle):
