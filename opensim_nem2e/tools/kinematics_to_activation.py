@@ -194,15 +194,16 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
             logger.warning(
                 "No <external_loads_file> was given: inverse dynamics takes it that nothing touches the body."
             )
-        # A network looks at the motion before and after each frame, which a longer recording tells.
-        around = 0.0 if bundle is None else bundle.network.samples * bundle.network.step
+        start, end = self.initial_time, self.final_time
+        if bundle is not None:
+            start, end = _looked_at(motion_file, start, end, bundle.network.samples * bundle.network.step)
         motion = read_motion(
             model,
             motion_file,
             loads,
             lowpass=self.lowpass_cutoff_frequency_for_coordinates,
-            start=self.initial_time - around,
-            end=self.final_time + around,
+            start=start,
+            end=end,
             jacobians=() if bundle is None else feet_needed(bundle.network, model),
         )
         settings = self._settings()
@@ -259,6 +260,16 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
             )
         optimum = optimise(model, torque_model, motion, chosen.moments, settings)
         return replace(optimum, untrained=chosen.outside, guessed=chosen.guessed)
+
+
+def _looked_at(motion_file: Path, start: float, end: float, around: float) -> tuple[float, float]:
+    """Widen a span of time by what a network looks at before and after it, but not across a gap in the motion."""
+    from ..signals.gaps import gaps
+    from ..storage import read_storage
+
+    holes = gaps(read_storage(motion_file).time)
+    before, after = holes[holes[:, 1] <= start, 1], holes[holes[:, 0] >= end, 0]
+    return max([start - around, *before.tolist()]), min([end + around, *after.tolist()])
 
 
 def _worth(bundle: MotionBundle) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,10 +66,15 @@ def activations(folder, example, name, **values):
     tool = KinematicsToActivationTool(
         name=name,
         model_file=str(example / "walker.osim"),
-        coordinates_file=str(example / "walking_coordinates.mot"),
         results_directory=str(folder),
         lowpass_cutoff_frequency_for_coordinates=-1.0,
-        **{"write_report": False, "initial_time": 0.3, "final_time": 1.95, **values},
+        **{
+            "coordinates_file": str(example / "walking_coordinates.mot"),
+            "write_report": False,
+            "initial_time": 0.3,
+            "final_time": 1.95,
+            **values,
+        },
     )
     assert tool.run()
     return {kind: read_storage(folder / f"{name}_{kind}.sto") for kind in ("activation", "torques", "flags")}
@@ -103,6 +109,26 @@ def test_the_motion_alone_gives_nearly_the_exact_activations(bundle, example, tm
         activations(
             tmp_path, example, "none", mode="kinematics", bundle_file=str(bundle), initial_time=2.27, final_time=2.3
         )
+
+
+def test_a_network_does_not_look_across_a_gap(bundle, example, tmp_path):
+    """What is beside the time wanted may be missing."""
+    motion = read_storage(example / "walking_coordinates.mot")
+    rows = (motion.time < 0.1) | (motion.time > 0.25)
+    write_storage(tmp_path / "gap.mot", replace(motion, time=motion.time[rows], data=motion.data[rows]))
+    found = activations(
+        tmp_path,
+        example,
+        "gap",
+        mode="kinematics",
+        bundle_file=str(bundle),
+        coordinates_file=str(tmp_path / "gap.mot"),
+        final_time=1.0,
+    )
+    flags = found["flags"]
+    np.testing.assert_array_equal(
+        flags.column("near_an_end") > 0.5, flags.time < motion.time[motion.time > 0.25][0] + 0.1975
+    )
 
 
 def test_frames_are_as_the_whole_motion(bundle, example):
