@@ -5,10 +5,10 @@ setup), written as a states file, and refined with the shipped networks by the c
 of the file, the cycles of both limbs, seconds and processor seconds from start to exit, and the most memory. Beside it
 stands the least that any tool with this input needs: reading the file with pandas in a process of its own.
 
-    python benchmarks/long_trial.py [--minutes 1 10] [--right-only] [--torques]
+    python benchmarks/long_trial.py [--minutes 1 10] [--right-only] [--torques] [--until 6]
 
 With ``--torques`` the motion and the ground reactions are repeated, too, as on a treadmill, and joint torques decide on
-the amplitude, with elastic tendons.
+the amplitude, with elastic tendons. ``--until`` refines only so many seconds of the trial.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ RATE = 140.0
 READ = "import sys, pandas; pandas.read_csv(sys.argv[1], sep='\\t', skiprows=6)"
 
 
-def write_trial(folder: Path, minutes: float, right_only: bool = False) -> tuple[Path, Path, int]:
+def write_trial(
+    folder: Path, minutes: float, right_only: bool = False, until: float = np.inf
+) -> tuple[Path, Path, int]:
     """Write states and a setup with the strikes of one limb or both; return the files and the number of cycles."""
     states = read_storage(EXAMPLE / "cmc" / "walking_states.sto")
     period = RIGHT[1] - RIGHT[0]
@@ -53,8 +55,10 @@ def write_trial(folder: Path, minutes: float, right_only: bool = False) -> tuple
     tool.setStatesFileName(file)
     tool.setModelFilename(EXAMPLE / "walker.osim")
     tool.cycle_source = "times"
-    tool.right_heel_strikes = np.arange(0.0, at[-1], period).tolist()
-    tool.left_heel_strikes = [] if right_only else np.arange(LEFT - RIGHT[0], at[-1], period).tolist()
+    tool.final_time = until
+    end = min(float(at[-1]), until)
+    tool.right_heel_strikes = np.arange(0.0, end, period).tolist()
+    tool.left_heel_strikes = [] if right_only else np.arange(LEFT - RIGHT[0], end, period).tolist()
     setup = folder / "setup_long.xml"
     tool.printToXML(setup)
     cycles = sum(max(0, len(strikes) - 1) for strikes in (tool.right_heel_strikes, tool.left_heel_strikes))
@@ -99,6 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, nargs="+", default=[1.0, 10.0])
     parser.add_argument("--right-only", action="store_true", help="refine the right limb only")
+    parser.add_argument("--until", type=float, default=np.inf, help="refine only the trial's first seconds")
     parser.add_argument("--torques", action="store_true", help="let joint torques decide on the amplitude")
     options = parser.parse_args()
     titles = (("minutes", 8), ("MB of file", 12), ("cycles", 8), ("seconds", 10), ("processor s", 13), ("peak MB", 9))
@@ -106,7 +111,7 @@ def main() -> None:
     for minutes in options.minutes:
         with tempfile.TemporaryDirectory(prefix="long_trial_") as scratch:
             folder = Path(scratch)
-            setup, file, cycles = write_trial(folder, minutes, options.right_only)
+            setup, file, cycles = write_trial(folder, minutes, options.right_only, options.until)
             if options.torques:
                 add_torques(folder, setup)
             size = file.stat().st_size / 1e6
