@@ -200,8 +200,8 @@ def test_measured_shapes_are_not_the_methods(tmp_path, caplog):
     text = re.sub(r"\s+", " ", root.text_content())
     assert "mean of the muscles without EMG of their own, was 0.200" in text
     assert "Shapes: the trial's own measured EMG for soleus_r; half of soleus_r for tib_ant_r." in text
-    worries = root.xpath("//section[@aria-labelledby='worries']//tbody/tr")
-    assert [row.xpath("string(*[1])") for row in worries] == ["tib_ant_r"]
+    trust = root.xpath("//section[@aria-labelledby='trust']//tbody/tr")
+    assert [row.xpath("string(*[1])") for row in trust] == ["tib_ant_r"]
     caplog.set_level("INFO", logger="opensim_nem2e")
     log_trust(found)
     assert "mean of 1 network: OpenSim 0.300, refined 0.200" in caplog.text
