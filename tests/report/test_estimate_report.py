@@ -246,13 +246,16 @@ def test_in_a_browser(page, open_page):
     assert opened.get_attribute(".small[aria-label='show tib_ant_l']", "aria-pressed") == "true"
     opened.hover("[data-over=time] .u-over", position={"x": 300, "y": 60})
     values = opened.locator("[data-over=time] .values")
-    assert re.fullmatch(r"\d\.\d{3} s", values.inner_text().split("\n")[0].strip()[:7])
     shown = values.locator("span")
+    # They are written with the browser's next frame.
+    shown.nth(1).wait_for()
+    assert re.fullmatch(r"\d\.\d{3} s", values.inner_text().split("\n")[0].strip()[:7])
     assert shown.evaluate_all("all => all.map((one) => one.title)") == ["OpenSim", "refined"]
     assert all(re.fullmatch(r"\d\.\d{3}", value) for value in shown.all_inner_texts())
     # The legend switches curves off and on.
     opened.click("[data-set=muscles] [data-curve=opensim]")
     opened.hover("[data-over=time] .u-over", position={"x": 310, "y": 60})
+    shown.nth(1).wait_for(state="detached")
     assert shown.evaluate_all("all => all.map((one) => one.title)") == ["refined"]
     opened.click("[data-set=muscles] [data-curve=opensim]")
     opened.click("button[aria-label='next muscle']")
