@@ -179,14 +179,14 @@ def describe_bundle(path_or_name: str) -> str:
         It cannot be read.
     """
     from ..estimates.trust import validation_table
-    from ..methods.bundle import Bundle, shipped_bundles
+    from ..methods.bundle import Bundle, find_bundle
     from ..methods.motion_bundle import MotionBundle, is_motion_bundle
     from ..methods.nmm.population import Population, is_population
 
     wrapper = textwrap.TextWrapper(_WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
     if is_motion_bundle(path_or_name):
         return "\n".join(map(wrapper.fill, MotionBundle.load(path_or_name).described()))
-    file = shipped_bundles().get(path_or_name, Path(path_or_name))
+    file = find_bundle(path_or_name)
     if is_population(file):
         return "\n".join(map(wrapper.fill, [f"file: {file}", *Population.load(file).described()]))
     bundle = Bundle.load(path_or_name)

@@ -149,14 +149,12 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
     def _extras(self) -> list[str]:
         return ["opensim", *(["report"] if self.write_report else [])]
 
-    def _unnamed(self) -> str:
-        # Motions of one folder must not replace each other's results.
-        return f"{self.results_name}_{Path(self.coordinates_file).stem}"
-
     def _run(self, run: ToolRun) -> None:
         from ..estimates.kinematics_results import write_optimum
         from ..storage.osim import read_model
 
+        # Motions of one folder must not replace each other's results.
+        run.name = self.name or f"{self.results_name}_{Path(self.coordinates_file).stem}"
         self._spare_inputs(run.name)
         model_file = self.resolve("model_file")
         assert model_file is not None

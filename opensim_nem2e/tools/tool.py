@@ -698,7 +698,7 @@ class Tool(Generic[Declared]):
         recorder = Recorder()
         run = ToolRun(
             ResultFiles(self.results_folder),
-            self._name or self._unnamed(),
+            self._name or self.results_name or self.tool_name,
             self,
             warnings=recorder.warnings,
             provenance=installed_versions(_DECISIVE),
@@ -821,10 +821,6 @@ class Tool(Generic[Declared]):
                 f'(<{self.tool_name} name="...">) or another <results_directory>.',
                 self.setup_file,
             )
-
-    def _unnamed(self) -> str:
-        """Return what results are called if the tool has no name. For subclasses that name them after an input."""
-        return self.results_name or self.tool_name
 
     def _writes_to(self) -> list[Path]:
         """Return the directories that a run writes to. For subclasses that write elsewhere, too."""
