@@ -15,6 +15,7 @@ from ..signals.compare import correlations, cycle_errors
 from ..signals.cycles import inside_cycles, windows
 from ..signals.emg import channels_with_spikes, refuse_raw
 from ..signals.gaps import channel_gaps, gaps_in_words, inside_gaps, overlaps
+from ..signals.quality import lonely_peak
 from ..signals.resample import interpolate
 from ..storage import TimeSeries
 from ..storage.emg_files import read_envelopes
@@ -408,11 +409,13 @@ def _warn_of_artefacts(emg: MeasuredEMG, labels: Sequence[str], path: Path) -> N
     for label in labels:
         time, own = emg.rows(label)
         if own.size:
-            for times, moment in channels_with_spikes(time, own[:, np.newaxis], [label], _SPIKE).values():
+            spike = channels_with_spikes(time, own[:, np.newaxis], [label], _SPIKE).get(label)
+            found, than = (spike, "in 99.5 % of its rows") if spike else (lonely_peak(time, own), "anywhere else")
+            if found:
                 logger.warning(
-                    "%s: at %.3f s '%s' is %.0f times as large as in 99.5 %% of its rows: an artefact? The channel is "
-                    "divided by its maximum.",
-                    *(path.name, moment + emg.offset, label, times),
+                    "%s: at %.3f s '%s' is %.0f times as large as %s: an artefact? The channel is divided by its "
+                    "maximum.",
+                    *(path.name, found[1] + emg.offset, label, found[0], than),
                 )
 
 

@@ -13,6 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+#: So many rows at a limit, and so many times, are no chance.
+PLATEAU_ROWS = 3
+
+#: An envelope that is this many times as high as all others so far away (s), in a recording so long (s).
+LONELY, _AROUND, _LONG_ENOUGH = 3.0, 0.3, 5.0
+
+#: Raw EMG that does not change for so long (s) is none.
+_HELD = 0.5
+
 
 def levels(values: ArrayLike) -> tuple[Array, Array]:
     """Return the low and the high level of each channel: its 1st and 99th percentile, which no single spike sets.
@@ -55,6 +64,79 @@ def plateaus(time: ArrayLike, values: ArrayLike) -> tuple[int, float]:
     at = np.flatnonzero(x == np.nanmax(x))
     stretches = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
     return len(stretches), max(float(t[rows[-1]] - t[rows[0]]) for rows in stretches)
+
+
+def lonely_peak(time: ArrayLike, values: ArrayLike) -> tuple[float, float] | None:
+    """Find a highest moment that towers over all others: an artefact, which would be what the channel is divided by.
+
+    Bursts of gait repeat. In public recordings of 4 s and more the highest envelope is at most 1.9 times as high as
+    any that is 0.3 s away from it, with one exception (2.8).
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time (s).
+    values : array_like, shape (rows,)
+        One channel's envelope.
+
+    Returns
+    -------
+    tuple of float or None
+        How many times as high as all others it is, 3 or more, and its time (s). None if there is none, or the recording
+        is too short to tell.
+    """
+    t, x = np.asarray(time, dtype=float), np.asarray(values, dtype=float)
+    if not t.size or t[-1] - t[0] < _LONG_ENOUGH:
+        return None
+    top = int(np.argmax(x))
+    others = float(x[np.abs(t - t[top]) > _AROUND].max(initial=0.0))
+    return (float(x[top]) / others, float(t[top])) if x[top] > LONELY * others > 0.0 else None
+
+
+def held(time: ArrayLike, values: ArrayLike) -> tuple[float, float] | None:
+    """Find where raw EMG stands still: a lost connection, which repeats its last value or writes zeros.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time (s).
+    values : array_like, shape (rows,)
+        One channel, raw.
+
+    Returns
+    -------
+    tuple of float or None
+        First and last time of the longest stretch of one and the same value (s), if it has half a second or more.
+    """
+    t, x = np.asarray(time, dtype=float), np.asarray(values, dtype=float)
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(x)) + 1, [x.size]])
+    longest = int(np.argmax(np.diff(edges)))
+    begin, end = float(t[edges[longest]]), float(t[edges[longest + 1] - 1])
+    return (begin, end) if end - begin >= _HELD else None
+
+
+def cut_off(values: ArrayLike) -> float:
+    """Return which share of raw EMG lies at the limits of an amplifier or converter.
+
+    Parameters
+    ----------
+    values : array_like, shape (rows,)
+        One channel, raw.
+
+    Returns
+    -------
+    float
+        Share of the rows; 0 unless both limits are held for three rows or more, three times or more.
+    """
+    x = np.asarray(values, dtype=float)
+    share = 0.0
+    for limit in (x.min(), x.max()):
+        at = (x == limit).astype(int)
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], at, [0]])))
+        if np.count_nonzero(edges[1::2] - edges[::2] >= PLATEAU_ROWS) < PLATEAU_ROWS:
+            return 0.0
+        share += float(at.mean())
+    return share
 
 
 def copies(values: ArrayLike, tolerance: float = 1e-6) -> list[tuple[int, int]]:

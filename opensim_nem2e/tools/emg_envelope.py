@@ -45,6 +45,21 @@ class _Recording:
     envelope: Array
 
 
+def _without_empty(source: TimeSeries, file: Path) -> TimeSeries:
+    """Leave out channels without a single number, such as those of sensors that were not connected."""
+    import numpy as np
+
+    there = np.isfinite(source.data).any(axis=0)
+    if there.all():
+        return source
+    if not there.any():
+        raise StorageError("None of its channels holds a number.", file)
+    empty = ", ".join(label for label, kept in zip(source.labels, there, strict=True) if not kept)
+    logger.warning("%s: left out, as there is no number in them: %s.", file, empty[:1000])
+    labels = tuple(label for label, kept in zip(source.labels, there, strict=True) if kept)
+    return replace(source, labels=labels, data=source.data[:, there])
+
+
 @dataclass(frozen=True)
 class EnvelopeOptions(Options):
     """How recordings become envelopes."""
@@ -189,6 +204,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         names = self._channel_names()
         recordings = self._process(self._files("emg_files"), names)
         self._warn_of_faint(recordings)
+        self._warn_of_lonely_peaks(recordings)
         divisors = self._divisors(recordings, self._process(self._files("mvc_files"), names))
         self._write(recordings, divisors, run)
 
@@ -242,6 +258,7 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
             source = read_emg(file, sampling_rate=table_rate, c3d_start=self.c3d_start, channels=names)
             if names is not None:
                 source = replace(source, labels=tuple(names[label] for label in source.labels))
+            source = _without_empty(source, file)
             try:
                 rate = sampling_rate(source.time)
                 values = source.select(source.labels)
@@ -265,6 +282,8 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
             if raw:
                 self._warn_of_hum(values, rate, source)
                 self._warn_of_spikes(values, source)
+                self._warn_of_losses(values, source)
+            self._warn_of_copies(result, source)
             time = source.time
             if self.output_rate is not None:
                 time, result = resample(time, result, self.output_rate)
@@ -290,6 +309,61 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
                 "largest envelope, by which the channel is divided. Cut it out, or leave the channel out.",
                 *(source.path, label, moment, times),
             )
+
+    def _warn_of_losses(self, values: Array, source: TimeSeries) -> None:
+        """Warn of channels that stand still or are cut off."""
+        from ..signals.quality import cut_off, held
+
+        still, cut = [], []
+        for label, own in zip(source.labels, values.T, strict=True):
+            if not own.any():
+                continue  # told as never above zero
+            span = held(source.time, own)
+            if span is not None:
+                still.append(f"{label} ({span[0]:.3f} to {span[1]:.3f} s)")
+            elif (share := cut_off(own)) > 0.0:
+                cut.append(f"{label} ({share:.1%} of its rows)")
+        if still:
+            logger.warning(
+                "%s: one and the same value for half a second or more: %s. A lost connection, a recording that was "
+                "filled up, or a converter too coarse for this gain? What lies there is no EMG.",
+                *(source.path, ", ".join(still)),
+            )
+        if cut:
+            logger.warning(
+                "%s: cut off at the highest and the lowest value that the amplifier or converter can give: %s. Bursts "
+                "are too low there; record with less gain.",
+                *(source.path, ", ".join(cut)),
+            )
+
+    def _warn_of_copies(self, envelopes: Array, source: TimeSeries) -> None:
+        from ..signals.quality import copies
+
+        for first, second in copies(envelopes):
+            logger.warning(
+                "%s: '%s' is a copy of '%s' (times a number): find out which one is wrong, and leave it out.",
+                *(source.path, source.labels[second], source.labels[first]),
+            )
+
+    def _warn_of_lonely_peaks(self, recordings: Sequence[_Recording]) -> None:
+        """Warn where one moment of all recordings sets what a channel is divided by."""
+        from ..signals.quality import LONELY, lonely_peak
+
+        if self.normalization != "max":
+            return
+        for label in dict.fromkeys(label for item in recordings for label in item.source.labels):
+            having = [item for item in recordings if item.source.has(label)]
+            peaks = [float(item.envelope[:, item.source.index(label)].max()) for item in having]
+            most = peaks.index(max(peaks))
+            item = having[most]
+            found = lonely_peak(item.time, item.envelope[:, item.source.index(label)])
+            elsewhere = max((peak for k, peak in enumerate(peaks) if k != most), default=0.0)
+            if found and (times := min(found[0], peaks[most] / max(elsewhere, 1e-300))) >= LONELY:
+                logger.warning(
+                    "%s: the envelope of '%s' is at %.3f s %.1f times as high as anywhere else: an artefact? The "
+                    "channel is divided by it. Cut it out, or set <normalization> to percentile.",
+                    *(item.source.path, label, found[1], times),
+                )
 
     def _warn_of_faint(self, recordings: Sequence[_Recording]) -> None:
         """Warn of channels that hold noise only, which looks like EMG once it is divided by its maximum."""

@@ -145,6 +145,17 @@ def test_raw_is_told_from_envelopes(raw_emg):
     assert not looks_raw(found, 40.0)
 
 
+def test_what_the_baseline_does_makes_no_envelope_of_raw_emg(raw_emg):
+    """A drift or step far above the EMG, all above zero: its spectrum and its sign are an envelope's."""
+    raw = 1e-4 * raw_emg(bursts(TIME), RATE)
+    settling = 0.5 * np.exp(-TIME / 3.0)
+    step = np.where(TIME.mean() < TIME, 0.05, 0.0)
+    for baseline in (0.01 * TIME, step, settling, 1.65 + 0.01 * np.sin(2 * np.pi * 0.3 * TIME)):
+        assert looks_raw((raw + baseline)[:, None], RATE)
+        assert "power above 20 Hz" in why_raw((raw + baseline)[:, None], RATE, ["calf"])
+        assert not looks_raw(envelope(raw[:, None], RATE) + baseline[:, None], RATE)
+
+
 def test_every_published_envelope_is_one(shared_data):
     files = [*shared_data.glob("*/*emg.sto"), shared_data / "walk_3d_example/electromyography.sto"]
     assert len(files) > 20

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opensim_nem2e.signals.quality import copies, levels, period, plateaus, variance_ratio
+from opensim_nem2e.signals.quality import copies, cut_off, held, levels, lonely_peak, period, plateaus, variance_ratio
 
 
 def test_variance_ratio():
@@ -47,6 +47,31 @@ def test_plateaus():
     time = np.arange(10) * 0.01
     assert plateaus(time, [0, 1, 2, 1, 0, 1, 2, 2, 2, 0]) == (2, pytest.approx(0.02))
     assert plateaus(time, np.arange(10.0)) == (1, 0.0)
+
+
+def test_a_peak_that_towers_over_all_others():
+    time = np.arange(0.0, 8.0, 0.005)
+    steps = np.sin(np.pi * time) ** 4
+    assert lonely_peak(time, steps) is None
+    assert lonely_peak(time, np.where(np.abs(time - 2.5) < 0.2, 1.9 * steps, steps)) is None
+    assert lonely_peak(time, steps + 5.0 * np.exp(-(((time - 3.0) / 0.05) ** 2))) == pytest.approx((5.0, 3.0), rel=0.01)
+    # One stride is one burst.
+    assert lonely_peak(time[:400], steps[:400] ** 20) is None
+    assert lonely_peak(time, 0.0 * time) is None
+
+
+def test_a_lost_connection_and_an_amplifier_at_its_limits():
+    time = np.arange(0.0, 8.0, 0.001)
+    raw = np.random.default_rng(0).normal(size=time.size)
+    assert held(time, raw) is None
+    assert cut_off(raw) == 0.0
+    lost = np.where((time > 3.0) & (time <= 3.7), 0.1, raw)
+    assert held(time, lost) == pytest.approx((3.001, 3.7))
+    assert cut_off(lost) == 0.0
+    # At both limits again and again; a signal that was rectified rests at zero only.
+    slow = 2.0 * np.sin(2.0 * np.pi * 40.0 * time)
+    assert cut_off(np.clip(slow, -1.0, 1.0)) == pytest.approx(2.0 / 3.0, abs=0.05)
+    assert cut_off(np.maximum(slow, 0.0)) == 0.0
 
 
 def test_copies():

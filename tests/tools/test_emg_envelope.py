@@ -196,6 +196,27 @@ def test_noise_of_an_electrode_that_was_off_is_warned_of(lab, tmp_path, caplog):
     assert "weaker than" not in caplog.text
 
 
+def test_channels_that_hold_no_emg_are_told(lab, tmp_path, caplog):
+    recorded = read_storage(lab / "walk1.sto")
+    first, second = recorded.data.T
+    lost = np.where((TIME > 3.0) & (TIME < 4.0), 0.0, second)
+    cable = first + np.where(np.abs(TIME - 6.0) < 0.04, 3.0 * np.sin(2.0 * np.pi * 60.0 * TIME), 0.0)
+    data = np.column_stack([first, np.clip(second, -0.1, 0.1), -2.0 * first, lost, cable, np.full(TIME.size, np.nan)])
+    labels = ("sound", "loud", "copied", "lost", "cable", "empty")
+    write_storage(tmp_path / "walk1.sto", TimeSeries(TIME, labels, data))
+    tool = tool_of(lab, tmp_path, [], channels_file="", write_figures=False)
+    tool.emg_files = [str(tmp_path / "walk1.sto")]
+    tool.run()
+    assert read_storage(tmp_path / "results/walk1_emg.sto").labels == labels[:-1]
+    told = [record.getMessage().partition(": ")[2] for record in caplog.records if record.levelname == "WARNING"]
+    assert [text.split(" ")[0] for text in told] == ["left", "one", "cut", "'copied'", "the"]
+    assert "there is no number in them: empty." in told[0]
+    assert "lost (3.001 to 3.999 s)." in told[1]
+    assert "can give: loud (" in told[2]
+    assert told[3].startswith("'copied' is a copy of 'sound'")
+    assert "of 'cable' is at 6.0" in told[4]
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

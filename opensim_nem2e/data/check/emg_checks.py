@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...errors import StorageError, did_you_mean
 from ...signals.emg import refuse_impossible, sampling_rate, why_raw
-from ...signals.quality import copies, levels, plateaus
+from ...signals.quality import PLATEAU_ROWS, copies, levels, plateaus
 from ...storage import MuscleNames, TimeSeries
 from ..manifest import Channel
 from .findings import Findings
@@ -42,7 +42,7 @@ TIMES_OTHERS = 5.0
 NEGATIVE, VERY_NEGATIVE = 0.01, 0.1
 
 #: A maximum that is held for so long (s) and rows, or reached again and again, is a limit. No healthy channel does.
-PLATEAU, PLATEAU_ROWS, VISITS = 0.01, 3, 3
+PLATEAU, VISITS = 0.01, 3
 
 #: What to do with a channel that is not EMG. A row of emg_channels.csv is for all subjects of the dataset.
 _LEAVE_OUT = (
