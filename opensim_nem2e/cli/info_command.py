@@ -178,7 +178,7 @@ def describe_bundle(path_or_name: str) -> str:
     opensim_nem2e.errors.BundleError
         It cannot be read.
     """
-    from ..estimates.trust import validation_table
+    from ..estimates.trust import calibration_table, validation_table
     from ..methods.bundle import Bundle, find_bundle
     from ..methods.motion_bundle import MotionBundle, is_motion_bundle
     from ..methods.nmm.population import Population, is_population
@@ -203,7 +203,11 @@ def describe_bundle(path_or_name: str) -> str:
         "attribution": data["attribution"],
     }
     lines = [wrapper.fill(f"{name}: {text}") for name, text in facts.items()]
-    return "\n".join([*lines, "", *validation_table(bundle.provenance, bundle.targets)])
+    calibration = bundle.provenance.calibration
+    known = (
+        validation_table(bundle.provenance, bundle.targets) if calibration is None else calibration_table(calibration)
+    )
+    return "\n".join([*lines, "", *known])
 
 
 def _list_tools() -> str:

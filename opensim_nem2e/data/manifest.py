@@ -326,6 +326,38 @@ def read_channels(path: str | os.PathLike[str]) -> list[Channel]:
     return _read(path, CHANNEL_COLUMNS, ("standard_name",), _channel, lambda row: (row.dataset, row.column))
 
 
+def read_trial_channels(path: str | os.PathLike[str], labels: Iterable[str]) -> list[Channel]:
+    """Read the rows of ``emg_channels.csv`` that are of one recording.
+
+    What a single trial does not need may be missing: the column ``dataset``, and ``standard_name``, without which all
+    channels are used.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    labels : iterable of str
+        Columns of the recording.
+
+    Returns
+    -------
+    list of Channel
+        Its rows, in order; those that must not be used have no standard name.
+
+    Raises
+    ------
+    opensim_nem2e.errors.MissingFileError
+        There is no such file.
+    opensim_nem2e.errors.ManifestError
+        Everything that is wrong with it.
+    """
+    known = set(labels)
+    rows = _read(
+        path, CHANNEL_COLUMNS, ("dataset", "standard_name"), _trial_channel, lambda row: (row.dataset, row.column)
+    )
+    return [row for row in rows if row.column in known]
+
+
 def channel_of_each(
     channels: Iterable[tuple[str, Iterable[str]]], path: str | os.PathLike[str] | None
 ) -> dict[str, str]:
@@ -479,6 +511,11 @@ def _trial_key(trial: CycleRecord) -> tuple[str, ...]:
     # The files are part of the key: one stride may be simulated several times, with different settings.
     files = (str(trial.activation_file), str(trial.emg_file))
     return (trial.dataset, trial.subject, trial.trial, trial.stride, trial.side, trial.activation_source, *files)
+
+
+def _trial_channel(row: _Row) -> Channel | None:
+    row.cells = {"dataset": "trial", "standard_name": "any", **row.cells}
+    return _channel(row)
 
 
 def _channel(row: _Row) -> Channel | None:

@@ -280,7 +280,7 @@ def estimate_trial(
                 remark=next(filter(None, prediction.remarks[part]), ""),
             )
     in_order = {target.muscle: found[target.muscle] for target in targets}
-    return Estimate(trial.time, predictor.quantity, in_order, predictor.provenance)
+    return Estimate(trial.time, predictor.quantity, in_order, predictor.provenance, motion=motion)
 
 
 def attention_over_time(estimate: Estimate) -> tuple[Array, list[str], Array] | None:

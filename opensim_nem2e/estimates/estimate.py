@@ -244,6 +244,8 @@ class Estimate:
     fibers : mapping of str to numpy.ma.MaskedArray, each (rows,)
         States of fibers that these activations lead to, by their label in the states file; masked where they are the
         simulation's.
+    motion : str
+        What the trial was taken for, such as ``walk``; empty: not known.
 
     Raises
     ------
@@ -258,6 +260,7 @@ class Estimate:
     kind: str = "refined"
     amplitude: Amplitude | None = None
     fibers: Mapping[str, Array] = field(default_factory=dict)
+    motion: str = ""
 
     def __post_init__(self) -> None:
         """Check what was given."""

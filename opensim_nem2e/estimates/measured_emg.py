@@ -362,7 +362,7 @@ def read_measured_emg(
     opensim_nem2e.errors.NEM2EError
         A file cannot be read.
     """
-    from ..data.manifest import channel_of_each, read_channels
+    from ..data.manifest import channel_of_each, read_trial_channels
 
     series = read_envelopes(path)
     known = set(muscles)
@@ -370,7 +370,7 @@ def read_measured_emg(
     if channels_file is None:
         found = {name: name for name in series.labels if name in known}
     else:
-        rows = [row for row in read_channels(channels_file) if row.column in series.labels and row.standard_name]
+        rows = [row for row in read_trial_channels(channels_file, series.labels) if row.standard_name]
         found = channel_of_each(((row.column, known.intersection(row.muscles)) for row in rows), channels_file)
     if not found:
         where = f"be listed in '{channels_file}'"

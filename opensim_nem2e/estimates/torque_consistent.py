@@ -646,7 +646,7 @@ def _on_the_trial(
                 continue
             # The band stays that of the estimate at its amplitude: torques may ask for more than it holds.
             found[name] = replace(item, values=blended, covered=inside, cycles=own, faded=faded, curves=None)
-    return Estimate(trial.time, "activation", found, aimed.provenance, "consistent")
+    return Estimate(trial.time, "activation", found, aimed.provenance, "consistent", motion=aimed.motion)
 
 
 def _runs(rows: Mask) -> list[NDArray[np.int64]]:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: A method whose error on unseen subjects is not at least 2 % below that of the mean EMG profile has learned no more.
 WORTH_WHILE = 0.98
 
+#: Errors of fewer subjects in a motion are no more than a hint.
+_FEW = 3
+
 _WAYS = {"leave_one_subject_out": "subjects left out of training", "held_out": "held-out subjects"}
 
 
@@ -47,14 +50,14 @@ def log_trust(estimate: Estimate) -> None:
     if provenance.calibration is not None:
         _log_calibration(provenance.calibration, targets)
         return
-    found = _validation(provenance)
+    found = errors_on_others(provenance, estimate.motion)
     if found is None:
         logger.warning(
             "The bundle carries no validation figures: nothing is known of its error on subjects it has not seen."
         )
         return
     words, figures = found
-    for line in validation_table(provenance, targets):
+    for line in validation_table(provenance, targets, estimate.motion):
         logger.debug("%s", line)
     judged = {target: figures[target] for target in targets if target in figures}
     told: list[str] = []
@@ -67,15 +70,22 @@ def log_trust(estimate: Estimate) -> None:
             f"{means[0]:.3f}, refined {means[1]:.3f}, mean EMG profile of the other subjects {means[2]:.3f}"
             + (f"; no better than one of these: {', '.join(no_better)}." if no_better else ".")
         )
-    elsewhere = provenance.validation.get("leave_one_laboratory_out", {}).get("ALL")
+    by_motion = provenance.validation.get("by_motion", {}).get("leave_one_laboratory_out", {})
+    elsewhere = by_motion.get(estimate.motion) or provenance.validation.get("leave_one_laboratory_out", {}).get("ALL")
     if elsewhere:
         told.append(
             f"On laboratories left out of training: OpenSim {elsewhere['E_opensim']:.3f}, refined "
-            f"{elsewhere['E_refined']:.3f} ({100.0 * elsewhere['Er_refined']:+.0f} %), mean EMG profile "
-            f"{profile_error(elsewhere):.3f}."
+            f"{elsewhere['E_refined']:.3f} ({_change(elsewhere)}), mean EMG profile {profile_error(elsewhere):.3f}."
         )
     if told:
         logger.info("%s", " ".join(told))
+    people = max((row["subjects"] for row in judged.values()), default=0)
+    if people and people < _FEW and estimate.motion in _motions(provenance):
+        logger.warning(
+            "How good the method is in this motion (%s) is known of %s only.",
+            estimate.motion,
+            counted(people, "subject"),
+        )
     total = elsewhere or figures.get("ALL")
     if total and total["E_refined"] > WORTH_WHILE * profile_error(total):
         logger.warning(
@@ -84,7 +94,7 @@ def log_trust(estimate: Estimate) -> None:
         )
 
 
-def validation_table(provenance: Provenance, targets: Iterable[str]) -> list[str]:
+def validation_table(provenance: Provenance, targets: Iterable[str], motion: str = "") -> list[str]:
     """Lay out what is known of a method's error on subjects that it was not trained on.
 
     Parameters
@@ -93,13 +103,15 @@ def validation_table(provenance: Provenance, targets: Iterable[str]) -> list[str
         The method's.
     targets : iterable of str
         Standard names of the muscles.
+    motion : str
+        As for :func:`errors_on_others`.
 
     Returns
     -------
     list of str
-        A title, a header and a line per muscle.
+        A title, a header and a line per muscle; without a motion one per motion, too, where there are several.
     """
-    found = _validation(provenance)
+    found = errors_on_others(provenance, motion)
     if found is None:
         return ["Nothing is known of its error on subjects that it has not seen."]
     words, figures = found
@@ -107,16 +119,85 @@ def validation_table(provenance: Provenance, targets: Iterable[str]) -> list[str
         f"How far the networks can be trusted: their RMS error against measured EMG on {words}.",
         f"{'network':<8}  subjects  OpenSim  refined  change   mean EMG profile of the other subjects",
     ]
+
+    def line(name: str, row: Mapping[str, Any]) -> str:
+        return (
+            f"{name:<8}  {row['subjects']:8d}  {row['E_opensim']:7.3f}  {row['E_refined']:7.3f}  "
+            f"{_change(row):>6}   {profile_error(row):7.3f}{_remark(row)}"
+        )
+
     for target in targets:
         row = figures.get(target)
         if row is None:
             lines.append(f"{target:<8}  never validated: too few subjects with this muscle's EMG")
-            continue
-        lines.append(
-            f"{target:<8}  {row['subjects']:8d}  {row['E_opensim']:7.3f}  {row['E_refined']:7.3f}  "
-            f"{100.0 * row['Er_refined']:+4.0f} %   {profile_error(row):7.3f}{_remark(row)}"
-        )
+        else:
+            lines.append(line(target, row))
+    motions = {} if motion else {name: errors_on_others(provenance, name) for name in _motions(provenance)}
+    if motions:
+        lines.append("By motion, means over the networks:")
+        for name, judged in motions.items():
+            assert judged is not None
+            rows = list(judged[1].values())
+            means = {key: fmean(row[key] for row in rows) for key in _ERRORS}
+            lines.append(line(name, {**means, "subjects": max(row["subjects"] for row in rows)}))
     return lines
+
+
+def errors_on_others(provenance: Provenance, motion: str = "") -> tuple[str, Mapping[str, Any]] | None:
+    """Find the errors of a method on subjects that it was not trained on.
+
+    Parameters
+    ----------
+    provenance : Provenance
+        The method's.
+    motion : str
+        Such as ``run``: the errors in this motion alone, where it was validated in several; what is good in walking
+        need not be in running. Empty: in all.
+
+    Returns
+    -------
+    words : str
+        Who these are: ``'subjects left out of training (motion: run)'``.
+    errors : mapping of str to mapping
+        By muscle: ``subjects``, ``E_opensim``, ``E_refined``, and ``E_profiles`` or ``E_mean``.
+        None where nothing is known.
+    """
+    known = provenance.validation
+    way = next((way for way in _WAYS if known.get(way)), None)
+    if way is None:
+        return None
+    if motion in _motions(provenance):
+        muscles: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+        for row in known["subjects"]:
+            if row["method"] == way and row["motion"] == motion:
+                muscles.setdefault(row["muscle"], {}).setdefault(row["subject"], []).append(row)
+        return f"{_WAYS[way]} (motion: {motion})", {muscle: _mean_subject(people) for muscle, people in muscles.items()}
+    return _WAYS[way], known[way]
+
+
+#: What is kept of the errors of every subject and motion.
+_ERRORS = ("E_opensim", "E_refined", "E_profiles")
+
+
+def _motions(provenance: Provenance) -> list[str]:
+    """Name the motions whose errors are known apart from each other; none where there is one."""
+    way = next((way for way in _WAYS if provenance.validation.get(way)), None)
+    rows = [row for row in provenance.validation.get("subjects", ()) if row["method"] == way]
+    found = list(dict.fromkeys(row["motion"] for row in rows))
+    return found if len(found) > 1 and all(name in row for row in rows for name in _ERRORS) else []
+
+
+def _mean_subject(people: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Average errors over each subject's cycles, and then over subjects."""
+    means = {
+        name: fmean(fmean([row[name] for row in rows], [row["cycles"] for row in rows]) for rows in people.values())
+        for name in _ERRORS
+    }
+    return {"subjects": len(people), **means}
+
+
+def _change(row: Mapping[str, float]) -> str:
+    return f"{100.0 * (row['E_refined'] / row['E_opensim'] - 1.0):+.0f} %"
 
 
 def _remark(row: Mapping[str, float]) -> str:
@@ -138,7 +219,7 @@ def profile_error(row: Mapping[str, float]) -> float:
     float
         That of profiles by motion and age, where the bundle has it, otherwise of the training subjects' mean cycle.
     """
-    return row.get("E_profiles", row["E_mean"])
+    return row["E_profiles"] if "E_profiles" in row else row["E_mean"]
 
 
 def warn_of_source(provenance: Provenance, source: str) -> None:
@@ -167,12 +248,6 @@ def warn_of_source(provenance: Provenance, source: str) -> None:
         )
 
 
-def _validation(provenance: Provenance) -> tuple[str, Mapping[str, Any]] | None:
-    """Return the errors on other subjects, and in words who they are."""
-    known = provenance.validation
-    return next(((words, known[way]) for way, words in _WAYS.items() if known.get(way)), None)
-
-
 def _log_calibration(calibration: Mapping[str, Any], targets: Iterable[str]) -> None:
     """Say for whom a calibrated bundle is, and its error on strides of this subject that were left out."""
     logger.warning(
@@ -180,7 +255,7 @@ def _log_calibration(calibration: Mapping[str, Any], targets: Iterable[str]) -> 
         ", ".join(calibration["subjects"]),
         ", ".join(calibration["motions"]),
     )
-    columns = ("E_opensim", "E_calibrated", "E_mean")
+    columns = _CALIBRATED
     known = [row for row in map(calibration["muscles"].get, targets) if row and all(name in row for name in columns)]
     if known:
         logger.info(
@@ -203,6 +278,37 @@ def _log_calibration(calibration: Mapping[str, Any], targets: Iterable[str]) -> 
             single.append(target)
     if single:
         logger.info("Calibrated on a single stride, so that their error is not known: %s.", ", ".join(single))
+
+
+_CALIBRATED = ("E_opensim", "E_calibrated", "E_mean")
+
+
+def calibration_table(calibration: Mapping[str, Any]) -> list[str]:
+    """Lay out how good a calibration is on strides of the same subject that had no part in it.
+
+    Parameters
+    ----------
+    calibration : mapping
+        The section of a bundle.
+
+    Returns
+    -------
+    list of str
+        A title, a header and a line per muscle.
+    """
+    lines = [
+        "RMS error against measured EMG on strides of this subject that were left out of the calibration.",
+        f"{'network':<8}  strides  OpenSim  before  calibrated  mean EMG of the other strides",
+    ]
+    for target, row in calibration["muscles"].items():
+        if all(name in row for name in _CALIBRATED):
+            lines.append(
+                f"{target:<8}  {row['strides']:7d}  {row['E_opensim']:7.3f}  {row['E_initial']:6.3f}  "
+                f"{row['E_calibrated']:10.3f}  {row['E_mean']:7.3f}"
+            )
+        else:
+            lines.append(f"{target:<8}  {row['strides']:7d}  not known: a single stride")
+    return lines
 
 
 @dataclass(frozen=True)

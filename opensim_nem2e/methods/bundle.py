@@ -288,11 +288,15 @@ class Bundle:
         """Who it was trained on, in a few words."""
         data = self._metadata["data"]
         subjects, motions = data.get("subjects") or (), data.get("motions") or ()
-        if not subjects:
-            return str(data["description"])
-        shown = ", ".join(subjects[:4]) + (", ..." if len(subjects) > 4 else "")
-        count = f"{len(subjects)} subject{'s' if len(subjects) > 1 else ''}"
-        return f"{count} ({shown}{'; ' if motions else ''}{', '.join(motions)})"
+        told = str(data["description"])
+        if subjects:
+            shown = ", ".join(subjects[:4]) + (", ..." if len(subjects) > 4 else "")
+            count = f"{len(subjects)} subject{'s' if len(subjects) > 1 else ''}"
+            told = f"{count} ({shown}{'; ' if motions else ''}{', '.join(motions)})"
+        calibration = self._metadata.get("calibration")
+        if calibration:
+            told += f", then calibrated to {', '.join(calibration['subjects'])} ({', '.join(calibration['motions'])})"
+        return told
 
     @property
     def quantity(self) -> Quantity:

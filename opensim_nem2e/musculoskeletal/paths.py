@@ -54,6 +54,9 @@ _TRANSLATION_MARGIN, _TRANSLATION_STEP = 0.005, 0.05
 _SAMPLES = {"samples": 512, "check_samples": 64}
 _MOTION_ROWS = 512
 
+#: Muscles that a warning names at most; the log file has all.
+_MOST_TOLD = 5
+
 #: Part of the cache's key: raise it when the fit or the format changes.
 _FORMAT = 2
 
@@ -412,21 +415,31 @@ def _say(paths: MusclePaths) -> None:
             1e3 * arm.max(),
             paths.muscles[int(arm.argmax())],
         )
-    for muscle in paths.inaccurate():
-        number = paths.muscles.index(muscle)
+    wrong = sorted(paths.inaccurate(), key=lambda name: -paths.moment_arm_error[paths.muscles.index(name)])
+    if wrong:
+        errors = [
+            f"{name} {1e3 * paths.length_error[k]:.2f} and {1e3 * paths.moment_arm_error[k]:.2f}"
+            for name, k in ((name, paths.muscles.index(name)) for name in wrong)
+        ]
         logger.warning(
-            "The path of %s is not fitted well: %.2f mm in length, %.2f mm in a moment arm (RMS).",
-            muscle,
-            1e3 * paths.length_error[number],
-            1e3 * paths.moment_arm_error[number],
+            "Muscles whose paths are not fitted well (RMS error of the length and of a moment arm, mm): %s.",
+            _first(errors),
         )
-    for number in np.flatnonzero(paths.jumps).tolist():
+    jumping = sorted(np.flatnonzero(paths.jumps).tolist(), key=lambda k: -paths.jumps[k])
+    if jumping:
         logger.warning(
-            "The path of %s jumps in the model itself: %.0f %% of the postures lie beyond the jump and had no part in "
-            "the fit.",
-            paths.muscles[number],
-            max(1.0, 100.0 * paths.jumps[number]),
+            "Muscles whose paths jump in the model itself (share of the postures, which lie beyond the jump and had no "
+            "part in the fit): %s.",
+            _first([f"{paths.muscles[k]} {max(1.0, 100.0 * paths.jumps[k]):.0f} %" for k in jumping]),
         )
+
+
+def _first(told: Sequence[str]) -> str:
+    """List the worst; all are in the log file."""
+    if len(told) > _MOST_TOLD:
+        logger.debug("All: %s.", "; ".join(told))
+        return f"{'; '.join(told[:_MOST_TOLD])}; and {len(told) - _MOST_TOLD} more"
+    return "; ".join(told)
 
 
 def _read_cache(path: Path) -> dict[str, np.ndarray] | None:

@@ -19,7 +19,7 @@ from ..data.simulation import SIMULATORS
 from ..estimates.amplitude import Convention
 from ..estimates.mechanics import WORDS
 from ..estimates.summary import MuscleChange
-from ..estimates.trust import band_lines, profile_error
+from ..estimates.trust import band_lines, errors_on_others, profile_error
 from ..log import counted
 from ..signals.cycles import Cycle, inside_cycles
 from ..storage.muscles import MuscleNames
@@ -54,7 +54,6 @@ _ASIDE = ("unscaled",)
 # Below this share of the torques' say in a gain, its prior is all but alone.
 _HARDLY_DETERMINED = 0.2
 
-_WAYS = {"leave_one_subject_out": "subjects left out of training", "held_out": "held-out subjects"}
 _SIDES = {"r": "right", "l": "left"}
 
 _AMPLITUDES: Mapping[Convention, str] = {
@@ -567,7 +566,10 @@ def _worries(activations: Estimate, changes: Sequence[MuscleChange], record: Run
             f"The method's output left the bounds of {', '.join(row.muscle for row in clipped)} in some rows (by "
             f"{max(row.largest_excess for row in clipped):.2f} at most) and was clipped."
         )
-    unknown = _validated(activations) is None and activations.provenance.calibration is None
+    unknown = (
+        errors_on_others(activations.provenance, activations.motion) is None
+        and activations.provenance.calibration is None
+    )
     if unknown and refined and not record.warnings:
         found.append("Nothing is known of the method's error on people it has not seen.")
     return found or ["Nothing was warned of. Read the limits below all the same."]
@@ -584,12 +586,6 @@ def _rolled_cycles(activations: Estimate) -> list[str]:
     ]
 
 
-def _validated(activations: Estimate) -> tuple[str, Mapping[str, Any]] | None:
-    """Return how errors on unseen subjects were estimated, and them."""
-    known = activations.provenance.validation
-    return next(((words, known[way]) for way, words in _WAYS.items() if known.get(way)), None)
-
-
 def _judged(activations: Estimate) -> str:
     """Say which muscles the method's errors are of."""
     measured = any(item.shape_source == "EMG" for item in activations)
@@ -598,7 +594,7 @@ def _judged(activations: Estimate) -> str:
 
 def _mean_errors(activations: Estimate) -> tuple[str, float, float, float] | None:
     """Average the refined muscles' errors on unseen subjects: the method's, OpenSim's, and the best mean profile's."""
-    figures = _validated(activations)
+    figures = errors_on_others(activations.provenance, activations.motion)
     if figures is None:
         return None
     words, rows = figures
@@ -612,7 +608,7 @@ def _mean_errors(activations: Estimate) -> tuple[str, float, float, float] | Non
 
 def _trust_table(activations: Estimate) -> Table | None:
     """List the method's errors on subjects that it has not seen."""
-    figures = _validated(activations)
+    figures = errors_on_others(activations.provenance, activations.motion)
     if figures is None:
         return None
     words, rows = figures
@@ -714,7 +710,7 @@ def _methods(
         text += f"Shapes: {shapes}. "
     if any("profile" in item.remark for item in activations):
         text += "Between network and mean profile it was chosen on training subjects left out. "
-    figures, errors = _validated(activations), _mean_errors(activations)
+    figures, errors = errors_on_others(activations.provenance, activations.motion), _mean_errors(activations)
     if figures is not None and errors is not None:
         words, refined, opensim, profile = errors
         subjects = max(row.get("subjects", 0) for row in figures[1].values())

@@ -282,7 +282,7 @@ class GroundReactions(_Strikes):
     contact: Mapping[str, Any] = field(default_factory=dict)
     missed = (
         " Steps beside the force plates leave no ground reactions: GaitEventsTool finds them in markers or the motion, "
-        "for <events_file>."
+        "for <events_file>, or list them in <right_heel_strikes> and <left_heel_strikes>."
     )
 
     @property

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import LabelError, SetupError
+from ..errors import LabelError, SetupError, did_you_mean
 from ..log import counted, logger, properties_called
 from ..options import DirectoryPath, FilePath, Options, option
 from .accessors import NMMToolAccessors
@@ -360,7 +360,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
 
     def _channels(self, emg: TimeSeries, model: OsimModel) -> list[EmgChannel]:
         """Find the channels of a recording and their muscles."""
-        from ..data.manifest import channel_of_each, read_channels
+        from ..data.manifest import channel_of_each, read_trial_channels
         from ..methods.nmm.recordings import EmgChannel
 
         table = self.resolve("emg_channels_file")
@@ -368,9 +368,18 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
             found: dict[str, tuple[str, ...]] = {label: (label,) for label in emg.labels if label in model.muscles}
             known = found
         else:
-            rows = [row for row in read_channels(table) if row.column in emg.labels]
-            rows = [row for row in rows if all(muscle in model.muscles for muscle in row.muscles)]
+            listed = read_trial_channels(table, emg.labels)
+            rows = [row for row in listed if all(muscle in model.muscles for muscle in row.muscles)]
             known = {row.column: row.muscles for row in rows}
+            # A table may hold the same channel for the models of other subjects, too.
+            strange = {
+                row.column: next(muscle for muscle in row.muscles if muscle not in model.muscles)
+                for row in listed
+                if row.column not in known
+            }
+            for column, muscle in strange.items():
+                hint = did_you_mean(muscle, model.muscles)
+                logger.warning("EMG channel '%s' is not used: the model has no muscle '%s'.%s", column, muscle, hint)
             found = {row.column: row.muscles for row in rows if row.standard_name}
         if self.channels:
             missing = [name for name in self.channels if name not in known]
@@ -382,11 +391,12 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
                 )
             found = {name: known[name] for name in self.channels}
         if not found:
-            where = (
-                "have the muscles' names, or be given to muscles by <emg_channels_file>"
-                if table is None
-                else f"be listed in '{table}' with the model's muscles"
-            )
+            if table is None:
+                where = "have the muscles' names, or be given to muscles by <emg_channels_file>"
+            elif known:
+                where = f"have a standard_name in '{table}', which says that they may be used"
+            else:
+                where = f"be given to muscles of the model by '{table}'"
             raise LabelError(f"EMG channels must {where}; found {', '.join(emg.labels)}.", emg.path)
         channel_of_each(found.items(), emg.path)
         return [EmgChannel(column, muscles) for column, muscles in found.items()]

@@ -252,7 +252,7 @@ def _metadata(
     assert initial.path is not None
     about = initial.metadata
     person = {name: tool.get(f"data_{name}") or "not stated" for name in ("description", "licence", "attribution")}
-    strides = [f"{trial.trial}/{trial.stride}" for trial in next(iter(sets.values())).records]
+    strides = list(dict.fromkeys(f"{trial.trial}/{trial.stride}" for trial in next(iter(sets.values())).records))
     return {
         "name": bundle_file.stem,
         "cycle": about["cycle"],

@@ -125,21 +125,21 @@ class RefineOptions(Options):
         "auto",
         "Where the gait cycles come from. external_loads: heel strikes are found in the ground reactions. "
         "events: they are read from events_file. times: they are listed below. whole_file: the file (or "
-        "initial_time to final_time) is one cycle. auto: events if events_file is given, else external_loads if "
-        "external_loads_file is given, else times if heel strikes are given.",
+        "initial_time to final_time) is one cycle. auto: times if heel strikes are listed, else events if events_file "
+        "is given, else external_loads if external_loads_file is given.",
     )
     events_file: FilePath = option("", "Table (.csv) of gait events, as written by GaitEventsTool and edited by hand.")
     external_loads_file: FilePath = option("", "XML file (.xml) with the ExternalLoads of the simulation.")
     contact: ContactOptions = group(ContactOptions)
     right_heel_strikes: tuple[float, ...] = option(
         (),
-        "Times of successive right heel strikes, for cycle_source times.",
+        "Times of successive right heel strikes, instead of those found in files.",
         bounds="[-1e+10, 1e+10]",
         unit="s",
     )
     left_heel_strikes: tuple[float, ...] = option(
         (),
-        "Times of successive left heel strikes, for cycle_source times.",
+        "Times of successive left heel strikes, instead of those found in files.",
         bounds="[-1e+10, 1e+10]",
         unit="s",
     )
@@ -338,12 +338,12 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         given: str = self.cycle_source
         if given != "auto":
             return given
+        if self.right_heel_strikes or self.left_heel_strikes:
+            return "times"
         if self.events_file:
             return "events"
         if self.external_loads_file:
             return "external_loads"
-        if self.right_heel_strikes or self.left_heel_strikes:
-            return "times"
         raise SetupError(
             "The gait cycles are not known. Four choices: give <external_loads_file> (heel strikes are found in the "
             "ground reactions); or <events_file> (written by GaitEventsTool); or list heel strikes in "

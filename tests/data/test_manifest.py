@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from opensim_nem2e.data.manifest import CHANNEL_COLUMNS, TRIAL_COLUMNS, read_channels, read_trials
+from opensim_nem2e.data.manifest import (
+    CHANNEL_COLUMNS,
+    TRIAL_COLUMNS,
+    read_channels,
+    read_trial_channels,
+    read_trials,
+)
 from opensim_nem2e.errors import ManifestError, MissingFileError
 
 GOOD = {
@@ -195,3 +201,16 @@ def test_real_manifest(shared_data):
     assert len(trials) == 80
     assert sum(trial.activation_source == "so" for trial in trials) == 75
     assert len(read_channels(shared_data / "emg_channels.csv")) > 40
+
+
+def test_channels_of_a_single_trial(tmp_path):
+    """Neither the dataset nor standard names are needed; where they are, an empty one says what it always does."""
+    path = tmp_path / "channels.csv"
+    path.write_text("emg_column,muscles\nGAS,gasmed_r;gaslat_r\nSOL,soleus_r\nOTHER,tib_r\n")
+    rows = read_trial_channels(path, ["GAS", "SOL"])
+    assert [(row.column, row.muscles) for row in rows] == [("GAS", ("gasmed_r", "gaslat_r")), ("SOL", ("soleus_r",))]
+    assert all(row.standard_name for row in rows)
+    with pytest.raises(ManifestError, match="the column 'dataset' is missing"):
+        read_channels(path)
+    path.write_text(",".join(CHANNEL_COLUMNS) + "\nlab,GAS,gasmed_r,gasmed\nlab,DEAD,vaslat_r,\n")
+    assert [bool(row.standard_name) for row in read_trial_channels(path, ["GAS", "DEAD"])] == [True, False]

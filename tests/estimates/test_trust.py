@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from opensim_nem2e.data.leg_motion import JOINTS, JointAngles
 from opensim_nem2e.estimates.estimate import CycleCurves, Estimate, MuscleEstimate
-from opensim_nem2e.estimates.trust import CycleTrust, judge_cycles, log_bands, log_cycles, log_training_range
+from opensim_nem2e.estimates.trust import (
+    CycleTrust,
+    errors_on_others,
+    judge_cycles,
+    log_bands,
+    log_cycles,
+    log_training_range,
+    log_trust,
+    validation_table,
+)
 from opensim_nem2e.methods.bands import Bands
 from opensim_nem2e.methods.base import Provenance
 from opensim_nem2e.methods.training_range import References, TrainingRange
@@ -116,3 +126,46 @@ def test_the_training_range_in_words(caplog):
     assert "cadence 0.71 to 1.2 strides/s, speed 0.9 to 1.6 m/s" in caplog.text
     assert "Of 9 cycles of training subjects left out, 1 were outside the range of the others." in caplog.text
     assert "Of 3 cycles in a motion that no other subject shows, 2 were outside." in caplog.text
+
+
+def test_errors_are_those_of_the_trials_own_motion(caplog):
+    """What is good in walking need not be in running: both stand in the bundle, and a trial is one of them."""
+
+    def row(muscle, subject, how, refined, cycles=1):
+        errors = {"E_opensim": 0.2, "E_refined": refined, "E_profiles": 0.25}
+        return {
+            "method": "leave_one_subject_out",
+            "muscle": muscle,
+            "subject": subject,
+            "motion": how,
+            "cycles": cycles,
+            **errors,
+        }
+
+    rows = [row("soleus", name, "walk", 0.1) for name in ("anna", "ben", "carl")]
+    rows += [row("soleus", "anna", "run", 0.3, 3), row("soleus", "anna", "run", 0.1), row("tib", "anna", "run", 0.16)]
+    whole = {"subjects": 3, "E_opensim": 0.2, "E_refined": 0.12, "E_mean": 0.2, "E_profiles": 0.2}
+    validation = {"leave_one_subject_out": {"soleus": whole, "tib": whole, "ALL": whole}, "subjects": rows}
+    provenance = Provenance("mean", "mean EMG profile", validation=validation)
+    words, errors = errors_on_others(provenance, "run")
+    assert words == "subjects left out of training (motion: run)"
+    assert errors["soleus"] == {"subjects": 1, "E_opensim": 0.2, "E_refined": pytest.approx(0.25), "E_profiles": 0.25}
+    assert (
+        errors_on_others(provenance)[1]
+        is errors_on_others(provenance, "turn")[1]
+        is validation["leave_one_subject_out"]
+    )
+    caplog.set_level("INFO", logger="opensim_nem2e")
+    log_trust(replace(estimated(), provenance=provenance, motion="run"))
+    assert "(motion: run), mean of 2 networks: OpenSim 0.200, refined 0.205, mean EMG profile" in caplog.text
+    assert "no better than one of these: soleus." in caplog.text
+    assert "How good the method is in this motion (run) is known of 1 subject only." in caplog.text
+    caplog.clear()
+    log_trust(replace(estimated(), provenance=provenance, motion="walk"))
+    assert "refined 0.100" in caplog.text
+    assert "only" not in caplog.text
+    table = validation_table(provenance, ["soleus"])
+    assert table[-2:] == [
+        "walk             3    0.200    0.100   -50 %     0.250",
+        "run              1    0.200    0.205    +2 %     0.250  (no better than OpenSim)",
+    ]

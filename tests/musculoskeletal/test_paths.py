@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -374,3 +375,22 @@ def test_paths_of_a_real_model(shared_data, paths_cache):
     fitted = fit_paths(model, ranges, cache_directory=paths_cache)
     assert len(fitted.muscles) == 18
     assert fitted.inaccurate() == ()
+
+
+def test_many_paths_that_do_not_fit_are_one_warning(fitted, caplog):
+    """A model of the trunk has dozens; the worst come first, and the log file has all."""
+    many = len(fitted.muscles)
+    bad = replace(
+        fitted,
+        moment_arm_error=0.01 + 0.001 * np.arange(many),
+        jumps=0.01 * np.arange(many),
+    )
+    caplog.set_level("DEBUG", logger="opensim_nem2e")
+    module._say(bad)
+    wrong, jumping = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert f"moment arm, mm): {fitted.muscles[-1]} " in wrong
+    assert wrong.endswith(f"; and {many - 5} more.")
+    assert f": {fitted.muscles[-1]} {many - 1} %; " in jumping
+    assert jumping.endswith(f"; and {many - 6} more.")
+    (everything, _) = (text for text in caplog.messages if text.startswith("All: "))
+    assert all(muscle in everything for muscle in fitted.muscles)

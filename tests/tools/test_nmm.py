@@ -299,3 +299,17 @@ def test_advice_on_gait_cycles_names_this_tools_options(tmp_path):
     )
     with pytest.raises(CycleError, match=r"on stump; GaitEventsTool's <foot_bodies> can say"):
         _gait_cycles(time, GroundReactions(tmp_path / "loads.xml"))
+
+
+def test_channels_of_a_table_that_fit_no_muscle_are_told(elbow, caplog):
+    """A table for one trial needs no dataset and no standard names; a misspelt muscle is no silent loss."""
+    tool, model = tool_of(elbow, channels=[]), read_model(elbow / "elbow.osim")
+    table = elbow / "channels.csv"
+    tool.emg_channels_file = str(table)
+    emg = read_storage(elbow / "lift_0kg_emg.sto")
+    table.write_text("emg_column,muscles\nBIClong,BIClong;BICshort\nBRD,BRRD\n")
+    assert tool._channels(emg, model) == [EmgChannel("BIClong", ("BIClong", "BICshort"))]
+    assert "EMG channel 'BRD' is not used: the model has no muscle 'BRRD'. Did you mean 'BRD'" in caplog.text
+    table.write_text("emg_column,muscles,standard_name\nBRD,BRD,\n")
+    with pytest.raises(LabelError, match="must have a standard_name in '"):
+        tool._channels(emg, model)

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+from opensim_nem2e.cli.main import main
 from opensim_nem2e.errors import BundleError, CycleError, LabelError, ModelError, NEM2EError, SetupError, StorageError
 from opensim_nem2e.log import logger
 from opensim_nem2e.methods.bands import Bands
@@ -484,6 +485,29 @@ class TestCycles:
             f"(s: {time[0]:.4f}-0.2000, 2.3500-{time[-1]:.4f})." in text
         )
         assert "the bundle has no network for vas_lat_r, psoas_r, vas_lat_l, psoas_l." in text
+
+    def test_listed_heel_strikes_come_before_files(self, tool, repository, simulation):
+        """Who types times for a trial means them, beside loads that are given for the torques, too."""
+        tool.external_loads_file = repository / "examples/01_refine_walking/external_loads.xml"
+        cycles = tool.find_cycles(simulation.time)
+        assert [cycle.start for cycle in cycles["r"]] == [RIGHT_STRIKES[0], RIGHT_STRIKES[1]]
+        assert [cycle.start for cycle in cycles["l"]] == [LEFT_STRIKES[0]]
+
+    def test_a_calibrated_bundle_says_for_whom_it_is_in_info(self, make_bundle, capsys):
+        row = {"strides": 3, "epochs": 0, "E_opensim": 0.3, "E_initial": 0.2, "E_calibrated": 0.08, "E_mean": 0.09}
+        about = {
+            "subjects": ["ann"],
+            "motions": ["walk"],
+            "muscles": {"soleus": row, "tib": {"strides": 1, "epochs": 0}},
+        }
+        assert main(["info", str(make_bundle(calibration=about))]) == 0
+        told = capsys.readouterr().out
+        assert "then calibrated to ann (walk)" in " ".join(told.split())
+        assert told.splitlines()[-2:] == [
+            "soleus          3    0.300   0.200       0.080    0.090",
+            "tib             1  not known: a single stride",
+        ]
+        assert "Nothing is known" not in told
 
     def test_statements_that_are_not_used_are_named(self, tool):
         tool.cycle_source = "whole_file"

@@ -89,7 +89,7 @@ def shrink_to_subject(network: Network, data: MuscleCycles) -> Network:
     """
     if network.view.windows > 1:
         return _add_residual(network, data)
-    weight = len(data.y) / (len(data.y) + PRIOR_STRIDES)
+    weight = _weight(data)
     offset = weight * data.y.mean(axis=0) + (1 - weight) * network.output_offset
     scale = (1 - weight) * network.output_scale
     linear = None if network.linear is None else network.linear.scaled(1 - weight)
@@ -101,8 +101,30 @@ def shrink_to_subject(network: Network, data: MuscleCycles) -> Network:
 def _add_residual(network: Network, data: MuscleCycles) -> Network:
     residual = data.y - network.predict({"activation": data.x}).values
     mean = network.view.split(residual).mean(axis=0)
-    weight = len(data.y) / (len(data.y) + PRIOR_STRIDES)
-    return replace(network, output_offset=(network.output_offset + weight * mean).astype(np.float32))
+    return replace(network, output_offset=(network.output_offset + _weight(data) * mean).astype(np.float32))
+
+
+def _weight(data: MuscleCycles) -> float:
+    """Return what the mean of the strides is worth, beside the network (0..1)."""
+    strides = len(set(stride_numbers(data)))
+    return strides / (strides + PRIOR_STRIDES)
+
+
+def stride_numbers(data: MuscleCycles) -> list[int]:
+    """Number the strides of cycles: one that was simulated twice, such as by CMC and static optimisation, is one.
+
+    Parameters
+    ----------
+    data : MuscleCycles
+        The cycles.
+
+    Returns
+    -------
+    list of int
+        Each cycle's stride, in order of appearance from 0. Cycles of one number share their EMG.
+    """
+    numbers: dict[tuple[str, ...], int] = {}
+    return [numbers.setdefault((r.dataset, r.trial, r.stride, r.side), len(numbers)) for r in data.records]
 
 
 def calibrate(network: Network, data: MuscleCycles, options: STDROptions, run: RunSettings) -> Calibrated:
@@ -142,13 +164,12 @@ def calibrate(network: Network, data: MuscleCycles, options: STDROptions, run: R
             f"A network is calibrated to one subject, but the cycles of '{data.target}' are of "
             f"{', '.join(people) or 'nobody'}."
         )
-    strides = len(data.y)
+    numbers = np.array(stride_numbers(data))
+    strides = len(set(numbers.tolist()))
     if strides == 1:
         return Calibrated(shrink_to_subject(network, data), 1, 0, None, {})
     count = min(FOLDS, strides)
-    folds = [
-        (data.select(held), data.select(~held)) for held in (np.arange(strides) % count == k for k in range(count))
-    ]
+    folds = [(data.select(held), data.select(~held)) for held in (numbers % count == k for k in range(count))]
     view = network.view
 
     def left_out(found: Callable[[MuscleCycles, MuscleCycles], Array]) -> float:

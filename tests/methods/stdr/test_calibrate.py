@@ -164,3 +164,25 @@ def test_training_begins_with_given_weights(networks):
     stopping = replace(task, settings=replace(task.settings, patience=1), held=held, everything=windows)
     for name, value in train_task(stopping).weights.items():
         np.testing.assert_allclose(value, network.weights[name], atol=1e-7)
+
+
+def test_a_stride_simulated_twice_is_one(networks):
+    """By CMC and static optimisation: it has one EMG, and is not left out while its twin is learned from."""
+    once = strides_of(count=3, noise=0.1)
+    source = ("so", "cmc", "so", "so")
+    rows = np.array([0, 0, 1, 2])
+    records = tuple(
+        replace(once.records[row], stride=str(row), activation_source=how)
+        for row, how in zip(rows.tolist(), source, strict=True)
+    )
+    twice = replace(
+        once, x=once.x[rows], own=once.own[rows], y=once.y[rows], subjects=once.subjects[rows], records=records
+    )
+    found = calibrate(networks["One-Entire"], twice)
+    assert found.strides == 3
+    others = [once.y[1:], once.y[1:], once.y[[0, 0, 2]], once.y[[0, 0, 1]]]
+    by_hand = [cycle_errors(y.mean(axis=0), twice.y[[k]])[0] for k, y in enumerate(others)]
+    assert found.errors["mean"] == pytest.approx(np.mean(by_hand))
+    weight = 3 / (3 + PRIOR_STRIDES)
+    expected = weight * twice.y.mean(axis=0) + (1 - weight) * refine(networks["One-Entire"], once.x)
+    np.testing.assert_allclose(refine(found.network, once.x), expected, atol=1e-6)
