@@ -25,6 +25,9 @@ from .events import GaitEvents, events_from_external_loads
 
 Array = NDArray[np.float64]
 
+#: Heel strikes are written with four decimals, and copied from there, rounded once more (s).
+_WRITTEN = 1e-3
+
 #: The limbs, as cycles and the log call them.
 SIDES = {"r": "right", "l": "left"}
 
@@ -167,8 +170,8 @@ class _Strikes:
         """
         strikes = self.heel_strikes()
         # A cycle may reach a little beyond the file, but not beyond the times that the user sets.
-        low = max(float(time[0]) - limits.tolerance, limits.initial_time)
-        high = min(float(time[-1]) + limits.tolerance, limits.final_time)
+        low = max(float(time[0]) - limits.tolerance, limits.initial_time - _WRITTEN)
+        high = min(float(time[-1]) + limits.tolerance, limits.final_time + _WRITTEN)
         cycles: dict[str, list[Cycle]] = {}
         for side, word in SIDES.items():
             found, rejected = cycles_from_strikes(

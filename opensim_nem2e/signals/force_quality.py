@@ -29,8 +29,8 @@ _SMOOTH = 0.02
 #: What a plate reads below this share of its largest force can be an offset; above, somebody stands on it.
 _OFFSET_SHARE = 0.25
 
-#: In body weights, nothing is larger than this; and percents of it are no more than a toddler's weight in N.
-_BODY_WEIGHTS, _PERCENTS = 6.0, 200.0
+#: In body weights, nothing is larger than this; and percents of it, in walking, than the force of a child of 13 kg (N).
+_BODY_WEIGHTS, _PERCENTS = 6.0, 150.0
 
 #: One foot's force that points down by this share of the largest is no offset.
 _DOWN_SHARE = 0.3

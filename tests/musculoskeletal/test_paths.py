@@ -264,6 +264,21 @@ def test_models_with_constraints(tmp_path, loop):
         np.testing.assert_allclose(arms, answer["moment_arms"], atol=1e-3)
 
 
+def test_paths_of_a_coordinate_that_the_model_prescribes(tmp_path):
+    """The motion says where it is: it is measured as any other, without an assembly that would bring it back."""
+    file = make_coupled_arm(tmp_path / "arm.osim", loop=False)
+    model = opensim.Model(str(file))
+    coordinate = model.updCoordinateSet().get("q2")
+    coordinate.setPrescribedFunction(opensim.Constant(0.1))
+    coordinate.setDefaultIsPrescribed(True)
+    model.initSystem()
+    model.printToXML(str(tmp_path / "prescribed.osim"))
+    request = {"coordinates": ["q1", "q2"], "q": [[0.1, -0.4], [-0.2, 0.5]]}
+    free, prescribed = (run_model_job("evaluate_paths", tmp_path / f"{n}.osim", request) for n in ("arm", "prescribed"))
+    np.testing.assert_allclose(prescribed["lengths"], free["lengths"], atol=1e-9)
+    np.testing.assert_allclose(prescribed["moment_arms"], free["moment_arms"], atol=1e-9)
+
+
 def fit_made_up(length, arm, seed=4):
     """Fit a path of two coordinates that functions make up, and return errors of both in other postures."""
     rng = np.random.default_rng(seed)

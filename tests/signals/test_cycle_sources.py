@@ -29,6 +29,12 @@ def test_the_time_range_and_the_tolerance(caplog):
     with pytest.raises(CycleError, match="There is no complete gait cycle between"):
         find_cycles(TIME, strikes, CycleLimits(1.5, 2.5))
     assert len(find_cycles(TIME, strikes, CycleLimits())["r"]) == 1
+    # Times that were copied from the log, or rounded to milliseconds.
+    measured = ListedStrikes([0.71848, 1.82243], [])
+    assert len(find_cycles(TIME, measured, CycleLimits(0.7185, 1.8224))["r"]) == 1
+    assert len(find_cycles(TIME, measured, CycleLimits(0.719, 1.822))["r"]) == 1
+    with pytest.raises(CycleError):
+        find_cycles(TIME, measured, CycleLimits(0.725, 1.83))
     caplog.set_level("DEBUG", logger="opensim_nem2e")
     assert len(find_cycles(TIME, strikes, CycleLimits(tolerance=0.04))["r"]) == 3
     assert "begins 20 ms outside the file: the first value is held there" in caplog.text

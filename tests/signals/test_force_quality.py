@@ -127,6 +127,8 @@ def test_forces_in_body_weights(loads):
         loads(steps(RIGHT) / 355.0, steps(LEFT) / 355.0)
     (note,) = loads(steps(RIGHT) / 7.0, steps(LEFT) / 7.0).notes
     assert "the largest vertical force is 100 N: is it in percent of body weight?" in note
+    # A child of 15 kg.
+    assert loads(steps(RIGHT) / 4.2, steps(LEFT) / 4.2).notes == ()
 
 
 def test_forces_in_the_laboratorys_axes(loads):

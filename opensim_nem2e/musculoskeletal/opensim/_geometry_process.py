@@ -51,6 +51,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
     for i in range(coordinates.getSize()):
         # The motion says where a joint is. Unlocked before there is a state: the assembly would lock it again.
         coordinates.get(i).setDefaultLocked(False)
+        coordinates.get(i).setDefaultIsPrescribed(False)
     state = model.initSystem()
     known = [coordinates.get(i).getName() for i in range(coordinates.getSize())]
     columns = [i for i, name in enumerate(request["coordinates"]) if name in known]

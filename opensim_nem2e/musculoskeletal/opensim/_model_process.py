@@ -116,7 +116,7 @@ def analyse_motion(request: dict[str, Any]) -> dict[str, np.ndarray]:
         "origins": origins,
         "names": np.array(names),
         "rotational": np.array([c.getMotionType() == opensim.Coordinate.Rotational for c in coordinates]),
-        "movable": np.array([not (c.get_locked() or c.isDependent(state)) for c in coordinates]),
+        "movable": np.array([not c.isConstrained(state) for c in coordinates]),
         "limits": np.array([[c.getRangeMin(), c.getRangeMax()] for c in coordinates]),
         "q": q,
         "qdot": qdot,
@@ -259,9 +259,7 @@ def measure_leg(request: dict[str, Any]) -> dict[str, np.ndarray]:
     """
     import opensim
 
-    model = opensim.Model(request["model_file"])
-    for coordinate in _coordinates(model):
-        coordinate.set_locked(False)
+    model = _movable_model(request["model_file"])
     state = model.initSystem()
     coordinates = {c.getName(): c for c in _coordinates(model)}
     joints = [coordinates[name].getJoint() for name in request["joints"]]
@@ -317,9 +315,7 @@ def measure_axes(request: dict[str, Any]) -> dict[str, np.ndarray]:
     """
     import opensim
 
-    model = opensim.Model(request["model_file"])
-    for coordinate in _coordinates(model):
-        coordinate.set_locked(False)
+    model = _movable_model(request["model_file"])
     state = model.initSystem()
     coordinates = {c.getName(): c for c in _coordinates(model)}
     for coordinate in coordinates.values():
@@ -372,11 +368,7 @@ class _Poser:
     """
 
     def __init__(self, model_file: str):
-        import opensim
-
-        self.model = opensim.Model(model_file)
-        for coordinate in _coordinates(self.model):
-            coordinate.set_locked(False)
+        self.model = _movable_model(model_file)
         self.state = self.model.initSystem()
         self.coordinates = {c.getName(): c for c in _coordinates(self.model)}
         self.free = {name: c for name, c in self.coordinates.items() if not c.isDependent(self.state)}
@@ -538,6 +530,17 @@ def _random_postures(seed: int, ranges: Any, count: int) -> np.ndarray:
     low, high = np.array(list(ranges), dtype=float).reshape(-1, 2).T
     postures: np.ndarray = low + np.random.default_rng(seed).uniform(size=(count, len(low))) * (high - low)
     return postures
+
+
+def _movable_model(model_file: str) -> Any:
+    """Return a model that goes where a motion says: of locked and prescribed coordinates, too."""
+    import opensim
+
+    model = opensim.Model(model_file)
+    for coordinate in _coordinates(model):
+        coordinate.set_locked(False)
+        coordinate.set_prescribed(False)
+    return model
 
 
 def _coordinates(model: Any) -> list[Any]:
