@@ -49,7 +49,7 @@ _HEAD = 400
 #: What a column of time is called: "time", "Time (s)", "Time,s", "t [s]", "X[s]", "EMG 1 Time Series (s)" (Delsys), ...
 _TIME = re.compile(
     r"(?P<name>((abs(olute)?|elapsed|relative|frame) ?)?time|.{0,80}\btime series|timestamps?|time ?stamps?|zeit|temps|"
-    r"tiempo|tempo|seconds|t|x|x ?axis)"
+    r"tiempo|tempo|tijd|tid|czas|aika|время|时间|時間|seconds|t|x|x ?axis)"
     r"(\s*[\[(,_ ]\s*(?P<unit>[^\W\d_]+)\s*[\])]?)?",
     re.IGNORECASE,
 )
@@ -57,6 +57,7 @@ _SECONDS = {
     **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1.0),
     **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
     **dict.fromkeys(("us", "µs", "μs", "usec", "microseconds"), 1e-6),
+    **dict.fromkeys(("min", "mins", "minutes"), 60.0),
 }
 
 #: Columns that count rows.
@@ -111,7 +112,14 @@ _RATE_KEY = re.compile(
     re.IGNORECASE,
 )
 _RATE = re.compile(r"(?P<value>[\d.,]+)\s*(?P<unit>k?hz)?", re.IGNORECASE)
-_NAMES_KEY = re.compile(r"channel[ _]?names\s*:?", re.IGNORECASE)
+_NAMES_KEY = re.compile(r"channel[ _]?(names|titles?)\s*[:=]?", re.IGNORECASE)
+
+#: Rows between labels and numbers that say something else of each column (LabChart, Vicon Workstation).
+_OF_COLUMNS = re.compile(r"(range|units?|unit ?names?|(top|bottom) ?values?)\s*[:=]", re.IGNORECASE)
+
+#: Its opposite: "Interval= 0.001 s" (LabChart).
+_INTERVAL_KEY = re.compile(r"interval\s*[:=]", re.IGNORECASE)
+_INTERVAL = re.compile(r"(?P<value>[\d.,]+(e[+-]?\d+)?)\s*(?P<unit>[^\W\d]+)?", re.IGNORECASE)
 
 _MISSING = {"nan", "na", "n/a", "#n/a", "null", "-", "-nan", "-nan(ind)", "nan(ind)", "1.#qnan", "-1.#ind"}
 _INFINITE = re.compile(r"[+-]?(inf(inity)?|1\.#inf)", re.IGNORECASE)
@@ -382,6 +390,8 @@ class _Try:
 
         begin = max(begins, key=likely)
         labels, units = found[begin]
+        if labels is not None and not every[begin].cells[0] and labels.cells[0] and begin + 1 < len(every):
+            begin += 1  # BIOPAC writes each channel's number of samples into a row without time
         rows = [line for line, flag in zip(every[begin:], flags[begin:], strict=True) if flag]
         above = every[:begin]
         return cls(
@@ -488,6 +498,11 @@ def _labels_above(above: Sequence[_Line], used: int, width: int) -> tuple[_Line 
         if not units and len(above) > 1 and _is_units(cells):
             units = cells
             continue
+        if len(cells) > 1 and _OF_COLUMNS.fullmatch(cells[0]):
+            units = ["", *cells[1:]] if _is_units(cells[1:]) else units
+            continue
+        if len(cells) > 1 and _NAMES_KEY.fullmatch(cells[0]):
+            cells = [] if len(cells) > width else ["time", *cells[1:]]
         return (_Line(line.number, cells) if used <= len(cells) <= width else None), units
     return None, units
 
@@ -500,6 +515,13 @@ def _is_units(cells: Sequence[str]) -> bool:
 
 
 def _stated_rate(cells: Sequence[str]) -> float | None:
+    if len(cells) > 1 and _INTERVAL_KEY.fullmatch(cells[0]):
+        given = _INTERVAL.fullmatch(cells[1])
+        step = parse_number(given["value"], decimal_comma=True) if given else None
+        unit = _SECONDS.get((given["unit"] or "").lower()) if given else None
+        return 1.0 / (step * unit) if step and unit and step > 0.0 else None
+    if len(cells) > 1 and cells[1].lower() == "hz" and _NUMBER.fullmatch(cells[0]):
+        cells = ["rate", cells[0]]  # Vicon Workstation: "1000,Hz"
     match = _RATE_KEY.fullmatch(cells[0]) if cells else None
     if match is None:
         return None
@@ -619,7 +641,7 @@ class _Columns:
     def _is_time(self, column: int, label: str) -> bool:
         match = _TIME.fullmatch(label)
         if match is None:
-            return False
+            return column == 0 and bool(label) and label.lower() in _SECONDS
         unit = (match["unit"] or self.layout.units[column].strip("[]() ")).lower()
         if len(match["name"]) == 1 and not (match["unit"] and unit in _SECONDS) and column > 0:
             # A letter alone is time only where nothing stands before it: accelerometers have axes x, y, z.
@@ -628,14 +650,16 @@ class _Columns:
             if match["unit"] and not re.search(r"[\[(,]", label):
                 return False
             raise StorageError(
-                f"The unit of time must be one of s, ms, us; found '{unit[:20]}'.", self.path, self.layout.labels_line
+                f"The unit of time must be one of s, ms, us, min; found '{unit[:20]}'.",
+                self.path,
+                self.layout.labels_line,
             )
         return True
 
     def _factor(self, column: int) -> float:
         match = _TIME.fullmatch(self.labels[column])
-        assert match is not None
-        return _SECONDS[(match["unit"] or self.layout.units[column].strip("[]() ")).lower()]
+        unit = self.labels[column] if match is None else match["unit"] or self.layout.units[column].strip("[]() ")
+        return _SECONDS[unit.lower()]
 
     def _unit(self, column: int) -> str:
         """Return a column's unit in lower case: from the row of units, else the end of its label, if it is one."""

@@ -226,6 +226,20 @@ def test_qualisys_and_bts(tmp_path, told):
     assert "left out (numbers of rows): Frame" in told.text
 
 
+def test_labchart_vicon_workstation_and_biopac(tmp_path):
+    """What these write between the labels and the numbers is neither."""
+    chart = ["Interval=\t1 ms", "TimeFormat=\tStartOfBlock", "ChannelTitle=\tSOL\tTA", "Range=\t10.000 V\t5.000 mV"]
+    for lines in (rows(TIME, ONE, TWO, separator="\t"), rows(ONE, TWO, separator="\t")):
+        check(read_emg(saved(tmp_path, *chart, *lines, name="a.txt")), ["SOL", "TA"], ONE, TWO)
+    vicon = ["ANALOG", "1000,Hz", "Sample #,SOL,TA", "Units:,V,V"]
+    counted = [f"{k + 1},{row}" for k, row in enumerate(rows(ONE, TWO))]
+    check(read_emg(saved(tmp_path, *vicon, *counted)), ["SOL", "TA"], ONE, TWO)
+    for unit, times in (("min", TIME / 60.0), ("msec", 1e3 * TIME), ("sec", TIME)):
+        head = ["walk.acq", "1 msec/sample", "2 channels", "EMG", "mV", f"{unit},CH1,CH2,", f",{COUNT},{COUNT},"]
+        lines = [f"{t:.12g},{row}," for t, row in zip(times, rows(ONE, TWO), strict=True)]
+        check(read_emg(saved(tmp_path, *head, *lines)), ["CH1", "CH2"], ONE, TWO)
+
+
 @pytest.mark.parametrize("preamble", [["1000,16"], ["1000,16", "2026"], ["Name,walk1", "1000,16", "2026"]])
 @pytest.mark.parametrize("count", [3, 40])
 def test_numbers_in_the_preamble_are_no_rows(tmp_path, preamble, count):
@@ -287,7 +301,7 @@ def test_one_channel_without_time(tmp_path):
         (["time,a,a,a", *rows(TIME, ONE, ONE, ONE)], 1, r"'a' appears 3 times \(columns 2, 3, 4\)"),
         (["time,a,", *rows(TIME, ONE, TWO)], 1, "2 are here, but the rows below it have 3"),
         (["time,,a", *rows(TIME, TWO, ONE)], 1, "Column 2 has no label"),
-        (["time (h),a", *rows(TIME, ONE)], 1, "unit of time must be one of s, ms, us; found 'h'"),
+        (["time (h),a", *rows(TIME, ONE)], 1, "unit of time must be one of s, ms, us, min; found 'h'"),
         (["time;a", "0,001;1.5", "0,002;2.5"], 2, "all decimal commas or all decimal points"),
         (['time,"a', *rows(TIME, ONE)], 1, "A quote opens in this line and is never closed"),
         (["time,Acc X", *rows(TIME, ONE)], 1, "None of the columns holds EMG; found 'time', 'Acc X'"),
@@ -378,7 +392,7 @@ def test_ways_to_state_a_rate(tmp_path, line):
     check(read_emg(saved(tmp_path, line, "a,b", *rows(ONE, TWO))), ["a", "b"], ONE, TWO)
 
 
-@pytest.mark.parametrize("label", ["Abs Time", "Elapsed time (s)", "frame time"])
+@pytest.mark.parametrize("label", ["Abs Time", "Elapsed time (s)", "frame time", "Czas [s]", "時間", "s"])
 def test_more_names_of_time(tmp_path, label):
     check(read_emg(saved(tmp_path, f"{label},a,b", *rows(TIME, ONE, TWO))), ["a", "b"], ONE, TWO)
 
