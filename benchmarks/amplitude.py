@@ -176,7 +176,7 @@ def read_case(name: str, bundle: str, profiles: Mapping[str, np.ndarray], tendon
     """Read a trial and apply a network to it."""
     tool = ALL_TRIALS[name]()
     tool.bundle_file = bundle
-    estimate, writer, model = tool._estimate()
+    estimate, writer, model, _ = tool._estimate()
     trial = writer.trial
     files = tool.resolve("coordinates_file"), tool.resolve("external_loads_file")
     terms = joint_terms(trial, model, *files, tool.lowpass_cutoff_frequency_for_coordinates, (), tendons)

@@ -329,9 +329,7 @@ def _with_channels(emg: MeasuredEMG, muscles: Iterable[str]) -> str:
     return ", ".join(muscle if muscle == channel else f"{muscle} ({channel})" for muscle, channel in channels)
 
 
-def read_measured_emg(
-    path: Path, channels_file: Path | None, offset: float, muscles: Iterable[str], *, told: bool = False
-) -> MeasuredEMG:
+def read_measured_emg(path: Path, channels_file: Path | None, offset: float, muscles: Iterable[str]) -> MeasuredEMG:
     """Read the EMG of a trial and find each muscle's channel.
 
     Parameters
@@ -345,8 +343,6 @@ def read_measured_emg(
         EMG(t + offset) fits activation(t) (s).
     muscles : iterable of str
         The trial's muscles.
-    told : bool, optional
-        Whether gaps and artefacts have been warned of.
 
     Returns
     -------
@@ -387,9 +383,8 @@ def read_measured_emg(
     # In the order of the recording, and of the model's muscles within a channel.
     order = sorted(found, key=lambda muscle: (series.labels.index(found[muscle]), muscle))
     emg = MeasuredEMG(series, offset, {muscle: found[muscle] for muscle in order})
-    if not told:
-        _warn_of_gaps(emg, labels, path)
-        _warn_of_artefacts(emg, labels, path)
+    _warn_of_gaps(emg, labels, path)
+    _warn_of_artefacts(emg, labels, path)
     return emg
 
 

@@ -55,7 +55,9 @@ class MechanicsSettings:
     amplitude : {'auto', 'torques', 'simulation', 'emg'}
         What the refined activations are relative to. auto: torques where ``torques_known``, else simulation.
     torques_known : bool
-        Whether model, motion and loads are given.
+        Whether model, motion and loads are given, and OpenSim is there.
+    lacking : tuple of str
+        Which of these files are not given, in words.
     crossfade : float
         Time over which activations fade into the simulation's, outside the cycles (s).
     coordinates_file : pathlib.Path or None
@@ -68,10 +70,6 @@ class MechanicsSettings:
         The coordinates looked at; empty: all rotations that muscles actuate.
     tendons : {'auto', 'rigid', 'elastic'}
         The tendons of the muscles that make the torques (:func:`.torques.joint_terms`).
-    emg_file, emg_channels_file : pathlib.Path or None
-        Measured EMG envelopes and the table of their channels (:func:`.measured_emg.read_measured_emg`).
-    emg_time_offset : float
-        EMG(t + offset) fits activation(t) (s).
     """
 
     check_torques: bool = False
@@ -79,15 +77,13 @@ class MechanicsSettings:
     redistribute: bool = False
     amplitude: Literal["auto", "torques", "simulation", "emg"] = "emg"
     torques_known: bool = False
+    lacking: tuple[str, ...] = ()
     crossfade: float = 0.0
     coordinates_file: Path | None = None
     external_loads_file: Path | None = None
     lowpass: float = 6.0
     coordinates: tuple[str, ...] = ()
     tendons: Tendons = "auto"
-    emg_file: Path | None = None
-    emg_channels_file: Path | None = None
-    emg_time_offset: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -198,6 +194,7 @@ def examine_mechanics(
     estimate: Estimate,
     model: OsimModel | None,
     settings: MechanicsSettings,
+    emg: MeasuredEMG | None = None,
 ) -> Mechanics:
     """Find an estimate's amplitude, check its torques, redistribute it and compare it with EMG, as asked.
 
@@ -213,6 +210,8 @@ def examine_mechanics(
         The simulation's model; needed for torques.
     settings : MechanicsSettings
         What is asked for.
+    emg : MeasuredEMG, optional
+        The trial's measured EMG.
 
     Returns
     -------
@@ -224,17 +223,6 @@ def examine_mechanics(
     opensim_nem2e.errors.NEM2EError
         A file cannot be used, or OpenSim failed.
     """
-    emg = None
-    if settings.emg_file is not None:
-        from .measured_emg import log_channels, read_measured_emg, warn_of_lag
-
-        shaped = any(item.shape_source == "EMG" for item in estimate)
-        emg = read_measured_emg(
-            settings.emg_file, settings.emg_channels_file, settings.emg_time_offset, trial.activations, told=shaped
-        )
-        if not shaped:
-            log_channels(emg)
-        warn_of_lag(emg, trial, estimate.cycles())
     convention, terms = _convention(trial, estimate, model, settings)
     if convention == "simulation":
         activations = by_prior(estimate, trial.activations).as_activations(muscles, settings.crossfade)
@@ -313,6 +301,10 @@ def _convention(
         if asked == "auto":
             return "torques" if settings.torques_known else "simulation", terms
         return asked, terms
+    if asked == "auto" and settings.lacking:
+        logger.info(
+            "Joint torques could decide on the amplitude if %s were given, too.", " and ".join(settings.lacking)
+        )
     return "simulation" if asked == "auto" else asked, None
 
 

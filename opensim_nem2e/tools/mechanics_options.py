@@ -188,8 +188,6 @@ def mechanics_settings(tool: Tool[Any]) -> MechanicsSettings:
     }
     lacking = [name for name, given in needed.items() if not given]
     known = not lacking
-    if lacking and tool.get("amplitude") == "auto":
-        logger.info("Joint torques could decide on the amplitude if %s were given, too.", " and ".join(lacking))
     if known and tool.get("amplitude") == "auto" and missing_packages("opensim"):
         known = False
         logger.warning(
@@ -209,13 +207,11 @@ def mechanics_settings(tool: Tool[Any]) -> MechanicsSettings:
         redistribute=tool.get("redistribute"),
         amplitude=tool.get("amplitude"),
         torques_known=known,
+        lacking=tuple(lacking),
         crossfade=tool.get("crossfade_duration"),
         coordinates_file=tool.resolve("coordinates_file"),
         external_loads_file=tool.resolve("external_loads_file"),
         lowpass=tool.get("lowpass_cutoff_frequency_for_coordinates"),
         coordinates=tuple(tool.get("torque_coordinates")),
         tendons=tool.get("tendons"),
-        emg_file=tool.resolve("emg_file"),
-        emg_channels_file=tool.resolve("emg_channels_file"),
-        emg_time_offset=tool.get("emg_time_offset"),
     )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..data.leg_motion import JointAngles
     from ..data.simulation import SimulatedTrial
     from ..estimates.estimate import Estimate
+    from ..estimates.measured_emg import MeasuredEMG
     from ..estimates.mechanics import Mechanics
     from ..estimates.write import EstimateWriter
     from ..methods.bundle import Bundle
@@ -422,9 +423,9 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         if self.write_figures and find_spec("matplotlib"):
             # Its import takes as long as the wait for OpenSim does.
             Thread(target=import_module, args=("matplotlib.backends.backend_agg",), daemon=True).start()
-        estimate, writer, model = self._estimate()
+        estimate, writer, model, emg = self._estimate()
         run.name = writer.name
-        mechanics = examine_mechanics(writer.trial, writer.muscles, estimate, model, settings)
+        mechanics = examine_mechanics(writer.trial, writer.muscles, estimate, model, settings, emg)
         run.uses(estimate.provenance.bundle.removesuffix(".safetensors"), estimate.provenance.sha256)
         self._write(estimate, writer, mechanics, model, run)
         run.details = {
@@ -434,7 +435,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             "measured": mechanics.emg,
         }
 
-    def _estimate(self) -> tuple[Estimate, EstimateWriter, OsimModel | None]:
+    def _estimate(self) -> tuple[Estimate, EstimateWriter, OsimModel | None, MeasuredEMG | None]:
         """Read everything and apply the networks; nothing is written yet."""
         from ..data.simulation import MuscleDefaults, read_simulation
         from ..estimates.apply import estimate_trial, plan_targets
@@ -456,7 +457,8 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
         names = MuscleNames.load(self.resolve("muscle_names_file"))
         cycles = self.find_cycles(trial.time)
-        plan = plan_targets(bundle, names.of_model(trial.activations), self.muscles)
+        standard = names.of_model(trial.activations)
+        plan = plan_targets(bundle, standard, self.muscles)
         warn_of_source(bundle.provenance, trial.simulator)
         estimate = estimate_trial(
             bundle,
@@ -470,10 +472,9 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             motion=self._motion(bundle, cycles),
             age_group=self.age_group,
         )
-        if self.use_emg:
-            estimate = self._with_measured_emg(estimate, trial, names.of_model(trial.activations), cycles)
+        estimate, emg = self._with_measured_emg(estimate, trial, standard, cycles)
         muscles = defaults.muscles(model, trial.activations)
-        return estimate, EstimateWriter(name, trial, muscles, self.output_precision), model
+        return estimate, EstimateWriter(name, trial, muscles, self.output_precision), model, emg
 
     def _with_measured_emg(
         self,
@@ -481,16 +482,27 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         trial: SimulatedTrial,
         names: Mapping[str, StandardMuscle | None],
         cycles: Mapping[str, Sequence[Cycle]],
-    ) -> Estimate:
-        """Take the shapes of muscles from the trial's own EMG."""
-        from ..estimates.measured_emg import read_maxima, read_measured_emg, with_measured_emg
+    ) -> tuple[Estimate, MeasuredEMG | None]:
+        """Read the trial's own EMG, and take the shapes of muscles from it if asked to."""
+        from ..estimates.measured_emg import (
+            log_channels,
+            read_maxima,
+            read_measured_emg,
+            warn_of_lag,
+            with_measured_emg,
+        )
 
         path, maxima_file = self.resolve("emg_file"), self.resolve("emg_maxima_file")
-        assert path is not None
-        channels_file = self.resolve("emg_channels_file")
-        emg = read_measured_emg(path, channels_file, self.emg_time_offset, trial.activations)
-        maxima = None if maxima_file is None else read_maxima(maxima_file, emg)
-        return with_measured_emg(estimate, emg, trial, names, cycles, maxima)
+        if path is None:
+            return estimate, None
+        emg = read_measured_emg(path, self.resolve("emg_channels_file"), self.emg_time_offset, trial.activations)
+        if self.use_emg:
+            maxima = None if maxima_file is None else read_maxima(maxima_file, emg)
+            estimate = with_measured_emg(estimate, emg, trial, names, cycles, maxima)
+        else:
+            log_channels(emg)
+        warn_of_lag(emg, trial, estimate.cycles())
+        return estimate, emg
 
     def _motion(self, bundle: Bundle, cycles: Mapping[str, Sequence[Cycle]]) -> str:
         """Settle what the trial is, and warn of an age group of which nothing is known."""
