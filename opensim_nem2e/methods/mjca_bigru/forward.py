@@ -6,7 +6,7 @@ recurrent units (GRU) follow. ``bigru`` leaves the attention out, ``cnn_bigru`` 
 both are the paper's ablations. ``mlp`` sees the motion at a few lags alone. All end in fully connected layers.
 
 ``kernel`` is no network but kernel ridge regression (:mod:`.kernel`) on the motion at a few lags, put in the same form:
-Gaussian functions about some training frames, and one layer on them.
+Gaussian functions about some training frames, each with a plane added, and one layer on them.
 
 The paper writes the key and value matrices as D_l x D_l; the features of the other joints, side by side, need
 (N_j - 1) D_l x D_l.
@@ -42,6 +42,9 @@ LABELS: Mapping[ArchitectureName, str] = {
 
 #: Those that see the motion at lags.
 AT_LAGS = ("kernel", "mlp")
+
+#: The weights of ``kernel``'s features (:func:`likeness`).
+KERNEL = ("centers", "squares", "width", "linear")
 
 #: Channels and width of the convolutions of ``cnn_bigru``.
 CHANNELS, WIDTH = (64, 128, 128), 3
@@ -197,7 +200,8 @@ class Architecture:
                 inputs = channels
         if self.name == "kernel":
             (count,) = self.head
-            shapes["centers"], shapes["squares"], shapes["width"] = (count, self.head_inputs), (count,), (1,)
+            shapes["centers"], shapes["squares"] = (count, self.head_inputs), (count,)
+            shapes["width"] = shapes["linear"] = (1,)
             linear("head.0", count, self.outputs)
             return shapes
         if self.name != "mlp":
@@ -263,7 +267,7 @@ def hidden(architecture: Architecture, weights: Mapping[str, Single], x: Single,
         seen = flat[:, frames[:, None] - np.array(shape.lags)].reshape(windows, len(frames), -1)
         seen = cast(Single, _with(seen, conditions))
         if shape.name == "kernel":
-            return cast(Single, gaussian(seen, weights["centers"], weights["squares"], weights["width"]))
+            return cast(Single, likeness(seen, *(weights[name] for name in KERNEL)))
         return seen
     if shape.name == "mjca_bigru":
         steps = gelu(_linear(weights, "integrate", _with(_attend(shape, weights, x), conditions)))
@@ -276,8 +280,8 @@ def hidden(architecture: Architecture, weights: Mapping[str, Single], x: Single,
     return cast(Single, steps[:, frames])
 
 
-def gaussian(values: Any, centers: Any, squares: Any, width: Any) -> Any:
-    """Compute Gaussian functions of the distance from some points.
+def likeness(values: Any, centers: Any, squares: Any, width: Any, linear: Any) -> Any:
+    """Compute how alike values and some points are: a Gaussian function of their distance, and their product.
 
     Parameters
     ----------
@@ -289,14 +293,17 @@ def gaussian(values: Any, centers: Any, squares: Any, width: Any) -> Any:
         Of their distances from 0: to sum them up again for every frame of a live motion would take most of its time.
     width : float or ndarray, shape (1,)
         Squared, in units of the numbers' count.
+    linear : float or ndarray, shape (1,)
+        What the mean product of their numbers counts beside the Gaussian function.
 
     Returns
     -------
     ndarray, shape (..., points)
-        0..1.
+        The kernel.
     """
-    apart = (values**2).sum(-1, keepdims=True) + squares - 2.0 * values @ centers.T
-    return np.exp(np.minimum(-apart / (2.0 * values.shape[-1] * width), 0.0))
+    count, products = values.shape[-1], values @ centers.T
+    apart = (values**2).sum(-1, keepdims=True) + squares - 2.0 * products
+    return np.exp(np.minimum(-apart / (2.0 * count * width), 0.0)) + (linear / count) * products
 
 
 def gelu(values: Any) -> Any:

@@ -353,6 +353,9 @@ class MomentNetwork:
             **dict.fromkeys(("condition_offset", "condition_scale"), (shape.conditions,)),
             **dict.fromkeys(("output_offset", "output_scale"), (shape.outputs,)),
         }
+        if shape.name == "kernel":
+            # Bundles from before there was a linear part have none.
+            arrays = {"net.linear": np.zeros(1, dtype=np.float32), **arrays}
         expected = {**{f"net.{name}": size for name, size in shape.weight_shapes().items()}, **sizes}
         check_arrays(part, arrays, expected)
         for name in sorted({"input_scale", "condition_scale", "output_scale", "net.width"} & arrays.keys()):
@@ -529,7 +532,7 @@ class _Normalisation:
 def _fit_kernel(
     samples: Samples, windows: Mapping[str, NDArray[np.float32]], windowing: Windowing
 ) -> dict[str, NDArray[np.float32]]:
-    """Fit kernel ridge regression to windows; its width and penalty are chosen on what is left out."""
+    """Fit kernel ridge regression to windows; what it chooses is judged on what is left out."""
     frames = np.arange(windowing.before, windowing.samples - windowing.after)
     flat = windows["x"].reshape(len(windows["x"]), windowing.samples, -1)
     seen = flat[:, frames[:, None] - np.array(windowing.lags)].reshape(len(flat), len(frames), -1)

@@ -6,6 +6,8 @@ import numpy as np
 
 from opensim_nem2e.methods.mjca_bigru.forward import Architecture, run
 from opensim_nem2e.methods.mjca_bigru.kernel import MOST_CENTERS, fit_kernel
+from opensim_nem2e.methods.mjca_bigru.method import MomentNetwork
+from opensim_nem2e.methods.motion_bundle import MotionBundle
 
 RANDOM = np.random.default_rng(3)
 
@@ -30,10 +32,33 @@ def test_a_smooth_function_is_found_between_its_rows():
 
 
 def test_far_from_all_rows_it_gives_the_mean():
+    """Where there is nothing to leave out, so that nothing says that a plane goes on."""
     x = RANDOM.normal(size=(200, 2)).astype(np.float32)
-    fitted = fit_kernel(x, moments_of(x), np.ones((200, 2)), np.arange(200) // 50)
+    fitted = fit_kernel(x, moments_of(x), np.ones((200, 2)), np.zeros(200, dtype=int))
     far = estimate(fitted, np.full((1, 2), 1e3, np.float32))
     np.testing.assert_allclose(far[0], moments_of(x).mean(axis=0), atol=1e-5)
+
+
+def test_what_grows_from_group_to_group_goes_on_growing():
+    """As moments do with speed: the linear part is chosen, and reaches farther than the Gaussian functions."""
+    groups = np.arange(300) // 100
+    x = (RANDOM.normal(size=(300, 2)) + groups[:, None]).astype(np.float32)
+    y = x @ np.array([[1.0, 0.0], [-0.5, 2.0]], dtype=np.float32)
+    fitted = fit_kernel(x, y, np.ones((300, 2)), groups)
+    assert fitted["linear"] > 0.0
+    faster = x[:50] + 6.0
+    true = faster @ np.array([[1.0, 0.0], [-0.5, 2.0]], dtype=np.float32)
+    assert np.abs(estimate(fitted, faster) - true).max() < 0.2 * np.abs(true - y.mean(axis=0)).max()
+
+
+def test_bundles_without_a_linear_part_are_read():
+    """Those of earlier versions: they had none."""
+    bundle = MotionBundle.load("kinematics")
+    network = bundle.network
+    arrays = network.arrays()
+    del arrays["net.linear"]
+    read = MomentNetwork.load("moments", network.description(), arrays)
+    assert read.weights["linear"] == 0.0
 
 
 def test_what_does_not_carry_over_to_other_groups_is_smoothed_away():
