@@ -27,8 +27,9 @@ from .measured_range import training_range
 #: Baselines whose errors stand in a bundle beside those of its own method.
 COMPARED = ("mean", "profiles", "ridge")
 
-#: What is left out: a kind and its name; both empty: nothing.
+#: Who is left out: a kind and its name.
 _Without = tuple[str, str]
+_NOBODY: _Without = ("", "")
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,8 @@ class BundleTraining:
     _trained: dict[str, Trained] = field(init=False, default_factory=dict)
     _held_out_errors: dict[str, list[SubjectErrors]] = field(init=False, default_factory=dict)
     _left_out_errors: dict[tuple[str, _Without], list[SubjectErrors]] = field(init=False, default_factory=dict)
-    #: Estimates for subjects left out, and for those held out (under the name '').
-    _estimates: dict[tuple[str, str], list[LeftOut]] = field(init=False, default_factory=dict)
+    #: Estimates for those left out, and (under nobody) for those held out.
+    _estimates: dict[tuple[str, _Without], list[LeftOut]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._train, self._test = self.samples.leave_out(self.held_out)
@@ -214,7 +215,10 @@ class BundleTraining:
         }
 
     def bands(self, limits: tuple[float, float]) -> Bands | None:
-        """Calibrate bands on the subjects left out, and judge them by subjects and laboratories left out of that.
+        """Calibrate bands on those left out, and judge them by subjects and laboratories left out of that.
+
+        Who uses a bundle is of another laboratory. So where there are several, estimates for each count that were
+        learned without it.
 
         Parameters
         ----------
@@ -226,17 +230,18 @@ class BundleTraining:
         Bands or None
             None where fewer than two subjects were left out.
         """
+        kinds = {muscle: "laboratory" if self._names(muscle, "laboratory") else "subject" for muscle in self.muscles}
         left_out = [
             item
-            for muscle in self.muscles
-            for without in self._names(muscle, "subject")
-            for item in self._estimates.get((muscle, without), ())
+            for muscle, kind in kinds.items()
+            for name in self._names(muscle, kind)
+            for item in self._estimates.get((muscle, self._fold(kind, name)), ())
         ]
         bands = calibrate_bands(left_out, self.muscles, limits)
         if bands is None:
             return None
         coverage = left_out_coverage(left_out, self.muscles, limits)
-        held_out = [item for muscle in self.muscles for item in self._estimates.get((muscle, ""), ())]
+        held_out = [item for muscle in self.muscles for item in self._estimates.get((muscle, _NOBODY), ())]
         names = dict.fromkeys(item.subject for item in held_out)
         coverage["held_out"] = [
             coverage_row(bands, [item for item in held_out if item.subject == name], name) for name in names
@@ -286,7 +291,7 @@ class BundleTraining:
     def _folds(self, muscle: str) -> list[_Without]:
         """List what is learned: with everyone, and without each subject and each laboratory."""
         without = [self._fold(kind, name) for kind in ("subject", "laboratory") for name in self._names(muscle, kind)]
-        return list(dict.fromkeys([("", ""), *without]))
+        return list(dict.fromkeys([_NOBODY, *without]))
 
     def _split(self, without: _Without) -> tuple[Samples, Samples]:
         """Split the training samples in what is learned from and what is left out."""
@@ -313,20 +318,19 @@ class BundleTraining:
 
     def _keep(self, muscle: str, without: _Without, trained: Trained | None) -> None:
         fitted = self._plan(muscle, without).finish(trained)
-        kind, name = without
-        if kind:
+        if without != _NOBODY:
             _, test = self._split(without)
             self._left_out_errors[muscle, without] = self._judge(muscle, fitted, without, test)
-            if kind == "subject":
-                cycles = MuscleCycles.of(test, muscle, self.view)
-                self._estimates[muscle, name] = left_out_estimates(cycles, fitted)
+            self._estimates[muscle, without] = left_out_estimates(MuscleCycles.of(test, muscle, self.view), fitted)
             return
         self._parts[muscle] = fitted
         if trained is not None:
             self._trained[muscle] = trained
         if usable_rows(self._test, muscle, self.view).any():
             self._held_out_errors[muscle] = self._judge(muscle, fitted, without, self._test)
-            self._estimates[muscle, ""] = left_out_estimates(MuscleCycles.of(self._test, muscle, self.view), fitted)
+            self._estimates[muscle, without] = left_out_estimates(
+                MuscleCycles.of(self._test, muscle, self.view), fitted
+            )
 
     def _judge(self, muscle: str, fitted: Fitted, without: _Without, test: Samples) -> list[SubjectErrors]:
         train, _ = self._split(without)
