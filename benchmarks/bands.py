@@ -3,11 +3,11 @@
     python benchmarks/bands.py [--methods mean ridge]
 
 For each laboratory, then for each subject, everything is repeated without them: the method is learned, its bands are
-calibrated on the other subjects (each left out in turn), the range of the training cycles is taken. The cycles of those
-left out are then compared with it. Cycles that are no gait must be told to be outside. The environment variables
+calibrated on the other laboratories (each left out in turn), the range of the training cycles is taken. The cycles of
+those left out are then compared with it. Cycles that are no gait must be told to be outside. The environment variables
 OPENSIM_NEM2E_DATA and OPENSIM_NEM2E_MORE_DATA name the folders with the recordings. Methods that train networks take
-hours here; what a bundle says of its own bands (``bands.coverage`` in its metadata) is the same but for networks that
-have seen the laboratory whose bands are judged.
+hours here; what a bundle says of its own bands (``bands.coverage`` in its metadata) is the same but that its bands were
+calibrated on estimates that had seen the laboratory by which they are judged.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def coverage(data: CycleData, key: str, which: str) -> None:
     """Print how much of the EMG of those left out lies within bands that know nothing of them."""
     method, shares = find_method(key), []
     print(f"\n{key}: bands of 90 % for each {which} left out\n{which:24s} subjects  coverage  width  factor")
-    everybody = list(dict.fromkeys(data.samples.subjects.tolist()))
+    laboratories = groups(data.samples, "dataset").values()
     for name, out in groups(data.samples, which).items():
-        others = [subject for subject in everybody if subject not in out]
-        known = [item for subject in others for item in estimates(data, method, [*out, subject], [subject])]
+        parts = [[subject for subject in own if subject not in out] for own in laboratories]
+        known = [item for part in parts if part for item in estimates(data, method, [*out, *part], part)]
         bands = calibrate_bands(known, data.muscles, (0.0, 1.0))
         assert bands is not None
         row = coverage_row(bands, estimates(data, method, out, out), name)
