@@ -10,6 +10,7 @@ if isempty(trials)
 end
 addpath(fullfile(here, '..', '..', 'setups', 'matlab'));  % added: where nem2e_refine.m is
 outcome = cell(size(trials));
+failed = 0;
 
 for k = 1:numel(trials)
     trial = trials{k};
@@ -28,10 +29,14 @@ for k = 1:numel(trials)
         outcome{k} = sprintf('soleus_r is most active at %.2f s, see %s', activation.time(row), results.summary);
     catch problem
         outcome{k} = ['failed: ', problem.message];
+        failed = failed + 1;
     end
 end
 
 for k = 1:numel(trials)
     fprintf('%s: %s\n', trials{k}, outcome{k});
+end
+if failed > 0
+    error('%d of %d trials failed.', failed, numel(trials));
 end
 end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..log import logger
 from ..methods.base import Provenance, Quantity
 from ..methods.nmm.fit import BOUNDS, MOST_PASSIVE, RESERVE, personal_muscles
 from ..methods.nmm.recordings import LEAD
-from ..methods.nmm.subject_estimate import METHODS, SubjectEstimate
+from ..methods.nmm.subject_estimate import METHODS, ChannelScore, SubjectEstimate
 from ..musculoskeletal.dynamics import OpenSimDynamics
 from ..musculoskeletal.elastic_tendons import with_elastic_tendons
 from ..musculoskeletal.hill import HillMuscles
@@ -37,6 +38,9 @@ _CROSSFADE = 0.05
 
 #: The activations written may miss a torque by this share of its peak, or by so much (Nm).
 _LEFT_SHARE, _LEAST_LEFT = 0.1, 1.0
+
+#: Losing more of the correlation with EMG to the torques is warned of; in gait nothing is lost.
+_FAR = 0.1
 
 #: How the fit's rest is put right.
 _SETTINGS = RedistributionSettings(1.0, RESERVE, float("inf"), -1.0, _CROSSFADE, free_gains=False, in_proportion=True)
@@ -365,3 +369,58 @@ def torque_fits(coordinates: Sequence[str], results: Sequence[TrialResult]) -> l
             ", ".join(f"{row.coordinate} (RMSE {row.rmse_consistent:.3g} of {row.peak:.3g} Nm)" for row in weak),
         )
     return rows
+
+
+#: What stands beside the estimates of left-out channels.
+OTHERS = {
+    "simulation": "simulation",
+    "synx": "synergy extrapolation",
+    "copy": "nearest synergist's channel",
+    "population": "other subjects' weights",
+}
+
+
+def left_out_in_words(scores: Sequence[ChannelScore]) -> list[str]:
+    """Say how well measured channels are estimated without themselves, beside what is cheaper.
+
+    Parameters
+    ----------
+    scores : sequence of ChannelScore
+        Of one method.
+
+    Returns
+    -------
+    list of str
+        A sentence for channels left out alone, and one for those left out with their synergists.
+    """
+    told = []
+    for kind, words in (("channel", "left out one at a time"), ("group", "left out with all their synergists")):
+        rows = [row for row in scores if row.left_out == kind]
+        if rows:
+            means = {name: fmean(getattr(row, f"r_{name}") for row in rows) for name in OTHERS}
+            beside = "; ".join(f"{OTHERS[name]}: {mean:.2f}" for name, mean in means.items() if not np.isnan(mean))
+            mean = fmean(row.r for row in rows)
+            told.append(f"Measured channels {words} are estimated with r = {mean:.2f} ({beside}).")
+    return told
+
+
+def log_left_out(scores: Sequence[ChannelScore]) -> None:
+    """Log the same, and warn where the torques take what is written far from EMG.
+
+    Parameters
+    ----------
+    scores : sequence of ChannelScore
+        Of one method.
+    """
+    for text in left_out_in_words(scores):
+        logger.info("%s", text)
+    rows = [row for row in scores if row.left_out == "channel" and not np.isnan(row.r_written)]
+    if rows:
+        fitted, written = fmean(row.r for row in rows), fmean(row.r_written for row in rows)
+        if fitted - written > _FAR:
+            logger.warning(
+                "Putting the torques right takes the activations far from EMG: channels left out have r = %.2f in what "
+                "is written, %.2f as they were fitted. Read timing in the excitations.",
+                written,
+                fitted,
+            )

@@ -367,6 +367,23 @@ class MJCAStudy:
             for variant in self._of(split)
         ]
 
+    def in_order(self) -> list[Score]:
+        """Return the scores as splits and networks are listed, in whatever order these were trained.
+
+        Returns
+        -------
+        list of Score
+            All; what stands beside the networks comes after them.
+        """
+        labels = [variant.label for variant in self.variants]
+        place = {(split.kind, split.subject, split.condition): number for number, split in enumerate(self.splits)}
+
+        def key(score: Score) -> tuple[int, int]:
+            number = labels.index(score.method) if score.method in labels else len(labels)
+            return place[score.split, score.subject, score.condition], number
+
+        return sorted(self.scores, key=key)
+
     def _of(self, split: Split) -> Iterator[Variant]:
         """Left-out conditions are for the paper's own network and its supervised twin, as in the paper."""
         return (v for v in self.variants if split.kind == "within" or v.key in ("pi", "supervised"))

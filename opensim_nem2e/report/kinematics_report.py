@@ -13,7 +13,7 @@ from .. import __version__
 from ..estimates.static_optimization import MomentRow, Optimum, summarise_moments, summarise_muscles
 from ..log import counted
 from .drawing import figure_settings, new_figure, save_figure, set_margins
-from .page import Cell, Picture, Table, TableRow, data_url, render_page
+from .page import Cell, Table, TableRow, picture_of, render_page
 
 if TYPE_CHECKING:
     from ..storage.atomic import ResultFiles
@@ -109,11 +109,19 @@ def write_kinematics_report(
         "moments": _moment_table(rows),
         "muscles": _muscle_table(optimum),
         "limits": (*_LIMITS, _ESTIMATED if source else _MEASURED),
-        "moments_figure": _picture(
-            moments, moments_size, "moments", "Moments needed, made by the muscles, and left to reserves, over time."
+        "moments_figure": picture_of(
+            moments,
+            moments_size,
+            "moments-figure",
+            "Moments",
+            "Moments needed, made by the muscles, and left to reserves, over time.",
         ),
-        "activations_figure": _picture(
-            activations, activations_size, "activations", "Activations of all muscles over time; grey: flagged frames."
+        "activations_figure": picture_of(
+            activations,
+            activations_size,
+            "activations-figure",
+            "Activations",
+            "Activations of all muscles over time; grey: flagged frames.",
         ),
     }
     files.path(f"{name}_report.html").write_text(render_page("kinematics_report.html", content), encoding="utf-8")
@@ -211,12 +219,6 @@ def _draw(
         figure.suptitle(title, x=0.01, y=1 - 0.1 / height, va="top", ha="left", fontsize=10)
         save_figure(figure, path, 150, pil_kwargs={"compress_level": 1})
     return round(96 * width), round(96 * height)
-
-
-def _picture(path: Path, size: tuple[int, int], key: str, caption: str) -> Picture:
-    """Put a figure's file into the page."""
-    url = data_url(path.read_bytes(), path.suffix.removeprefix("."))
-    return Picture(f"{key}-figure", key.capitalize(), caption, caption, url, *size)
 
 
 def _draw_panel(axis: Any, time: Array, curves: Sequence[tuple[Array, str, str]], flagged: NDArray[np.bool_]) -> None:

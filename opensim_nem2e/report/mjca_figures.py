@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from .drawing import figure_settings, new_figure, save_figure
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..evaluation.mjca_study import FeatureSpace, Score
 
 Array = NDArray[np.float64]
@@ -28,7 +30,9 @@ _SETTINGS = {"font.size": 8, "axes.titlesize": 9}
 _LOWEST = -1.0
 
 
-def draw_cycle(path: Path, muscles: Sequence[str], phase: Array, curves: Mapping[str, Array], title: str) -> None:
+def draw_cycle(
+    path: Path, muscles: Sequence[str], phase: Array, curves: Mapping[str, Array], title: str
+) -> tuple[int, int]:
     """Draw the activations of one cycle that was left out (figure 4 of the paper).
 
     Parameters
@@ -43,6 +47,11 @@ def draw_cycle(path: Path, muscles: Sequence[str], phase: Array, curves: Mapping
         By method; the first is the reference.
     title : str
         Above the figure.
+
+    Returns
+    -------
+    tuple of int
+        Width and height (CSS pixels).
     """
     with figure_settings(_SETTINGS):
         figure = new_figure(10.0, 4.6)
@@ -66,11 +75,12 @@ def draw_cycle(path: Path, muscles: Sequence[str], phase: Array, curves: Mapping
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
         figure.suptitle(title)
         save_figure(figure, path, _DPI)
+    return _size(figure)
 
 
 def draw_scores(
     path: Path, scores: Sequence[Score], methods: Sequence[str], muscles: Sequence[str], title: str
-) -> None:
+) -> tuple[int, int]:
     """Draw R2 and NRMSE of activations and forces by muscle (figures 5 to 7 of the paper).
 
     Parameters
@@ -83,6 +93,11 @@ def draw_scores(
         Which, in order.
     title : str
         Above the figure.
+
+    Returns
+    -------
+    tuple of int
+        Width and height (CSS pixels).
     """
     with figure_settings(_SETTINGS):
         figure = new_figure(10.0, 5.4)
@@ -116,11 +131,12 @@ def draw_scores(
                 axis.set_xticks(range(len(muscles)), muscles)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
-        figure.suptitle(f"{title}; means over subjects and conditions, arrows: beyond the axis")
+        figure.suptitle(f"{title}; means over subjects and conditions; arrows: beyond the axis")
         save_figure(figure, path, _DPI)
+    return _size(figure)
 
 
-def draw_features(path: Path, space: FeatureSpace, muscles: Sequence[str], title: str) -> None:
+def draw_features(path: Path, space: FeatureSpace, muscles: Sequence[str], title: str) -> tuple[int, int]:
     """Draw the features of two networks in two dimensions, coloured by activation (figure 8 of the paper).
 
     Parameters
@@ -133,6 +149,11 @@ def draw_features(path: Path, space: FeatureSpace, muscles: Sequence[str], title
         Names.
     title : str
         Above the figure.
+
+    Returns
+    -------
+    tuple of int
+        Width and height (CSS pixels).
     """
     with figure_settings(_SETTINGS):
         figure = new_figure(1.35 * len(muscles) + 1.0, 3.6)
@@ -157,3 +178,9 @@ def draw_features(path: Path, space: FeatureSpace, muscles: Sequence[str], title
                     bar.ax.xaxis.set_major_formatter("{x:.2f}")
         figure.suptitle(f"{title}; t-SNE, coloured by activation; Procrustes similarity {space.similarity:.3f}")
         save_figure(figure, path, _DPI)
+    return _size(figure)
+
+
+def _size(figure: Figure) -> tuple[int, int]:
+    width, height = figure.get_size_inches()
+    return round(96 * width), round(96 * height)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from .. import __version__
@@ -136,6 +137,26 @@ class Picture:
     width: int
     height: int
     folded: bool = False
+
+
+def picture_of(path: Path, size: tuple[int, int], key: str, title: str, caption: str) -> Picture:
+    """Put a figure's file into the page.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file (``.svg``, ``.png``).
+    size : tuple of int
+        Width and height (CSS pixels).
+    key, title, caption : str
+        As in :class:`Picture`; the caption is its description, too.
+
+    Returns
+    -------
+    Picture
+        The figure.
+    """
+    return Picture(key, title, caption, caption, data_url(path.read_bytes(), path.suffix.removeprefix(".")), *size)
 
 
 def data_url(image: bytes, suffix: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import __version__
 from ..data.simulation import SIMULATORS
-from ..estimates.unmeasured import parameter_rows
+from ..estimates.unmeasured import OTHERS, left_out_in_words, parameter_rows
 from ..log import counted
 from ..methods.nmm.subject_estimate import METHODS
 from .curves import ChartSet, Panel, thinned
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 #: Muscles without EMG are named in the paragraph for a paper up to so many.
 _MOST_NAMED = 12
 
-_OTHERS = ("simulation", "synx", "copy", "population")
 _HEADS = {"simulation": "simulation", "synx": "SynX", "copy": "copy", "population": "population"}
 
 
@@ -163,14 +162,7 @@ def unmeasured_summary(subject: SubjectEstimate, fits: Sequence[TorqueFit]) -> s
         f"{counted(len(r.channels), 'EMG channel')} stand for {measured} of them. The fit's torques are off by "
         f"{error:.1f} % of their peaks (RMS), those of the activations written by {left:.1f} %. "
     )
-    for kind, words in (("channel", "left out one at a time"), ("group", "left out with all their synergists")):
-        rows = [row for row in subject.scores if row.left_out == kind]
-        if rows:
-            text += (
-                f"Measured channels {words} are estimated with r = {fmean(row.r for row in rows):.2f} (simulation: "
-                f"{fmean(row.r_simulation for row in rows):.2f}; synergy extrapolation: "
-                f"{fmean(row.r_synx for row in rows):.2f}). "
-            )
+    text += " ".join(left_out_in_words(subject.scores))
     if not subject.scores:
         text += "Nothing was left out: the run says nothing of its own errors. "
     return text.strip()
@@ -190,7 +182,7 @@ def _support_part(subject: SubjectEstimate) -> ReportPart:
 def _left_out_part(scores: Sequence[ChannelScore]) -> ReportPart:
     if not scores:
         return ReportPart("left-out", "Left-out channels", ("No channel was left out.",))
-    others = [name for name in _OTHERS if not all(np.isnan(getattr(row, f"r_{name}")) for row in scores)]
+    others = [name for name in OTHERS if not all(np.isnan(getattr(row, f"r_{name}")) for row in scores)]
     written = () if all(np.isnan(row.r_written) for row in scores) else ("r", "R2")
     own = ("r", "R2", "E", "coverage", *(f"{what}_written" for what in written))
     head = ("channel", "left out", "r", "R2", "E", "within the band", *(f"{what} written" for what in written))

@@ -17,7 +17,7 @@ from .training_options import ComputingOptions, SelectionOptions
 from .training_run import select_trials, train_networks, training_directories
 
 if TYPE_CHECKING:
-    from ..evaluation.mjca_study import FeatureSpace, MJCAStudy, Split, StudySettings
+    from ..evaluation.mjca_study import FeatureSpace, MJCAStudy, StudySettings
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class MJCAStudyTool(MJCAStudyToolAccessors, Tool[MJCAStudyOptions]):
 
     def _run(self, run: ToolRun) -> None:
         from ..evaluation.mjca_study import VARIANTS, MJCAStudy, feature_space, read_frames, summarise_scores
+        from ..report.mjca_report import write_mjca_report
         from ..storage.tables import write_table
 
         conditions = read_frames(select_trials(self), self._settings())
@@ -125,8 +126,8 @@ class MJCAStudyTool(MJCAStudyToolAccessors, Tool[MJCAStudyOptions]):
             cells = [[repr(v) if isinstance(v, float) else v for v in asdict(row).values()] for row in rows]
             write_table(run.files.path(f"{run.name}_{ending}.csv"), list(asdict(rows[0])), cells)
 
-        table("scores", study.scores)
-        summary = summarise_scores(study.scores)
+        table("scores", study.in_order())
+        summary = summarise_scores(study.in_order())
         table("summary", summary)
         width = max(len(row.method) for row in summary)
         for row in summary:
@@ -151,7 +152,7 @@ class MJCAStudyTool(MJCAStudyToolAccessors, Tool[MJCAStudyOptions]):
             space = feature_space(both, split.test, self.seed)
         if space is not None:
             self._write_features(run, space)
-        self._draw(run, study, split, space)
+        write_mjca_report(run.files, run.name, study, split, space, self.figure_format, tuple(run.warnings))
 
     def _settings(self) -> StudySettings:
         from ..evaluation.mjca_study import StudySettings
@@ -192,34 +193,6 @@ class MJCAStudyTool(MJCAStudyToolAccessors, Tool[MJCAStudyOptions]):
             means["smoothness"],
             means["separation"],
         )
-
-    def _draw(self, run: ToolRun, study: MJCAStudy, split: Split, space: FeatureSpace | None) -> None:
-        from ..evaluation.mjca_study import EXACT, MUSCLES, PHASE, minimise_loss
-        from ..report.mjca_figures import draw_cycle, draw_features, draw_scores
-
-        labels, ending = list(MUSCLES.values()), self.figure_format
-        last = split.test.cycle == split.test.cycle.max()
-        frames = split.test.at(last)
-        curves = {"static optimisation": frames.activation}
-        for variant in study.variants[:2]:
-            curves[variant.label] = study.networks[split.name, variant.key].activations(frames.x)
-        curves[EXACT] = minimise_loss(frames, study.settings.weights)
-        who = f"{split.subject}, {split.condition}"
-        draw_cycle(
-            run.files.path(f"{run.name}_cycle.{ending}"), labels, frames.phase, curves, f"{who}: a cycle left out"
-        )
-        own = [variant.label for variant in study.variants]
-        for kind, shown, title in (
-            ("within", own[:2], "Cycles left out of a condition"),
-            ("left_out", own[:2], "Conditions left out"),
-            ("ablations", own[:1] + own[2:], "Ablations, cycles left out of a condition"),
-        ):
-            scores = [s for s in study.scores if s.split == ("within" if kind == "ablations" else kind)]
-            if scores and shown:
-                path = run.files.path(f"{run.name}_{kind}.{ending}")
-                draw_scores(path, scores, [*shown, EXACT, PHASE], labels, title)
-        if space is not None:
-            draw_features(run.files.path(f"{run.name}_features.{ending}"), space, labels, who)
 
 
 def _weights(study: MJCAStudy) -> int:

@@ -448,7 +448,14 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
     ) -> None:
         import numpy as np
 
-        from ..estimates.unmeasured import ParameterRow, TorqueFit, parameter_rows, personal_values, torque_fits
+        from ..estimates.unmeasured import (
+            ParameterRow,
+            TorqueFit,
+            log_left_out,
+            parameter_rows,
+            personal_values,
+            torque_fits,
+        )
         from ..estimates.write import EstimateWriter
         from ..methods.nmm.subject_estimate import ChannelScore
         from ..storage import TimeSeries, write_storage
@@ -462,6 +469,7 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         write_rows(files.path(f"{name}_torques.csv"), TorqueFit, fits)
         if subject.scores:
             write_rows(files.path(f"{name}_left_out.csv"), ChannelScore, subject.scores)
+            log_left_out(subject.scores)
         write_muscle_parameters(model.path, files.path(f"{name}_model.osim"), personal_values(subject))
         alone = subject.unsupported()
         if alone:

@@ -281,7 +281,6 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
                 logger.info("%s", note)
         for text in shortcut_verdicts(tables.shortcut, tables.labels):
             logger.info("%s", text)
-        logger.info("The results are in '%s', their names begin with '%s'.", self.results_folder, name)
         said = verdicts(tables.statistics, where, tables.labels)
         for text in said:
             logger.info("%s", text)

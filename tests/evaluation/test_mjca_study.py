@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lxml.html
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -23,6 +24,8 @@ from opensim_nem2e.evaluation.mjca_study import (
     summarise_scores,
 )
 from opensim_nem2e.musculoskeletal.row_programs import solve_rows
+from opensim_nem2e.report.mjca_report import write_mjca_report
+from opensim_nem2e.storage.atomic import ResultFiles
 from opensim_nem2e.training.trainer import train_task
 
 WEIGHTS = (3.0, 1000.0, 500.0)
@@ -129,6 +132,37 @@ def test_the_space_of_features(study):
     assert (space.smoothness["pi"] < 1.0).all()
     assert (space.separation["supervised"] > 0.0).all()
     assert feature_space(networks, split.test.at(np.arange(60) < 20)) is None
+
+
+def test_the_page(study, tmp_path):
+    """What the networks are worth comes first; every figure and table stands in one page."""
+    with ResultFiles(tmp_path) as files:
+        write_mjca_report(files, "mini", study, study.splits[0], None, "png", ["s1: beware"])
+    names = {f"mini_{key}.png" for key in ("within", "left_out", "ablations", "cycle")}
+    assert {path.name for path in tmp_path.iterdir()} == names | {"mini_report.html"}
+    root = lxml.html.fromstring((tmp_path / "mini_report.html").read_text(encoding="utf-8"))
+    assert len(root.xpath("//img[starts-with(@src, 'data:image/png;base64,')]")) == len(names)
+    assert root.xpath("string(//p[@class='by'])").endswith(
+        "3 conditions · 15 networks, 1 epoch each (the paper's: 500)"
+    )
+    first, second = root.xpath("//p[@class='summary']/text()")
+    medians = {
+        (row.split, row.method): row.r2_median for row in summarise_scores(study.scores) if row.quantity == "activation"
+    }
+    told = {key: f"{value:.2f}".replace("-", "−") for key, value in medians.items()}
+    assert f"PI-MJCA-BiGRU {told['within', 'PI-MJCA-BiGRU']}," in first
+    assert f"mean by phase of the cycle {told['left_out', PHASE]}." in second
+    assert "No network is better than the latter." in first
+    # However the trainings were finished.
+    study.scores.reverse()
+    assert study.in_order()[0].method == "PI-MJCA-BiGRU"
+    study.scores.reverse()
+    rows = root.xpath("//section[@aria-labelledby='within']//tbody/tr")
+    assert [row.xpath("string(th)") for row in rows] == [
+        *("PI-MJCA-BiGRU", "supervised MJCA-BiGRU", "PI without effort"),
+        *(PHASE, EXACT, "exact minimiser, PI without effort"),
+    ]
+    assert root.xpath("//section[@aria-labelledby='worries']//li/text()") == ["s1: beware"]
 
 
 def test_too_little_is_told():

@@ -91,3 +91,5 @@ def test_matlab(study, program):
     said = f"{study[1]}: soleus_r is most active at {peak:.2f} s, see {results / 'walking_summary.csv'}\n"
     assert said in done.stdout
     assert f"{study[0]}: failed: opensim-nem2e failed (exit status 1).\n[error] " in done.stdout
+    assert done.returncode == 1
+    assert "1 of 2 trials failed." in done.stderr

@@ -19,8 +19,9 @@ from opensim_nem2e import NMMTool
 from opensim_nem2e.cli.main import main
 from opensim_nem2e.errors import CycleError, LabelError, SetupError, StorageError
 from opensim_nem2e.estimates.static_optimization import read_motion
+from opensim_nem2e.estimates.unmeasured import log_left_out
 from opensim_nem2e.methods.nmm.recordings import EmgChannel, main_side, with_torques
-from opensim_nem2e.methods.nmm.subject_estimate import METHODS
+from opensim_nem2e.methods.nmm.subject_estimate import METHODS, ChannelScore
 from opensim_nem2e.signals.cycle_sources import GroundReactions, ListedStrikes, WholeFile
 from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
 from opensim_nem2e.storage.muscles import MuscleNames
@@ -313,3 +314,20 @@ def test_channels_of_a_table_that_fit_no_muscle_are_told(elbow, caplog):
     table.write_text("emg_column,muscles,standard_name\nBRD,BRD,\n")
     with pytest.raises(LabelError, match="must have a standard_name in '"):
         tool._channels(emg, model)
+
+
+def test_what_left_out_channels_say_is_told(results, caplog):
+    """Beside everything that is cheaper, and with a warning where the torques cost what the EMG had told."""
+    text = (results / "elbow.log").read_text(encoding="utf-8")
+    rows = [row for row in rows_of(results / "elbow_left_out.csv") if row["left_out"] == "channel"]
+    mean = {name: np.mean([float(row[name]) for row in rows]) for name in ("r", "r_simulation", "r_copy")}
+    assert (
+        f"left out one at a time are estimated with r = {mean['r']:.2f} (simulation: {mean['r_simulation']:.2f};"
+        in text
+    )
+    assert f"nearest synergist's channel: {mean['r_copy']:.2f})." in text
+    assert "far from EMG" not in text
+    numbers = {field: float("nan") for field in get_type_hints(ChannelScore)} | {"r": 0.8, "r_simulation": 0.5}
+    score = ChannelScore(**numbers | {"channel": "a", "left_out": "channel", "r_written": 0.6})
+    log_left_out([score])
+    assert "have r = 0.60 in what is written, 0.80 as they were fitted" in caplog.text
