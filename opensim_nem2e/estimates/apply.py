@@ -136,13 +136,13 @@ def plan_targets(
         elif muscle not in left_alone:
             without_network.append(muscle)
     if requested and left_alone:
-        listed = "\n".join(f"  - {muscle}: {reason}" for muscle, reason in left_alone.items())
-        raise BundleError(f"The bundle cannot refine every muscle that <muscles> asks for:\n{listed}")
+        detail = "".join(f"\n  - {muscle}: {reason}" for muscle, reason in left_alone.items())
+        raise BundleError(f"The bundle cannot refine every muscle that <muscles> asks for:{detail}")
     if not targets:
         detail = "".join(f"\n  - {muscle}: {reason}" for muscle, reason in left_alone.items())
         raise BundleError(
             "The bundle is for other muscles: it can refine none of this trial's. "
-            f"Its networks are for {', '.join(predictor.targets)}; the trial has {_listing(muscles)}. "
+            f"Its networks are for {', '.join(predictor.targets)}; the trial has {listed(muscles)}. "
             f"If these are names of the same muscles, <muscle_names_file> can say so.{detail}"
         )
     return TargetPlan(tuple(targets), left_alone, tuple(without_network))
@@ -401,7 +401,7 @@ def _requested_muscles(muscles: Mapping[str, StandardMuscle | None], requested: 
             hint = did_you_mean(name, [*muscles, *standard_names])
             faults.append(f"<muscles> names '{name}', which is no muscle of this trial.{hint}")
     if faults:
-        raise LabelError("\n".join([*faults, f"The trial has {_listing(muscles)}."]))
+        raise LabelError("\n".join([*faults, f"The trial has {listed(muscles)}."]))
     return wanted
 
 
@@ -427,9 +427,3 @@ def _input_muscles(
     if missing:
         return (), f"its network also needs {', '.join(missing)}, which the trial does not have"
     return tuple(found), ""
-
-
-def _listing(muscles: Mapping[str, StandardMuscle | None], most: int = 12) -> str:
-    names = list(muscles)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

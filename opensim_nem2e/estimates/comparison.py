@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.discovery import listed
 from ..errors import LabelError, MissingFileError, StorageError
 from ..log import logger
 from ..signals.compare import correlations
@@ -155,7 +156,7 @@ def compare_files(
     absent = [name for name in muscles if name not in both]
     if absent or not both:
         what = f"Not in both files: {', '.join(absent)}." if absent else "The files have no muscle in common."
-        raise LabelError(f"{what} '{a}' has {_some(curves_a)}; '{b}' has {_some(curves_b)}.")
+        raise LabelError(f"{what} '{a}' has {listed(curves_a)}; '{b}' has {listed(curves_b)}.")
     low, high = max(start, time_a[0], time_b[0]), min(end, time_a[-1], time_b[-1])
     inside = (time_a >= low) & (time_a <= high)
     if inside.sum() < 2:
@@ -191,8 +192,3 @@ def _activations(path: Path) -> tuple[Array, dict[str, Array]]:
     if not labels:
         raise LabelError("There are no activations in this file.", path)
     return series.time, {name: series.column(label) for name, label in labels.items()}
-
-
-def _some(names: Iterable[str], most: int = 8) -> str:
-    listed = list(names)
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")

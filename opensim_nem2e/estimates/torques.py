@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.discovery import listed
 from ..errors import ModelError
 from ..log import logger
 from ..musculoskeletal.dynamics import analyse_motion
@@ -260,7 +261,7 @@ def joint_terms(
     muscles = [name for name in model.muscles if name in trial.activations]
     silent = [name for name in model.muscles if name not in trial.activations]
     if silent:
-        logger.warning("The torque check leaves out muscles without activations: %s.", ", ".join(silent))
+        logger.warning("The torque check leaves out muscles without activations: %s.", listed(silent))
     torque_model = TorqueModel.of_model(model.path, motion, muscles=muscles, coordinates=coordinates, curves="own")
     terms = torque_model.terms(motion, external_loads_file)
     if tendons == "elastic" or (tendons == "auto" and trial.has_fibers):

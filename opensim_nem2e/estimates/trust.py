@@ -89,8 +89,9 @@ def log_trust(estimate: Estimate) -> None:
     total = elsewhere or figures.get("ALL")
     if total and total["E_refined"] > WORTH_WHILE * profile_error(total):
         logger.warning(
-            "On subjects it has not seen the bundle is no nearer to measured EMG than the mean EMG profile of other "
-            "subjects: take the refined curves as average waveforms, not as this subject's."
+            "On subjects it has not seen the bundle is %s nearer to measured EMG than the mean EMG profile of other "
+            "subjects: take the refined curves as average waveforms, not as this subject's.",
+            "hardly" if total["E_refined"] < profile_error(total) else "no",
         )
 
 
@@ -166,13 +167,14 @@ def errors_on_others(provenance: Provenance, motion: str = "") -> tuple[str, Map
     way = next((way for way in _WAYS if known.get(way)), None)
     if way is None:
         return None
-    if motion in _motions(provenance):
+    motions = _motions(provenance)
+    if motion in motions:
         muscles: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
         for row in known["subjects"]:
             if row["method"] == way and row["motion"] == motion:
                 muscles.setdefault(row["muscle"], {}).setdefault(row["subject"], []).append(row)
         return f"{_WAYS[way]} (motion: {motion})", {muscle: _mean_subject(people) for muscle, people in muscles.items()}
-    return _WAYS[way], known[way]
+    return _WAYS[way] + (f" (motions: {', '.join(motions)})" if motion and motions else ""), known[way]
 
 
 #: What is kept of the errors of every subject and motion.
