@@ -70,8 +70,7 @@ def log_trust(estimate: Estimate) -> None:
             f"{means[0]:.3f}, refined {means[1]:.3f}, mean EMG profile of the other subjects {means[2]:.3f}"
             + (f"; no better than one of these: {', '.join(no_better)}." if no_better else ".")
         )
-    by_motion = provenance.validation.get("by_motion", {}).get("leave_one_laboratory_out", {})
-    elsewhere = by_motion.get(estimate.motion) or provenance.validation.get("leave_one_laboratory_out", {}).get("ALL")
+    elsewhere = _on_laboratories(provenance, targets, estimate.motion)
     if elsewhere:
         told.append(
             f"On laboratories left out of training: OpenSim {elsewhere['E_opensim']:.3f}, refined "
@@ -169,11 +168,7 @@ def errors_on_others(provenance: Provenance, motion: str = "") -> tuple[str, Map
         return None
     motions = _motions(provenance)
     if motion in motions:
-        muscles: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
-        for row in known["subjects"]:
-            if row["method"] == way and row["motion"] == motion:
-                muscles.setdefault(row["muscle"], {}).setdefault(row["subject"], []).append(row)
-        return f"{_WAYS[way]} (motion: {motion})", {muscle: _mean_subject(people) for muscle, people in muscles.items()}
+        return f"{_WAYS[way]} (motion: {motion})", _of_motion(known["subjects"], way, motion)
     return _WAYS[way] + (f" (motions: {', '.join(motions)})" if motion and motions else ""), known[way]
 
 
@@ -187,6 +182,26 @@ def _motions(provenance: Provenance) -> list[str]:
     rows = [row for row in provenance.validation.get("subjects", ()) if row["method"] == way]
     found = list(dict.fromkeys(row["motion"] for row in rows))
     return found if len(found) > 1 and all(name in row for row in rows for name in _ERRORS) else []
+
+
+def _of_motion(rows: Iterable[Mapping[str, Any]], way: str, motion: str) -> dict[str, dict[str, Any]]:
+    """Average the errors in one motion, muscle by muscle."""
+    muscles: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for row in rows:
+        if row["method"] == way and row["motion"] == motion:
+            muscles.setdefault(row["muscle"], {}).setdefault(row["subject"], []).append(row)
+    return {muscle: _mean_subject(people) for muscle, people in muscles.items()}
+
+
+def _on_laboratories(provenance: Provenance, targets: Sequence[str], motion: str) -> Mapping[str, float] | None:
+    """Average the errors on laboratories left out: of these muscles in this motion, where they are known apart."""
+    known = provenance.validation
+    total: Mapping[str, float] | None = known.get("leave_one_laboratory_out", {}).get("ALL")
+    if total and motion in _motions(provenance):
+        errors = _of_motion(known["subjects"], "leave_one_laboratory_out", motion)
+        rows = [errors[target] for target in targets if target in errors]
+        return {name: fmean(row[name] for row in rows) for name in _ERRORS} if rows else None
+    return total
 
 
 def _mean_subject(people: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
