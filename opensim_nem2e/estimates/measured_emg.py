@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..signals.compare import correlations, cycle_errors
 from ..signals.cycles import inside_cycles, windows
 from ..signals.emg import channels_with_spikes, refuse_raw
 from ..signals.gaps import channel_gaps, gaps_in_words, inside_gaps, overlaps
-from ..signals.quality import lonely_peak
+from ..signals.quality import exchanged, lonely_peak
 from ..signals.resample import interpolate
 from ..storage import TimeSeries
 from ..storage.emg_files import read_envelopes
@@ -281,8 +282,8 @@ def log_channels(emg: MeasuredEMG) -> None:
     logger.info("Measured EMG: %s, %s.", name, _with_channels(emg, emg.channels))
 
 
-def warn_of_lag(emg: MeasuredEMG, trial: SimulatedTrial, cycles: Mapping[str, Sequence[Cycle]]) -> None:
-    """Warn where EMG and simulation seem to be on different clocks.
+def warn_of_misfit(emg: MeasuredEMG, trial: SimulatedTrial, cycles: Mapping[str, Sequence[Cycle]]) -> None:
+    """Warn where EMG and simulation seem to be on different clocks, or channels to be exchanged.
 
     Parameters
     ----------
@@ -322,6 +323,30 @@ def warn_of_lag(emg: MeasuredEMG, trial: SimulatedTrial, cycles: Mapping[str, Se
             mean[now],
             emg.offset + _LAGS[best],
         )
+        return
+    _warn_of_exchange(emg, trial, cycles)
+
+
+def _warn_of_exchange(emg: MeasuredEMG, trial: SimulatedTrial, cycles: Mapping[str, Sequence[Cycle]]) -> None:
+    told: set[frozenset[str]] = set()
+    for one, other in combinations(emg.channels, 2):
+        pair = frozenset((emg.channels[one], emg.channels[other]))
+        inside = inside_cycles(trial.time, emg.whole(one, cycles.get(one, ())))
+        if len(pair) < 2 or pair in told or not inside.any():
+            continue
+        if not np.array_equal(inside, inside_cycles(trial.time, emg.whole(other, cycles.get(other, ())))):
+            continue
+        curves = [
+            *(np.interp(trial.time[inside], *emg.rows(emg.channels[muscle])) for muscle in (one, other)),
+            *(trial.activations[muscle][inside] for muscle in (one, other)),
+        ]
+        if min(map(np.ptp, curves)) > 0.0 and (fits := exchanged(*curves)) is not None:
+            told.add(pair)
+            logger.warning(
+                "The EMG channels '%s' and '%s' look exchanged: each fits OpenSim's activation of the other's muscle "
+                "(mean r %.2f; its own %.2f).",
+                *(emg.channels[one], emg.channels[other], *fits),
+            )
 
 
 def _with_channels(emg: MeasuredEMG, muscles: Iterable[str]) -> str:

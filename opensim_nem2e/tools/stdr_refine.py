@@ -488,7 +488,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             log_channels,
             read_maxima,
             read_measured_emg,
-            warn_of_lag,
+            warn_of_misfit,
             with_measured_emg,
         )
 
@@ -501,7 +501,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             estimate = with_measured_emg(estimate, emg, trial, names, cycles, maxima)
         else:
             log_channels(emg)
-        warn_of_lag(emg, trial, estimate.cycles())
+        warn_of_misfit(emg, trial, estimate.cycles())
         return estimate, emg
 
     def _motion(self, bundle: Bundle, cycles: Mapping[str, Sequence[Cycle]]) -> str:

@@ -562,6 +562,16 @@ def test_one_channel_that_is_delayed(two_people, column, shift):
     assert "in the subject's other recordings" in found[0].what
 
 
+def test_channels_that_were_exchanged(two_people):
+    path = two_people / "walk45_emg.sto"
+    series = read_storage(path)
+    labels = {"semimem_r": "med_gas_r", "med_gas_r": "semimem_r"}
+    write_storage(path, replace(series, labels=tuple(labels.get(label, label) for label in series.labels)))
+    (found,) = (f for f in examine(two_people / "trials.csv").findings if f.code == "exchanged")
+    assert (found.severity, found.where) == ("warning", "lab/ceinms_S06/walk45 (so): med_gas_r, semimem_r")
+    assert "each fits the other's muscle" in found.what
+
+
 def test_a_channel_of_another_burst_is_not_called_late(two_people):
     """Rectus femoris is active in another part of the cycle than static optimisation has it, wherever EMG lies."""
     path = two_people / "walk45_emg.sto"

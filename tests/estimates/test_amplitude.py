@@ -12,7 +12,7 @@ from opensim_nem2e.data.simulation import Muscle, SimulatedTrial
 from opensim_nem2e.errors import LabelError, MissingFileError, StorageError
 from opensim_nem2e.estimates.amplitude import by_prior, prior_gain, shape_of
 from opensim_nem2e.estimates.estimate import Estimate, MuscleEstimate
-from opensim_nem2e.estimates.measured_emg import MeasuredEMG, read_maxima, warn_of_lag, with_measured_emg
+from opensim_nem2e.estimates.measured_emg import MeasuredEMG, read_maxima, warn_of_misfit, with_measured_emg
 from opensim_nem2e.estimates.mechanics import MechanicsSettings, examine_mechanics
 from opensim_nem2e.methods.base import Provenance
 from opensim_nem2e.signals.cycles import Cycle
@@ -117,10 +117,21 @@ def test_emg_on_another_clock_is_warned_of(trial, emg, caplog):
     for late, warned in ((0.0, False), (0.06, False), (0.2, True), (-0.2, True)):
         caplog.clear()
         series = TimeSeries(TIME + 0.05 + late, tuple(emg.channels.values()), curves)
-        warn_of_lag(MeasuredEMG(series, 0.05, emg.channels), trial, cycles)
+        warn_of_misfit(MeasuredEMG(series, 0.05, emg.channels), trial, cycles)
         assert bool(caplog.messages) == warned
         if warned:
             assert f"give <emg_time_offset> {0.05 + late:+.2f}" in caplog.text
+
+
+def test_exchanged_channels_are_warned_of(caplog):
+    cycles = dict.fromkeys(NAMES, (Cycle("r", 0.0, 1.0),))
+    apart = {"soleus_r": bump(0.45), "semimem_r": bump(0.85), "bflh_r": bump(0.2), "psoas_r": bump(0.6)}
+    simulated = SimpleNamespace(time=TIME, activations=apart)
+    curves = np.column_stack(list(apart.values()))
+    for labels, warned in ((("calf", "thigh", "ham", "hip"), False), (("thigh", "calf", "ham", "hip"), True)):
+        channels = {"soleus_r": "calf", "semimem_r": "thigh", "bflh_r": "ham", "psoas_r": "hip"}
+        warn_of_misfit(MeasuredEMG(TimeSeries(TIME, labels, curves), 0.0, channels), simulated, cycles)
+        assert ("'calf' and 'thigh' look exchanged" in caplog.text) == warned
 
 
 def test_channels_that_cover_no_cycle(trial, estimate, emg, caplog):

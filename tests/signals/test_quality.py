@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opensim_nem2e.signals.quality import copies, cut_off, held, levels, lonely_peak, period, plateaus, variance_ratio
+from opensim_nem2e.signals.quality import (
+    copies,
+    cut_off,
+    exchanged,
+    held,
+    levels,
+    lonely_peak,
+    period,
+    plateaus,
+    variance_ratio,
+)
 
 
 def test_variance_ratio():
@@ -72,6 +82,16 @@ def test_a_lost_connection_and_an_amplifier_at_its_limits():
     slow = 2.0 * np.sin(2.0 * np.pi * 40.0 * time)
     assert cut_off(np.clip(slow, -1.0, 1.0)) == pytest.approx(2.0 / 3.0, abs=0.05)
     assert cut_off(np.maximum(slow, 0.0)) == 0.0
+
+
+def test_exchanged_channels():
+    phase = np.linspace(0.0, 1.0, 100)
+    calf, shin = np.exp(-(((phase - 0.45) / 0.1) ** 2)), np.exp(-(((phase - 0.05) / 0.1) ** 2))
+    assert exchanged(shin, calf, calf, shin) == (pytest.approx(1.0), pytest.approx(-0.3, abs=0.1))
+    assert exchanged(calf, shin, calf, shin) is None
+    # Two heads of one muscle are alike, and one channel alone cannot be exchanged.
+    assert exchanged(calf, calf, calf, 0.9 * calf + 0.1 * shin) is None
+    assert exchanged(shin, shin, calf, shin) is None
 
 
 def test_copies():

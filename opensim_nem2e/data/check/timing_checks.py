@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import StorageError
 from ...signals.emg import sampling_rate, why_raw
-from ...signals.quality import period, variance_ratio
+from ...signals.quality import exchanged, period, variance_ratio
 from ..manifest import CycleRecord
 from .findings import Findings
 from .recording_checks import Files, Recording
@@ -203,11 +204,26 @@ def _lag(found: Alignment, findings: Findings) -> None:
         findings.add("warning", "lag", where, what, remedy)
         # How channels fit can be judged once the lag is right.
         return
+    _exchanged(found, findings)
     for column, r in found.correlation.items():
         if r.max() < UNLIKE:
             what = f"the activation does not follow its EMG at any lag (r at most {r.max():.2f})."
             remedy = "check the channel's muscles in emg_channels.csv, the electrode, and the simulation."
             findings.add("note", "unlike", f"{where}: {column}", what, remedy)
+
+
+def _exchanged(found: Alignment, findings: Findings) -> None:
+    """Look for pairs of channels that fit each other's muscle."""
+    columns = [column for column in found.correlation if len(found.activation[column]) == len(found.emg[column])]
+    for one, other in itertools.combinations(columns, 2):
+        if found.emg[one].shape != found.emg[other].shape:
+            continue
+        curves = (found.emg[one], found.emg[other], found.activation[one], found.activation[other])
+        fits = exchanged(*(curve.ravel() for curve in curves))
+        if fits is not None:
+            what = f"they look exchanged: each fits the other's muscle (mean r {fits[0]:.2f}; its own {fits[1]:.2f})."
+            remedy = "compare with how the electrodes were connected, and correct the muscles in emg_channels.csv."
+            findings.add("warning", "exchanged", f"{found.recording.name}: {one}, {other}", what, remedy)
 
 
 def _is_far(lag: float, found: Alignment) -> bool:

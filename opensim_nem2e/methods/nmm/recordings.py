@@ -711,7 +711,10 @@ def _recorded(
         )
     flat = [column for column in columns if not emg.column(column).max() > max(0.0, emg.column(column).min())]
     if flat:
-        raise LabelError(f"An EMG channel must not be silent or constant, but {', '.join(flat)} is.", emg.path)
+        raise LabelError(
+            f"An EMG channel must not be silent or constant, but {', '.join(flat)} is. Name the others in <channels>.",
+            emg.path,
+        )
     return kept
 
 
