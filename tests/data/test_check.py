@@ -562,6 +562,15 @@ def test_one_channel_that_is_delayed(two_people, column, shift):
     assert "in the subject's other recordings" in found[0].what
 
 
+def test_emg_of_the_other_limb_only(two_people):
+    text = (two_people / "trials.csv").read_text()
+    assert not any(f.code == "side" for f in examine(two_people / "trials.csv").findings)
+    (two_people / "trials.csv").write_text(text.replace(",walk,1.25,r,", ",walk,1.25,l,"))
+    (finding,) = (f for f in examine(two_people / "trials.csv").findings if f.code == "side")
+    assert (finding.severity, finding.where) == ("error", "lab/ceinms_S06/walk45 (so)")
+    assert "its cycles are of side l, but its EMG is of side r: cycles" in finding.what
+
+
 def test_channels_that_were_exchanged(two_people):
     path = two_people / "walk45_emg.sto"
     series = read_storage(path)

@@ -232,6 +232,13 @@ def _missing_channels(recordings: Sequence[Recording], files: Files, findings: F
             findings.add("error", "channel", where, "its dataset has no EMG channels.", remedy)
         first, limbs = recording.trials[0], {trial.side for trial in recording.trials}
         lacking: dict[tuple[bool, int], list[str]] = {}
+        there = [c for c in recording.channels if c.standard_name and any(series.has(c.column) for series in every)]
+        sides = {name.side for c in there for muscle in c.muscles if (name := names.standard(muscle)) is not None}
+        if sides and not sides & {"", *limbs}:
+            own, other = ", ".join(sorted(limbs)), ", ".join(sorted(sides))
+            what = f"its cycles are of side {own}, but its EMG is of side {other}: cycles go with their own limb's EMG."
+            remedy = "correct side in trials.csv, or muscles in emg_channels.csv."
+            findings.add("error", "side", recording.name, what, remedy)
         for channel in recording.channels:
             served = {name for muscle in channel.muscles if (name := names.standard(muscle)) is not None}
             nowhere = channel.column not in somewhere[first.dataset]
