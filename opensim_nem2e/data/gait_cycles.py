@@ -608,7 +608,7 @@ class _Builder:
         if inputs == "all":
             common = tuple(name for name in everything if counts[name] == len(lines))
             rest = sorted(set(everything) - set(common))
-            self._note(f"{len(common)} input muscles are in all {len(lines)} trials used: {', '.join(common)}.")
+            self._note(f"{len(common)} input muscles are in all {len(lines)} trials used: {listed(common)}.")
             if rest:
                 self._note(f"{len(rest)} muscles are not in every trial, so they are no inputs: {listed(rest)}.")
             if not common:

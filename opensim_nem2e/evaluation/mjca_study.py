@@ -560,10 +560,13 @@ def read_frames(
     """
     trials: dict[tuple[Any, ...], list[CycleRecord]] = {}
     for record in records:
-        files = (record.model_file, record.coordinates_file, record.external_loads_file)
-        if None in files:
+        needed = ("model_file", "coordinates_file", "external_loads_file")
+        files = [getattr(record, name) for name in needed]
+        missing = [name for name, file in zip(needed, files, strict=True) if file is None]
+        if missing:
             raise TrainingError(
-                f"{record.name}: the study needs model_file, coordinates_file and external_loads_file; one is missing."
+                f"{record.name}: the study needs {', '.join(needed[:-1])} and {needed[-1]}; the manifest has no "
+                f"{' and no '.join(missing)} for it."
             )
         trials.setdefault((record.subject, record.trial, *files, record.side), []).append(record)
     found: dict[tuple[str, str], list[Frames]] = {}

@@ -20,6 +20,7 @@ from .training_run import (
     select_trials,
     train_networks,
     training_directories,
+    warn_of_unstated,
 )
 
 if TYPE_CHECKING:
@@ -153,9 +154,7 @@ class KinematicsTrainTool(KinematicsTrainToolAccessors, Tool[KinematicsTrainOpti
     def _save(self, training: MomentTraining, run: ToolRun) -> None:
         from ..methods.motion_bundle import MotionBundle
 
-        for name in ("data_licence", "data_attribution"):
-            if not self.get(name):
-                logger.warning("<%s> is not given: the bundle will say '%s'.", name, NOT_STATED)
+        warn_of_unstated(self)
         settings = {name: value for name, value in self.values().items() if not isinstance(value, dict)}
         subjects = training.subjects
         metadata = {

@@ -31,6 +31,7 @@ from .training_run import (
     select_trials,
     train_networks,
     training_directories,
+    warn_of_unstated,
 )
 
 if TYPE_CHECKING:
@@ -272,9 +273,7 @@ class STDRTrainTool(STDRTrainToolAccessors, Tool[TrainOptions]):
         from ..data.gait_cycles import describe_cycles
         from ..methods.bundle import Bundle
 
-        for name in ("data_licence", "data_attribution"):
-            if not self.get(name):
-                logger.warning("<%s> is not given: the bundle will say '%s'.", name, NOT_STATED)
+        warn_of_unstated(self)
         options = asdict(training.options)
         settings = {name: value for name, value in self.values().items() if not isinstance(value, dict)}
         metadata = {

@@ -49,6 +49,20 @@ _FILTERS = {
 }
 
 
+def warn_of_unstated(tool: STDRTrainTool | KinematicsTrainTool) -> None:
+    """Warn that who gets a bundle will not know what may be done with it.
+
+    Parameters
+    ----------
+    tool : STDRTrainTool or KinematicsTrainTool
+        Writes the bundle.
+    """
+    missing = [f"<{name}>" for name in ("data_licence", "data_attribution") if not tool.get(name)]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        logger.warning("%s %s not given: the bundle will say '%s'.", " and ".join(missing), verb, NOT_STATED)
+
+
 def check_data(tool: TrainingTool, conditions: Sequence[str]) -> list[str]:
     """Find what is wrong with the properties that choose the data, for a tool's ``_check``.
 

@@ -169,7 +169,8 @@ def test_too_little_is_told():
     with pytest.raises(TrainingError, match="at least two cycles"):
         MJCAStudy({("s", "walk"): make_frames(cycles=1)}, StudySettings(window=6))
     record = CycleRecord("d", "s", "t", "1", "walk", None, "r", None, None, "", None, 0.0, 0.0, 1.0, None, 2)
-    with pytest.raises(TrainingError, match="needs model_file, coordinates_file and external_loads_file"):
+    missing = "the study needs model_file, coordinates_file and external_loads_file; the manifest has no model_file and"
+    with pytest.raises(TrainingError, match=missing):
         read_frames([record], StudySettings())
 
 

@@ -25,7 +25,7 @@ from opensim_nem2e.methods.stdr.method import training_settings
 from opensim_nem2e.options import layout_of
 from opensim_nem2e.tools import training_run
 from opensim_nem2e.tools.stdr_train import STDRTrainTool
-from opensim_nem2e.tools.training_run import options_of, select_trials
+from opensim_nem2e.tools.training_run import options_of, select_trials, warn_of_unstated
 from opensim_nem2e.training.task import TrainingSettings
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
@@ -695,3 +695,12 @@ def test_where_networks_cannot_be_trained(tmp_path, lab, monkeypatch):
     tool.scheduler = "tcp://127.0.0.1:9"
     with pytest.raises(TrainingError, match="<device> is cuda, and <scheduler> is given"):
         tool.run()
+
+
+def test_what_a_bundle_will_not_say_is_one_warning(caplog):
+    warn_of_unstated(STDRTrainTool())
+    warn_of_unstated(STDRTrainTool(data_licence="CC-BY"))
+    assert caplog.messages == [
+        "<data_licence> and <data_attribution> are not given: the bundle will say 'not stated'.",
+        "<data_attribution> is not given: the bundle will say 'not stated'.",
+    ]
