@@ -10,8 +10,8 @@ active muscles (more than .1 anywhere) and over the paper's ten. Columns:
 * phase: the mean of static optimisation by phase of the training strides, which knows nothing of the motion;
 * supervised: a small network, trained on activations instead of moments;
 * mlp: the same network's moments, then the program; no label of a muscle is used;
-* kernel: the same with kernel ridge regression, what the tool does unless told otherwise. Its width and penalty are
-  chosen on training subjects, trials or strides left out;
+* kernel: the same with kernel ridge regression, what the tool does unless told otherwise. Its width, penalty and linear
+  part are chosen on training laboratories, subjects, trials or strides left out;
 * bearing: kernel, with what the leg would bear if it alone stood on the ground as further inputs (``bearing_inputs``);
   kernel for a subject whose motion does not tell where the pelvis is.
 

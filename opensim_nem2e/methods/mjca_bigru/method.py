@@ -539,8 +539,10 @@ def _fit_kernel(
     if "conditions" in windows:
         numbers = np.repeat(windows["conditions"][:, None], len(frames), axis=1)
         seen = np.concatenate([seen, numbers], axis=-1)
-    # Left out in turn: subjects; of one subject trials, such as speeds; of one trial cycles.
-    levels = ([getattr(record, field) for record in samples.records] for field in ("subject", "trial", "name"))
+    # Left out in turn: laboratories, as who uses a network is of another one; of one laboratory subjects; of one
+    # subject trials, such as speeds; of one trial cycles.
+    fields = ("laboratory", "subject", "trial", "name")
+    levels = ([getattr(record, field) for record in samples.records] for field in fields)
     names = next((level for level in levels if len(set(level)) > 1), ["one"] * len(samples.records))
     groups = np.repeat(np.unique(names, return_inverse=True)[1], len(frames))
     known = np.repeat(windows["known"], len(frames), axis=0)

@@ -39,11 +39,11 @@ class MJCAOptions(Options):
     architecture: Literal["auto", "kernel", "mlp", "mjca_bigru", "bigru", "cnn_bigru"] = option(
         "kernel",
         "What learns the moments. kernel: kernel ridge regression on the motion at <lags>, in closed form; width, "
-        "penalty and linear part are chosen as by auto. mlp: a network of fully connected layers on the motion at "
-        "<lags>. mjca_bigru: the paper's, cross-attention between joints and bidirectional gated recurrent units. "
-        "bigru, cnn_bigru: its ablations, without attention and with convolutions in its place. auto: the one of these "
-        "with the least error on training subjects that are left out in turn (of one subject trials, such as speeds; "
-        "of one trial strides), which takes many times as long.",
+        "penalty and linear part are chosen on laboratories left out in turn (of one laboratory as by auto). mlp: a "
+        "network of fully connected layers on the motion at <lags>. mjca_bigru: the paper's, cross-attention between "
+        "joints and bidirectional gated recurrent units. bigru, cnn_bigru: its ablations, without attention and with "
+        "convolutions in its place. auto: the one of these with the least error on training subjects that are left out "
+        "in turn (of one subject trials, such as speeds; of one trial strides), which takes many times as long.",
     )
     network_size: Literal["small", "paper"] = option(
         "small", "Units of the recurrent networks. paper: 128 in each of two layers. small: 32 in one, far faster."
