@@ -251,6 +251,12 @@ def read_simulation(
         SIMULATORS[found],
         why,
     )
+    if str(trial.source.header.get("success", "")).lower() == "false":
+        status = str(trial.source.header.get("status", "")).replace("_", " ")
+        logger.warning(
+            "%s: Moco did not succeed%s: what its solver left is no solution.",
+            *(trial.source.path, f" ({status[:80]})" if status else ""),
+        )
     return replace(trial, simulator=found)
 
 

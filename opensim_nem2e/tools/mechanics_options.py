@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,9 @@ from ..options import FilePath, Options, option
 if TYPE_CHECKING:
     from ..estimates.mechanics import MechanicsSettings
     from .tool import Tool
+
+#: The labels of a storage file lie within so many bytes.
+_HEAD = 65_536
 
 #: What they may leave behind, after the tool's name.
 MECHANICS_RESULTS = (
@@ -87,7 +91,7 @@ class MechanicsOptions(Options):
     coordinates_file: FilePath = option(
         "",
         "Motion for joint torques: the kinematics that CMC tracked (.mot or .sto). Empty: the "
-        "coordinates in states_file.",
+        "coordinates in states_file, or in the Moco solution.",
     )
     lowpass_cutoff_frequency_for_coordinates: float = option(
         6.0,
@@ -155,7 +159,7 @@ def mechanics_faults(tool: Tool[Any]) -> list[str]:
         which = f"<{asking[0]}>" if asking else "<amplitude> torques"
         if not tool.get("model_file"):
             faults.append(f"{which} needs <model_file>, but it is empty.")
-        if not (tool.get("coordinates_file") or tool.get("states_file")):
+        if not _tells_motion(tool):
             faults.append(f"{which} needs a motion: <coordinates_file> must be given where there is no <states_file>.")
     for name in ("emg_channels_file", "use_emg"):
         if tool.get(name) and not tool.get("emg_file"):
@@ -163,6 +167,17 @@ def mechanics_faults(tool: Tool[Any]) -> list[str]:
     if tool.get("emg_maxima_file") and not tool.get("use_emg"):
         faults.append("<emg_maxima_file> goes with <use_emg>, but that is false.")
     return faults
+
+
+def _tells_motion(tool: Tool[Any]) -> bool:
+    """Tell whether one of the files holds the motion; a Moco solution does, beside the activations."""
+    if tool.get("coordinates_file") or tool.get("states_file"):
+        return True
+    solution = tool.resolve("activations_file")
+    if solution is None or not solution.is_file():
+        return False
+    with solution.open("rb") as stream:
+        return re.search(rb"/value\s", stream.read(_HEAD)) is not None
 
 
 def mechanics_settings(tool: Tool[Any]) -> MechanicsSettings:
@@ -183,7 +198,7 @@ def mechanics_settings(tool: Tool[Any]) -> MechanicsSettings:
 
     needed = {
         "<model_file>": tool.get("model_file"),
-        "<coordinates_file> (the motion)": tool.get("coordinates_file") or tool.get("states_file"),
+        "<coordinates_file> (the motion)": _tells_motion(tool),
         "<external_loads_file>": tool.get("external_loads_file"),
     }
     lacking = [name for name, given in needed.items() if not given]

@@ -155,6 +155,15 @@ def test_states_and_controls_are_taken_for_those_of_cmc(tmp_path):
     assert read_simulation(None, controls(tmp_path, soleus_r=0.5), None, None, defaults).simulator == "cmc"
 
 
+def test_a_solution_that_moco_did_not_find_is_told(tmp_path, caplog):
+    rows = "endheader\ntime\t/forceset/soleus_r/activation\n0\t0.1\n1\t0.2\n"
+    for success in ("true", "false"):
+        head = f"inDegrees=no\nnum_controls=1\nnum_states=1\nstatus=Maximum_Iterations_Exceeded\nsuccess={success}\n"
+        (tmp_path / "solution.sto").write_text(head + rows)
+        read_simulation(None, None, tmp_path / "solution.sto", None, MuscleDefaults(0.01, 0.01, 0.04))
+        assert ("Moco did not succeed (Maximum Iterations Exceeded)" in caplog.text) == (success == "false")
+
+
 #: Writes a solution as Moco does. A process of its own: what it makes of lists of names would spoil ezc3d's.
 SOLUTION = """
 import sys

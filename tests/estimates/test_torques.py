@@ -103,3 +103,16 @@ def test_what_it_needs_is_said_at_once():
     faults = "\n".join(caught.value.faults)
     assert "<check_torques> needs <model_file>" in faults
     assert "<check_torques> needs a motion" in faults
+
+
+def test_a_moco_solution_tells_the_motion(tmp_path):
+    """It holds coordinates beside the activations; those of MocoInverse do not."""
+    tool = STDRRefineTool()
+    tool.cycle_source, tool.check_torques = "whole_file", True
+    for label, told in (("/jointset/knee_r/knee_angle_r/value", True), ("/forceset/reserve_knee", False)):
+        file = tmp_path / "solution.sto"
+        file.write_text(f"inDegrees=no\nendheader\ntime\t/forceset/soleus_r/activation\t{label}\n0\t0.1\t0.2\n")
+        tool.activations_file = str(file)
+        with pytest.raises(SetupError) as caught:
+            tool.run()
+        assert ("needs a motion" not in "".join(caught.value.faults)) == told
