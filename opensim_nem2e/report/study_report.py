@@ -160,7 +160,11 @@ def _content(results: StudyResults, pictures: Sequence[Picture]) -> dict[str, An
         "reading": "E is the root mean square error against measured, normalised EMG over the samples of a gait cycle, "
         "averaged over each subject's cycles before anything is compared. Er = E / E(OpenSim) - 1: −0.30 means 30 % "
         "nearer to EMG than OpenSim. Negative is better; stars mark p < 0.05 (*), 0.01 (**), 0.001 (***). "
-        + (f"Significance: {study['significance']}" if study.get("significance") else ""),
+        + (f"Significance: {study['significance']} " if study.get("significance") else "")
+        + "In the tables, r²: squared correlation with EMG. Peak error: mean distance of the curve's peak from that of "
+        "EMG. r at best lag: correlation with EMG once the curve is moved to where it fits best. "
+        + (_SHAPE if set(SHAPE_FIGURES) <= set(results.statistics.columns) else "")
+        + "Bold: significantly nearer to EMG.",
         "change": by_key["error_change"],
         "statistics": [{"condition": name, "table": _statistics_table(results, name)} for name in names],
         "baselines_text": "A network that does not beat the cheap methods below has proved nothing. They learned from "
@@ -385,9 +389,7 @@ def _statistics_table(results: StudyResults, condition: str) -> Table:
     told = "".join(f" {', '.join(muscles)}: {note}." for note, muscles in notes.items())
     return _table(
         f"{condition}: {_focus(results)} {_splitting(results)['judged']}, against OpenSim (figures: OpenSim → "
-        "refined). r²: squared correlation with EMG. Peak error: mean distance of the curve's peak from that of EMG; r "
-        f"at best lag: correlation with EMG once the curve is moved to where it fits best. {_SHAPE if shape else ''}"
-        f"Bold: significantly nearer to EMG.{told}",
+        f"refined).{told}",
         head,
         rows,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opensim_nem2e.data.check.run_checks import judge_run
+from opensim_nem2e.data.check.run_checks import Peak, RunQuality, judge_run
 from opensim_nem2e.storage import TimeSeries, write_storage
 
 
@@ -62,3 +62,12 @@ def test_nothing_to_see(tmp_path):
     found = judge_run("CMCTool", [tmp_path / "a_pErr.sto"])
     assert found.tracking is found.reserve is found.residual is None
     assert judge_run("STDRRefineTool", []) == found
+
+
+def test_markers_far_off_are_doubtful():
+    line = "Frame {} (t = 0):\t total squared error = 0.1, marker error: RMS = 0.03, max = {} ({})\n"
+    (told,) = judge_run("InverseKinematicsTool", [], line.format(1, 0.114, "R.Acromium")).doubts
+    assert told.startswith("marker R.Acromium is up to 0.114 m from where it was recorded; 0.04 m is the most")
+    assert judge_run("InverseKinematicsTool", [], line.format(1, 0.039, "R.Heel")).doubts == []
+    assert RunQuality(Peak(0.3, "m", "pelvis_tx")).doubts == RunQuality(Peak(8.0, "deg", "hip_flexion_r")).doubts == []
+    assert RunQuality().doubts == []

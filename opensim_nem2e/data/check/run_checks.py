@@ -31,6 +31,9 @@ RESIDUAL_MOMENT_NAME = re.compile(
 #: A simulation of CMC starts with muscles in a state that does not fit the motion; reserves help out until they do (s).
 START_UP = 0.1
 
+#: The farthest that a marker of a good inverse kinematics is from the recorded one (m).
+MARKER_LIMIT = 0.04
+
 _TRANSLATION = re.compile(r"_t[xyz]$")
 _PELVIS_FORCE = re.compile(r"^pelvis_t[xyz]_force$")
 _MARKER = re.compile(r"marker error: RMS = \S+, max = (\S+) \(([^)]*)\)")
@@ -77,6 +80,18 @@ class RunQuality:
     tracking: Peak | None = None
     reserve: Peak | None = None
     residual: Peak | None = None
+
+    @property
+    def doubts(self) -> list[str]:
+        """What is worth a look before the results are used, in sentences."""
+        found = self.tracking
+        # Angles are told in degrees, markers have the name of no coordinate.
+        if found is None or found.unit != "m" or _TRANSLATION.search(found.name) or found.value <= MARKER_LIMIT:
+            return []
+        return [
+            f"marker {found.name} is up to {found.value:.3g} m from where it was recorded; {MARKER_LIMIT:g} m is the "
+            "most that is usual. Is it at the right place of the model, and the right one in the recording?"
+        ]
 
 
 def judge_run(tool: str, outputs: Sequence[Path], log: str = "") -> RunQuality:

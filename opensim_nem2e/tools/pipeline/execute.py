@@ -219,8 +219,9 @@ class Study:
         said = [f"{what} {peak}" for what, peak in peaks.items() if peak is not None]
         how = "was done before, and nothing has changed" if outcome.reused else f"done in {outcome.seconds:.1f} s"
         self._say(number, "info", "; ".join([how, *said]) + ".")
-        row.message = "\n".join(outcome.warnings)
-        for warning in outcome.warnings:
+        warnings = [*outcome.warnings, *quality.doubts]
+        row.message = "\n".join(warnings)
+        for warning in warnings:
             logger.warning("%s: %s", self._title(number), warning)
         for needs in self._waiting.values():
             needs.discard(number)
