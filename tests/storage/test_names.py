@@ -313,3 +313,19 @@ def test_a_side_that_the_name_does_not_tell(tmp_path, caplog):
     assert names.standard("mysol_r") == ("soleuss", "r")
     assert "'soleuss' is a standard name of your own. Did you mean 'soleus'?" in caplog.text
     assert "brachialis" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "standard"),
+    [
+        ("tibialis_anterior_r", ("tib", "r")),
+        ("Gastrocnemius_Medialis_l", ("gasmed", "l")),
+        ("lateral_gastrocnemius_right", ("gaslat", "r")),
+        ("biceps_femoris_long_head_r", ("bi", "r")),
+        ("biceps_femoris_sh_r", ("bfsh", "r")),
+        ("gluteus_medius_2_l", ("glmed2", "l")),
+        ("semitendinosus_r", ("semit", "r")),
+    ],
+)
+def test_anatomical_names(name, standard):
+    assert MuscleNames.load().standard(name) == standard
