@@ -157,7 +157,8 @@ def _is_bundle(word: str) -> bool:
         return False
     from ..methods.bundle import shipped_bundles
 
-    return word in shipped_bundles()
+    # What is a place, but not a bundle, is told to be none.
+    return word in shipped_bundles() or Path(word).exists() or len(Path(word).parts) > 1
 
 
 def describe_bundle(path_or_name: str) -> str:

@@ -96,6 +96,14 @@ def write_optimum(
         logger.warning(
             "%d of %d rows are flagged (%s_flags.sto): %s.", int(flagged.sum()), len(flagged), name, _reasons(optimum)
         )
+    asked, rest = (np.sqrt(np.mean(np.square(values), axis=0)) for values in (optimum.needed, optimum.reserves))
+    lacking = optimum.weak & (rest > 0.5 * asked)
+    if lacking.any():
+        logger.warning(
+            "Reserves make most of the moments of %s: if muscles that actuate them are not in the model (arms), name "
+            "the other coordinates in <torque_coordinates>, so that their rows are not flagged for it.",
+            _named(optimum.coordinates, lacking),
+        )
     saturated = _named(optimum.muscles, optimum.saturated)
     if saturated != "none":
         logger.warning("Saturated in some rows: %s. Are the muscles as strong as the subject?", saturated)

@@ -410,6 +410,13 @@ def test_info_on_a_misspelt_bundle_or_tool(command):
     assert command("info", "DemoTol").stderr.endswith("but 'DemoTol' was found. Did you mean 'DemoTool'?\n")
 
 
+def test_info_on_a_place_without_a_bundle(command, tmp_path):
+    """A file that was moved, or its folder, is no misspelt tool."""
+    (tmp_path / "networks").mkdir()
+    assert "a bundle must be a .safetensors file; found a folder" in command("info", str(tmp_path / "networks")).stderr
+    assert "there is no such bundle" in command("info", str(tmp_path / "networks" / "mylab")).stderr
+
+
 def test_info_on_a_tool_and_on_a_property(command):
     done = command("info", "DemoTool")
     assert done.returncode == 0

@@ -233,7 +233,7 @@ def test_setup_faults_are_told_at_once(arm):
         run(arm, "taken", motion="results/taken_states.sto")
 
 
-def test_frames_out_of_range_and_weak_muscles_are_flagged(arm):
+def test_frames_out_of_range_and_weak_muscles_are_flagged(arm, caplog):
     text = (arm / "arm.osim").read_text()
     weak = text.replace("<max_isometric_force>150<", "<max_isometric_force>5<")
     assert weak != text
@@ -246,3 +246,9 @@ def test_frames_out_of_range_and_weak_muscles_are_flagged(arm):
     either = (flags.column("elbow_out_of_range") > 0.5) | (flags.column("elbow_reserve") > 0.5)
     np.testing.assert_array_equal(flags.column("any") > 0.5, either)
     assert found["activation"].data.max() == 1.0
+    assert (
+        "Reserves make most of the moments of elbow: if muscles that actuate them are not in the model" in caplog.text
+    )
+    caplog.clear()
+    run(arm, "strong", write_report=False)
+    assert "Reserves make most" not in caplog.text
