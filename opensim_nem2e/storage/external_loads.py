@@ -65,8 +65,17 @@ def require_forces(path: str | os.PathLike[str]) -> None:
     opensim_nem2e.errors.SetupError
         It is something else, or empty.
     """
-    if next(_loads_of(path).iter("ExternalForce", "PrescribedForce"), None) is None:
+    loads = _loads_of(path)
+    if next(loads.iter("ExternalForce", "PrescribedForce"), None) is None:
         raise SetupError("An <ExternalLoads> must hold an <ExternalForce>, but has none.", path)
+    named = [_text(force, "data_source_name") for force in loads.iter("ExternalForce")]
+    if any(named) and not _text(loads, "datafile"):
+        files = ", ".join(f"'{name}'" for name in dict.fromkeys(filter(None, named)))
+        raise SetupError(
+            "OpenSim's tools read all forces from the one file that <datafile> names, but there is none; the forces "
+            f"name {files[:300]} in <data_source_name>. Put all columns into one file, and name it in <datafile>.",
+            path,
+        )
 
 
 def _loads_of(path: str | os.PathLike[str]) -> etree._Element:

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from opensim_nem2e.errors import CycleError, LabelError, ModelError, StorageError
+from opensim_nem2e.errors import CycleError, LabelError, ModelError, SetupError, StorageError
 from opensim_nem2e.musculoskeletal.dynamics import analyse_motion
 from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
 
@@ -65,6 +65,11 @@ def columns(series, begin):
             [("<point_expressed_in_body>ground<", "<point_expressed_in_body>calcn_r<")],
             StorageError,
             r"'right' acts \d\.\d+ m away from 'calcn_r', .* in the frame 'calcn_r'",
+        ),
+        (
+            [("datafile>", "other>"), ("<torque_id", "<data_source_name>r.mot</data_source_name><torque_id")],
+            SetupError,
+            "from the one file that <datafile> names, but there is none; the forces name 'r.mot' in <data_source_name>",
         ),
     ],
 )

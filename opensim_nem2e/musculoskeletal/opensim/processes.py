@@ -48,6 +48,8 @@ _TAIL_BYTES = 64 * 1024
 
 #: What OpenSim's Python package puts before the message of an error.
 _WRAPPING = re.compile(r"(?<=\[error\] )std::exception in '[^']*': ")
+#: Lines that say nothing of what went wrong: bones that are not drawn, the model's counts.
+_NOTHING = re.compile(r"(\[info\])?|\[warning\] Couldn't find file '.*'\.|[a-z ]+: +\d+")
 # Between two questions whether to stop (s).
 _LOOK = 0.2
 # Between two words on the progress (s).
@@ -367,7 +369,7 @@ def _tail(log: Path) -> str:
         stream.seek(max(0, stream.tell() - _TAIL_BYTES))
         text = stream.read().decode("utf-8", errors="replace")
     text = _WRAPPING.sub("", text)
-    lines = [line.rstrip() for line in text.splitlines() if line.strip() not in ("", "[info]")]
+    lines = [line.rstrip() for line in text.splitlines() if not _NOTHING.fullmatch(line.strip())]
     return "\n".join(lines[-_TAIL_LINES:])
 
 
