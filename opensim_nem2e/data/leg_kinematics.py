@@ -29,7 +29,7 @@ from ..musculoskeletal.weight_bearing import foot_body, weight_bearing
 from ..signals.resample import interpolate
 from ..storage import TimeSeries, read_storage
 from ..storage.osim import OsimModel, read_model
-from .manifest import CycleRecord
+from .manifest import CycleRecord, one_of_each_stride
 from .samples import Samples
 from .sliding_windows import Signal, SlidingWindows, cut_windows, join_samples
 
@@ -525,6 +525,7 @@ def read_leg_trials(
     """
     groups: dict[tuple[Path | str | None, ...], list[CycleRecord]] = {}
     unusable = 0
+    records = one_of_each_stride(records)
     for record in records:
         files = (record.model_file, record.coordinates_file, record.inverse_dynamics_file or record.external_loads_file)
         if None in files:

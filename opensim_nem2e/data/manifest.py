@@ -197,6 +197,28 @@ class CycleRecord:
         return (self.subject, self.dataset, self.trial, *stride, self.side, *files, self.start)
 
 
+def one_of_each_stride(records: Sequence[CycleRecord]) -> list[CycleRecord]:
+    """Keep one row of strides that were simulated several times: their motion and their EMG are the same.
+
+    Left in, a stride would be learned from by one of its rows while it is left out by the other.
+
+    Parameters
+    ----------
+    records : sequence of CycleRecord
+        Rows.
+
+    Returns
+    -------
+    list of CycleRecord
+        In order; of each stride the row of static optimisation, or else the first.
+    """
+    found: dict[tuple[str, ...], CycleRecord] = {}
+    for row in sorted(records, key=lambda row: row.activation_source != "so"):
+        found.setdefault((row.dataset, row.subject, row.trial, row.stride, row.side), row)
+    kept = {id(row) for row in found.values()}
+    return [row for row in records if id(row) in kept]
+
+
 @dataclass(frozen=True)
 class Channel:
     """One row of ``emg_channels.csv``.

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.leg_kinematics import LegCoordinates, refuse_cycles_beyond
-from ..data.manifest import CycleRecord
+from ..data.manifest import CycleRecord, one_of_each_stride
 from ..errors import ModelError, TrainingError
 from ..log import counted, logger
 from ..methods.mjca_bigru.forward import Architecture, ArchitectureName, hidden, run
@@ -559,7 +559,7 @@ def read_frames(
         A row lacks a file, the model lacks a muscle or joint, or OpenSim failed.
     """
     trials: dict[tuple[Any, ...], list[CycleRecord]] = {}
-    for record in records:
+    for record in one_of_each_stride(records):
         needed = ("model_file", "coordinates_file", "external_loads_file")
         files = [getattr(record, name) for name in needed]
         missing = [name for name, file in zip(needed, files, strict=True) if file is None]

@@ -7,6 +7,7 @@ import pytest
 from opensim_nem2e.data.manifest import (
     CHANNEL_COLUMNS,
     TRIAL_COLUMNS,
+    one_of_each_stride,
     read_channels,
     read_trial_channels,
     read_trials,
@@ -214,3 +215,15 @@ def test_channels_of_a_single_trial(tmp_path):
         read_channels(path)
     path.write_text(",".join(CHANNEL_COLUMNS) + "\nlab,GAS,gasmed_r,gasmed\nlab,DEAD,vaslat_r,\n")
     assert [bool(row.standard_name) for row in read_trial_channels(path, ["GAS", "DEAD"])] == [True, False]
+
+
+def test_a_stride_simulated_twice_has_one_motion(shared_data):
+    """Some windows of CMC end earlier than those of static optimisation: it is the same stride all the same."""
+    rows = read_trials(shared_data / "trials.csv")
+    kept = one_of_each_stride(rows)
+    twice = {(row.trial, row.stride) for row in rows if row.activation_source == "cmc"}
+    assert len(twice) == 5
+    assert len(kept) == len(rows) - len(twice)
+    assert {row.activation_source for row in kept} == {"so"}
+    assert kept == [row for row in rows if row.activation_source == "so"]
+    assert one_of_each_stride(rows[-1:]) == rows[-1:]
