@@ -251,6 +251,14 @@ def read_simulation(
         SIMULATORS[found],
         why,
     )
+    from ..storage.sto import is_refinement
+
+    if is_refinement(trial.source):
+        logger.warning(
+            "%s: this is the result of a refinement, as its first line says: refined once more, it is no simulation's "
+            "any longer. Give what the simulation wrote.",
+            trial.source.path,
+        )
     if str(trial.source.header.get("success", "")).lower() == "false":
         status = str(trial.source.header.get("status", "")).replace("_", " ")
         logger.warning(

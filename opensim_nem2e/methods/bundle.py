@@ -523,6 +523,10 @@ _last: dict[str, Any] = {}
 _MOST_KEPT = 64 << 20
 
 
+#: Files of a laboratory that are given in a bundle's place.
+_NO_BUNDLE = (".osim", ".sto", ".mot", ".xml", ".csv", ".trc", ".c3d")
+
+
 def find_bundle(path_or_name: str | os.PathLike[str]) -> Path:
     """Find the file that a path or the name of a shipped bundle stands for.
 
@@ -543,14 +547,15 @@ def find_bundle(path_or_name: str | os.PathLike[str]) -> Path:
     """
     text = os.fspath(path_or_name)
     path = Path(text)
-    if path.is_file():
+    if path.is_file() and path.suffix.lower() not in _NO_BUNDLE:
         return path
     shipped = shipped_bundles()
     if text in shipped:
         return shipped[text]
     allowed = f"shipped bundles: {', '.join(shipped) or 'none'}"
-    if path.is_dir():
-        raise BundleError(f"{path}: a bundle must be a .safetensors file; found a folder ({allowed}).")
+    if path.is_dir() or path.is_file():
+        found = "a folder" if path.is_dir() else f"a file {path.suffix}"
+        raise BundleError(f"{path}: a bundle must be a .safetensors file; found {found} ({allowed}).")
     if path.suffix or len(path.parts) > 1:
         raise BundleError(f"{path}: there is no such bundle ({allowed}).{did_you_mean(path.stem, shipped)}")
     raise BundleError(

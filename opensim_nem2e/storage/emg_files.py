@@ -13,7 +13,7 @@ from ..errors import MissingFileError, StorageError
 from ..log import logger
 from .c3d import C3dStart, read_c3d
 from .emg_tables import PLAUSIBLE_RATES, check_channels, read_emg_table
-from .sto import TimeSeries, read_storage
+from .sto import TimeSeries, is_refinement, read_storage
 
 #: Tables, which may need a sampling rate.
 TABLE_SUFFIXES = (".csv", ".txt", ".tsv", ".emt", ".xlsx")
@@ -104,6 +104,8 @@ def read_envelopes(path: str | os.PathLike[str]) -> TimeSeries:
     if Path(path).suffix.lower() in TABLE_SUFFIXES:
         return read_emg(path)
     series = read_storage(path)
+    if is_refinement(series):
+        logger.warning("%s: these are estimates of a refinement, not measured EMG, as its first line says.", path)
     step = float(np.median(np.diff(series.time))) if series.n_rows > 1 else 0.0
     if step > 1.0 / PLAUSIBLE_RATES[0]:
         raise StorageError(

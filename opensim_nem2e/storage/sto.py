@@ -302,6 +302,26 @@ class TimeSeries:
         return f"<p>{html.escape(repr(self))}</p>{shown}"
 
 
+#: How the first line of a refinement's results ends: package, version, bundle and the hash of its file.
+_REFINED = re.compile(r"\(opensim_nem2e \S+, .+ [0-9a-f]{12}\)$")
+
+
+def is_refinement(series: TimeSeries) -> bool:
+    """Tell whether a file is the result of a refinement, by its first line.
+
+    Parameters
+    ----------
+    series : TimeSeries
+        The file.
+
+    Returns
+    -------
+    bool
+        Neither a simulation nor measured EMG if so.
+    """
+    return _REFINED.search(series.name.strip()) is not None
+
+
 def read_storage(
     path: str | os.PathLike[str],
     *,

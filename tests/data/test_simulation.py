@@ -21,6 +21,7 @@ from opensim_nem2e.errors import LabelError, ModelError
 from opensim_nem2e.musculoskeletal.activation import activation_from_excitation, find_excitation
 from opensim_nem2e.musculoskeletal.hill import HillMuscles
 from opensim_nem2e.storage import TimeSeries, read_model, write_storage
+from opensim_nem2e.storage.emg_files import read_envelopes
 
 MUSCLE = '<Thelen2003Muscle name="{0}">{1}</Thelen2003Muscle>'
 
@@ -153,6 +154,20 @@ def test_states_and_controls_are_taken_for_those_of_cmc(tmp_path):
     # Static optimisation has no states.
     assert read_simulation(None, None, path, None, defaults).simulator == "moco"
     assert read_simulation(None, controls(tmp_path, soleus_r=0.5), None, None, defaults).simulator == "cmc"
+
+
+def test_what_was_refined_is_neither_a_simulation_nor_emg(tmp_path, caplog):
+    rows = "inDegrees=no\nendheader\ntime\t/forceset/soleus_r/activation\n0\t0.1\n0.1\t0.2\n"
+    file = tmp_path / "walk1_refined_states.sto"
+    for made_by, told in (("opensim_nem2e 0.1.0", False), ("opensim_nem2e 0.1.0, gait 1bb0679893ae", True)):
+        file.write_text(f"walk1_states ({made_by})\n{rows}")
+        for read, said in (
+            (lambda: read_simulation(file, None, None, None, MuscleDefaults(0.01, 0.01, 0.04)), "refined once more"),
+            (lambda: read_envelopes(file), "estimates of a refinement, not measured EMG"),
+        ):
+            caplog.clear()
+            read()
+            assert (said in caplog.text) == told
 
 
 def test_a_solution_that_moco_did_not_find_is_told(tmp_path, caplog):

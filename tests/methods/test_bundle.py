@@ -304,6 +304,15 @@ def test_other_files(tmp_path):
         Bundle.load(tmp_path / "none.safetensors")
 
 
+def test_a_laboratorys_file_is_no_bundle(tmp_path):
+    file = tmp_path / "walk1_states.sto"
+    file.write_text("walk1\nendheader\n")
+    with pytest.raises(
+        BundleError, match=r"must be a \.safetensors file; found a file \.sto \(shipped bundles: .*gait"
+    ):
+        Bundle.load(file)
+
+
 def test_shipped_names(tmp_path, monkeypatch):
     monkeypatch.setattr(bundle_module, "SHIPPED", tmp_path)
     make_bundle().save(tmp_path / "gait.safetensors")
