@@ -89,8 +89,9 @@ def log_trust(estimate: Estimate) -> None:
     if total and total["E_refined"] > WORTH_WHILE * profile_error(total):
         logger.warning(
             "On subjects it has not seen the bundle is %s nearer to measured EMG than the mean EMG profile of other "
-            "subjects: take the refined curves as average waveforms, not as this subject's.",
+            "subjects: take the refined curves as average waveforms, not as this subject's%s.",
             "hardly" if total["E_refined"] < profile_error(total) else "no",
+            ", but for those from the trial's own EMG" if any(item.shape_source == "EMG" for item in estimate) else "",
         )
 
 

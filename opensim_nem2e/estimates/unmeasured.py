@@ -39,6 +39,9 @@ _CROSSFADE = 0.05
 #: The activations written may miss a torque by this share of its peak, or by so much (Nm).
 _LEFT_SHARE, _LEAST_LEFT = 0.1, 1.0
 
+#: Of more coordinates the log shows the largest errors only; the log file and a table have all.
+_MOST_TOLD = 8
+
 #: Losing more of the correlation with EMG to the torques is warned of; in gait nothing is lost.
 _FAR = 0.1
 
@@ -353,13 +356,21 @@ def torque_fits(coordinates: Sequence[str], results: Sequence[TrialResult]) -> l
         TorqueFit(name, float(np.abs(needed[:, k]).max()), rmse(fit, k), rmse(consistent, k))
         for k, name in enumerate(coordinates)
     ]
+    many = len(rows) > _MOST_TOLD
     for row in rows:
-        logger.info(
+        (logger.debug if many else logger.info)(
             "Torque %s: RMSE %.2f Nm of the fit, %.2f Nm of the activations written; largest torque %.1f Nm.",
             row.coordinate,
             row.rmse_fit,
             row.rmse_consistent,
             row.peak,
+        )
+    if many:
+        logger.info(
+            "Torques of %d coordinates: RMSE at most %.2f Nm of the fit, %.2f Nm of the activations written.",
+            len(rows),
+            max(row.rmse_fit for row in rows),
+            max(row.rmse_consistent for row in rows),
         )
     weak = [row for row in rows if row.rmse_consistent > max(_LEFT_SHARE * row.peak, _LEAST_LEFT)]
     if weak:

@@ -164,7 +164,18 @@ def test_errors_are_those_of_the_trials_own_motion(caplog):
     log_trust(replace(estimated(), provenance=provenance, motion="walk"))
     assert "refined 0.100" in caplog.text
     assert "only" not in caplog.text
-    table = validation_table(provenance, ["soleus"])
+    caplog.clear()
+    average = [{**row, "E_profiles": row["E_refined"]} for row in rows]
+    validation |= {
+        "leave_one_laboratory_out": {"ALL": whole},
+        "subjects": average + [{**row, "method": "leave_one_laboratory_out"} for row in average],
+    }
+    found = replace(estimated(), provenance=replace(provenance, validation=validation), motion="walk")
+    own = replace(found.muscles["tib_r"], shape_source="EMG")
+    log_trust(replace(found, muscles={**found.muscles, "tib_r": own}))
+    assert "no nearer to measured EMG than the mean EMG profile" in caplog.text
+    assert caplog.text.count("not as this subject's, but for those from the trial's own EMG.") == 1
+    table = validation_table(Provenance("mean", "", validation={**validation, "subjects": rows}), ["soleus"])
     assert table[-2:] == [
         "walk             3    0.200    0.100   -50 %     0.250",
         "run              1    0.200    0.205    +2 %     0.250  (no better than OpenSim)",

@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import get_args, get_type_hints
 
 import numpy as np
@@ -19,7 +20,7 @@ from opensim_nem2e import NMMTool
 from opensim_nem2e.cli.main import main
 from opensim_nem2e.errors import CycleError, LabelError, SetupError, StorageError
 from opensim_nem2e.estimates.static_optimization import read_motion
-from opensim_nem2e.estimates.unmeasured import log_left_out
+from opensim_nem2e.estimates.unmeasured import log_left_out, torque_fits
 from opensim_nem2e.methods.nmm.recordings import EmgChannel, main_side, with_torques
 from opensim_nem2e.methods.nmm.subject_estimate import METHODS, ChannelScore
 from opensim_nem2e.signals.cycle_sources import GroundReactions, ListedStrikes, WholeFile
@@ -331,3 +332,17 @@ def test_what_left_out_channels_say_is_told(results, caplog):
     score = ChannelScore(**numbers | {"channel": "a", "left_out": "channel", "r_written": 0.6})
     log_left_out([score])
     assert "have r = 0.60 in what is written, 0.80 as they were fitted" in caplog.text
+
+
+def test_torques_of_many_coordinates_are_one_line(caplog):
+    """A trunk has 18; the table has all."""
+    caplog.set_level("INFO", logger="opensim_nem2e")
+    needed = 10.0 * np.ones((4, 18))
+    off = np.linspace(0.1, 0.5, 18)
+    fits = torque_fits(
+        [f"q{k}" for k in range(18)], [SimpleNamespace(needed=needed, fit=needed + 2 * off, consistent=needed + off)]
+    )
+    assert len(fits) == 18
+    assert caplog.messages == [
+        "Torques of 18 coordinates: RMSE at most 1.00 Nm of the fit, 0.50 Nm of the activations written."
+    ]
