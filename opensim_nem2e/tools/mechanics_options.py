@@ -119,8 +119,8 @@ class MechanicsOptions(Options):
     )
     emg_channels_file: FilePath = option(
         "",
-        "Table of EMG channels (.csv, as for STDRTrainTool) that says which muscles a channel of emg_file stands for. "
-        "Empty: the channels have the muscles' names.",
+        "Table (.csv with the columns emg_column and muscles, separated by ';'; that of STDRTrainTool will do) of the "
+        "muscles that a channel of emg_file stands for. Empty: the channels have the muscles' names.",
     )
     use_emg: bool = option(
         False,

@@ -74,13 +74,13 @@ class NMMOptions(Options):
     )
     emg_channels_file: FilePath = option(
         "",
-        "Table of EMG channels (.csv, as for STDRTrainTool) that says which muscles of the model a channel stands for. "
-        "Empty: the channels have the muscles' names.",
+        "Table (.csv with the columns emg_column and muscles, separated by ';'; that of STDRTrainTool will do) of the "
+        "model's muscles that a channel stands for. Empty: the channels have the muscles' names.",
     )
     channels: tuple[str, ...] = option(
         (),
-        "EMG channels to use. Empty: all of the table that have a standard name or, without a table, all that have a "
-        "muscle's name.",
+        "EMG channels to use. Empty: all of the table, but those with an empty standard_name, or, without a table, all "
+        "that have a muscle's name.",
     )
     external_loads_files: tuple[FilePath, ...] = option(
         (), "XML files (.xml) with the ExternalLoads, one per trial. Empty: nothing touches the body."
