@@ -173,7 +173,8 @@ class SimulatedTrial:
     @property
     def has_fibers(self) -> bool:
         """Whether muscles had fibers whose length was not settled by their path: elastic tendons."""
-        return any(label.endswith(_FIBERS) for label in self.source.labels)
+        # Static optimisation has none; where its results are written as states, fibers are those of rigid tendons.
+        return self.simulator != "so" and any(label.endswith(_FIBERS) for label in self.source.labels)
 
     def require_finite(self, muscles: Iterable[str]) -> None:
         """Refuse missing values in the columns that are needed; elsewhere they do no harm.

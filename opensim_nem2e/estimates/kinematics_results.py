@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..storage.atomic import ResultFiles
     from ..storage.osim import OsimModel
 
+#: What OpenSim writes into the files of StaticOptimization: whoever reads these knows by it what they are.
+_OPENSIMS_WORDS = "This file contains static optimization results."
+
 Array = NDArray[np.float64]
 
 
@@ -49,7 +52,9 @@ def write_optimum(
 
     def write(ending: str, columns: Mapping[str, Array], in_degrees: bool = False) -> None:
         table = np.column_stack(list(columns.values()))
-        series = TimeSeries(time, tuple(columns), table, name=f"{name}_{ending}", in_degrees=in_degrees)
+        series = TimeSeries(
+            time, tuple(columns), table, name=f"{name}_{ending}", in_degrees=in_degrees, description=_OPENSIMS_WORDS
+        )
         write_storage(files.path(f"{name}_{ending}.sto"), series, precision=precision)
 
     def columns(names: Sequence[str], table: NDArray[np.generic], pattern: str = "{}") -> dict[str, Array]:

@@ -17,6 +17,7 @@ from opensim_so import static_optimization
 
 from opensim_nem2e import KinematicsToActivationTool
 from opensim_nem2e.cli.main import main
+from opensim_nem2e.data.simulation import MuscleDefaults, read_simulation, told_simulator
 from opensim_nem2e.errors import ModelError, SetupError, StorageError
 from opensim_nem2e.estimates.static_optimization import read_motion
 from opensim_nem2e.storage import TimeSeries, read_model, read_storage, write_storage
@@ -123,6 +124,11 @@ def test_states_open_in_opensim(arm, open_with_opensim):
     )
     swing = found["states"].column("/jointset/elbow_joint/elbow/value")
     assert np.degrees(np.ptp(swing)) == pytest.approx(140.0, abs=3.0)
+    # A refinement knows what computed them, and that fibers in these states are those of rigid tendons.
+    assert {told_simulator(found[kind]) for kind in ("states", "activation")} == {"so"}
+    model = read_model(arm / "arm.osim")
+    states = arm / "results" / "opened_states.sto"
+    assert not read_simulation(states, None, None, model, MuscleDefaults(0.01, 0.01, 0.04)).has_fibers
 
 
 def test_without_a_name_results_are_called_after_the_motion(arm, tmp_path):
