@@ -381,6 +381,15 @@ def test_raw_emg_is_no_measured_envelope(tmp_path, raw_emg):
         read_measured_emg(tmp_path / "emg.sto", None, 0.0, ["soleus_r"])
 
 
+def test_channels_may_say_what_they_hold(tmp_path):
+    time = np.arange(0.0, 2.0, 0.01)
+    curves = np.column_stack([1.0 + np.sin(time + k) for k in range(3)])
+    labels = ("soleus_r_activation", "gasmed_r", "gasmed_r EMG")
+    write_storage(tmp_path / "emg.sto", TimeSeries(time, labels, curves))
+    emg = read_measured_emg(tmp_path / "emg.sto", None, 0.0, ["soleus_r", "gasmed_r", "tibant_r"])
+    assert emg.channels == {"soleus_r": "soleus_r_activation", "gasmed_r": "gasmed_r"}
+
+
 def test_an_artefact_in_an_envelope_is_told_once(tmp_path, caplog):
     time = np.arange(0.0, 3.0, 0.005)
     bursts = np.column_stack([np.exp(-(((time - 1.5) / 0.1) ** 2))] * 3)
