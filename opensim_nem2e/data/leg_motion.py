@@ -34,11 +34,14 @@ class JointAngles:
         By coordinate (``knee_angle_r``), degrees.
     pelvis : ndarray, shape (rows, axes)
         Translations of the pelvis (m); no column where they are not known.
+    heading : ndarray or None, shape (rows,)
+        Rotation of the pelvis about the vertical (degrees), where it is known.
     """
 
     time: Array
     angles: Mapping[str, Array]
     pelvis: Array
+    heading: Array | None = None
 
     @classmethod
     def of(cls, series: TimeSeries) -> JointAngles | None:
@@ -65,7 +68,9 @@ class JointAngles:
         if not angles:
             return None
         axes = [columns[name] for name in ("pelvis_tx", "pelvis_ty", "pelvis_tz") if name in columns]
-        return cls(series.time, angles, series.select(axes) if axes else np.zeros((series.n_rows, 0)))
+        pelvis = series.select(axes) if axes else np.zeros((series.n_rows, 0))
+        heading = columns.get("pelvis_rotation")
+        return cls(series.time, angles, pelvis, None if heading is None else unit * series.column(heading))
 
     @cached_property
     def _axes(self) -> Array:
@@ -138,3 +143,21 @@ class JointAngles:
         first, last = (np.array([np.interp(t, self.time, axis) for axis in self._axes]) for t in (start, end))
         speed = float(np.linalg.norm(last - first)) / (end - start)
         return speed if speed > STATIONARY else None
+
+    def turned(self, start: float, end: float) -> float | None:
+        """Say by how much the pelvis faces elsewhere after one cycle.
+
+        Parameters
+        ----------
+        start, end : float
+            The cycle (s).
+
+        Returns
+        -------
+        float or None
+            Degrees; None where the file does not say. Straight on it is a few.
+        """
+        if self.heading is None or start < self.time[0] - 0.04 or end > self.time[-1] + 0.04:
+            return None
+        first, last = np.interp([start, end], self.time, self.heading)
+        return abs(float(last - first))

@@ -50,6 +50,9 @@ _SIDES = ("right", "left")
 #: Gait cycles that are shorter are taken for running (s): adults and children walk with 0.85 s and more.
 _LONGEST_RUNNING = 0.8
 
+#: Over a cycle straight on the pelvis turns by less (degrees; 6 at most in 24 trials, 42 and more in 5 turns).
+_STRAIGHT = 20.0
+
 #: What a run may leave behind, after the tool's name.
 _RESULTS = (
     *("_states.sto", "_activation.sto", "_controls.sto", "_emg.sto", "_emg_bands.sto", "_excitation.sto"),
@@ -104,7 +107,8 @@ class RefineOptions(Options):
     motion: str = option(
         "",
         "What the trial is, as the bundle calls it: walk, run or turn. Bundles with EMG profiles by motion use those "
-        "of this motion. Empty: run where gait cycles last less than 0.8 s, otherwise walk.",
+        "of this motion. Empty: run where gait cycles last less than 0.8 s, turn where the pelvis turns by more than "
+        "20 degrees over them, otherwise walk.",
     )
     age_group: str = option(
         "", "Whose it is, as the bundle calls it: adult or child. Empty: EMG profiles of all ages are used."
@@ -469,7 +473,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             crossfade=self.crossfade_duration,
             interpolation=self.interpolation,
             tolerance=self.cycle_tolerance,
-            motion=self._motion(bundle, cycles),
+            motion=self._motion(bundle, cycles, trial),
             age_group=self.age_group,
         )
         estimate, emg = self._with_measured_emg(estimate, trial, standard, cycles)
@@ -504,9 +508,9 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         warn_of_misfit(emg, trial, estimate.cycles())
         return estimate, emg
 
-    def _motion(self, bundle: Bundle, cycles: Mapping[str, Sequence[Cycle]]) -> str:
+    def _motion(self, bundle: Bundle, cycles: Mapping[str, Sequence[Cycle]], trial: SimulatedTrial) -> str:
         """Settle what the trial is, and warn of an age group of which nothing is known."""
-        motion = self._told_or_found(bundle, cycles)
+        motion = self._told_or_found(bundle, cycles, trial)
         ages = _ages(bundle, motion)
         if self.age_group and ages and self.age_group not in ages:
             logger.warning(
@@ -515,7 +519,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             )
         return motion
 
-    def _told_or_found(self, bundle: Bundle, cycles: Mapping[str, Sequence[Cycle]]) -> str:
+    def _told_or_found(self, bundle: Bundle, cycles: Mapping[str, Sequence[Cycle]], trial: SimulatedTrial) -> str:
         known = bundle.metadata["data"].get("motions", [])
         if self.motion:
             if known and self.motion not in known:
@@ -527,10 +531,16 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             return self.motion
         durations = [cycle.duration for side in cycles.values() for cycle in side]
         mean = sum(durations) / len(durations)
-        found = "run" if mean < _LONGEST_RUNNING else "walk"
+        found, why = "run" if mean < _LONGEST_RUNNING else "walk", f"gait cycles last {mean:.2f} s"
+        if found == "walk" and "turn" in known:
+            motion = self._leg_motion(trial)
+            turns = [] if motion is None else [motion.turned(c.start, c.end) for side in cycles.values() for c in side]
+            angles = [angle for angle in turns if angle is not None]
+            if angles and sum(angles) / len(angles) > _STRAIGHT:
+                found, why = "turn", f"the pelvis turns by {sum(angles) / len(angles):.0f} degrees over a gait cycle"
         logger.info(
-            "Taken as %s: gait cycles last %.2f s. If it is another motion, give <motion>.%s",
-            *(found, mean),
+            "Taken as %s: %s. If it is another motion, give <motion>.%s",
+            *(found, why),
             "" if self.age_group else _age_hint(_ages(bundle, found)),
         )
         return found

@@ -180,3 +180,15 @@ def test_errors_are_those_of_the_trials_own_motion(caplog):
         "walk             3    0.200    0.100   -50 %     0.250",
         "run              1    0.200    0.205    +2 %     0.250  (no better than OpenSim)",
     ]
+
+
+def test_how_far_a_cycle_turns():
+    straight = motion()
+    assert straight.turned(WALK.start, WALK.end) is None
+    degrees = np.interp(TIME, [1.0, 2.0], [170.0, 230.0])
+    assert replace(straight, heading=degrees).turned(0.5, 1.6) == pytest.approx(36.0)
+    assert replace(straight, heading=degrees).turned(3.5, 4.6) is None
+    series = TimeSeries(
+        TIME, ("hip_flexion_r", "pelvis_rotation"), np.radians([0 * TIME, -degrees]).T, in_degrees=False
+    )
+    assert JointAngles.of(series).turned(0.5, 1.6) == pytest.approx(36.0)

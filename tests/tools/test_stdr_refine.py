@@ -7,6 +7,7 @@ import hashlib
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from opensim_nem2e.log import logger
 from opensim_nem2e.methods.bands import Bands
 from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.methods.training_range import References, TrainingRange
-from opensim_nem2e.storage import read_storage
+from opensim_nem2e.signals.cycles import Cycle
+from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
 from opensim_nem2e.tools.stdr_refine import STDRRefineTool
 
 RIGHT_STRIKES = (0.2, 1.3, 2.35)
@@ -492,6 +494,22 @@ class TestCycles:
         cycles = tool.find_cycles(simulation.time)
         assert [cycle.start for cycle in cycles["r"]] == [RIGHT_STRIKES[0], RIGHT_STRIKES[1]]
         assert [cycle.start for cycle in cycles["l"]] == [LEFT_STRIKES[0]]
+
+    @pytest.mark.parametrize(
+        ("degrees", "told", "taken"), [(60.0, True, "turn"), (6.0, True, "walk"), (60.0, False, "walk")]
+    )
+    def test_a_turn_is_seen_in_the_motion(self, tool, simulation, degrees, told, taken, caplog):
+        """Where the bundle knows turns, and the motion is given."""
+        caplog.set_level("INFO", logger="opensim_nem2e")
+        heading = degrees * simulation.time / 1.1
+        path = simulation.folder / "motion.mot"
+        columns = np.column_stack([0.0 * heading, heading])
+        write_storage(path, TimeSeries(simulation.time, ("hip_flexion_r", "pelvis_rotation"), columns, in_degrees=True))
+        tool.coordinates_file = path
+        bundle = SimpleNamespace(metadata={"data": {"motions": ["walk", *["turn"] * told]}, "parts": []})
+        cycles = {"r": [Cycle("r", 0.2, 1.3)], "l": []}
+        assert tool._told_or_found(bundle, cycles, None) == taken
+        assert f"Taken as {taken}: " in caplog.text
 
     def test_a_calibrated_bundle_says_for_whom_it_is_in_info(self, make_bundle, capsys):
         row = {"strides": 3, "epochs": 0, "E_opensim": 0.3, "E_initial": 0.2, "E_calibrated": 0.08, "E_mean": 0.09}
