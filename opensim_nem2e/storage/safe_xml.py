@@ -43,6 +43,8 @@ _PACKED = {
     b"PK\x03\x04": "a zip archive or a spreadsheet: unpack it, or save it as text",
     b"BZh": "compressed (bzip2): unpack it first",
     b"\xfd7zXZ": "compressed (xz): unpack it first",
+    b"\x02P": "a C3D recording, of which EMGEnvelopeTool reads the EMG: export markers and forces from it",
+    b"MATLAB 5": "a MATLAB file: export a table from it",
     codecs.BOM_UTF16_LE: "text in UTF-16: save it as UTF-8",
     codecs.BOM_UTF16_BE: "text in UTF-16: save it as UTF-8",
 }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import LabelError, StorageError, did_you_mean
 from ..log import logger
 from .header import decode
-from .safe_xml import read_bytes
+from .safe_xml import packed_as, read_bytes
 
 #: Factors from a file's units of length to m.
 _METRES = {"mm": 1e-3, "cm": 1e-2, "m": 1.0}
@@ -88,9 +88,11 @@ def read_trc(path: str | os.PathLike[str]) -> Markers:
     opensim_nem2e.errors.StorageError
         It is no such file, its unit is not known, or a row is damaged.
     """
-    lines = decode(read_bytes(path, "marker file", MAX_BYTES)).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    content = read_bytes(path, "marker file", MAX_BYTES)
+    lines = decode(content).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if len(lines) <= _FIRST_ROW or not lines[0].startswith("PathFileType"):
-        raise StorageError("A marker file must begin with 'PathFileType', and has five lines before its rows.", path, 1)
+        what = "A marker file must begin with 'PathFileType', and has five lines before its rows."
+        raise StorageError(what + packed_as(content), path, 1)
     # Some programs write two tabs between the values.
     entries = dict(zip(lines[_KEYS_LINE].split(), lines[_VALUES_LINE].split(), strict=False))
     unit = entries.get("Units", "").lower()

@@ -554,6 +554,8 @@ def test_unix_seconds_with_microseconds(route, tmp_path):
         (gzip.compress, r"compressed \(gzip\): unpack it first"),
         (bz2.compress, r"compressed \(bzip2\): unpack it first"),
         (lambda content: content.decode().encode("utf-16"), "text in UTF-16: save it as UTF-8"),
+        (lambda content: b"\x02P\x1e\x01\xf0\x00", "a C3D recording, .*: export markers and forces from it"),
+        (lambda content: b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "a MATLAB file: export a table from it"),
     ],
 )
 def test_packed_files_are_told(tmp_path, pack, told):

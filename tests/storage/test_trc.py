@@ -114,3 +114,9 @@ def test_damaged_marker_files(tmp_path, names, rows, message):
     path.write_text(HEAD.format(unit="mm") + names + rows)
     with pytest.raises(StorageError, match=message):
         read_trc(path)
+
+
+def test_a_recording_is_no_marker_file(tmp_path):
+    (tmp_path / "walk.trc").write_bytes(b"\x02P\x1e\x01\xf0\x00")
+    with pytest.raises(StorageError, match=r"five lines before its rows\. It is a C3D"):
+        read_trc(tmp_path / "walk.trc")
