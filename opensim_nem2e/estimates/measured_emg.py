@@ -136,6 +136,32 @@ class MeasuredEMG:
         holes = self.gaps(self.channels[muscle])
         return tuple(cycle for cycle in cycles if not overlaps(holes, cycle.start, cycle.end))
 
+    def for_ever(self, cycle: Cycle) -> MeasuredEMG:
+        """Go on before and behind a file that holds one cycle and nothing more, so that an offset does not leave it.
+
+        Parameters
+        ----------
+        cycle : Cycle
+            The cycle.
+
+        Returns
+        -------
+        MeasuredEMG
+            Three cycles alike; itself without an offset, or if it holds more than the cycle.
+        """
+        from ..data.gait_cycles import holds_one_cycle
+
+        time, data = self.series.time, self.series.data
+        if not self.offset or not holds_one_cycle(time, cycle.start, cycle.end):
+            return self
+        logger.info(
+            "The EMG holds exactly one cycle: what <emg_time_offset> shifts out at one end comes in at the other."
+        )
+        own = time < time[0] + cycle.duration - 0.5 * np.median(np.diff(time))
+        times = [time[own] + turn * cycle.duration for turn in (-1.0, 0.0, 1.0)]
+        series = replace(self.series, time=np.concatenate(times), data=np.concatenate([data[own]] * 3))
+        return replace(self, series=series)
+
     def recorded(self, cycles: Sequence[Cycle]) -> tuple[Cycle, ...]:
         """Choose the cycles that the recording covers.
 

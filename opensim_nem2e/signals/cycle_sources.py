@@ -199,10 +199,12 @@ class _Strikes:
         if not any(cycles.values()):
             near = {side: [t for t in strikes[side] if start - 1.0 < t < end + 1.0] for side in SIDES}
             listed = "; ".join(f"{word}: {_times(near[side])}" for side, word in SIDES.items())
+            every = [] if any(near.values()) else [*strikes["r"], *strikes["l"]]
+            where = f" All are at {min(every):.6g} to {max(every):.6g} s: of this trial, and in s?" if every else ""
             raise CycleError(
                 f"There is no complete gait cycle between {start:.4f} and {end:.4f} s. A cycle lies between two heel "
-                f"strikes of one foot; heel strikes around it (s): {listed}. Simulate from before one of them "
-                "to beyond the next of the same foot. If this is one whole stride that begins elsewhere, give "
+                f"strikes of one foot; heel strikes around it (s): {listed}.{where} Simulate from before one of "
+                "them to beyond the next of the same foot. If this is one whole stride that begins elsewhere, give "
                 "<cycle_source> whole_file, with <whole_file_leading_limb> and <whole_file_heel_strike>."
                 f"{self.missed}"
             )

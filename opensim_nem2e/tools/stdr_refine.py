@@ -500,6 +500,8 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         if path is None:
             return estimate, None
         emg = read_measured_emg(path, self.resolve("emg_channels_file"), self.emg_time_offset, trial.activations)
+        if self._cycle_source() == "whole_file":
+            emg = emg.for_ever(next(cycle for side in cycles.values() for cycle in side))
         if self.use_emg:
             maxima = None if maxima_file is None else read_maxima(maxima_file, emg)
             estimate = with_measured_emg(estimate, emg, trial, names, cycles, maxima)

@@ -123,6 +123,20 @@ def test_emg_on_another_clock_is_warned_of(trial, emg, caplog):
             assert f"give <emg_time_offset> {0.05 + late:+.2f}" in caplog.text
 
 
+def test_emg_of_one_cycle_goes_on_for_ever():
+    """A time-normalised recording with an offset: rolled, as in training."""
+    time = np.linspace(0.0, 1.0, 101)
+    wave = np.sin(2.0 * np.pi * time)[:, None]
+    emg = MeasuredEMG(TimeSeries(time, ("calf",), wave), -0.1, {"soleus_r": "calf"}).for_ever(Cycle("r", 0.0, 1.0))
+    found = np.interp(time, *emg.rows("calf"))
+    np.testing.assert_allclose(found, np.sin(2.0 * np.pi * (time - 0.1)), atol=2e-3)
+    assert emg.recorded([Cycle("r", 0.0, 1.0)])
+    # More than the cycle, or no offset: as it is.
+    for offset, end in ((-0.1, 0.8), (0.0, 1.0)):
+        same = MeasuredEMG(TimeSeries(time, ("calf",), wave), offset, {"soleus_r": "calf"})
+        assert same.for_ever(Cycle("r", 0.0, end)) is same
+
+
 def test_exchanged_channels_are_warned_of(caplog):
     cycles = dict.fromkeys(NAMES, (Cycle("r", 0.0, 1.0),))
     apart = {"soleus_r": bump(0.45), "semimem_r": bump(0.85), "bflh_r": bump(0.2), "psoas_r": bump(0.6)}

@@ -35,6 +35,10 @@ def test_the_time_range_and_the_tolerance(caplog):
     assert len(find_cycles(TIME, measured, CycleLimits(0.719, 1.822))["r"]) == 1
     with pytest.raises(CycleError):
         find_cycles(TIME, measured, CycleLimits(0.725, 1.83))
+    with pytest.raises(
+        CycleError, match=r"right: none; left: none\. All are at 718\.5 to 1822\.4 s: of this trial, and in"
+    ):
+        find_cycles(TIME, ListedStrikes([718.5, 1822.4], []), CycleLimits())
     caplog.set_level("DEBUG", logger="opensim_nem2e")
     assert len(find_cycles(TIME, strikes, CycleLimits(tolerance=0.04))["r"]) == 3
     assert "begins 20 ms outside the file: the first value is held there" in caplog.text
