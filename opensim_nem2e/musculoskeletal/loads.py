@@ -37,6 +37,9 @@ _NEARER, _APART = 0.5, 0.2
 #: The ground is not so far above a foot's origin (m).
 _ABOVE = 0.15
 
+#: Nor so far below it: the heel's origin is 0.02 to 0.1 m above the ground while a foot carries (m).
+_BELOW = 0.2
+
 #: By so much a motion may leave its loads (s).
 _BEYOND = 0.05
 
@@ -293,6 +296,12 @@ class Loads:
                     f"The force '{force.name}' acts {above:.2g} m above the origin of '{load.body}' (median), but the "
                     "ground is below a foot. Are plates and motion in the same frame?",
                     self.path,
+                )
+            if above < -_BELOW:
+                logger.warning(
+                    "%s: the force '%s' acts %.2g m below the origin of '%s' (median), but a foot stands on the "
+                    "ground: are plates and motion in the same frame? If not, horizontal forces make wrong torques.",
+                    *(self.path, force.name, -above, load.body),
                 )
             nearest = min(filter(is_foot, away), key=lambda name: away[name], default="")
             if nearest and own > _APART and away[nearest] < _NEARER * own:

@@ -421,12 +421,22 @@ def refuse_another_motion(states: TimeSeries, motion: TimeSeries, model: OsimMod
     if time.size < 5:
         return
     shares: dict[str, tuple[float, float]] = {}
+    reversed_ = []
     for name in ours.keys() & theirs.keys():
         one = interpolate(states.time, states.data[:, ours[name]], time) * _radians(states)
         other = interpolate(motion.time, motion.data[:, theirs[name]], time) * _radians(motion)
         if np.isfinite(one).all() and np.isfinite(other).all() and max(np.ptp(one), np.ptp(other)) > _MOVES:
             difference = float(np.sqrt(np.mean((one - other) ** 2)))
-            shares[name] = (difference / max(float(one.std()), float(other.std())), math.degrees(difference))
+            deviation = max(float(one.std()), float(other.std()))
+            shares[name] = (difference / deviation, math.degrees(difference))
+            if difference > deviation and np.sqrt(np.mean((one + other) ** 2)) < _UNLIKE * deviation:
+                reversed_.append(name)
+    if reversed_:
+        raise StorageError(
+            f"The sign of {', '.join(reversed_)} is the opposite of that in the simulation '{states.path}': is it "
+            "the motion of a model whose joints turn the other way?",
+            motion.path,
+        )
     if len(shares) < 2 or np.median([share for share, _ in shares.values()]) <= _UNLIKE:
         return
     worst = sorted(shares, key=lambda name: -shares[name][0])[:4]

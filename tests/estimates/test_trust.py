@@ -106,6 +106,9 @@ def test_what_is_not_known_is_not_judged():
     without = judge_cycles(estimated())[0]
     assert (without.angle_distance, without.speed, without.outside) == (None, None, 0)
     assert judge_cycles(estimated(known=None)) == []
+    # Degrees under a header that says radians.
+    degrees = TimeSeries(TIME, ("knee_angle_r",), np.full((TIME.size, 1), 60.0))
+    assert JointAngles.of(degrees).angles["knee_angle_r"][0] == 60.0
     arm = TimeSeries(TIME, ("elbow_flexion",), np.zeros((TIME.size, 1)))
     assert JointAngles.of(arm) is None
 

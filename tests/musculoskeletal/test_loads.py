@@ -141,6 +141,15 @@ def test_feet_below_the_ground(walking):
         analyse_motion(walking / "walker.osim", buried, walking / "external_loads.xml", start=0.5, end=1.3)
 
 
+def test_feet_far_above_the_ground(walking, caplog):
+    kinematics = read_storage(walking / "walking_coordinates.mot")
+    for height, told in ((0.0, False), (0.3, True)):
+        high = kinematics.data + height * np.array([label == "pelvis_ty" for label in kinematics.labels])
+        motion = TimeSeries(kinematics.time, kinematics.labels, high, in_degrees=kinematics.in_degrees)
+        analyse_motion(walking / "walker.osim", motion, walking / "external_loads.xml", start=0.5, end=1.3)
+        assert ("m below the origin of 'calcn_r' (median)" in caplog.text) == told
+
+
 def moved(begin, by):
     def change(series, values):
         values[:, [series.index(f"{side}{begin}") for side in ("", "1_")]] += by

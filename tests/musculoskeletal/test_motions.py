@@ -110,6 +110,13 @@ def test_another_trials_motion_is_refused_with_numbers():
     for other in (motion(0.3), motion(0.3, degrees=True), motion(size=0.3)):
         with pytest.raises(StorageError, match=message):
             refuse_another_motion(states, other, MODEL)
+    # A model whose knee turns the other way; the other angles are alike.
+    knee = motion(degrees=True)
+    mirrored = replace(knee, data=knee.data * np.where(np.array(NAMES) == "knee_angle_r", -1.0, 1.0))
+    with pytest.raises(
+        StorageError, match=r"ik\.mot: The sign of knee_angle_r is the opposite of that in the simulation"
+    ):
+        refuse_another_motion(states, mirrored, MODEL)
     # Nothing to compare: activations without coordinates.
     refuse_another_motion(TimeSeries(TIME, ("soleus_r",), np.zeros((TIME.size, 1))), motion(0.3), MODEL)
 
