@@ -65,7 +65,8 @@ class JointAngles:
         names = [f"{joint}_{side}" for joint in JOINTS for side in "rl"]
         # No leg turns round more than once: a header may say radians of degrees, which is told where torques are made.
         largest = max(
-            (np.nanmax(np.abs(series.column(columns[name]))) for name in names if name in columns), default=0.0
+            (np.nan_to_num(np.abs(series.column(columns[name]))).max(initial=0.0) for name in names if name in columns),
+            default=0.0,
         )
         unit = 1.0 if series.in_degrees or largest > 2.0 * np.pi else np.degrees(1.0)
         angles = {name: unit * series.column(columns[name]) for name in names if name in columns}
