@@ -190,6 +190,19 @@ def test_a_wrong_sampling_rate(study, factor, found):
         assert remedy == pytest.approx(1.0 / factor, rel=0.01)
 
 
+def test_a_turns_one_stride_may_be_of_another_length(shared_data, tmp_path):
+    """A child that turns: 0.92 s, amid strides of 0.97 s."""
+    more = shared_data.parent / "more_data"
+    if not more.is_dir():
+        pytest.skip("the second part of the shared data is not there")
+    with (more / "trials.csv").open() as stream:
+        (row,) = (row for row in csv.DictReader(stream) if row["trial"] == "HC033A_turn")
+    row |= {name: str(more / row[name]) for name in ("model_file", "activation_file", "emg_file")}
+    (tmp_path / "trials.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    shutil.copy(more / "emg_channels.csv", tmp_path)
+    assert not [f for f in examine(tmp_path / "trials.csv").findings if f.code == "rate"]
+
+
 def test_a_recording_with_a_hole(study):
     study.rewrite(
         "walk_emg.sto",

@@ -39,8 +39,9 @@ UNLIKE = 0.3
 #: motion it is elsewhere by :data:`LAG`; healthy: 0.02 s at most.
 DELAY, DELAY_GAIN, DELAY_FIT = 0.1, 0.3, 0.5
 
-#: By how much the period of the EMG may differ from that of the gait. Recordings at the right rate: 0.011 at most.
-PERIOD = 0.03
+#: By how much the period of the EMG may differ from that of the gait. Recordings at the right rate: 0.011 at most, but
+#: the one stride of a turn is not as long as those around it: 0.055. The second number is for a single stride.
+PERIOD, PERIOD_OF_ONE = 0.03, 0.12
 
 #: Strides that the EMG must span, and the autocorrelation it must have, for its period to be known.
 PERIOD_STRIDES, PERIOD_CORRELATION = 4.0, 0.4
@@ -300,7 +301,8 @@ def _rate(recording: Recording, files: Files, findings: Findings) -> bool:
         return False
     values = np.nan_to_num(series.data[:, [series.labels.index(column) for column in columns]])
     found, correlation = period(series.time, values, 0.25 * expected, 4.0 * expected)
-    if not correlation >= PERIOD_CORRELATION or abs(found / expected - 1.0) <= PERIOD:
+    allowed = PERIOD if len(recording.trials) > 1 else PERIOD_OF_ONE
+    if not correlation >= PERIOD_CORRELATION or abs(found / expected - 1.0) <= allowed:
         return False
     what = f"its strides last {found:.3f} s, the gait cycles {expected:.3f} s: a ratio of {found / expected:.3f}."
     remedy = f"its sampling rate was taken wrongly: multiply its times by {expected / found:.4f}."
