@@ -13,7 +13,8 @@ active muscles (more than .1 anywhere) and over the paper's ten. Columns:
 * kernel: the same with kernel ridge regression, what the tool does unless told otherwise. Its width, penalty and linear
   part are chosen on training laboratories, subjects, trials or strides left out;
 * bearing: kernel, with what the leg would bear if it alone stood on the ground as further inputs (``bearing_inputs``);
-  kernel for a subject whose motion does not tell where the pelvis is.
+  kernel for a subject whose motion does not tell where the pelvis is;
+* both: for others, the mean of kernel and mlp (``kernel_mlp``) with the same inputs, as in the bundle ``whole_body``.
 
 ``emg`` has the mean over channels of Pearson's r with measured EMG, beside that of StaticOptimization.
 
@@ -178,8 +179,9 @@ def bears(stride: Stride) -> bool:
 
 def options_of(name: str, options: MJCAOptions, stride: Stride) -> MJCAOptions:
     """Return the options of a column, for a stride that is left out."""
-    bearing = name == "bearing" and bears(stride)
-    return replace(options, architecture="mlp" if name == "mlp" else "kernel", bearing_inputs=bearing)
+    bearing = name in ("bearing", "both") and bears(stride)
+    architecture = {"mlp": "mlp", "both": "kernel_mlp"}.get(name, "kernel")
+    return replace(options, architecture=architecture, bearing_inputs=bearing)
 
 
 def trials_of(strides: Sequence[Stride]) -> list[tuple[LegTrial, list[CycleRecord]]]:
@@ -361,14 +363,14 @@ def subjects(strides: Sequence[Stride], options: MJCAOptions, most: int = 4, lab
     walking = [s for s in strides if s.record.motion == "walk"]
     people = sorted({s.record.subject for s in walking})
     some = [s for p in people for s in [one for one in walking if one.record.subject == p][:most]]
-    table: dict[str, list[list[float]]] = {"mlp": [], "kernel": [], "bearing": [], "exact": []}
-    moments: dict[str, list[np.ndarray]] = {"mlp": [], "kernel": [], "bearing": []}
+    moments: dict[str, list[np.ndarray]] = {name: [] for name in ("mlp", "kernel", "bearing", "both")}
+    table: dict[str, list[list[float]]] = {name: [] for name in (*moments, "exact")}
     for person in people:
         left = [s for s in walking if s.record.subject == person]
         named = "dataset" if laboratory else "subject"
         rest = [s for s in some if getattr(s.record, named) != getattr(left[0].record, named)]
         for name in moments:
-            chosen = replace(options_of(name, options, left[0]), lags=LAGS, **(NETWORK if name == "mlp" else {}))
+            chosen = replace(options_of(name, options, left[0]), lags=LAGS, **NETWORK)
             network, _ = train(cut([s for s in rest if bears(s) or not chosen.bearing_inputs], chosen), chosen)
             found = [moments_by(network)(s) for s in left]
             r2 = determination(np.concatenate([s.moments for s in left]), np.concatenate(found))

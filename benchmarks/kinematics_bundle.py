@@ -26,6 +26,8 @@ from opensim_nem2e.methods.mjca_bigru.moment_options import MJCAOptions
 from opensim_nem2e.methods.motion_bundle import MotionBundle
 from opensim_nem2e.tools.kinematics_train import validation_of
 from opensim_nem2e.tools.training_run import packages
+from opensim_nem2e.training.jobs import Job
+from opensim_nem2e.training.trainer import train_task
 
 #: The child with cerebral palsy (cp_child) is left out: the bundle is for healthy gait. So are turns.
 DATASETS = (
@@ -52,7 +54,13 @@ ATTRIBUTION = (
 )
 
 _ANGLES = MJCAOptions(
-    architecture="kernel",
+    architecture="kernel_mlp",
+    # A network that suits a dozen subjects.
+    hidden_units=(64, 64),
+    epochs=15,
+    batch_size=256,
+    learning_rate=0.006,
+    dropout=0.2,
     # Recorded motion is known on both sides of a sample.
     lags=(-0.15, -0.1, -0.05, 0.0, 0.05, 0.1, 0.15),
     # The subtalar joint was locked in the inverse kinematics of seven: its moments do not carry over.
@@ -103,6 +111,12 @@ def read() -> list[tuple[LegTrial, list[CycleRecord]]]:
     return read_leg_trials(raw, 6.0, bearing=True) + read_leg_trials(filtered, -1.0, bearing=True)
 
 
+def run(jobs: list[Job]) -> None:
+    """Train."""
+    for job in jobs:
+        job.done(train_task(job.task()))
+
+
 def without_laboratories(options: MJCAOptions, trials: list[tuple[LegTrial, list[CycleRecord]]]) -> list[MomentErrors]:
     """Judge every subject by a training without anyone of the same laboratory."""
     errors = []
@@ -112,7 +126,7 @@ def without_laboratories(options: MJCAOptions, trials: list[tuple[LegTrial, list
             for out in (False, True)
         )
         training = MomentTraining(options, rest, RunSettings(), validate=False)
-        training.jobs()
+        run(training.jobs())
         errors += moment_errors(training.network, rest, left)
     return errors
 
@@ -134,7 +148,7 @@ def main() -> None:
     trials = read()
     for name in given.bundles:
         training = MomentTraining(OPTIONS[name], trials, RunSettings())
-        training.jobs()  # in closed form
+        run(training.jobs())
         show(f"{name}: subject out", training.errors)
         elsewhere = without_laboratories(OPTIONS[name], trials)
         show(f"{name}: laboratory out", elsewhere)

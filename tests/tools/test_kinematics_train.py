@@ -267,7 +267,7 @@ def test_the_best_architecture_is_chosen(example, tmp_path):
     found = MotionBundle.load(
         trained(tmp_path, manifest(tmp_path, example), architecture="auto", epochs=8, batch_size=16, context=0.05)
     )
-    assert found.metadata["training"]["architecture"] in ("kernel", "mlp", "bigru", "mjca_bigru", "cnn_bigru")
+    assert found.metadata["training"]["architecture"] in ("kernel", "mlp", "kernel_mlp", "bigru", "mjca_bigru", "cnn_bigru")
 
 
 def test_damage_and_other_bundles_are_told(bundle, tmp_path):

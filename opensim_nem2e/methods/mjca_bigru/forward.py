@@ -6,7 +6,8 @@ recurrent units (GRU) follow. ``bigru`` leaves the attention out, ``cnn_bigru`` 
 both are the paper's ablations. ``mlp`` sees the motion at a few lags alone. All end in fully connected layers.
 
 ``kernel`` is no network but kernel ridge regression (:mod:`.kernel`) on the motion at a few lags, put in the same form:
-Gaussian functions about some training frames, each with a plane added, and one layer on them.
+Gaussian functions about some training frames, each with a plane added, and one layer on them. ``kernel_mlp`` is the
+mean of ``kernel`` and ``mlp``, which err differently.
 
 The paper writes the key and value matrices as D_l x D_l; the features of the other joints, side by side, need
 (N_j - 1) D_l x D_l.
@@ -32,16 +33,16 @@ from ...errors import BundleError
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 
-ArchitectureName = Literal["kernel", "mjca_bigru", "bigru", "cnn_bigru", "mlp"]
+ArchitectureName = Literal["kernel", "mjca_bigru", "bigru", "cnn_bigru", "mlp", "kernel_mlp"]
 
 #: What they are called in logs and reports.
 LABELS: Mapping[ArchitectureName, str] = {
-    **{"kernel": "kernel ridge regression", "mlp": "MLP"},
+    **{"kernel": "kernel ridge regression", "mlp": "MLP", "kernel_mlp": "kernel ridge regression and MLP"},
     **{"mjca_bigru": "MJCA-BiGRU", "bigru": "BiGRU", "cnn_bigru": "CNN-BiGRU"},
 }
 
 #: Those that see the motion at lags.
-AT_LAGS = ("kernel", "mlp")
+AT_LAGS = ("kernel", "mlp", "kernel_mlp")
 
 #: The weights of ``kernel``'s features (:func:`likeness`).
 KERNEL = ("centers", "squares", "width", "linear")
@@ -59,7 +60,7 @@ class Architecture:
 
     Parameters
     ----------
-    name : {'kernel', 'mjca_bigru', 'bigru', 'cnn_bigru', 'mlp'}
+    name : {'kernel', 'mjca_bigru', 'bigru', 'cnn_bigru', 'mlp', 'kernel_mlp'}
         Which of them.
     joints, features : int
         Joints, and what is known of each at every sample (angle, velocity, acceleration).
@@ -72,13 +73,14 @@ class Architecture:
     before, after : int
         Samples at its start and end for which nothing is put out.
     lags : tuple of int
-        ``mlp`` and ``kernel``: the samples, counted back from the one that is estimated, that they see.
+        ``mlp``, ``kernel`` and both: the samples, counted back from the one that is estimated, that they see.
     joint_units, heads, integrated_units : int
         D_l, N_h and D_i of the paper.
     recurrent_units, recurrent_layers : int
         D_g and L of the paper.
     head : tuple of int
-        Units of the fully connected layers before the last; ``kernel``: how many Gaussian functions it has.
+        Units of the fully connected layers before the last; ``kernel``: how many Gaussian functions it has, which stand
+        first in ``kernel_mlp``.
     """
 
     name: ArchitectureName
@@ -135,6 +137,7 @@ class Architecture:
         one = cls(**found)
         fits = one.before + one.after < one.samples
         fits &= one.name != "kernel" or len(one.head) == 1
+        fits &= one.name != "kernel_mlp" or len(one.head) > 1
         fits &= max((0, *one.lags)) <= one.before and -min((0, *one.lags)) <= one.after
         divides = one.name != "mjca_bigru" or (one.heads >= 1 and one.joint_units % one.heads == 0)
         if not (fits and divides and min(one.joints, one.features, one.outputs) >= 1):
@@ -198,13 +201,15 @@ class Architecture:
                 shapes[f"convolve.{layer}.weight"] = (channels, inputs, WIDTH)
                 shapes[f"convolve.{layer}.bias"] = (channels,)
                 inputs = channels
-        if self.name == "kernel":
-            (count,) = self.head
+        head = self.head
+        if self.name in ("kernel", "kernel_mlp"):
+            count, head = self.head[0], self.head[1:]
             shapes["centers"], shapes["squares"] = (count, self.head_inputs), (count,)
             shapes["width"] = shapes["linear"] = (1,)
-            linear("head.0", count, self.outputs)
+            linear("head.0" if self.name == "kernel" else "kernel", count, self.outputs)
+        if self.name == "kernel":
             return shapes
-        if self.name != "mlp":
+        if self.name not in AT_LAGS:
             inputs, gates = self.recurrent_inputs, 3 * self.recurrent_units
             for layer in range(self.recurrent_layers):
                 for ending in ("", "_reverse"):
@@ -212,7 +217,7 @@ class Architecture:
                         shapes[f"gru.weight_{kind}_l{layer}{ending}"] = (gates, columns)
                         shapes[f"gru.bias_{kind}_l{layer}{ending}"] = (gates,)
                 inputs = 2 * self.recurrent_units
-        sizes = (self.head_inputs, *self.head, self.outputs)
+        sizes = (self.head_inputs, *head, self.outputs)
         for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
             linear(f"head.{layer}", inputs, outputs)
         return shapes
@@ -237,7 +242,11 @@ def run(architecture: Architecture, weights: Mapping[str, Single], x: Single, co
     ndarray, shape (windows, frames, outputs)
         What it puts out, for the samples from ``before`` to ``samples - after``.
     """
-    return cast(Single, _head(weights, hidden(architecture, weights, x, conditions)))
+    seen = hidden(architecture, weights, x, conditions)
+    found = _head(weights, seen)
+    if architecture.name == "kernel_mlp":
+        found = 0.5 * (found + _linear(weights, "kernel", _likeness_to_centers(weights, seen)))
+    return cast(Single, found)
 
 
 def hidden(architecture: Architecture, weights: Mapping[str, Single], x: Single, conditions: Single) -> Single:
@@ -267,7 +276,7 @@ def hidden(architecture: Architecture, weights: Mapping[str, Single], x: Single,
         seen = flat[:, frames[:, None] - np.array(shape.lags)].reshape(windows, len(frames), -1)
         seen = cast(Single, _with(seen, conditions))
         if shape.name == "kernel":
-            return cast(Single, likeness(seen, *(weights[name] for name in KERNEL)))
+            return _likeness_to_centers(weights, seen)
         return seen
     if shape.name == "mjca_bigru":
         steps = gelu(_linear(weights, "integrate", _with(_attend(shape, weights, x), conditions)))
@@ -322,6 +331,10 @@ def gelu(values: Any) -> Any:
     from scipy.special import erf
 
     return 0.5 * values * (1.0 + erf(values * np.float32(2.0**-0.5)))
+
+
+def _likeness_to_centers(weights: Mapping[str, Single], seen: Single) -> Single:
+    return cast(Single, likeness(seen, *(weights[name] for name in KERNEL)))
 
 
 def _is_whole(value: Any, lowest: int) -> bool:

@@ -160,13 +160,15 @@ class MJCABiGRUMethod(Method):
         windows = normal.windows(usable, frames)
         sizes = dict(SIZES[options.network_size])
         fitted = {}
-        if options.architecture == "mlp":
-            sizes["head"] = options.hidden_units
-        elif options.architecture == "kernel":
+        if options.architecture == "kernel":
             fitted = _fit_kernel(usable, windows, windowing)
             sizes["head"] = (len(fitted["centers"]),)
+        elif options.architecture in AT_LAGS:
+            sizes["head"] = options.hidden_units
+        # Of both, the network alone is trained step by step.
+        both = options.architecture == "kernel_mlp"
         architecture = Architecture(
-            options.architecture,
+            "mlp" if both else options.architecture,
             joints=len(samples.channels["coordinates"]),
             features=2,
             conditions=len(normal.condition_offset),
@@ -178,10 +180,10 @@ class MJCABiGRUMethod(Method):
             **sizes,
         )
 
-        def network(weights: Mapping[str, NDArray[np.float32]]) -> MomentNetwork:
+        def network(weights: Mapping[str, NDArray[np.float32]], shape: Architecture = architecture) -> MomentNetwork:
             channels = samples.channels
             return MomentNetwork(
-                architecture,
+                shape,
                 windowing.step,
                 channels["coordinates"],
                 channels["moments"],
@@ -209,7 +211,11 @@ class MJCABiGRUMethod(Method):
 
         def finish(trained: Trained | None) -> MomentNetwork:
             assert trained is not None
-            return network(trained.weights)
+            if not both:
+                return network(trained.weights)
+            kernel = _fit_kernel(usable, windows, windowing)
+            shape = replace(architecture, name="kernel_mlp", head=(len(kernel["centers"]), *architecture.head))
+            return network({**_beside_mlp(kernel), **trained.weights}, shape)
 
         def record(left_out: Samples) -> Mapping[str, NDArray[Any]]:
             return normal.windows(left_out, frames)
@@ -230,8 +236,8 @@ class MJCABiGRUMethod(Method):
         counts = []
         for name in names:
             windowing = Windowing.of(name, options)
-            head = {"mlp": options.hidden_units, "kernel": (MOST_CENTERS,)}.get(name, sizes["head"])
-            own = {**sizes, "head": head}
+            at_lags = (*((MOST_CENTERS,) if "kernel" in name else ()), *(options.hidden_units if "mlp" in name else ()))
+            own = {**sizes, "head": at_lags or sizes["head"]}
             body = len(BODY) if options.body_inputs else 0
             shape = Architecture(
                 name,
@@ -250,7 +256,7 @@ class MJCABiGRUMethod(Method):
 
 
 #: The architectures that ``auto`` chooses among, the cheapest first.
-NAMES: tuple[ArchitectureName, ...] = ("kernel", "mlp", "bigru", "mjca_bigru", "cnn_bigru")
+NAMES: tuple[ArchitectureName, ...] = ("kernel", "mlp", "kernel_mlp", "bigru", "mjca_bigru", "cnn_bigru")
 
 
 def candidates(options: MJCAOptions) -> dict[str, MJCAOptions]:
@@ -547,6 +553,11 @@ def _fit_kernel(
     groups = np.repeat(np.unique(names, return_inverse=True)[1], len(frames))
     known = np.repeat(windows["known"], len(frames), axis=0)
     return fit_kernel(seen.reshape(-1, seen.shape[-1]), windows["y"].reshape(len(groups), -1), known, groups)
+
+
+def _beside_mlp(kernel: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """Call the kernel's output layer what ``kernel_mlp`` calls it."""
+    return {name.replace("head.0", "kernel"): array for name, array in kernel.items()}
 
 
 def _finite(values: Array, axes: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -36,20 +36,21 @@ class MJCAOptions(Options):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
-    architecture: Literal["auto", "kernel", "mlp", "mjca_bigru", "bigru", "cnn_bigru"] = option(
+    architecture: Literal["auto", "kernel", "mlp", "kernel_mlp", "mjca_bigru", "bigru", "cnn_bigru"] = option(
         "kernel",
         "What learns the moments. kernel: kernel ridge regression on the motion at <lags>, in closed form; width, "
         "penalty and linear part are chosen on laboratories left out in turn (of one laboratory as by auto). mlp: a "
-        "network of fully connected layers on the motion at <lags>. mjca_bigru: the paper's, cross-attention between "
-        "joints and bidirectional gated recurrent units. bigru, cnn_bigru: its ablations, without attention and with "
-        "convolutions in its place. auto: the one of these with the least error on training subjects that are left out "
-        "in turn (of one subject trials, such as speeds; of one trial strides), which takes many times as long.",
+        "network of fully connected layers on the motion at <lags>. kernel_mlp: the mean of these two, for subjects of "
+        "other laboratories. mjca_bigru: the paper's, cross-attention between joints and bidirectional gated recurrent "
+        "units. bigru, cnn_bigru: its ablations, without attention and with convolutions in its place. auto: the one "
+        "of these with the least error on training subjects that are left out in turn (of one subject trials, such as "
+        "speeds; of one trial strides), which takes many times as long.",
     )
     network_size: Literal["small", "paper"] = option(
         "small", "Units of the recurrent networks. paper: 128 in each of two layers. small: 32 in one, far faster."
     )
     hidden_units: tuple[int, ...] = option(
-        (96, 96), "Units of the layers of mlp.", bounds="[1, 10000]", list_size=(1, 8)
+        (96, 96), "Units of the layers of mlp and kernel_mlp.", bounds="[1, 10000]", list_size=(1, 8)
     )
     frames: Literal["all", "last"] = option(
         "all",
@@ -72,7 +73,7 @@ class MJCAOptions(Options):
     )
     lags: tuple[float, ...] = option(
         (0.0, 0.04, 0.08, 0.12, 0.16, 0.2),
-        "How far back kernel and mlp see the motion. Negative: ahead, which is known of recorded motion only.",
+        "How far back kernel, mlp and kernel_mlp see the motion. Negative: ahead, as is known of recorded motion only.",
         unit="s",
         bounds="[-2, 2]",
         list_size=(1, 100),

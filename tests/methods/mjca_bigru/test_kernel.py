@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from opensim_nem2e.methods.mjca_bigru.forward import Architecture, run
@@ -59,6 +61,22 @@ def test_bundles_without_a_linear_part_are_read():
     del arrays["net.linear"]
     read = MomentNetwork.load("moments", network.description(), arrays)
     assert read.weights["linear"] == 0.0
+
+
+def test_kernel_and_mlp_are_averaged():
+    """Both see the same; their weights stand side by side."""
+    x = RANDOM.normal(size=(200, 3)).astype(np.float32)
+    fitted = fit_kernel(x, moments_of(x), np.ones((200, 2)), np.arange(200) // 50)
+    shape = partial(Architecture, joints=1, features=3, conditions=0, outputs=2, samples=2, before=1, lags=(0,))
+    mlp = shape("mlp", head=(5, 4))
+    weights = {name: RANDOM.normal(size=size).astype(np.float32) for name, size in mlp.weight_shapes().items()}
+    both = shape("kernel_mlp", head=(len(fitted["centers"]), 5, 4))
+    joined = {**{name.replace("head.0", "kernel"): array for name, array in fitted.items()}, **weights}
+    assert {name: array.shape for name, array in joined.items()} == both.weight_shapes()
+    assert Architecture.read(both.described()) == both
+    windows, none = np.stack([np.zeros_like(x), x], axis=1)[:, :, None], np.zeros((len(x), 0), np.float32)
+    mean = 0.5 * (estimate(fitted, x) + run(mlp, weights, windows, none)[:, 0])
+    np.testing.assert_allclose(run(both, joined, windows, none)[:, 0], mean, rtol=1e-5, atol=1e-5)
 
 
 def test_what_does_not_carry_over_to_other_groups_is_smoothed_away():
