@@ -15,6 +15,7 @@ from opensim_nem2e import KinematicsToActivationTool, KinematicsTrainTool
 from opensim_nem2e.cli.main import main
 from opensim_nem2e.errors import BundleError, ModelError, SetupError, StorageError, TrainingError
 from opensim_nem2e.methods.bundle import Bundle
+from opensim_nem2e.methods.mjca_bigru.method import NAMES
 from opensim_nem2e.methods.motion_bundle import MotionBundle
 from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
 
@@ -262,12 +263,27 @@ def test_what_the_legs_would_bear(example, tmp_path):
         tool.run()
 
 
+def test_kernel_and_mlp_together(bundle, example, tmp_path):
+    """The mean of what both learn, each as it does alone."""
+    network = {"epochs": 40, "dropout": 0.0}
+    alone = {"mlp": bundle, "kernel": trained(tmp_path, manifest(tmp_path, example), "one", architecture="kernel")}
+    both = trained(tmp_path, manifest(tmp_path, example), "both", architecture="kernel_mlp", **network)
+    files = {**alone, "both": both}
+    found = {
+        name: activations(tmp_path, example, name, mode="kinematics", bundle_file=str(file))["torques"]
+        for name, file in files.items()
+    }
+    labels = [label for label in found["both"].labels if label.endswith("_network")]
+    values = {name: series.select(labels) for name, series in found.items()}
+    np.testing.assert_allclose(values["both"], 0.5 * (values["mlp"] + values["kernel"]), atol=2e-3)
+
+
 @pytest.mark.slow
 def test_the_best_architecture_is_chosen(example, tmp_path):
     found = MotionBundle.load(
         trained(tmp_path, manifest(tmp_path, example), architecture="auto", epochs=8, batch_size=16, context=0.05)
     )
-    assert found.metadata["training"]["architecture"] in ("kernel", "mlp", "kernel_mlp", "bigru", "mjca_bigru", "cnn_bigru")
+    assert found.metadata["training"]["architecture"] in NAMES
 
 
 def test_damage_and_other_bundles_are_told(bundle, tmp_path):
