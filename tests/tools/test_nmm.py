@@ -131,6 +131,16 @@ def test_torques_are_met_and_opensim_opens_all(results, open_with_opensim):
         assert foreign not in page.split("<script")[0]
 
 
+def test_order_of_channels_and_validation_change_nothing(elbow, results, tmp_path):
+    """Networks start from weights that are drawn one after the other: of every channel, and of all folds alike."""
+    turned = list(reversed(MEASURED))
+    tool = tool_of(elbow, channels=turned, validate=False, write_report=False, results_directory=str(tmp_path))
+    assert tool.run()
+    name = f"elbow_lift_{LOADS[-1]:g}kg_excitation.sto"
+    one, other = read_storage(results / name), read_storage(tmp_path / name)
+    np.testing.assert_allclose(other.select(one.labels), one.data, atol=1e-3)
+
+
 @pytest.mark.parametrize("method", ["copy", "synx", pytest.param("paper", marks=pytest.mark.slow)])
 def test_other_methods_share_the_physics(elbow, tmp_path, method):
     tool = tool_of(elbow, method=method, validate=False, write_report=False, results_directory=str(tmp_path))

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -195,6 +196,11 @@ class _Parameters(nn.Module):
         return total
 
 
+def _first_weights(folds: int, inputs: int, outputs: int, size: float = 1.0) -> nn.Parameter:
+    """Draw the weights that all folds start from, so that an estimate does not depend on what else is left out."""
+    return nn.Parameter((torch.randn(inputs, outputs) * size / math.sqrt(inputs)).repeat(folds, 1, 1))
+
+
 class _Deviation(nn.Module):
     """A small network per fold: features of the motion and the fold's measured EMG to a deviation of every muscle."""
 
@@ -202,8 +208,7 @@ class _Deviation(nn.Module):
         super().__init__()
         sizes = (inputs, _HIDDEN, _HIDDEN, outputs)
         self.weights = nn.ParameterList(
-            nn.Parameter(torch.randn(folds, a, b) * (1.0 if k < 2 else 0.1) / math.sqrt(a))
-            for k, (a, b) in enumerate(pairwise(sizes))
+            _first_weights(folds, a, b, 1.0 if k < 2 else 0.1) for k, (a, b) in enumerate(pairwise(sizes))
         )
         self.shifts = nn.ParameterList(nn.Parameter(torch.zeros(folds, 1, b)) for b in sizes[1:])
 
@@ -224,9 +229,7 @@ class _Transformer(nn.Module):
         super().__init__()
         self.heads = heads
 
-        def weight(a: int, b: int, size: float = 1.0) -> nn.Parameter:
-            return nn.Parameter(torch.randn(folds, a, b) * size / math.sqrt(a))
-
+        weight = partial(_first_weights, folds)
         self.enter, self.leave = weight(inputs, _WIDTH), weight(_WIDTH, outputs, 0.3)
         self.shift = nn.Parameter(torch.full((folds, 1, outputs), -2.5))
         self.layers = nn.ModuleList(

@@ -381,6 +381,8 @@ class Recordings:
                         f"The EMG channel '{channel.column}' must stand for muscles of the model '{model.name}', but "
                         f"it has none that is called '{muscle}' and acts."
                     )
+        # In the model's order, as first weights go by it, and in what order a file has its columns means nothing.
+        channels = sorted(channels, key=lambda channel: min(map(hill.names.index, channel.muscles)))
         main = main_side(channels, names)
         columns = [channel.column for channel in channels]
         cut = spans or [_spans(trial, main) for trial in trials]
