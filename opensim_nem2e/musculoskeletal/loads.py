@@ -249,67 +249,73 @@ class Loads:
             A force acts farther from its body than a foot is long, or above it, or its torque is none of a foot.
         """
         for load in self.loads:
-            force = load.force
             size = np.linalg.norm(load.vector, axis=1)
             loaded = size > max(_LOADED_SHARE * size.max(), _LOADED)
             # A harness or an exoskeleton may pull where it likes.
-            if not (loaded.any() and is_foot(force.applied_to_body)):
+            if not (loaded.any() and is_foot(load.force.applied_to_body)):
                 continue
-            lever = float(np.median(np.linalg.norm(load.torque[loaded], axis=1) / size[loaded]))
-            if lever > _LEVER:
-                raise StorageError(
-                    f"The torque '{force.torque_identifier}' of the force '{force.name}' must be the free moment at "
-                    f"its point, in Nm, but is {lever:.3g} m times the force. Is it in Nmm, or the plate's own moment?",
-                    self.path,
-                )
-            if not force.point_identifier:
+            self._refuse_torque(load, float(np.median(np.linalg.norm(load.torque[loaded], axis=1) / size[loaded])))
+            if not load.force.point_identifier:
                 logger.warning(
                     "%s: the force '%s' has no <point_identifier>, so that it acts at the origin of '%s'.",
-                    self.path,
-                    force.name,
-                    load.body,
+                    *(self.path, load.force.name, load.body),
                 )
                 continue
             known = (time >= load.time[0]) & (time <= load.time[-1])
             known[known] = interpolate(load.time, loaded.astype(float), time[known]) >= 1.0
-            above = 0.0
             if load.point_frame == load.body:
                 away = {load.body: float(np.quantile(np.linalg.norm(load.point[loaded], axis=1), 0.9))}
+                self._refuse_distance(load, away, _OWN_REACH)
             elif load.point_frame == "ground" and known.any():
                 points = interpolate(load.time, load.point, time[known])
                 apart = np.linalg.norm(points[:, None] - origins[known], axis=-1)
-                away = dict(zip(self.bodies, np.median(apart, axis=0).tolist(), strict=True))
-                above = float(np.median((points - origins[known, self.bodies.index(load.body)]) @ up))
-            else:
-                continue
-            own = away.pop(load.body)
-            reach = _OWN_REACH if load.point_frame == load.body else _REACH
-            if own > reach:
-                raise StorageError(
-                    f"The force '{force.name}' acts {own:.3g} m away from '{load.body}', but a foot has its "
-                    f"ground reaction within {reach:g} m. Is its point in m, in the frame '{load.point_frame}' and of "
-                    "this motion, and does each plate's force act on the foot that was on it?",
-                    self.path,
+                self._refuse_distance(
+                    load, dict(zip(self.bodies, np.median(apart, axis=0).tolist(), strict=True)), _REACH
                 )
-            if above > _ABOVE:
-                raise StorageError(
-                    f"The force '{force.name}' acts {above:.2g} m above the origin of '{load.body}' (median), but the "
-                    "ground is below a foot. Are plates and motion in the same frame?",
-                    self.path,
-                )
-            if above < -_BELOW:
-                logger.warning(
-                    "%s: the force '%s' acts %.2g m below the origin of '%s' (median), but a foot stands on the "
-                    "ground: are plates and motion in the same frame? If not, horizontal forces make wrong torques.",
-                    *(self.path, force.name, -above, load.body),
-                )
-            nearest = min(filter(is_foot, away), key=lambda name: away[name], default="")
-            if nearest and own > _APART and away[nearest] < _NEARER * own:
-                raise CycleError(
-                    f"{self.path}: the force '{force.name}' must act on '{load.body}', but acts at '{nearest}': its "
-                    f"point is {away[nearest]:.2f} m from that and {own:.2f} m from '{load.body}' (medians). Are the "
-                    "plates assigned to the wrong feet?"
-                )
+                from_foot = points - origins[known, self.bodies.index(load.body)]
+                self._refuse_height(load, float(np.median(from_foot @ up)))
+
+    def _refuse_torque(self, load: Load, lever: float) -> None:
+        """Refuse a torque that is so far (m) times its force: no foot's."""
+        if lever > _LEVER:
+            raise StorageError(
+                f"The torque '{load.force.torque_identifier}' of the force '{load.force.name}' must be the free moment "
+                f"at its point, in Nm, but is {lever:.3g} m times the force. Is it in Nmm, or the plate's own moment?",
+                self.path,
+            )
+
+    def _refuse_distance(self, load: Load, away: dict[str, float], reach: float) -> None:
+        """Refuse a point that is farther from its foot than it can be, or at another foot; distances (m) by body."""
+        own = away.pop(load.body)
+        if own > reach:
+            raise StorageError(
+                f"The force '{load.force.name}' acts {own:.3g} m away from '{load.body}', but a foot has its "
+                f"ground reaction within {reach:g} m. Is its point in m, in the frame '{load.point_frame}' and of "
+                "this motion, and does each plate's force act on the foot that was on it?",
+                self.path,
+            )
+        nearest = min(filter(is_foot, away), key=lambda name: away[name], default="")
+        if nearest and own > _APART and away[nearest] < _NEARER * own:
+            raise CycleError(
+                f"{self.path}: the force '{load.force.name}' must act on '{load.body}', but acts at '{nearest}': its "
+                f"point is {away[nearest]:.2f} m from that and {own:.2f} m from '{load.body}' (medians). Are the "
+                "plates assigned to the wrong feet?"
+            )
+
+    def _refuse_height(self, load: Load, above: float) -> None:
+        """Refuse a point so far above the foot (m), and warn of one too far below: the ground is under the feet."""
+        if above > _ABOVE:
+            raise StorageError(
+                f"The force '{load.force.name}' acts {above:.2g} m above the origin of '{load.body}' (median), but the "
+                "ground is below a foot. Are plates and motion in the same frame?",
+                self.path,
+            )
+        if above < -_BELOW:
+            logger.warning(
+                "%s: the force '%s' acts %.2g m below the origin of '%s' (median), but a foot stands on the ground: "
+                "are plates and motion in the same frame? If not, horizontal forces make wrong torques.",
+                *(self.path, load.force.name, -above, load.body),
+            )
 
 
 def read_loads(path: str | os.PathLike[str], model: OsimModel, folder: Path) -> Loads:
