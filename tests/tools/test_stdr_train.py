@@ -207,7 +207,7 @@ def test_built_in_code(tmp_path, lab, caplog):
     assert validation["method"] == "held_out"
     assert validation["held_out"]["soleus"]["subjects"] == 2
     assert {row["subject"] for row in validation["subjects"]} == {"ben", "carl"}
-    assert "<data_licence> is not given" in caplog.text
+    assert "<data_licence> and <data_attribution> are not given" in caplog.text
     assert "Only one subject has data for soleus, gasmed, gaslat" in caplog.text
 
 
