@@ -176,7 +176,8 @@ def read_case(name: str, bundle: str, profiles: Mapping[str, np.ndarray], tendon
     """Read a trial and apply a network to it."""
     tool = ALL_TRIALS[name]()
     tool.bundle_file = bundle
-    estimate, writer, model, _ = tool._estimate()
+    read = tool._estimate()
+    estimate, writer, model = read.estimate, read.writer, read.model
     trial = writer.trial
     files = tool.resolve("coordinates_file"), tool.resolve("external_loads_file")
     terms = joint_terms(trial, model, *files, tool.lowpass_cutoff_frequency_for_coordinates, (), tendons)

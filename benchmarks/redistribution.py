@@ -236,7 +236,8 @@ def vary(name: str) -> None:
 
 def refined(tool: STDRRefineTool) -> tuple[EstimateWriter, Estimate, TorqueTerms]:
     """Refine a trial and compute what its torques are made of, as the tool does."""
-    estimate, writer, model, _ = tool._estimate()
+    read = tool._estimate()
+    estimate, writer, model = read.estimate, read.writer, read.model
     files = tool.resolve("coordinates_file"), tool.resolve("external_loads_file")
     terms = joint_terms(writer.trial, model, *files, tool.lowpass_cutoff_frequency_for_coordinates, (), "rigid")
     return writer, estimate.as_activations(writer.muscles), terms

@@ -167,6 +167,11 @@ class CycleRecord:
     group: str = ""
 
     @property
+    def stride_key(self) -> tuple[str, ...]:
+        """Which stride of whom it is: rows of one key were simulated several times, and share motion and EMG."""
+        return self.dataset, self.subject, self.trial, self.stride, self.side
+
+    @property
     def laboratory(self) -> str:
         """Where the cycle was recorded: nobody of a laboratory that is left out is seen in training."""
         return self.group or self.dataset
@@ -214,7 +219,7 @@ def one_of_each_stride(records: Sequence[CycleRecord]) -> list[CycleRecord]:
     """
     found: dict[tuple[str, ...], CycleRecord] = {}
     for row in sorted(records, key=lambda row: row.activation_source != "so"):
-        found.setdefault((row.dataset, row.subject, row.trial, row.stride, row.side), row)
+        found.setdefault(row.stride_key, row)
     kept = {id(row) for row in found.values()}
     return [row for row in records if id(row) in kept]
 
@@ -532,7 +537,7 @@ def _trial(row: _Row) -> CycleRecord | None:
 def _trial_key(trial: CycleRecord) -> tuple[str, ...]:
     # The files are part of the key: one stride may be simulated several times, with different settings.
     files = (str(trial.activation_file), str(trial.emg_file))
-    return (trial.dataset, trial.subject, trial.trial, trial.stride, trial.side, trial.activation_source, *files)
+    return (*trial.stride_key, trial.activation_source, *files)
 
 
 def _trial_channel(row: _Row) -> Channel | None:

@@ -54,7 +54,6 @@ _FAINT = 0.01
 #: An envelope that rises to this many times what 99.5 % of its rows stay below holds an artefact.
 _SPIKE = 5.0
 
-
 #: What a channel's name says besides its muscle's: "soleus_l_activation", "soleus_r EMG".
 _KIND = re.compile(r"[_ .](activation|excitation|emg|envelope)$", re.IGNORECASE)
 

@@ -248,6 +248,17 @@ class RefineOptions(Options):
     mechanics: MechanicsOptions = group(MechanicsOptions)
 
 
+@dataclass(frozen=True, eq=False)
+class _Estimated:
+    """What a run has read, and what the networks say, before anything is written."""
+
+    estimate: Estimate
+    writer: EstimateWriter
+    model: OsimModel | None
+    emg: MeasuredEMG | None
+    leg_motion: JointAngles | None
+
+
 class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
     """Refine the muscle activations of a simulation with networks trained on measured EMG.
 
@@ -427,11 +438,12 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         if self.write_figures and find_spec("matplotlib"):
             # Its import takes as long as the wait for OpenSim does.
             Thread(target=import_module, args=("matplotlib.backends.backend_agg",), daemon=True).start()
-        estimate, writer, model, emg = self._estimate()
+        found = self._estimate()
+        estimate, writer = found.estimate, found.writer
         run.name = writer.name
-        mechanics = examine_mechanics(writer.trial, writer.muscles, estimate, model, settings, emg)
+        mechanics = examine_mechanics(writer.trial, writer.muscles, estimate, found.model, settings, found.emg)
         run.uses(estimate.provenance.bundle.removesuffix(".safetensors"), estimate.provenance.sha256)
-        self._write(estimate, writer, mechanics, model, run)
+        self._write(found, mechanics, run)
         run.details = {
             "trial": writer.trial,
             "estimate": estimate,
@@ -439,7 +451,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             "measured": mechanics.emg,
         }
 
-    def _estimate(self) -> tuple[Estimate, EstimateWriter, OsimModel | None, MeasuredEMG | None]:
+    def _estimate(self) -> _Estimated:
         """Read everything and apply the networks; nothing is written yet."""
         from ..data.simulation import MuscleDefaults, read_simulation
         from ..estimates.apply import estimate_trial, plan_targets
@@ -463,6 +475,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         cycles = self.find_cycles(trial.time)
         standard = names.of_model(trial.activations)
         plan = plan_targets(bundle, standard, self.muscles)
+        leg_motion = self._leg_motion(trial)
         warn_of_source(bundle.provenance, trial.simulator)
         estimate = estimate_trial(
             bundle,
@@ -473,12 +486,13 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             crossfade=self.crossfade_duration,
             interpolation=self.interpolation,
             tolerance=self.cycle_tolerance,
-            motion=self._motion(bundle, cycles, trial),
+            motion=self._motion(bundle, cycles, leg_motion),
             age_group=self.age_group,
         )
         estimate, emg = self._with_measured_emg(estimate, trial, standard, cycles)
         muscles = defaults.muscles(model, trial.activations)
-        return estimate, EstimateWriter(name, trial, muscles, self.output_precision), model, emg
+        writer = EstimateWriter(name, trial, muscles, self.output_precision)
+        return _Estimated(estimate, writer, model, emg, leg_motion)
 
     def _with_measured_emg(
         self,
@@ -510,9 +524,9 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         warn_of_misfit(emg, trial, estimate.cycles())
         return estimate, emg
 
-    def _motion(self, bundle: Bundle, cycles: Mapping[str, Sequence[Cycle]], trial: SimulatedTrial) -> str:
+    def _motion(self, bundle: Bundle, cycles: Mapping[str, Sequence[Cycle]], leg_motion: JointAngles | None) -> str:
         """Settle what the trial is, and warn of an age group of which nothing is known."""
-        motion = self._told_or_found(bundle, cycles, trial)
+        motion = self._told_or_found(bundle, cycles, leg_motion)
         ages = _ages(bundle, motion)
         if self.age_group and ages and self.age_group not in ages:
             logger.warning(
@@ -521,7 +535,9 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             )
         return motion
 
-    def _told_or_found(self, bundle: Bundle, cycles: Mapping[str, Sequence[Cycle]], trial: SimulatedTrial) -> str:
+    def _told_or_found(
+        self, bundle: Bundle, cycles: Mapping[str, Sequence[Cycle]], leg_motion: JointAngles | None
+    ) -> str:
         known = bundle.metadata["data"].get("motions", [])
         if self.motion:
             if known and self.motion not in known:
@@ -534,9 +550,8 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         durations = [cycle.duration for side in cycles.values() for cycle in side]
         mean = sum(durations) / len(durations)
         found, why = "run" if mean < _LONGEST_RUNNING else "walk", f"gait cycles last {mean:.2f} s"
-        if found == "walk" and "turn" in known:
-            motion = self._leg_motion(trial)
-            turns = [] if motion is None else [motion.turned(c.start, c.end) for side in cycles.values() for c in side]
+        if found == "walk" and "turn" in known and leg_motion is not None:
+            turns = [leg_motion.turned(cycle.start, cycle.end) for side in cycles.values() for cycle in side]
             angles = [angle for angle in turns if angle is not None]
             if angles and sum(angles) / len(angles) > _STRAIGHT:
                 found, why = "turn", f"the pelvis turns by {sum(angles) / len(angles):.0f} degrees over a gait cycle"
@@ -582,19 +597,13 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
     # --- results -----------------------------------------------------------------------------------------------
 
-    def _write(
-        self,
-        estimate: Estimate,
-        writer: EstimateWriter,
-        mechanics: Mechanics,
-        model: OsimModel | None,
-        run: ToolRun,
-    ) -> None:
+    def _write(self, found: _Estimated, mechanics: Mechanics, run: ToolRun) -> None:
         """Write every result."""
         from ..estimates.summary import MuscleChange, summarise, summary_in_words, summary_table
         from ..estimates.trust import CycleTrust, judge_cycles, log_cycles, log_trust
         from ..storage.tables import write_rows
 
+        estimate, writer = found.estimate, found.writer
         files, name, trial = run.files, run.name, writer.trial
         result = mechanics.result
         run.resolved = self._resolved(run.directory, trial)
@@ -618,7 +627,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
 
                 tradeoff = draw_mechanics(files, name, mechanics, check, self.figure_format, mechanics.words)
             log_trust(estimate)
-            cycles = judge_cycles(estimate, self._leg_motion(trial))
+            cycles = judge_cycles(estimate, found.leg_motion)
             if cycles:
                 write_rows(files.path(f"{name}_trust.csv"), CycleTrust, cycles)
             log_cycles(cycles)
@@ -636,7 +645,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
                     check=check,
                     tradeoff=tradeoff,
                     run=run_record(self, run),
-                    model=self._model_files(trial, model) if self.write_model_view else None,
+                    model=self._model_files(trial, found.model) if self.write_model_view else None,
                 )
 
     def _leg_motion(self, trial: SimulatedTrial) -> JointAngles | None:

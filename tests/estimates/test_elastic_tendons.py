@@ -32,7 +32,8 @@ def tool():
 
 @pytest.fixture(scope="module")
 def read(tool):
-    return tool._estimate()[:3]
+    read = tool._estimate()
+    return read.estimate, read.writer, read.model
 
 
 @pytest.fixture(scope="module")

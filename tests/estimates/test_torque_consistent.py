@@ -145,9 +145,10 @@ def test_files_open_with_opensim(consistent, open_with_opensim):
     storage = opensim.Storage(str(paths[0]))
     assert storage.getSize() > 1000
     storage.crop(1.0, 1.2)
-    states = opensim.StatesTrajectory.createFromStatesStorage(model, storage, True, True)
-    assert states.getSize() == storage.getSize() > 100
-    state = states.get(states.getSize() // 2)
+    # Kept: a state is a part of its trajectory.
+    trajectory = opensim.StatesTrajectory.createFromStatesStorage(model, storage, True, True)
+    assert trajectory.getSize() == storage.getSize() > 100
+    state = trajectory.get(trajectory.getSize() // 2)
     model.realizeVelocity(state)
     activation = opensim.Muscle.safeDownCast(model.getMuscles().get("soleus_r")).getActivation(state)
     states = read_storage(paths[0])
@@ -321,7 +322,8 @@ def test_joints_that_are_too_weak_are_named(caplog):
     """The right ankle's muscles at a tenth of their strength: the reserve takes the rest, and the log says where."""
     tool = STDRRefineTool(EXAMPLE / "setup_refine.xml")
     tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
-    estimate, writer, model, _ = tool._estimate()
+    read = tool._estimate()
+    estimate, writer, model = read.estimate, read.writer, read.model
     trial, refined = writer.trial, estimate.as_activations(writer.muscles)
     files = tool.resolve("coordinates_file"), tool.resolve("external_loads_file")
     terms = joint_terms(trial, model, *files, -1.0, (), "rigid")

@@ -508,7 +508,7 @@ class TestCycles:
         tool.coordinates_file = path
         bundle = SimpleNamespace(metadata={"data": {"motions": ["walk", *["turn"] * told]}, "parts": []})
         cycles = {"r": [Cycle("r", 0.2, 1.3)], "l": []}
-        assert tool._told_or_found(bundle, cycles, None) == taken
+        assert tool._told_or_found(bundle, cycles, tool._leg_motion(None)) == taken
         assert f"Taken as {taken}: " in caplog.text
 
     def test_a_calibrated_bundle_says_for_whom_it_is_in_info(self, make_bundle, capsys):

@@ -124,7 +124,7 @@ def stride_numbers(data: MuscleCycles) -> list[int]:
         Each cycle's stride, in order of appearance from 0. Cycles of one number share their EMG.
     """
     numbers: dict[tuple[str, ...], int] = {}
-    return [numbers.setdefault((r.dataset, r.trial, r.stride, r.side), len(numbers)) for r in data.records]
+    return [numbers.setdefault(record.stride_key, len(numbers)) for record in data.records]
 
 
 def calibrate(network: Network, data: MuscleCycles, options: STDROptions, run: RunSettings) -> Calibrated:
