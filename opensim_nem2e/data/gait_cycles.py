@@ -19,6 +19,7 @@ from ..errors import CycleError, ManifestError, did_you_mean
 from ..log import logger
 from ..signals.emg import refuse_raw
 from ..signals.gaps import gaps, gaps_in_words, overlaps
+from ..signals.quality import ONE_SCALE, shares_of_scale
 from ..signals.resample import to_window
 from ..storage import TimeSeries, read_storage
 from ..storage.emg_files import read_envelopes
@@ -581,15 +582,34 @@ class _Builder:
 
     def _scales(self, pairs: Iterable[_Pair]) -> dict[tuple[str, ...], float]:
         scales: dict[tuple[str, ...], float] = {}
+        found: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
         for pair in pairs:
-            group = self._group(pair)
-            scales[group] = max(scales.get(group, 0.0), float(pair.emg[:: self.view.windows].max()))
+            group, record, largest = self._group(pair), pair.record, float(pair.emg[:: self.view.windows].max())
+            scales[group] = max(scales.get(group, 0.0), largest)
+            own = found.setdefault((record.dataset, record.subject), {}).setdefault(record.trial, {})
+            own[pair.channel.column] = max(own.get(pair.channel.column, 0.0), largest)
         for group, value in scales.items():
             if value <= 0:
                 self._note(
                     f"{group[0]}: the EMG channel '{group[2]}' of {group[1]} is never above zero: left out.", True
                 )
+        if self.emg_normalization != "trial_max":
+            self._note_units(found)
         return scales if self.emg_normalization != "none" else {group: float(v > 0) for group, v in scales.items()}
+
+    def _note_units(self, largest: Mapping[tuple[str, str], Mapping[str, Mapping[str, float]]]) -> None:
+        """Warn of trials that are far smaller than others of the subject, by subject, trial and channel."""
+        for (dataset, subject), trials in largest.items():
+            columns = list(dict.fromkeys(column for own in trials.values() for column in own))
+            sizes = [[own.get(column, np.nan) for column in columns] for own in trials.values()]
+            for trial, share in zip(trials, shares_of_scale(sizes).tolist(), strict=True):
+                if 0.0 < share < ONE_SCALE:
+                    self._note(
+                        f"{dataset}/{subject}: the EMG of '{trial}' is {1.0 / share:.3g} times smaller than that of "
+                        "the subject's other trials, with which it shares one scale: are all in the same unit? If "
+                        "not, give them one, or set <emg_normalization> to trial_max.",
+                        warning=True,
+                    )
 
     def _inputs(
         self,

@@ -25,6 +25,9 @@ _LIKE, _MORE_LIKE = 0.4, 0.8
 #: Raw EMG that does not change for so long (s) is none.
 _HELD = 0.5
 
+#: No gait trial's EMG is smaller in its channels than this share of the subject's other trials'.
+ONE_SCALE = 1.0 / 30.0
+
 
 def levels(values: ArrayLike) -> tuple[Array, Array]:
     """Return the low and the high level of each channel: its 1st and 99th percentile, which no single spike sets.
@@ -41,6 +44,28 @@ def levels(values: ArrayLike) -> tuple[Array, Array]:
     """
     low, high = np.nanpercentile(np.asarray(values, dtype=float), [1.0, 99.0], axis=0)
     return low, high
+
+
+def shares_of_scale(sizes: ArrayLike) -> Array:
+    """Compare how large recordings of one subject are, which are to share one scale: mV and V are 1000 times apart.
+
+    Parameters
+    ----------
+    sizes : array_like, shape (recordings, channels)
+        How large each channel is in each recording, above zero; NaN where a recording lacks it.
+
+    Returns
+    -------
+    numpy.ndarray, shape (recordings,)
+        Of what is largest, how much a recording's channels reach (median): 0..1. NaN for one without channels.
+    """
+    table = np.asarray(sizes, dtype=float)
+    largest = np.nanmax(table, axis=0, initial=0.0)
+    shares = table / np.where(largest > 0.0, largest, np.nan)
+    known = np.isfinite(shares)
+    return np.array(
+        [np.median(row[there]) if there.any() else np.nan for row, there in zip(shares, known, strict=True)]
+    )
 
 
 def plateaus(time: ArrayLike, values: ArrayLike) -> tuple[int, float]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import LabelError, MissingFileError, StorageError
 from ..log import logger
-from .emg_tables import check_channels
+from .emg_tables import check_channels, millivolts
 from .safe_xml import read_bytes
 from .sto import TimeSeries
 
@@ -39,9 +39,6 @@ _MEMORY, _MEMORY_PER_BYTE = 400 * 1024 * 1024, 60
 _PATIENCE = 20.0
 
 _BLOCK = 512
-
-#: Factors from the units of voltages in C3D files to mV.
-_MILLIVOLTS = {"V": 1e3, "VOLT": 1e3, "VOLTS": 1e3, "MV": 1.0, "UV": 1e-3, "NV": 1e-6}
 
 #: What a channel that nothing was connected to is called.
 _UNUSED = ("not_used", "not used", "unused", "notused")
@@ -120,7 +117,7 @@ def _emg_channels(
     no_units = not any(units)
     for index, label in enumerate(labels):
         unit = units[index]
-        factor = _MILLIVOLTS.get(unit.upper().replace("µ", "U").replace("Μ", "U"))
+        factor = millivolts(unit)
         if channels is not None:
             if label in channels:
                 factors[index] = 1.0 if factor is None else factor

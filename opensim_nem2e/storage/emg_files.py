@@ -48,8 +48,9 @@ def read_emg(
     Returns
     -------
     TimeSeries
-        Voltages of a C3D file are in mV; of other files the unit is whatever was written. Channels that belong to
-        force plates or other sensors, or have a unit other than volts, are left out, which the log says.
+        Voltages of a C3D file, and of a table with a row of units, are in mV; elsewhere the unit is whatever was
+        written. Channels that belong to force plates or other sensors, or have a unit other than volts, are left out,
+        which the log says.
 
     Raises
     ------

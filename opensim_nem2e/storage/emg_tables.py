@@ -99,6 +99,7 @@ _EMG_UNITS = {
     "-",
     "1",
 }
+_MILLIVOLTS = {"v": 1e3, "volt": 1e3, "volts": 1e3, "mv": 1.0, "uv": 1e-3, "nv": 1e-6}
 _OTHER_UNITS = {
     *("g", "m/s^2", "m/s2", "m/s²", "mg", "deg", "°", "deg/s", "°/s", "dps", "rad", "rad/s", "ut", "µt", "μt", "gauss"),
     *("n", "n.mm", "nmm", "n.m", "nm", "kg", "mm", "cm", "m", "bpm", "hz", "pa", "bit", "bits", "on/off"),
@@ -175,7 +176,8 @@ def read_emg_table(
     Returns
     -------
     TimeSeries
-        In the units of the file. What was left out, and what was corrected, is in the log.
+        In mV where a row of units names volts, else in the units of the file. What was left out, and what was
+        corrected, is in the log.
 
     Raises
     ------
@@ -186,6 +188,22 @@ def read_emg_table(
     layout = _find_layout(lines, path)
     values, numbers = _numbers(lines, layout, path)
     return _Columns(path, lines, layout, values, numbers, channels).series(sampling_rate, start)
+
+
+def millivolts(unit: str) -> float | None:
+    """Tell how many mV a unit of voltage is.
+
+    Parameters
+    ----------
+    unit : str
+        As files name it.
+
+    Returns
+    -------
+    float or None
+        None for other units.
+    """
+    return _MILLIVOLTS.get(unit.strip().lower().replace("µ", "u").replace("μ", "u"))
 
 
 def check_channels(channels: Collection[str] | None, labels: Collection[str], path: Path) -> None:
@@ -743,7 +761,7 @@ class _Columns:
             if own.size != time.size or np.abs(own - time).max() > 1e-6:
                 values = self._moved(own, values, time)
                 moved.append(self.labels[k])
-            columns.append(values[inside])
+            columns.append(values[inside] * (millivolts(self._unit(k)) or 1.0))
         for reason, names in self.left_out.items():
             logger.info("%s: left out (%s): %s.", self.path, reason, ", ".join(names)[:1000])
         if moved:

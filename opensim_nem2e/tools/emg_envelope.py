@@ -34,6 +34,10 @@ _CORNERS = "[0.01, 2000]"
 #: other leg's channels are at .002 to .007, the working ones at .11 and more.
 _FAINT = 0.01
 
+#: A recording that is smaller than this share of another, at these percentiles of the envelope, is in another unit:
+#: where nothing moves, the first is as large as ever.
+_ANOTHER_UNIT, _LEVELS = 0.01, (10.0, 100.0)
+
 
 @dataclass(frozen=True)
 class _Recording:
@@ -205,7 +209,9 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
         recordings = self._process(self._files("emg_files"), names)
         self._warn_of_faint(recordings)
         self._warn_of_lonely_peaks(recordings)
-        divisors = self._divisors(recordings, self._process(self._files("mvc_files"), names))
+        mvc = self._process(self._files("mvc_files"), names)
+        self._warn_of_units([*recordings, *mvc])
+        divisors = self._divisors(recordings, mvc)
         self._write(recordings, divisors, run)
 
     def _files(self, name: str) -> list[Path]:
@@ -381,6 +387,28 @@ class EMGEnvelopeTool(EMGEnvelopeToolAccessors, Tool[EnvelopeOptions]):
                 ", ".join(faint),
                 100.0 * _FAINT,
             )
+
+    def _warn_of_units(self, recordings: Sequence[_Recording]) -> None:
+        """Warn of recordings that are far smaller than others, at rest, too: a muscle at rest has the same noise."""
+        import numpy as np
+
+        from ..signals.quality import shares_of_scale
+
+        if self.normalization == "none":
+            return
+        labels = list(dict.fromkeys(label for item in recordings for label in item.source.labels))
+        sizes = np.full((len(_LEVELS), len(recordings), len(labels)), np.nan)
+        for row, item in enumerate(recordings):
+            found = np.percentile(item.envelope, _LEVELS, axis=0)
+            sizes[:, row, [labels.index(label) for label in item.source.labels]] = found
+        shares = np.max([shares_of_scale(table) for table in sizes], axis=0)
+        for item, share in zip(recordings, shares.tolist(), strict=True):
+            if 0.0 < share < _ANOTHER_UNIT:
+                logger.warning(
+                    "%s: it is %.3g times smaller than the largest of the recordings, at rest, too: are all in one "
+                    "unit? All are divided by the same numbers.",
+                    *(item.source.path, 1.0 / share),
+                )
 
     def _filter(self) -> EnvelopeFilter:
         from ..signals.emg import EnvelopeFilter

@@ -36,9 +36,6 @@ _RESULTS = ("_parameters.csv", "_left_out.csv", "_torques.csv", "_model.osim", "
 #: Muscles without a measured synergist are named up to so many; the table of parameters tells all.
 _MOST_NAMED = 12
 
-#: No trial's EMG is smaller in all channels than this share of another one's: they share one scale.
-_LEAST_SHARE = 1.0 / 30.0
-
 #: Lists of files that go with coordinates_files, one each.
 _PARALLEL = (
     *("external_loads_files", "inverse_dynamics_files", "emg_files", "activations_files", "states_files"),
@@ -525,11 +522,11 @@ def _warn_of_units(recorded: Sequence[TimeSeries], columns: list[str]) -> None:
     """Warn of a trial whose channels are far smaller than in another one: one scale holds for all trials."""
     import numpy as np
 
-    highest = np.array([np.nanmax(emg.select(columns), axis=0) for emg in recorded])
-    largest = highest.max(axis=0)
-    for emg, own in zip(recorded, highest, strict=True):
-        share = float(np.median(own / np.where(largest > 0.0, largest, 1.0)))
-        if 0.0 < share < _LEAST_SHARE:
+    from ..signals.quality import ONE_SCALE, shares_of_scale
+
+    shares = shares_of_scale([np.nanmax(emg.select(columns), axis=0) for emg in recorded])
+    for emg, share in zip(recorded, shares.tolist(), strict=True):
+        if 0.0 < share < ONE_SCALE:
             logger.warning(
                 "%s: its EMG is %.3g times smaller than in the other trials: are all in the same unit, and divided by "
                 "the same maxima?",

@@ -539,6 +539,14 @@ def test_a_dead_channel_that_was_normalised(study):
     assert not [f for f in findings if f.code == "offset"]
 
 
+def test_one_trial_in_another_unit(two_people):
+    series = read_storage(two_people / "walk45_emg.sto")
+    write_storage(two_people / "walk45_emg.sto", replace(series, data=1e-3 * series.data))
+    found = [f for f in examine(two_people / "trials.csv").findings if f.code == "scale"]
+    assert [(f.severity, f.where.rsplit("/")[-1]) for f in found] == [("error", "walk45_emg.sto")]
+    assert "times smaller than in the subject's other recordings" in found[0].what
+
+
 def test_people_with_models_of_their_own_are_no_defect(two_people):
     found = examine(two_people / "trials.csv").findings
     assert not [f.line for f in found if f.code in ("muscle", "delay")]

@@ -214,6 +214,18 @@ def test_normalisation_groups(tmp_path, lab, kind, expected):
     np.testing.assert_allclose(data.y.max(axis=1), expected, atol=1e-3)
 
 
+def test_trials_in_different_units(tmp_path, lab, caplog):
+    """A trial in V beside one in mV would be taken for silence by all that shares one scale."""
+    t = np.linspace(0, 4, 2001)
+    volts = write_sto(tmp_path / "volts.sto", t, {"SOL": 2e-3 * wave(t), "GAS": 1e-3 * wave(t)})
+    trials = [trial(lab), trial(lab, 3, trial="fast", emg_file=volts)]
+    read_gait_cycles(trials, CHANNELS, emg_normalization="trial_max")
+    assert "share" not in caplog.text
+    read_gait_cycles(trials, CHANNELS)
+    assert "the EMG of 'fast' is" in caplog.text
+    assert "times smaller than that of the subject's other trials, with which it shares one scale" in caplog.text
+
+
 def test_a_cycle_over_missing_rows_of_the_emg_is_left_out(lab, tmp_path):
     t = np.linspace(0, 4, 2001)
     there = (t < 1.299) | (t > 1.401)

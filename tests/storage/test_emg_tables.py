@@ -162,8 +162,9 @@ def test_vicon_nexus_with_several_blocks(tmp_path, told):
     data = [f"{f},1,2,700,{v}" for f, v in zip(frames, rows(ONE, TWO), strict=True)]
     for blocks in ([*VICON, *data, *TRAJECTORIES], [*TRAJECTORIES[1:], "", *VICON, *data]):
         path = saved(tmp_path, *blocks)
-        check(read_emg(path), ["EMG1", "EMG2"], ONE, TWO)
-        check(read_emg(path, c3d_start="first_frame"), ["EMG1", "EMG2"], ONE, TWO, time=TIME + 0.1)
+        # Volts are brought to mV, as those of C3D files are.
+        check(read_emg(path), ["EMG1", "EMG2"], 1e3 * ONE, 1e3 * TWO)
+        check(read_emg(path, c3d_start="first_frame"), ["EMG1", "EMG2"], 1e3 * ONE, 1e3 * TWO, time=TIME + 0.1)
     assert "left out (in n): Fx, Fy, Fz" in told.text
     assert "its first frame is number 11 (0.1000 s into the recording); its time starts at 0.0000 s" in told.text
     with pytest.raises(StorageError, match="Frames are missing"):
@@ -173,7 +174,7 @@ def test_vicon_nexus_with_several_blocks(tmp_path, told):
     # Two amplifiers call their channels the same: their own names tell them apart.
     two = [*VICON[:2], ",,Left,Right", "Frame,Sub Frame,EMG1,EMG1", ",,V,V"]
     path = saved(tmp_path, *two, *(f"{f},{v}" for f, v in zip(frames, rows(ONE, TWO), strict=True)))
-    check(read_emg(path), ["Left: EMG1", "Right: EMG1"], ONE, TWO)
+    check(read_emg(path), ["Left: EMG1", "Right: EMG1"], 1e3 * ONE, 1e3 * TWO)
 
 
 def test_noraxon(tmp_path, told):
@@ -231,9 +232,9 @@ def test_labchart_vicon_workstation_and_biopac(tmp_path):
     chart = ["Interval=\t1 ms", "TimeFormat=\tStartOfBlock", "ChannelTitle=\tSOL\tTA", "Range=\t10.000 V\t5.000 mV"]
     for lines in (rows(TIME, ONE, TWO, separator="\t"), rows(ONE, TWO, separator="\t")):
         check(read_emg(saved(tmp_path, *chart, *lines, name="a.txt")), ["SOL", "TA"], ONE, TWO)
-    vicon = ["ANALOG", "1000,Hz", "Sample #,SOL,TA", "Units:,V,V"]
+    vicon = ["ANALOG", "1000,Hz", "Sample #,SOL,TA", "Units:,V,uV"]
     counted = [f"{k + 1},{row}" for k, row in enumerate(rows(ONE, TWO))]
-    check(read_emg(saved(tmp_path, *vicon, *counted)), ["SOL", "TA"], ONE, TWO)
+    check(read_emg(saved(tmp_path, *vicon, *counted)), ["SOL", "TA"], 1e3 * ONE, 1e-3 * TWO)
     for unit, times in (("min", TIME / 60.0), ("msec", 1e3 * TIME), ("sec", TIME)):
         head = ["walk.acq", "1 msec/sample", "2 channels", "EMG", "mV", f"{unit},CH1,CH2,", f",{COUNT},{COUNT},"]
         lines = [f"{t:.12g},{row}," for t, row in zip(times, rows(ONE, TWO), strict=True)]

@@ -117,6 +117,21 @@ def test_names_that_hold_spaces_and_signs_of_patterns(lab, tmp_path):
     assert stems == {"slow walk_emg", "walk [1]?_emg", "run1_emg"}
 
 
+@pytest.mark.parametrize("mvc", [False, True])
+def test_recordings_in_different_units(lab, tmp_path, caplog, mvc):
+    """One in V among those in mV is told; a trial at rest is small, but its noise is not."""
+    series = read_storage(lab / "walk1.sto")
+    write_storage(tmp_path / "volts.sto", TimeSeries(TIME, series.labels, 1e-3 * series.data), precision=12)
+    still = np.random.default_rng(0).normal(0.0, 0.004, series.data.shape)
+    write_storage(tmp_path / "standing.sto", TimeSeries(TIME, series.labels, still), precision=12)
+    files = ["walk1.sto", str(tmp_path / "standing.sto"), *([] if mvc else [str(tmp_path / "volts.sto")])]
+    other = {"normalization": "mvc", "mvc_files": [str(tmp_path / "volts.sto")]} if mvc else {}
+    tool_of(lab, tmp_path, files, write_figures=False, **other).run()
+    told = [record.getMessage() for record in caplog.records if "are all in one unit?" in record.getMessage()]
+    assert len(told) == 1
+    assert "volts.sto: it is 1e+03 times smaller than the largest of the recordings, at rest, too" in told[0]
+
+
 def test_normalization(lab, tmp_path):
     def largest(**values):
         tool_of(lab, tmp_path, ["walk1.sto"], write_figures=False, **values).run()

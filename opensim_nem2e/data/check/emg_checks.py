@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...errors import StorageError, did_you_mean
 from ...signals.emg import refuse_impossible, sampling_rate, why_raw
-from ...signals.quality import PLATEAU_ROWS, copies, levels, plateaus
+from ...signals.quality import ONE_SCALE, PLATEAU_ROWS, copies, levels, plateaus, shares_of_scale
 from ...storage import MuscleNames, TimeSeries
 from ..manifest import Channel
 from .findings import Findings
@@ -75,6 +75,7 @@ def check_emg(recordings: Sequence[Recording], files: Files, findings: Findings)
         series = files.series(path)
         if series is not None and series.n_rows > 1 and recording.channels:
             _Examined(path, series, recording, findings).all(lows)
+    _other_units(seen, files, findings)
     _missing_channels(recordings, files, findings)
 
 
@@ -112,6 +113,27 @@ def _low_levels(seen: dict[Path, Recording], files: Files) -> dict[tuple[str, st
                     key = (f"{recording.trials[0].dataset}/{recording.trials[0].subject}", channel.column)
                     found.setdefault(key, {})[path] = float(low[0] / high[0])
     return found
+
+
+def _other_units(seen: dict[Path, Recording], files: Files, findings: Findings) -> None:
+    """Find files that are far smaller in all channels than the subject's others, with which they share one scale."""
+    subjects: dict[tuple[str, str], list[Path]] = {}
+    for path, recording in seen.items():
+        if files.series(path) is not None and recording.channels:
+            subjects.setdefault((recording.trials[0].dataset, recording.trials[0].subject), []).append(path)
+    for paths in subjects.values():
+        columns = [channel.column for channel in seen[paths[0]].channels if channel.standard_name]
+        sizes = np.full((len(paths), len(columns)), np.nan)
+        for row, path in enumerate(paths):
+            series = files.series(path)
+            for k, column in enumerate(columns):
+                if series is not None and series.has(column):
+                    sizes[row, k] = levels(series.data[:, [series.labels.index(column)]])[1][0]
+        for path, share in zip(paths, shares_of_scale(sizes).tolist(), strict=True):
+            if 0.0 < share < ONE_SCALE:
+                what = f"its EMG is {1.0 / share:.3g} times smaller than in the subject's other recordings."
+                remedy = "bring all of a subject's recordings to one unit, or train with emg_normalization trial_max."
+                findings.add("error", "scale", str(path), what, remedy)
 
 
 class _Examined:
