@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import CycleError, LabelError, ModelError, StorageError, did_you_mean
 from ..log import logger
 from ..signals.events import is_foot
+from ..signals.force_quality import OFFSET, free_level
 from ..signals.resample import interpolate
 from ..storage.external_loads import ExternalForce, read_external_loads, require_forces
 from ..storage.osim import OsimModel
@@ -254,6 +255,13 @@ class Loads:
             # A harness or an exoskeleton may pull where it likes.
             if not (loaded.any() and is_foot(load.force.applied_to_body)):
                 continue
+            grounded = load.force.force_expressed_in_body.rsplit("/", 1)[-1] == "ground"
+            if grounded and (level := free_level(load.time, load.vector @ up)) <= -OFFSET:
+                logger.warning(
+                    "%s: the force '%s' is %.3g N while nobody is on its plate: the ground does not pull. Subtract it "
+                    "in the file: joint torques are computed with it.",
+                    *(self.path, load.force.name, level),
+                )
             self._refuse_torque(load, float(np.median(np.linalg.norm(load.torque[loaded], axis=1) / size[loaded])))
             if not load.force.point_identifier:
                 logger.warning(

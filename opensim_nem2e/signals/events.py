@@ -27,6 +27,7 @@ from ..errors import CycleError, StorageError
 from ..log import logger
 from .force_quality import (
     FORCE_GAP,
+    OFFSET,
     WORDS,
     OffsetRemoval,
     debounce_notes,
@@ -452,7 +453,14 @@ def events_from_external_loads(
         for force in foot:
             table = tables[force.data_file if data_file is None else Path(data_file)]
             up = table.select([f"{force.force_identifier}y"])[:, 0]
-            total[:, 1] += without_offset(times[0], up, force_offset_removal)
+            free = without_offset(times[0], up, force_offset_removal)
+            total[:, 1] += free
+            if abs(taken := float(np.median(up - free))) >= OFFSET:
+                logger.warning(
+                    "%s: '%s' reads %.3g N while nobody is on the plate. That is subtracted to find steps, but joint "
+                    "torques are computed with the forces as they are: subtract it in %s.",
+                    *(os.fspath(path), force.name, taken, table.path),
+                )
             for axis, name in ((0, "x"), (2, "z")):
                 label = f"{force.force_identifier}{name}"
                 if table.has(label):

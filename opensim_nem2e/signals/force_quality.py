@@ -29,6 +29,9 @@ _SMOOTH = 0.02
 #: What a plate reads below this share of its largest force can be an offset; above, somebody stands on it.
 _OFFSET_SHARE = 0.25
 
+#: An offset of a plate that is no noise (N).
+OFFSET = 10.0
+
 #: In body weights, nothing is larger than this; and percents of it, in walking, than the force of a child of 13 kg (N).
 _BODY_WEIGHTS, _PERCENTS = 6.0, 150.0
 
@@ -82,6 +85,29 @@ def unloaded_levels(time: ArrayLike, force: ArrayLike) -> tuple[Array, Array]:
             times.append(0.5 * (t[begin] + t[end - 1]))
             levels.append(float(np.median(f[begin:end])))
     return np.array(times), np.array(levels)
+
+
+def free_level(time: ArrayLike, force: ArrayLike) -> float:
+    """Tell what a plate reads while nobody is on it, over a recording.
+
+    Filters swing below zero beside each contact: what the plate reads must be so in most of the time without a contact.
+
+    Parameters
+    ----------
+    time : array_like, shape (rows,)
+        Time, increasing (s).
+    force : array_like, shape (rows,)
+        Vertical force (N).
+
+    Returns
+    -------
+    float
+        The smaller in size of the median of :func:`unloaded_levels` and that of all rows below a quarter of the largest
+        force (N); 0 where somebody stands on it all the time.
+    """
+    f = np.asarray(force, dtype=float)
+    levels, low = unloaded_levels(time, f)[1], f[f < _OFFSET_SHARE * f.max(initial=0.0)]
+    return min(float(np.median(levels)), float(np.median(low)), key=abs) if levels.size and low.size else 0.0
 
 
 def _windows(values: Array, size: int) -> Array:
@@ -226,6 +252,11 @@ def force_notes(
             continue
         high = levels >= release
         if not high.any():
+            if (level := free_level(t, force)) <= -release:
+                notes.append(
+                    f"the {word} foot's plate reads {level:.3g} N while nobody is on it: heel strikes are found late, "
+                    "and toe-offs early. Set <force_offset_removal> to constant or drift"
+                )
             continue
         untrue.add(side)
         begin = f"from {times[high][0]:.3f} s on, " if not high.all() else ""
@@ -233,7 +264,8 @@ def force_notes(
         span = f"{levels.min():.3g} to {levels.max():.3g}" if kind == "drift" else f"{np.median(levels):.3g}"
         notes.append(
             f"the {word} foot's plate reads {span} N while nobody is on it, {begin}which is not below the release of "
-            f"{release:g} N: steps are missed. Set <force_offset_removal> to {kind}, or raise <release_threshold>"
+            f"{release:g} N: steps are missed. Set <force_offset_removal> to {kind}, or raise <release_threshold>; "
+            "joint torques need it subtracted in the file"
         )
     return notes, untrue
 

@@ -60,8 +60,9 @@ class ContactOptions(Options):
     )
     force_offset_removal: Literal["none", "constant", "drift"] = option(
         "none",
-        "What a force plate reads while nobody is on it is subtracted. none: nothing is. constant: the median of all "
-        "such stretches. drift: the line from each stretch to the next.",
+        "What a force plate reads while nobody is on it is subtracted to find steps (joint torques take the forces as "
+        "they are). none: nothing is. constant: the median of all such stretches. drift: the line from each stretch to "
+        "the next.",
     )
     foot_bodies: tuple[str, ...] = option(
         (), "Which limb a body is whose name does not tell, such as a prosthesis: 'foot_pros=l socket=l'."

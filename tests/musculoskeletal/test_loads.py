@@ -100,6 +100,16 @@ def test_points_in_mm_and_torques_in_nmm_are_refused(analysed):
         analysed(change=plate_moments)
 
 
+def test_a_plate_that_was_zeroed_under_load(analysed, caplog):
+    def lower(series, values):
+        values[:, columns(series, "1_ground_force_vy")] -= 30.0
+
+    analysed()
+    assert not caplog.records
+    analysed(change=lower)
+    assert "the force 'left' is -30 N while nobody is on its plate: the ground does not pull" in caplog.text
+
+
 def test_missing_points_without_force_change_nothing(analysed, walking, caplog):
     """As plates write them: -nan(ind) while nobody is on them. OpenSim's splines would spread it over the file."""
     caplog.set_level("INFO", logger="opensim_nem2e")

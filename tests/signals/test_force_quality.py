@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
+from scipy.signal import butter, filtfilt
 
 from opensim_nem2e.errors import CycleError
 from opensim_nem2e.signals.events import events_from_external_loads, gait_events
@@ -87,12 +88,35 @@ def test_an_offset_is_told_with_its_remedy(loads):
     for word, note in zip(("right", "left"), events.notes, strict=True):
         assert f"the {word} foot's plate reads 12 N while nobody is on it" in note
         assert "Set <force_offset_removal> to constant, or raise <release_threshold>" in note
+        assert "joint torques need it subtracted in the file" in note
     assert not any("one foot on two plates" in note for note in events.notes)
     for settings_ in ({"force_offset_removal": "constant"}, {"force_offset_removal": "drift"}, {"release": 15.0}):
         events = loads(right, left, **settings_)
         assert events.right == pytest.approx(RIGHT, abs=3e-3)
         assert events.left == pytest.approx(LEFT, abs=3e-3)
         assert events.notes == ()
+
+
+def test_an_offset_that_is_removed_stays_in_joint_torques(loads, caplog):
+    loads(steps(RIGHT) + 12.0, steps(LEFT), force_offset_removal="constant")
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "'f1' reads 12 N while nobody is on the plate. That is subtracted to find steps, but joint torques" in told
+
+
+@pytest.mark.parametrize("level", [-12.0, -60.0])
+def test_a_plate_that_was_zeroed_under_load(loads, level):
+    (note,) = loads(steps(RIGHT) + level, steps(LEFT)).notes
+    assert f"the right foot's plate reads {level:g} N while nobody is on it: heel strikes are found late" in note
+    assert loads(steps(RIGHT) + level, steps(LEFT), force_offset_removal="constant").notes == ()
+
+
+def test_a_filter_that_swings_below_zero_is_no_offset(loads):
+    """As forces of running come that were filtered at 6 Hz, like the markers: down to -50 N beside every contact."""
+    b, a = butter(2, 6.0, fs=1000.0)
+    strikes = np.arange(0.2, 6.0, 0.7)
+    right, left = (filtfilt(b, a, steps(strikes + late, stance=0.25, peak=1600.0)) for late in (0.0, 0.35))
+    assert right.min() < -20.0
+    assert not [note for note in loads(right, left).notes if "nobody is on it" in note]
 
 
 def test_a_drift_is_told_with_when_it_begins(loads):
