@@ -6,20 +6,25 @@ depends on how a process starts (its environment, its memory) is to be tested wi
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 import pytest
 
 from opensim_nem2e import workers
+from opensim_nem2e.cli.main import main
 
 #: Elsewhere a process that has used threads or the system's own libraries cannot be forked safely.
 FORKS = sys.platform == "linux"
@@ -95,6 +100,85 @@ class ForkedWorker(ForkedProcess):
         os.close(orders)
         os.close(reports)
         self.stdin, self.stdout = os.fdopen(tell, "wb"), os.fdopen(hear, "rb")
+
+
+class ForkedProgram(ForkedProcess):
+    """``opensim-nem2e``, at work in a folder.
+
+    Parameters
+    ----------
+    words : sequence of str
+        Its command line.
+    folder : Path
+        Its working directory.
+    environment : mapping of str to str, optional
+        This process's own by default.
+    prepare : callable, optional
+        What it does first.
+    new_group : bool
+        Whether it leads a process group, which can be killed with all that it has started.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        prepare: Callable[[], None] | None = None,
+        new_group: bool = False,
+    ):
+        def act() -> int:
+            if new_group:
+                os.setpgid(0, 0)
+            os.chdir(folder)
+            if environment is not None:
+                os.environ.clear()
+                os.environ.update(environment)
+            sys.stdout, sys.stderr = (
+                io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "w", closefd=False)), encoding="utf-8")
+                for number in (1, 2)
+            )
+            if prepare is not None:
+                prepare()
+            try:
+                return main(words)
+            except SystemExit as end:
+                return end.code if isinstance(end.code, int) else int(end.code is not None)
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+
+        self._texts = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed when they are read
+        with Path(os.devnull).open() as nothing:
+            super().__init__(act, [file.fileno() for file in (nothing, *self._texts)])
+        if new_group:
+            # Whoever of the two comes first: the group is there when this returns.
+            with suppress(OSError):
+                os.setpgid(self.pid, self.pid)
+
+    def communicate(self, timeout: float = 600.0) -> tuple[str, str]:
+        self.wait(timeout)
+        said = []
+        for file in self._texts:
+            file.seek(0)
+            said.append(file.read().decode("utf-8"))
+            file.close()
+        return said[0], said[1]
+
+
+def start_program(
+    *words: str, folder: Path, new_group: bool = False, fork: bool = FORKS
+) -> ForkedProgram | subprocess.Popen[str]:
+    """Start ``opensim-nem2e`` in a folder: forked where all is loaded, if that can be done.
+
+    A test that has threads of its own, such as those of a Dask client, must not fork.
+    """
+    if fork:
+        return ForkedProgram(words, folder, new_group=new_group)
+    command = [sys.executable, "-m", "opensim_nem2e", *words]
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=new_group
+    )
 
 
 class _Subprocess:

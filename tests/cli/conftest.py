@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from forked_processes import FORKS, ForkedProcess
+from forked_processes import FORKS, ForkedProgram
 
 import opensim_nem2e
-from opensim_nem2e.cli.main import main
 from opensim_nem2e.tools.tool_registry import register
 
 HERE = Path(__file__).resolve().parent
@@ -30,6 +26,11 @@ if "MODULES_FILE" in os.environ:
 from opensim_nem2e.cli.main import main
 sys.exit(main())
 """
+
+
+def _register() -> None:
+    sys.path.insert(0, str(HERE))
+    register("DemoTool", "demo_tool", "Do what the setup file says.")
 
 
 class Command:
@@ -49,32 +50,9 @@ class Command:
         """Run it in a process that is forked where all is loaded, if that can be done."""
         if not FORKS:
             return self.start(*words)
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, Path(os.devnull).open() as nothing:
-            process = ForkedProcess(lambda: self._main(words), [file.fileno() for file in (nothing, out, err)])
-            status = process.wait(600)
-            texts = []
-            for file in (out, err):
-                file.seek(0)
-                texts.append(file.read().decode("utf-8"))
-        return subprocess.CompletedProcess(words, status, *texts)
-
-    def _main(self, words: Sequence[str]) -> int:
-        os.chdir(self.folder)
-        os.environ.clear()
-        os.environ.update(self.environment)
-        sys.stdout, sys.stderr = (
-            io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "w", closefd=False)), encoding="utf-8")
-            for number in (1, 2)
-        )
-        sys.path.insert(0, str(HERE))
-        register("DemoTool", "demo_tool", "Do what the setup file says.")
-        try:
-            return main(words)
-        except SystemExit as end:
-            return end.code if isinstance(end.code, int) else int(end.code is not None)
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+        process = ForkedProgram(words, self.folder, self.environment, _register)
+        said = process.communicate()
+        return subprocess.CompletedProcess(words, process.wait(), *said)
 
     def start(self, *words: str, **extra_environment: str) -> subprocess.CompletedProcess[str]:
         """Run it in a fresh process, where what it imports, and when, can be seen."""

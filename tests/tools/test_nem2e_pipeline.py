@@ -9,13 +9,13 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from arm_maker import build_arm, write_cmc, write_inverse_dynamics, write_motion
+from forked_processes import FORKS, ForkedProgram, start_program
 
 from opensim_nem2e.errors import NEM2EError, SetupError
 from opensim_nem2e.storage import read_storage
@@ -186,18 +186,14 @@ def test_a_time_limit(study: Path, monkeypatch: pytest.MonkeyPatch, caplog: pyte
     assert "killed at the time limit of 2 s" in summary(study)["s1/t1/setup_s1t1_cmc.xml"]["message"]
 
 
-def start(root: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "opensim_nem2e", "run", "setup_pipeline.xml", *arguments]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
-    return subprocess.Popen(
-        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def start(root: Path, *arguments: str, fork: bool = FORKS) -> ForkedProgram | subprocess.Popen[str]:
+    return start_program("run", "setup_pipeline.xml", *arguments, folder=root, fork=fork)
 
 
-def wait_for_records(root: Path, count: int, process: subprocess.Popen[str]) -> None:
+def wait_for_records(root: Path, count: int, process: ForkedProgram | subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while len(list((root / "pipeline" / "records").glob("*.json"))) < count:
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -224,7 +220,7 @@ def test_killed_half_way_and_run_again(undisturbed: Path, tmp_path: Path) -> Non
     kept = {path: path.stat().st_mtime_ns for path in (root / "pipeline" / "records").iterdir()}
 
     process = start(root, "--jobs", "2")
-    out = process.communicate(timeout=300)[0]
+    out = "".join(process.communicate(timeout=300))
     assert process.returncode == 0, out
     assert results(root) == expected
     assert out.count("was done before, and nothing has changed") == len(kept)
@@ -245,7 +241,7 @@ def test_a_worker_that_is_killed(undisturbed: Path, tmp_path: Path) -> None:
         process.wait()
         pytest.skip("the system does not say which processes a process has started")
     os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
-    out = process.communicate(timeout=300)[0]
+    out = "".join(process.communicate(timeout=300))
     assert process.returncode == 0, out
     assert "its process was killed by SIGKILL" in out
     assert results(root) == results(undisturbed)
@@ -260,13 +256,13 @@ def test_a_cluster_with_a_worker_killed(undisturbed: Path, tmp_path: Path, dask_
     root = make_study(tmp_path / undisturbed.name)
     with distributed.Client(dask_scheduler) as client:
         pids = client.run(os.getpid)
-        process = start(root, "--scheduler", dask_scheduler)
+        process = start(root, "--scheduler", dask_scheduler, fork=False)
         wait_for_records(root, 3, process)
         busy = []
         while not busy:
             busy = [where for where, keys in client.processing().items() if keys]
         os.kill(pids[busy[0]], signal.SIGKILL)
-        out = process.communicate(timeout=300)[0]
+        out = "".join(process.communicate(timeout=300))
         assert len(client.nthreads()) == 1
     assert process.returncode == 0, out
     assert results(root) == results(undisturbed)
@@ -280,7 +276,7 @@ def test_interrupted(tmp_path: Path) -> None:
     process = start(root, "--jobs", "2")
     wait_for_records(root, 1, process)
     process.send_signal(signal.SIGINT)
-    out = process.communicate(timeout=120)[0]
+    out = "".join(process.communicate(timeout=120))
     assert process.returncode != 0
     assert "Traceback" not in out
     assert statuses(root)["not run"] >= 4

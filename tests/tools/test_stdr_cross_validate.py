@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
+from forked_processes import start_program
 from scipy import stats
 from sklearn.metrics import r2_score
 
@@ -311,19 +310,19 @@ def test_an_interrupted_study_goes_on(study, lab, tmp_path):
     results = tmp_path / "results"
     tool = make_tool(lab, results, seeds=[0, 7], jobs=1)
     (tmp_path / "setup.xml").write_text(tool.to_xml())
-    command = [sys.executable, "-m", "opensim_nem2e", "run", "setup.xml"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = start_program("run", "setup.xml", folder=tmp_path)
     deadline = time.monotonic() + 300
     while len(list(results.glob("walk_checkpoints/*/*/trained.safetensors"))) < 10:
-        assert process.poll() is None, process.stdout.read()
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.kill()
     process.communicate()
     assert not list(results.glob("*.csv"))
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "networks had been finished before and were not trained again" in done.stdout
+    process = start_program("run", "setup.xml", folder=tmp_path)
+    out, err = process.communicate()
+    assert process.returncode == 0, out + err
+    assert "networks had been finished before and were not trained again" in out
     assert contents(results) == contents(study)
     assert not (results / "walk_checkpoints").exists()
 

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from forked_processes import start_program
 
 from opensim_nem2e.errors import BundleError, ManifestError, SetupError, TrainingError
 from opensim_nem2e.methods.base import RunSettings
@@ -577,7 +578,7 @@ def test_killed_and_run_again(tmp_path, lab, undisturbed, all_at_once, chance):
     checkpoints = tmp_path / "results" / "net_checkpoints"
     kills = 0
     for finished in (0, 0, 2):
-        process = start(tmp_path, setup, start_new_session=True)
+        process = start_program("run", os.fspath(setup), folder=tmp_path, new_group=True)
         deadline = time.monotonic() + 120
         while not checkpoints.exists() or len(list(checkpoints.glob("*/*/trained.*"))) < finished:
             assert time.monotonic() < deadline
@@ -590,7 +591,7 @@ def test_killed_and_run_again(tmp_path, lab, undisturbed, all_at_once, chance):
             process.kill()
         process.communicate()
     assert kills >= 2
-    process = start(tmp_path, setup)
+    process = start_program("run", os.fspath(setup), folder=tmp_path)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, out + err
     assert "had been finished before and were not trained again" in out

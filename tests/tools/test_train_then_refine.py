@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from forked_processes import start_program
 
 from opensim_nem2e.methods.bundle import Bundle
 from opensim_nem2e.storage import read_storage
@@ -52,14 +51,14 @@ REFINE = """<?xml version="1.0" encoding="UTF-8" ?>
 
 
 def run(setup, folder) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "opensim_nem2e", "run", setup], cwd=folder, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    program = start_program("run", setup, folder=folder)
+    out, err = program.communicate()
+    assert program.returncode == 0, err
+    return out
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("condition", ["One-Entire", "All-Entire"])
 def test_held_out_person(condition, shared_data, tmp_path):
     (tmp_path / "train.xml").write_text(TRAIN.format(data=shared_data.resolve(), condition=condition))

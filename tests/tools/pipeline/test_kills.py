@@ -8,13 +8,13 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from arm_maker import build_arm, write_inverse_dynamics
+from forked_processes import ForkedProgram, start_program
 from gait_study_maker import RESULT, make_gait_study, write_forces
 from kill_points import hidden, kill_before, needs_kills, run_killed
 
@@ -161,6 +161,7 @@ def test_two_runs_of_a_tool_do_not_touch_each_other(tmp_path: Path) -> None:
     assert not hidden(tmp_path)
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("killed", ["first", "second"])
 def test_two_programs_on_one_study(tmp_path: Path, killed: str) -> None:
     """The whole program twice; one is killed while OpenSim is at work. What is left is done by the other."""
@@ -178,28 +179,19 @@ def test_two_programs_on_one_study(tmp_path: Path, killed: str) -> None:
     victim, survivor = programs if killed == "first" else programs[::-1]
     os.killpg(victim.pid, signal.SIGKILL)
     victim.communicate()
-    out = survivor.communicate(timeout=120)[0]
+    out = "".join(survivor.communicate(timeout=120))
     assert survivor.returncode == 0, out
     assert (root / "id" / "moments.sto").is_file()
     (record,) = (json.loads(path.read_text()) for path in (root / "pl" / "records").glob("*.json"))
     assert list(record["written"]) == ["id/moments.sto"]
     last = start(root, "p.xml")
-    out = last.communicate(timeout=120)[0]
+    out = "".join(last.communicate(timeout=120))
     assert "was done before, and nothing has changed" in out
     assert not hidden(root)
 
 
-def start(root: Path, setup: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path])}
-    return subprocess.Popen(
-        [sys.executable, "-m", "opensim_nem2e", "run", setup],
-        cwd=root,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+def start(root: Path, setup: str) -> ForkedProgram | subprocess.Popen[str]:
+    return start_program("run", setup, folder=root, new_group=True)
 
 
 def wait_for(there) -> None:

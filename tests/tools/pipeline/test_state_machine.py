@@ -6,12 +6,12 @@ import csv
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from forked_processes import ForkedProgram, start_program
 from gait_study_maker import RESULT, make_gait_study, write_forces
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -36,28 +36,19 @@ def expected(period: float) -> bytes:
     return _expected[period]
 
 
-def start(root: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path])}
-    with (root / "said.txt").open("ab") as said:
-        return subprocess.Popen(
-            [sys.executable, "-m", "opensim_nem2e", "run", "setup_pipeline.xml"],
-            cwd=root,
-            env=environment,
-            stdout=said,
-            stderr=said,
-            start_new_session=True,
-        )
+def start(root: Path) -> ForkedProgram | subprocess.Popen[str]:
+    return start_program("run", "setup_pipeline.xml", folder=root, new_group=True)
 
 
-def wait_for_group(process: subprocess.Popen[bytes]) -> None:
-    """Wait until the program and all processes that it has started are gone."""
-    process.wait(120)
+def wait_for_group(process: ForkedProgram | subprocess.Popen[str]) -> str:
+    """Wait until the program and all processes that it has started are gone; return what it said."""
+    said = "".join(process.communicate(timeout=120))
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             os.killpg(process.pid, 0)
         except ProcessLookupError:
-            return
+            return said
         time.sleep(0.02)
     raise AssertionError("processes are left")
 
@@ -104,7 +95,7 @@ class PipelineMachine(RuleBasedStateMachine):
             record.write_text(text)
         self.done.clear()
 
-    @rule(seconds=st.floats(0.3, 2.5), everything=st.booleans())
+    @rule(seconds=st.floats(0.0, 1.5), everything=st.booleans())
     def run_and_kill(self, seconds: float, everything: bool) -> None:
         """Kill the program, or all its processes with it."""
         self._runs()
@@ -116,23 +107,23 @@ class PipelineMachine(RuleBasedStateMachine):
             process.kill()
         wait_for_group(process)
 
-    @rule(first=st.booleans(), seconds=st.floats(0.0, 2.0))
+    @rule(first=st.booleans(), seconds=st.floats(0.0, 1.5))
     def run_two_and_kill_one(self, first: bool, seconds: float) -> None:
         self._runs()
         programs = [start(self.root), start(self.root)]
         time.sleep(seconds)
         os.killpg(programs[0 if first else 1].pid, signal.SIGKILL)
-        for process in programs:
-            wait_for_group(process)
-        assert programs[1 if first else 0].returncode == 0, (self.root / "said.txt").read_text()
+        said = [wait_for_group(process) for process in programs]
+        survivor = 1 if first else 0
+        assert programs[survivor].returncode == 0, said[survivor]
         self._all_is_done()
 
     @rule()
     def run(self) -> None:
         self._runs()
         process = start(self.root)
-        wait_for_group(process)
-        assert process.returncode == 0, (self.root / "said.txt").read_text()
+        said = wait_for_group(process)
+        assert process.returncode == 0, said
         with (self.root / "pipeline" / "study_summary.csv").open(newline="") as stream:
             status = {row["trial"]: row["status"] for row in csv.DictReader(stream)}
         assert set(status) == set(TRIALS)
@@ -162,6 +153,7 @@ class PipelineMachine(RuleBasedStateMachine):
 
 @pytest.mark.slow
 @needs_kills
+@pytest.mark.usefixtures("forked_workers")
 class TestPipeline(PipelineMachine.TestCase):
     """The machine, as a test: 'hypothesis' prints the steps that lead to a failure."""
 
