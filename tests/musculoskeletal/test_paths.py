@@ -108,7 +108,8 @@ def test_torch_and_numpy_agree_and_gradients_are_right(fitted, measured):
     (gradient,) = torch.autograd.grad(lengths[..., muscle].sum(), tensor)
     torch.testing.assert_close(-gradient, arms[..., muscle, :].detach())
     some = torch.tensor(q[:2], requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: fitted.evaluate(x)[1], some)
+    # Fast: a random direction of all arms of 80 muscles, not each of them.
+    assert torch.autograd.gradcheck(lambda x: fitted.evaluate(x)[1], some, fast_mode=True)
 
 
 def test_what_is_outside_is_flagged(fitted):

@@ -405,6 +405,7 @@ def test_real_recordings(tmp_path, shared_data):
     tool.muscles = ["soleus", "vaslat", "glmax1"]
     tool.hidden_units = 8
     tool.epochs = 4
+    tool.write_report = False
     assert tool.run()
     found = table(tmp_path, "statistics").set_index(["condition", "muscle", "method"])
     assert set(found.index.get_level_values("muscle")) == {"soleus", "vaslat"}
