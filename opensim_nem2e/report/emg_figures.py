@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .drawing import figure_settings, new_figure, save_figure, set_margins
+from .drawing import bare_ticks, figure_settings, new_figure, save_figure, set_margins
 
 if TYPE_CHECKING:
     from ..storage import TimeSeries
@@ -105,10 +105,13 @@ def draw_envelopes(
     with figure_settings({"font.size": 8}):
         figure = new_figure(10.0, 1.0 + 1.35 * len(channels), layout=None)
         set_margins(figure, 0.7, 0.15, 0.7, 0.65, hspace=0.35, wspace=0.16)
-        axes = figure.subplots(len(channels), 2, squeeze=False, sharex="col", width_ratios=(3, 1))
+        # One recording, so one time and one range of frequencies; told to share them, Matplotlib is slow.
+        axes = figure.subplots(len(channels), 2, squeeze=False, width_ratios=(3, 1))
         for (left, right), channel in zip(axes, channels, strict=True):
             _draw_signal(left, channel)
             _draw_spectrum(right, channel, corners)
+        for axis in axes[:-1].flat:
+            bare_ticks(axis, "x")
         axes[-1, 0].set_xlabel("time (s)")
         axes[-1, 1].set_xlabel("frequency (Hz)")
         axes[0, 1].set_title("power density of the recording", fontsize=8, loc="left")
@@ -134,12 +137,14 @@ def _draw_spectrum(axis, channel: ProcessedChannel, corners: Sequence[float]) ->
     if channel.raw is None or channel.raw_time is None:
         axis.text(0.5, 0.5, "an envelope already", ha="center", va="center", transform=axis.transAxes, color="0.5")
         return
+    from matplotlib.ticker import NullLocator
     from scipy.signal import welch
 
     rate = (channel.raw_time.size - 1) / (channel.raw_time[-1] - channel.raw_time[0])
     frequencies, power = welch(channel.raw, rate, nperseg=min(channel.raw.size, int(rate)))
     axis.semilogy(frequencies[1:], np.maximum(power[1:], 1e-12 * power.max()), color="0.35", linewidth=0.8)
     axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_locator(NullLocator())
     for corner in corners:
         axis.axvline(corner, color=_CORNER, linewidth=0.8, linestyle=(0, (4, 3)))
     axis.set_xlim(0.0, min(0.5 * rate, 600.0))

@@ -11,13 +11,13 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..storage.muscles import MUSCLE_GROUPS
-from .drawing import figure_settings, log_scale, new_figure, save_figure, set_margins, shade
+from .drawing import bare_ticks, figure_settings, log_scale, new_figure, save_figure, set_margins, shade
 
 if TYPE_CHECKING:
     from ..data.simulation import SimulatedTrial
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from ..estimates.estimate import Estimate, MuscleEstimate
     from ..estimates.torques import TorqueCheck
     from ..storage.atomic import ResultFiles
-
-#: Many figures are written: compressing them well would take most of the time.
-_LIGHTLY = {"compress_level": 1}
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart.
 _BEFORE = "#0072B2"
@@ -316,7 +313,7 @@ def draw_tradeoff(
         if caption:
             # One panel is narrower than the caption is long.
             figure.supxlabel(textwrap.fill(caption, 70 * len(panels)), fontsize=7.5, color="0.35")
-        save_figure(figure, path, 150, pil_kwargs=_LIGHTLY)
+        save_figure(figure, path, 150)
 
 
 def _draw_panels(
@@ -356,9 +353,9 @@ def _draw_panels(
                 if lowest:
                     axis.set_xlabel("time (s)")
                 if not lowest:
-                    _bare_ticks(axis, "x")
+                    bare_ticks(axis, "x")
                 if c > 0 and sharey:
-                    _bare_ticks(axis, "y")
+                    bare_ticks(axis, "y")
         handles, labels = _legend(axes.flat)
         entry = _HANDLE + _LETTER * max(map(len, labels))
         ncols = max(1, min(len(labels), int(width // entry)))
@@ -370,36 +367,7 @@ def _draw_panels(
         place = (0.1 / width, 1.0 - 0.28 / height)
         figure.legend(handles, labels, loc="upper left", bbox_to_anchor=place, ncols=ncols, frameon=False, borderpad=0)
         figure.text(0.1 / width, 0.06 / height, "\n".join(lines), fontsize=7.5, color="0.35", va="bottom")
-        save_figure(figure, path, 150, pil_kwargs=_LIGHTLY)
-
-
-def _bare_ticks(axis: Any, which: Literal["x", "y"]) -> None:
-    """Draw the ticks of an axis without labels as one line: Matplotlib makes five things of every tick."""
-    from matplotlib import rcParams
-    from matplotlib.lines import Line2D
-    from matplotlib.markers import TICKDOWN, TICKLEFT
-    from matplotlib.ticker import NullLocator
-
-    low, high = axis.get_xlim() if which == "x" else axis.get_ylim()
-    own = axis.xaxis if which == "x" else axis.yaxis
-    slack = 1e-9 * (high - low)
-    at = [place for place in own.get_major_locator()() if low - slack <= place <= high + slack]
-    nought = [0.0] * len(at)
-    if which == "x":
-        line = Line2D(at, nought, transform=axis.get_xaxis_transform(), color=rcParams["xtick.color"])
-        line.set(
-            marker=TICKDOWN, markersize=rcParams["xtick.major.size"], markeredgewidth=rcParams["xtick.major.width"]
-        )
-    else:
-        line = Line2D(nought, at, transform=axis.get_yaxis_transform(), color=rcParams["ytick.color"])
-        line.set(
-            marker=TICKLEFT, markersize=rcParams["ytick.major.size"], markeredgewidth=rcParams["ytick.major.width"]
-        )
-    # As ticks: without a line between them, and across the axes' edge.
-    line.set(linestyle="none", zorder=2.01)
-    line.set_clip_on(False)
-    axis.add_artist(line)
-    own.set_major_locator(NullLocator())
+        save_figure(figure, path, 150)
 
 
 def _rows_of(stems: Sequence[str], panels: Sequence[T]) -> list[list[T]]:

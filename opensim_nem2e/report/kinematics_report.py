@@ -217,7 +217,7 @@ def _draw(
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="upper right", ncols=len(labels), frameon=False)
         figure.suptitle(title, x=0.01, y=1 - 0.1 / height, va="top", ha="left", fontsize=10)
-        save_figure(figure, path, 150, pil_kwargs={"compress_level": 1})
+        save_figure(figure, path, 150)
     return round(96 * width), round(96 * height)
 
 
