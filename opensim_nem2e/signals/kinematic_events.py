@@ -47,6 +47,12 @@ _UPRIGHT = 0.7
 #: Gaps as long as this are told (s).
 _LONG_GAP = 0.1
 
+#: A foot that swings is high and fast. The correlation of height and speed was 0.43 to 0.70 in 18 recordings; it is as
+#: much below zero where heels and toes were exchanged, or the subject walks backwards. The right heel was 0.07 to
+#: 0.18 m to the right of the left one there.
+_BACKWARDS = -0.3
+_CROSSED = -0.02
+
 #: A path may lack this share of its rows: they are bridged by straight lines.
 _MOST_MISSING = 0.1
 
@@ -90,8 +96,8 @@ def kinematic_events(
     Raises
     ------
     CycleError
-        If the rows are too far apart, a path has too many gaps, the feet do not point anywhere, or the pelvis is not
-        above the feet.
+        If the rows are too far apart, a path has too many gaps, the feet do not point anywhere, the pelvis is not
+        above the feet, or each heel is nearer to the other foot's toe.
     """
     t = np.asarray(time, dtype=float)
     refuse_other_unit(t, "the paths")
@@ -112,6 +118,7 @@ def kinematic_events(
             f"the direction of walking turns by up to {turned.max():.0f} degrees, {_TURN:.0f} at "
             f"{t[np.argmax(turned > _TURN)]:.2f} s: strikes during the turn itself are less certain"
         )
+    notes += _exchanged(t, feet, middle, forward, vertical)
     strikes, leaves = {}, {}
     for side, (heel, toe) in feet.items():
         strikes[side] = _peaks(t, np.sum((heel - middle) * forward, axis=1))
@@ -178,6 +185,45 @@ def _check_upright(above: Array, vertical: Array) -> None:
         f"{height:.2f} m above them there, and {mean[axis]:.2f} m along {'xyz'[axis]}: turn the positions so that y is "
         "up, as in OpenSim"
     )
+
+
+def _exchanged(
+    time: Array, feet: Mapping[str, tuple[Array, ...]], middle: Array, forward: Array, vertical: Array
+) -> list[str]:
+    """Say which paths seem to be those of others."""
+    (right_heel, right_toe), (left_heel, left_toe) = feet["r"], feet["l"]
+    own, crossed = (
+        float(np.mean([np.linalg.norm(heel - toe, axis=1).mean() for heel, toe in pairs]))
+        for pairs in (
+            ((right_heel, right_toe), (left_heel, left_toe)),
+            ((right_heel, left_toe), (left_heel, right_toe)),
+        )
+    )
+    if crossed < own:
+        raise CycleError(
+            f"each heel must be nearer to its own toe than to the other foot's, but is {own:.2f} m away from its own "
+            f"and {crossed:.2f} m from the other (means): is one pair in the order left, right?"
+        )
+    swings = []
+    for heel, toe in feet.values():
+        way, height = np.sum((heel - middle) * forward, axis=1), 0.5 * (heel + toe) @ vertical
+        speed = np.gradient(way, time)
+        moves = np.ptp(speed) > 0.0 and np.ptp(height) > 0.0
+        swings.append(float(np.corrcoef(speed, height)[0, 1]) if moves else 0.0)
+    apart = float(np.mean(np.sum((right_heel - left_heel) * np.cross(forward, vertical), axis=1)))
+    if np.mean(swings) < _BACKWARDS:
+        return [
+            "the feet swing towards their heels: heels and toes seem to be exchanged"
+            if apart < _CROSSED
+            else "the feet swing towards their heels: does the subject walk backwards? Strikes and toe-offs are found "
+            "for walking forwards only"
+        ]
+    if apart < _CROSSED:
+        return [
+            f"the right heel is {-100.0 * apart:.0f} cm to the left of the left one (mean): are right and left "
+            "exchanged? The right comes first"
+        ]
+    return []
 
 
 def _headings(time: Array, pointing: Array, vertical: Array) -> Array:

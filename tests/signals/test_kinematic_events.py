@@ -67,6 +67,30 @@ def test_rows_of_another_marker_are_no_steps():
         kinematic_events(1000.0 * TIME, heels, toes, pelvis)
 
 
+@pytest.mark.parametrize("speed", [0.0, 1.3])
+@pytest.mark.parametrize(("forward", "up"), [((1, 0, 0), (0, 1, 0)), ((0, 1, 0), (0, 0, 1))])
+def test_markers_that_were_exchanged(speed, forward, up):
+    """Strikes and toe-offs, or right and left, would be exchanged; nothing else would look wrong."""
+    heels, toes, pelvis = walker(speed, forward, up)
+    right = 0.1 * np.cross(forward, up)
+    for side, phase, place in (("r", 0.3, right), ("l", 0.8, -right)):
+        lift = 0.1 * np.maximum(0.0, -np.sin(2.0 * np.pi * (TIME - phase)))[:, None] * np.array(up)
+        heels[side], toes[side] = heels[side] + place + lift, toes[side] + place + lift
+    flipped = [{"r": paths["l"], "l": paths["r"]} for paths in (heels, toes)]
+
+    def notes(*paths):
+        return kinematic_events(*paths, up=up).notes
+
+    assert notes(TIME, heels, toes, pelvis) == ()
+    assert notes(TIME, *flipped, pelvis)[0].startswith("the right heel is 20 cm to the left of the left one (mean)")
+    assert notes(TIME, toes, heels, pelvis)[0].endswith("heels and toes seem to be exchanged")
+    with pytest.raises(CycleError, match=r"each heel must be nearer to its own toe .* in the order left, right"):
+        notes(TIME, heels, flipped[1], pelvis)
+    # Run backwards, the same walk goes backwards.
+    back = [{side: path[::-1] for side, path in paths.items()} for paths in (heels, toes)]
+    assert "does the subject walk backwards?" in notes(TIME, *back, pelvis[::-1])[0]
+
+
 def along(heading, up=(0.0, 1.0, 0.0)):
     """A walker whose direction turns: right foremost at 0.3 s, left at 0.8 s, each second."""
     ahead = np.column_stack([np.cos(heading), np.zeros(TIME.size), np.sin(heading)])
