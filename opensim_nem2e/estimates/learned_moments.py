@@ -151,13 +151,6 @@ def learned_moments(
                 unit = leg.signs[channel] * body.mass * body.lengths([channel])
                 moments.append(found[rows, place] * unit)
                 outside.append(beyond)
-        if beyond.any():
-            logger.warning(
-                "The motion of the %s leg leaves what the network was trained on in %d of %d rows (flagged).",
-                word,
-                int(beyond.sum()),
-                len(beyond),
-            )
     if not names:
         raise ModelError(
             f"The network needs {', '.join(needed)} of a leg. The model and its motion do not tell "
@@ -165,12 +158,6 @@ def learned_moments(
         )
     for text in missing:
         logger.warning("The motion does not tell %s: no moments of that leg are estimated.", text)
-    if guessed.any():
-        logger.info(
-            "%d of %d rows are too close to an end of the motion for the network's window (flagged, too).",
-            int(guessed.sum()),
-            len(guessed),
-        )
     return LearnedMoments(tuple(names), np.column_stack(moments), np.column_stack(outside), guessed)
 
 

@@ -443,6 +443,10 @@ def _wins(differences: pd.Series, p: pd.Series) -> str:
     return f"{text} and is significantly worse on {worse}" if worse else text
 
 
+def _p_value(p: float) -> str:
+    return "" if math.isnan(p) else "<.001" if p < 0.001 else f"{p:.3f}"
+
+
 def listed(statistics: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     """Lay a table out for the log.
 
@@ -458,6 +462,11 @@ def listed(statistics: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     list of str
         A header and one line per row.
     """
-    text = statistics[list(columns)].to_string(index=False, na_rep="", float_format=lambda value: f"{value:.3f}")
+    text = statistics[list(columns)].to_string(
+        index=False,
+        na_rep="",
+        float_format=lambda value: f"{value:.3f}",
+        formatters={name: _p_value for name in columns if name == "p" or name.endswith("_p")},
+    )
     lines: list[str] = text.splitlines()
     return lines

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import LabelError, MissingFileError, StorageError
 from ..log import logger
-from .emg_tables import check_channels, millivolts
+from .emg_tables import check_channels, millivolts, start_of_cut
 from .safe_xml import read_bytes
 from .sto import TimeSeries
 
@@ -82,21 +82,13 @@ def read_c3d(path: Path, start: C3dStart = "zero", channels: Collection[str] | N
     if not rate > 0.0:
         raise StorageError(f"The rate of the analog channels must be positive; found {rate:g} Hz.", path)
     first = int(found["first_frame"])
-    cut_from = first / frame_rate if frame_rate > 0.0 else 0.0
-    if first:
-        logger.info(
-            "%s: its first frame is number %d (%.4f s into the recording); its time starts at %.4f s.",
-            path,
-            first + 1,
-            cut_from,
-            cut_from if start == "first_frame" else 0.0,
-        )
+    begin = start_of_cut(path, first + 1, first / frame_rate if frame_rate > 0.0 else 0.0, start) if first else 0.0
     values = np.column_stack([data[index] * factor for index, factor in factors.items()])
     if not np.isfinite(values).all():
         column = int(np.argmin(np.isfinite(values).all(axis=0)))
         raise StorageError(f"The channel '{labels[list(factors)[column]]}' must hold finite numbers.", path)
     return TimeSeries(
-        time=np.arange(data.shape[1]) / rate + (cut_from if start == "first_frame" else 0.0),
+        time=np.arange(data.shape[1]) / rate + begin,
         labels=tuple(labels[index] for index in factors),
         data=values,
         path=path,

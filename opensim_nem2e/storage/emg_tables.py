@@ -190,6 +190,31 @@ def read_emg_table(
     return _Columns(path, lines, layout, values, numbers, channels).series(sampling_rate, start)
 
 
+def start_of_cut(path: Path, frame: int, seconds: float, start: Literal["zero", "first_frame"]) -> float:
+    """Return the time of the first sample of what was cut out of a longer recording, and tell it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    frame : int
+        The number of its first frame.
+    seconds : float
+        How far into the recording that is (s).
+    start : {'zero', 'first_frame'}
+        What is wanted.
+
+    Returns
+    -------
+    float
+        In s.
+    """
+    at, hint = (seconds, "") if start == "first_frame" else (0.0, " If the motion's times do not, set <c3d_start>.")
+    text = "%s: its first frame is number %d (%.4f s into the recording); its time starts at %.4f s.%s"
+    logger.info(text, path, frame, seconds, at, hint)
+    return at
+
+
 def millivolts(unit: str) -> float | None:
     """Tell how many mV a unit of voltage is.
 
@@ -560,10 +585,19 @@ def _numbers(lines: Sequence[str], layout: _Layout, path: Path) -> tuple[Array, 
         raise StorageError(
             "The numbers must have all decimal commas or all decimal points.", path, layout.first + row + 1
         )
+    headings = {lines[k].split(layout.separator)[0].strip() for k in range(layout.first)} - {""}
     for line, cells in split_lines(body, layout.separator, path, first=layout.first + 1):
         if not any(cells):
             continue
-        while len(cells) > width and not cells[-1]:
+        if cells[0] in headings and not _is_number(cells[0], layout.decimal_comma):
+            raise StorageError(
+                f"'{cells[0][:60]}' stands here a second time, as at the start of another recording: export each "
+                "recording to a file of its own.",
+                path,
+                line,
+            )
+        # LabChart writes a comment ("#* heel strike") behind the last column.
+        while len(cells) > width and (not cells[-1] or cells[-1].startswith("#")):
             cells.pop()
         if len(cells) != width:
             raise StorageError(f"A row must have {width} values, as there are labels; found {len(cells)}.", path, line)
@@ -836,17 +870,7 @@ class _Columns:
             line = int(self.numbers[np.argmax(np.diff(ticks) != 1.0) + 1])
             raise StorageError("Frames are missing: Frame and Sub Frame must go on by one.", self.path, line)
         first = float(ticks[0]) - per_frame
-        if first:
-            at = first / rate if start == "first_frame" else 0.0
-            logger.info(
-                "%s: its first frame is number %d (%.4f s into the recording); its time starts at %.4f s.",
-                self.path,
-                self.values[0, frame],
-                first / rate,
-                at,
-            )
-            return at
-        return 0.0
+        return start_of_cut(self.path, int(self.values[0, frame]), first / rate, start) if first else 0.0
 
     def _time(self, column: int, sampling_rate: float | None) -> Array:
         """Return the times of a column: as they are, or evened out where they were rounded."""

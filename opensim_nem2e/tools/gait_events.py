@@ -16,7 +16,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import MissingFileError, NEM2EError
-from ..log import logger
+from ..log import counted, logger
 from ..options import DirectoryPath, FilePath, Options, group, option
 from .accessors import GaitEventsToolAccessors
 from .tool import Tool, ToolRun
@@ -190,8 +190,13 @@ class GaitEventsTool(GaitEventsToolAccessors, Tool[GaitEventsOptions]):
             ("left", events.left, events.left_toe_offs),
         ):
             gaps = [later - earlier for earlier, later in pairwise(strikes.tolist())]
-            spread = f", {min(gaps):.3f} to {max(gaps):.3f} s apart" if gaps else ""
-            logger.info("%d %s heel strikes%s; %d toe-offs.", strikes.size, side, spread, leaves.size)
+            spread = " to ".join(dict.fromkeys((f"{min(gaps):.3f}", f"{max(gaps):.3f}"))) if gaps else ""
+            logger.info(
+                "%s%s; %s.",
+                counted(strikes.size, f"{side} heel strike"),
+                f", {spread} s apart" if gaps else "",
+                counted(leaves.size, "toe-off"),
+            )
         self._warn_of_gaps(events)
         if max(events.right.size, events.left.size) < 2:
             logger.warning("There is no gait cycle: no foot strikes the ground twice.")

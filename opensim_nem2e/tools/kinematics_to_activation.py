@@ -28,6 +28,8 @@ _RESULTS = (
 #: How far a row may lie beyond the time wanted and still be taken for its first or last (s).
 _SAME_TIME = 1e-9
 
+_FROM_MOTION = "The joint moments do not come from inverse dynamics: a network estimated them from the motion alone"
+
 
 @dataclass(frozen=True)
 class KinematicsToActivationOptions(Options):
@@ -161,7 +163,7 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
         model = read_model(model_file)
         logger.info("Model: %s (%d muscles), '%s'.", model.name, len(model.muscles), model_file)
         bundle = self._bundle() if self.mode == "kinematics" else None
-        source = "" if bundle is None else _worth(bundle)
+        source = "" if bundle is None else f"{_FROM_MOTION} ({bundle.provenance.source}). {_worth(bundle)}".strip()
         optimum = self._solve(model, bundle)
         with run.files.own_names():
             needed = "inverse_dynamics" if self.mode == "exact" else "network"
@@ -220,15 +222,9 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
         from ..methods.motion_bundle import MotionBundle
 
         bundle = MotionBundle.load(self.resolve("bundle_file") or self.bundle_file)
-        validation = bundle.metadata["validation"]
         logger.info("Moments: %s. Trained on: %s", bundle.provenance.source, bundle.metadata["data"]["description"])
-        for joint, row in validation.get("joints", {}).items():
-            logger.info(
-                "%s of those left out of training: R2 %.2f (median of %d; by the mean moment %.2f).",
-                *(joint, row["median_r2"], row["left_out"], row["median_r2_mean"]),
-            )
-        if "note" in validation:
-            logger.info("%s", validation["note"])
+        if worth := _worth(bundle):
+            logger.info("%s", worth)
         return bundle
 
     def _learned(self, bundle: MotionBundle, model: OsimModel, motion: Motion, settings: ProgramSettings) -> Optimum:
@@ -271,18 +267,11 @@ def _looked_at(motion_file: Path, start: float, end: float, around: float) -> tu
 
 
 def _worth(bundle: MotionBundle) -> str:
-    """Say where a network's moments come from, and how good they were on what was left out of its training."""
-    joints = bundle.metadata["validation"].get("joints", {})
-    rows = [f"{joint} {row['median_r2']:.2f} ({row['median_r2_mean']:.2f})" for joint, row in joints.items()]
-    said = [
-        "The joint moments do not come from inverse dynamics: a network estimated them from the motion alone "
-        f"({bundle.provenance.source})."
+    """Say how good a network's moments were on what was left out of its training."""
+    validation = bundle.metadata["validation"]
+    rows = [
+        f"{joint} {row['median_r2']:.2f} ({row['median_r2_mean']:.2f})"
+        for joint, row in validation.get("joints", {}).items()
     ]
-    if rows:
-        said.append(
-            "R2 of its moments on what was left out of training (in brackets: of the mean moment by phase): "
-            f"{', '.join(rows)}."
-        )
-    if note := bundle.metadata["validation"].get("note", ""):
-        said.append(note)
-    return " ".join(said)
+    said = "Median R2 of its moments on what was left out of training (in brackets: of the mean moment by phase): "
+    return " ".join([*([f"{said}{', '.join(rows)}."] if rows else []), *filter(None, [validation.get("note")])])

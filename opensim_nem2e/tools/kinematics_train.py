@@ -223,11 +223,13 @@ def _log(training: MomentTraining) -> None:
     if not training.errors:
         return
     logger.info("Joint moments, medians over what was left out (%s):", training.by.replace("_", " "))
-    logger.info("%-16s %8s %6s %8s %6s %16s", "joint", "left out", "R2", "least R2", "RMSE", "mean moment's R2")
+    logger.info(
+        "%-16s %8s %6s %8s %12s %16s", "joint", "left out", "R2", "least R2", "RMSE (Nm/kg)", "mean moment's R2"
+    )
     worse = []
     for joint, row in summarise_moments(training.errors).items():
         figures = (row["median_r2"], row["least_r2"], row["median_rmse"], row["median_r2_mean"])
-        logger.info("%-16s %8d %6.2f %8.2f %6.2f %16.2f", joint, row["left_out"], *figures)
+        logger.info("%-16s %8d %6.2f %8.2f %12.2f %16.2f", joint, row["left_out"], *figures)
         if row["median_r2"] <= row["median_r2_mean"]:
             worse.append(joint)
     if worse:

@@ -273,12 +273,16 @@ class STDRCrossValidateTool(STDRCrossValidateToolAccessors, Tool[CrossValidateOp
         where = SPLITTING_MEANINGS[self.splitting][1]
         columns = ("muscle", "subjects", "E_opensim", "E", "Er", "Er_low", "Er_high", "p", "d", "r_squared")
         judged = tables.statistics[tables.statistics["method"].isin(self.methods)]
+        noted: set[str] = set()
         for (condition, method), part in judged.groupby(["condition", "method"], sort=False):
             logger.info("%s, %s %s (Er = E / E_opensim - 1):", condition, tables.labels[method], where)
             for line in listed(part, [*columns, "best_baseline", "Er_best_baseline", "versus_best_p"]):
                 logger.info("%s", line)
-            for note in dict.fromkeys(f"{row.muscle}: {row.note}" for row in part.itertuples() if row.note):
-                logger.info("%s", note)
+            notes = dict.fromkeys(f"{row.muscle}: {row.note}" for row in part.itertuples() if row.note)
+            for note in notes:
+                if note not in noted:
+                    logger.info("%s", note)
+            noted |= set(notes)
         for text in shortcut_verdicts(tables.shortcut, tables.labels):
             logger.info("%s", text)
         said = verdicts(tables.statistics, where, tables.labels)

@@ -427,8 +427,9 @@ def _log_validation(validation: Mapping[str, Any], label: str) -> None:
         shown.append(tables)
         logger.info("Error on unseen subjects (%s):", method.replace("_", " "))
         logger.info("%-10s %8s " + " ".join(f"%{len(name)}s" for name in columns), "muscle", "subjects", *columns)
-        rows = {**validation[method], **{f"- {k}": v for k, v in validation["by_motion"][method].items()}}
-        rows |= {f"- {source}": row for source, row in validation["by_source"][method].items()}
+        rows = dict(validation[method])
+        for parts in (validation["by_motion"][method], validation["by_source"][method]):
+            rows |= {f"- {part}": row for part, row in parts.items() if len(parts) > 1}
         for muscle, row in rows.items():
             cells = [f"{row[name]:{len(name)}.3f}" if name in row else " " * len(name) for name in columns]
             logger.info("%-10s %8s %s", muscle, row.get("subjects", ""), " ".join(cells))

@@ -16,7 +16,7 @@ function [results, activation] = nem2e_refine(varargin)
 %   this file is installed in, and on the PATH.
 %
 %   RESULTS is a struct of the paths of what was written: directory, and states, activation, controls, emg, summary,
-%   effective_setup ('' for what was not written), and files, a cell array of all of them.
+%   report, effective_setup ('' for what was not written), and files, a cell array of all of them.
 %
 %   [RESULTS, ACTIVATION] = NEM2E_REFINE(...) also reads the refined activations, see NEM2E_READ_STO.
 %
@@ -265,12 +265,12 @@ end
 function results = read_results(log_text)
 % Collect the paths of all files that the program says it has written.
 results = struct('directory', '', 'states', '', 'activation', '', 'controls', '', 'emg', '', 'summary', '', ...
-    'effective_setup', '');
+    'report', '', 'effective_setup', '');
 found = regexp(log_text, '^\[\w+\] Writing ''(.*)''\.\r?$', 'tokens', 'lineanchors', 'dotexceptnewline');
 results.files = cellfun(@(token) token{1}, found, 'UniformOutput', false);
-for kind = {'states', 'activation', 'controls', 'emg', 'summary', 'effective_setup'}
+for kind = {'states', 'activation', 'controls', 'emg', 'summary', 'report', 'effective_setup'}
     for k = 1:numel(results.files)
-        if ~isempty(regexp(results.files{k}, ['_', kind{1}, '\.(sto|csv|xml)$'], 'once'))
+        if ~isempty(regexp(results.files{k}, ['_', kind{1}, '\.(sto|csv|html|xml)$'], 'once'))
             results.(kind{1}) = results.files{k};
         end
     end

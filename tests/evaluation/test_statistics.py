@@ -15,6 +15,7 @@ from scipy import stats
 from opensim_nem2e.evaluation.statistics import (
     compare_conditions,
     holm,
+    listed,
     muscle_statistics,
     one_sample,
     shortcut_statistics,
@@ -284,6 +285,11 @@ def test_verdicts_count():
         "All-Entire: on subjects they have not seen, STDR-Net beats OpenSim on 2 of 2 muscles (2 significantly), and "
         "the best baseline (ridge) on 2 of 2 muscles (2 significantly)."
     )
+
+
+def test_small_p_in_the_log_are_no_zeros():
+    table = pd.DataFrame({"muscle": ["soleus"] * 3, "p": [0.0001, 0.05, np.nan], "Er": [-0.1234, 0.0, 0.2]})
+    assert [line.split()[1] for line in listed(table, ["muscle", "p", "Er"])] == ["p", "<.001", "0.050", "0.200"]
 
 
 def test_shortcut():

@@ -125,6 +125,7 @@ def test_setup_file_is_run(run_octave, program, trial):
     folder = trial / "results"
     assert results["directory"] == str(folder)
     assert results["summary"] == str(folder / "walking_summary.csv")
+    assert results["report"] == str(folder / "walking_report.html")
     for kind in ("states", "activation", "controls", "emg"):
         assert results[kind] == str(folder / f"walking_{kind}.sto")
     assert set(results["files"]) == {str(path) for path in folder.iterdir() if path.suffix != ".log"}

@@ -166,7 +166,7 @@ def test_vicon_nexus_with_several_blocks(tmp_path, told):
         check(read_emg(path), ["EMG1", "EMG2"], 1e3 * ONE, 1e3 * TWO)
         check(read_emg(path, c3d_start="first_frame"), ["EMG1", "EMG2"], 1e3 * ONE, 1e3 * TWO, time=TIME + 0.1)
     assert "left out (in n): Fx, Fy, Fz" in told.text
-    assert "its first frame is number 11 (0.1000 s into the recording); its time starts at 0.0000 s" in told.text
+    assert "its first frame is number 11 (0.1000 s into the recording); its time starts at 0.0000 s. If" in told.text
     with pytest.raises(StorageError, match="Frames are missing"):
         read_emg(saved(tmp_path, *VICON, *data[:7], *data[8:]))
     with pytest.raises(StorageError, match="must have one block 'Devices'; found Trajectories"):
@@ -232,6 +232,10 @@ def test_labchart_vicon_workstation_and_biopac(tmp_path):
     chart = ["Interval=\t1 ms", "TimeFormat=\tStartOfBlock", "ChannelTitle=\tSOL\tTA", "Range=\t10.000 V\t5.000 mV"]
     for lines in (rows(TIME, ONE, TWO, separator="\t"), rows(ONE, TWO, separator="\t")):
         check(read_emg(saved(tmp_path, *chart, *lines, name="a.txt")), ["SOL", "TA"], ONE, TWO)
+    noted = [f"{row}\t#* heel strike" if k == 7 else row for k, row in enumerate(rows(TIME, ONE, TWO, separator="\t"))]
+    check(read_emg(saved(tmp_path, *chart, *noted, name="a.txt")), ["SOL", "TA"], ONE, TWO)
+    with pytest.raises(StorageError, match=f"{COUNT + 5}: 'Interval=' stands here a second time, .* a file of its own"):
+        read_emg(saved(tmp_path, *chart, *noted, *chart, *noted, name="a.txt"))
     vicon = ["ANALOG", "1000,Hz", "Sample #,SOL,TA", "Units:,V,uV"]
     counted = [f"{k + 1},{row}" for k, row in enumerate(rows(ONE, TWO))]
     check(read_emg(saved(tmp_path, *vicon, *counted)), ["SOL", "TA"], 1e3 * ONE, 1e-3 * TWO)
