@@ -208,6 +208,17 @@ class Recorder(logging.Handler):
 
 
 @contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the package's messages back while something is looked at beforehand: what is found is told otherwise."""
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+@contextmanager
 def audible() -> Iterator[None]:
     """Show messages on the console while the block runs, if the program has set up no logging of its own.
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import CycleError
-from ..log import logger
+from ..errors import CycleError, NEM2EError
+from ..log import logger, quiet
 from .cycles import (
     MAX_DEVIATION,
     MAX_DURATION,
@@ -27,6 +27,10 @@ Array = NDArray[np.float64]
 
 #: Heel strikes are written with four decimals, and copied from there, rounded once more (s).
 _WRITTEN = 1e-3
+
+#: Strikes that are this near to each other (s) are of one step. So many, that are all off by this much, are on another
+#: clock than the forces: in paths of markers they are up to 0.06 s earlier.
+_NEAR, _FEWEST, _ANOTHER_CLOCK = 0.3, 2, 0.09
 
 #: The limbs, as cycles and the log call them.
 SIDES = {"r": "right", "l": "left"}
@@ -312,6 +316,42 @@ class GroundReactions(_Strikes):
         for note in events.notes:
             logger.debug("%s", note)
         return {"r": events.right.tolist(), "l": events.left.tolist()}
+
+
+def warn_of_other_strikes(
+    listed: Mapping[str, Sequence[float]], loads: Path, contact: Mapping[str, Any], start: float, end: float
+) -> None:
+    """Compare heel strikes that were given with those in the ground reactions, and warn where the clocks differ.
+
+    Parameters
+    ----------
+    listed : mapping of str to sequence of float
+        Given, by side (s).
+    loads : pathlib.Path
+        ExternalLoads (``.xml``); where no strikes can be found in them, nothing is said.
+    contact : mapping of str to object
+        Arguments of :func:`.events.events_from_external_loads`.
+    start, end : float
+        Strikes beyond are of no interest (s).
+    """
+    try:
+        with quiet():
+            found = events_from_external_loads(loads, **contact)
+    except NEM2EError:
+        return
+    late: list[float] = []
+    for side, known in (("r", found.right), ("l", found.left)):
+        for strike in listed[side]:
+            if known.size and start - _NEAR < strike < end + _NEAR:
+                nearest = float(known[np.argmin(np.abs(known - strike))])
+                late += [strike - nearest] if abs(strike - nearest) < _NEAR else []
+    typical = float(np.median(late)) if len(late) >= _FEWEST else 0.0
+    if abs(typical) >= _ANOTHER_CLOCK and float(np.ptp(late)) < abs(typical):
+        logger.warning(
+            "The heel strikes given are %.2f s %s than those in the ground reactions of %s (median of %d): are they "
+            "on the clock of the simulation?",
+            *(abs(typical), "later" if typical > 0.0 else "earlier", loads, len(late)),
+        )
 
 
 def find_cycles(time: Array, source: CycleSource, limits: CycleLimits) -> dict[str, list[Cycle]]:

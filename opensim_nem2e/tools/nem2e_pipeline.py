@@ -230,7 +230,7 @@ def _warn_without_cycle(refinement: Path, source: OpenSimSetup, trial: PipelineT
     """Say beforehand, as CMC takes minutes, that what it simulates holds no gait cycle to be refined."""
     import numpy as np
 
-    from ..data.check.recording_checks import quiet
+    from ..log import quiet
     from .stdr_refine import STDRRefineTool
 
     start = source.initial_time + (_CMC_START if source.tool == "CMCTool" else 0.0)

@@ -385,7 +385,7 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
         opensim_nem2e.errors.CycleError
             There is none.
         """
-        from ..signals.cycle_sources import CycleLimits, find_cycles
+        from ..signals.cycle_sources import CycleLimits, EventsTable, ListedStrikes, find_cycles, warn_of_other_strikes
 
         limits = CycleLimits(
             self.initial_time,
@@ -397,7 +397,12 @@ class STDRRefineTool(STDRRefineToolAccessors, Tool[RefineOptions]):
             self.roll_incomplete_cycles,
         )
         self._warn_of_unused(self._cycle_source())
-        return find_cycles(time, self._source_of_cycles(), limits)
+        source, loads = self._source_of_cycles(), self.resolve("external_loads_file")
+        cycles = find_cycles(time, source, limits)
+        if isinstance(source, ListedStrikes | EventsTable) and loads is not None:
+            contact = self.options().contact.settings()
+            warn_of_other_strikes(source.heel_strikes(), loads, contact, float(time[0]), float(time[-1]))
+        return cycles
 
     def _source_of_cycles(self) -> CycleSource:
         from ..signals.cycle_sources import EventsTable, GroundReactions, ListedStrikes, WholeFile

@@ -13,6 +13,7 @@ from opensim_nem2e.signals.cycle_sources import (
     ListedStrikes,
     WholeFile,
     find_cycles,
+    warn_of_other_strikes,
 )
 from opensim_nem2e.signals.cycles import Cycle
 
@@ -71,6 +72,20 @@ def test_a_limb_without_a_cycle_takes_the_others_rolled():
     assert find_cycles(TIME, source, CycleLimits())["l"] == []
     (rolled,) = find_cycles(TIME, source, CycleLimits(roll_incomplete=True))["l"]
     assert (rolled.start, rolled.end, rolled.roll) == (0.1, 1.1, pytest.approx(0.5))
+
+
+@pytest.mark.parametrize(("late", "told"), [(0.1, "0.10 s later"), (-0.12, "0.12 s earlier"), (-0.06, ""), (0.5, "")])
+def test_strikes_on_another_clock_than_the_forces(repository, caplog, late, told):
+    """Paths of markers give strikes up to 0.06 s early; half a cycle away are those of the other foot."""
+    path = repository / "examples" / "01_refine_walking" / "external_loads.xml"
+    given = {"r": [0.248 + late, 1.366 + late], "l": [0.807 + late, 1.924 + late]}
+    warn_of_other_strikes(given, path, {}, 0.0, 2.1)
+    assert len(caplog.records) == bool(told)
+    assert f"The heel strikes given are {told}" in caplog.text or not told
+    caplog.clear()
+    warn_of_other_strikes({"r": [0.35], "l": []}, path, {}, 0.0, 2.1)
+    warn_of_other_strikes(given, path.with_name("none.xml"), {}, 0.0, 2.1)
+    assert not caplog.records
 
 
 def test_ground_reactions(repository):

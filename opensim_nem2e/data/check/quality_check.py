@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from ...log import quiet
 from ..manifest import Channel, CycleRecord, examine_channels, examine_trials
 from .emg_checks import check_emg, check_standard_names
 from .findings import Finding, Findings
 from .force_checks import check_forces
-from .recording_checks import Files, Recording, quiet, recordings_of
+from .recording_checks import Files, Recording, recordings_of
 from .simulation_checks import check_simulation
 from .timing_checks import Alignment, check_timing
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -12,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ...errors import NEM2EError, StorageError
-from ...log import logger
 from ...signals.resample import interpolate
 from ...storage import OsimModel, TimeSeries, read_model, read_storage
 from ...storage.emg_files import TABLE_SUFFIXES, read_envelopes
@@ -280,14 +278,3 @@ def recordings_of(trials: Sequence[CycleRecord], channels: Sequence[Channel], fi
         Recording(tuple(rows), tuple(c for c in channels if c.dataset == rows[0].dataset), periodic[key])
         for key, rows in groups.items()
     ]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the package's own messages back while files are read: they become findings."""
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        yield
-    finally:
-        logger.disabled = before
