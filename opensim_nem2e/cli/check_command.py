@@ -25,7 +25,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..log import logger, plain
+from ..log import counted, logger, plain
 
 NAME = "check"
 ALIASES = ()
@@ -84,5 +84,5 @@ def execute(options: argparse.Namespace) -> int:
         from ..data.check.apply_offsets import apply_offsets
 
         count = apply_offsets(examination, options.apply)
-        logger.info("Wrote '%s': %d rows with another emg_time_offset_s.", options.apply, count)
+        logger.info("Wrote '%s': %s with another emg_time_offset_s.", options.apply, counted(count, "row"))
     return 1 if errors else 0

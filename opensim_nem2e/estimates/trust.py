@@ -541,9 +541,7 @@ def log_training_range(known: TrainingRange | None) -> None:
     logger.info("%s.", text)
     cycles, outside = (sum(row[name] for row in known.left_out) for name in ("cycles", "outside"))
     if cycles:
-        logger.info(
-            "Of %d cycles of training subjects left out, %d were outside the range of the others.", cycles, outside
-        )
+        logger.info("Of %d cycles of training subjects left out, %d left the range of the others.", cycles, outside)
     cycles, outside = (sum(row[f"other_motion_{name}"] for row in known.left_out) for name in ("cycles", "outside"))
     if cycles:
-        logger.info("Of %d cycles in a motion that no other subject shows, %d were outside.", cycles, outside)
+        logger.info("Of %d cycles in a motion that no other subject shows, %d left it.", cycles, outside)

@@ -339,7 +339,7 @@ def gait_events(
         if times:
             notes.append(
                 f"{len(times)} {word} contacts between {times[0]:.3f} and {times[-1]:.3f} s were dropped: the other "
-                "foot was on the ground at the same time and it was its turn (one foot on two plates)"
+                "foot, whose turn it was, was on the ground at the same time (one foot on two plates)"
             )
 
     def known(what: str, side: str) -> Array:

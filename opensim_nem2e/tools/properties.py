@@ -203,7 +203,9 @@ def read_values(
         if prop is None and tag not in values.elements:
             declaration = more_elements(tag)
             if declaration is None:
-                hint = did_you_mean(tag, [*table, *values.elements, *more_names()])
+                inside = next((nested.name for nested in layout.elements if tag in nested.layout.table), "")
+                hint = f" It stands in <{inside}>." if inside else ""
+                hint = hint or did_you_mean(tag, [*table, *values.elements, *more_names()])
                 hint = hint or f" 'opensim-nem2e info {tool_name}' lists the properties."
                 faults.append(f"{where} is not a property of {element.tag}.{hint}")
                 continue

@@ -221,8 +221,12 @@ def test_cycles_outside_the_data(study, t_end, expected):
 
 
 def test_cycles_wholly_outside_the_data(study):
+    """Of EMG that may be its clock."""
     study.edit("trials.csv", lambda row: row.update(t_start="20", t_end="21.1", external_loads_file=""))
     assert codes(study)["coverage"] == "error"
+    found = [finding for finding in examine(study.trials).findings if finding.code == "coverage"]
+    assert {"lies outside the EMG" in finding.line for finding in found} == {True, False}
+    assert all(("emg_time_offset_s" in finding.line) == ("the EMG (" in finding.line) for finding in found)
 
 
 @pytest.mark.parametrize(("shift", "expected"), [(0.02, {}), (0.05, {"strike": "warning"})])

@@ -252,7 +252,7 @@ def test_faults_in_elements_name_line_and_element(tmp_path):
     path = setup(
         tmp_path,
         "<Net>\n<hiden_units>3</hiden_units>\n<rate>2</rate>stray\n<preset>small</preset><preset>large</preset></Net>\n"
-        "<Forrest/>\n<Forest a='1'><trees>x</trees></Forest>\n<Net/>\n<times/>",
+        "<Forrest/>\n<Forest a='1'><trees>x</trees></Forest>\n<Net/>\n<times/>\n<rate>1</rate>",
     )
     assert faults(path) == (
         "line 3: <Net> must hold elements only, but the text 'stray' was found.",
@@ -264,6 +264,7 @@ def test_faults_in_elements_name_line_and_element(tmp_path):
         "line 8: <trees> must be an integer, but 'x' was found.",
         "line 9: <Net> must appear once, but was already given on line 3.",
         "line 10: <times> is not a property of GrowTool. 'opensim-nem2e info GrowTool' lists the properties.",
+        "line 11: <rate> is not a property of GrowTool. It stands in <Net>.",
     )
 
 

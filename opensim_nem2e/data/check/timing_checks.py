@@ -372,7 +372,12 @@ def _coverage(recording: Recording, files: Files, findings: Findings) -> None:
                     f"{kind} ({covers}): {min(missing / (end - start), 1.0):.0%} is missing."
                 )
                 severity = "error" if everything else "warning"
-                findings.add(severity, "coverage", trial.name, what, "correct t_start and t_end, or leave the row out.")
+                clock = (
+                    ", or emg_time_offset_s if the EMG is on another clock (of a C3D file that was cut out of a "
+                    "recording: c3d_start of EMGEnvelopeTool)"
+                )
+                remedy = f"correct t_start and t_end{clock if kind == 'EMG' else ''}, or leave the row out."
+                findings.add(severity, "coverage", trial.name, what, remedy)
 
 
 def _durations(recording: Recording, findings: Findings) -> None:
