@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opensim_nem2e import KinematicsTrainTool
 from opensim_nem2e.cli.main import main
 from opensim_nem2e.errors import SetupError
 from opensim_nem2e.options import DirectoryPath, FilePath, Options, Property, group, layout_of, option
@@ -252,7 +253,7 @@ def test_faults_in_elements_name_line_and_element(tmp_path):
     path = setup(
         tmp_path,
         "<Net>\n<hiden_units>3</hiden_units>\n<rate>2</rate>stray\n<preset>small</preset><preset>large</preset></Net>\n"
-        "<Forrest/>\n<Forest a='1'><trees>x</trees></Forest>\n<Net/>\n<times/>\n<rate>1</rate>",
+        "<Forrest/>\n<Forest a='1'><trees>x</trees></Forest>\n<Net/>\n<times/>",
     )
     assert faults(path) == (
         "line 3: <Net> must hold elements only, but the text 'stray' was found.",
@@ -264,8 +265,14 @@ def test_faults_in_elements_name_line_and_element(tmp_path):
         "line 8: <trees> must be an integer, but 'x' was found.",
         "line 9: <Net> must appear once, but was already given on line 3.",
         "line 10: <times> is not a property of GrowTool. 'opensim-nem2e info GrowTool' lists the properties.",
-        "line 11: <rate> is not a property of GrowTool. It stands in <Net>.",
     )
+
+
+def test_an_option_beside_its_element(tmp_path):
+    text = '<OpenSimDocument Version="40600">\n<KinematicsTrainTool>\n<bearing_inputs>true</bearing_inputs>\n'
+    (tmp_path / "setup.xml").write_text(text + "</KinematicsTrainTool></OpenSimDocument>")
+    with pytest.raises(SetupError, match=r"not a property of KinematicsTrainTool\. It stands in <MJCABiGRU>"):
+        KinematicsTrainTool(tmp_path / "setup.xml")
 
 
 def test_faults_in_elements_from_code():
