@@ -617,7 +617,8 @@ def _moments_of(series: TimeSeries, motion: Motion) -> Array:
     outside = (motion.time < series.time[0] - 1e-6) | (motion.time > series.time[-1] + 1e-6)
     moments[outside] = np.nan
     joints = motion.joints()
-    warn_of_unlike_moments(moments[:, joints], motion.torques[:, joints], series.path)
+    names = [motion.coordinates[k] for k in joints]
+    warn_of_unlike_moments(moments[:, joints], motion.torques[:, joints], names, series.path)
     return moments
 
 

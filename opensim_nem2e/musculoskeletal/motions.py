@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -55,6 +55,9 @@ _LEAST_RATIO, _LARGEST_RATIO = 0.2, 100.0
 #: Where the moments without contact are above this share of a coordinate's largest one, 32 to 76 % of the recordings'
 #: values are the same up to another share of it, and at most 3 % are opposite.
 _TELLS, _ALIKE, _OPPOSITE = 0.15, 0.1, 0.2
+
+#: Of a single coordinate so many values are needed; there at most 12 % are opposite, and fewer than are the same.
+_FEWEST_TELLING = 20
 
 #: CMC follows a motion within a few degrees: 0.2 of an angle's own deviation. Another stride differs by 1 to 1.4.
 _UNLIKE = 0.5
@@ -355,7 +358,7 @@ def refuse_impossible_moments(series: TimeSeries, start: float, end: float) -> N
         )
 
 
-def warn_of_unlike_moments(given: Array, unloaded: Array, path: object) -> None:
+def warn_of_unlike_moments(given: Array, unloaded: Array, coordinates: Sequence[str], path: object) -> None:
     """Compare moments that are given with those of the same motion if nothing touched the body.
 
     They are alike while a foot swings, or a hand is empty, whoever computed them.
@@ -364,12 +367,15 @@ def warn_of_unlike_moments(given: Array, unloaded: Array, path: object) -> None:
     ----------
     given, unloaded : numpy.ndarray, shape (rows, coordinates)
         Nm; NaN where nothing is given.
+    coordinates : sequence of str
+        Their names.
     path : object
         The file that gives them, for the message.
     """
     known = np.isfinite(given).any(axis=0)
     rows = np.isfinite(given[:, known]).all(axis=1)
     given, unloaded = given[rows][:, known], unloaded[rows][:, known]
+    names = [coordinates[k] for k in np.flatnonzero(known).tolist()]
     if not given.size:
         return
     most = np.abs(given).max(axis=0)
@@ -382,17 +388,27 @@ def warn_of_unlike_moments(given: Array, unloaded: Array, path: object) -> None:
         )
         return
     tells = np.abs(unloaded) > _TELLS * most
-    same, opposite = (
-        float(np.mean(np.abs(given - sign * unloaded)[tells] < _ALIKE * np.broadcast_to(most, given.shape)[tells]))
-        if tells.any()
-        else 0.0
-        for sign in (1.0, -1.0)
-    )
-    if opposite > max(_OPPOSITE, 3.0 * same):
+    same, opposite = (tells & (np.abs(given - sign * unloaded) < _ALIKE * most) for sign in (1.0, -1.0))
+    count = max(int(tells.sum()), 1)
+    if opposite.sum() > max(_OPPOSITE * count, 3.0 * same.sum()):
         logger.warning(
             "%s: its moments are opposite to those that the motion needs while nothing touches the limbs (in %.0f %% "
             "of the values; alike in %.0f %%): are they external moments, or of a model with other signs?",
-            *(path, 100.0 * opposite, 100.0 * same),
+            *(path, 100.0 * opposite.sum() / count, 100.0 * same.sum() / count),
+        )
+        return
+    turned = [
+        name
+        for name, told, like, unlike in zip(
+            names, *(table.sum(axis=0) for table in (tells, same, opposite)), strict=True
+        )
+        if told >= _FEWEST_TELLING and unlike > max(_OPPOSITE * told, 5.0 * like)
+    ]
+    if turned:
+        logger.warning(
+            "%s: its moments of %s are opposite to those that the motion needs while nothing touches the limb: has "
+            "another model, or program, other signs there?",
+            *(path, ", ".join(turned)),
         )
 
 

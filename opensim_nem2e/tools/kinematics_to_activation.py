@@ -214,7 +214,8 @@ class KinematicsToActivationTool(KinematicsToActivationToolAccessors, Tool[Kinem
             needed = torque_model.required(motion, loads)
         else:
             needed = moments_of_file(moments_file, torque_model.coordinates, motion.time)
-            warn_of_unlike_moments(needed, motion.torques[:, motion.columns(torque_model.coordinates)], moments_file)
+            names = torque_model.coordinates
+            warn_of_unlike_moments(needed, motion.torques[:, motion.columns(names)], names, moments_file)
         return optimise(model, torque_model, motion, needed, settings)
 
     def _bundle(self) -> MotionBundle:

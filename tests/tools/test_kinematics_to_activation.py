@@ -161,11 +161,12 @@ def test_moments_may_come_from_a_file(arm):
         (0.014, "are the moments in Nm, and does the model have this subject's mass"),
         (1000.0, "are the moments in Nm, and does the model have this subject's mass"),
         (-1.0, "are they external moments, or of a model with other signs"),
+        ("knee", "id.sto: its moments of knee_angle_r, knee_angle_l are opposite to those that the motion needs"),
         (1.0, ""),
     ],
 )
 def test_moments_of_another_unit_or_sign(repository, tmp_path, factor, told):
-    """Nm/kg, Nmm and external moments: what the motion needs while a foot swings tells."""
+    """Nm/kg, Nmm, external moments, knees that bend the other way: what a foot's swing needs tells."""
     example = repository / "examples" / "01_refine_walking"
     motion = read_motion(
         read_model(example / "walker.osim"),
@@ -175,6 +176,8 @@ def test_moments_of_another_unit_or_sign(repository, tmp_path, factor, told):
         end=1.9,
     )
     labels = tuple(f"{name}_moment" for name in motion.coordinates)
+    if factor == "knee":
+        factor = np.where([label.startswith("knee") for label in labels], -1.0, 1.0)
     write_storage(tmp_path / "id.sto", TimeSeries(motion.time, labels, factor * motion.torques))
     tool = KinematicsToActivationTool(
         name="walk",

@@ -254,7 +254,8 @@ def with_torques(motion: Motion, series: TimeSeries) -> Motion:
             series.path,
         )
     joints = motion.joints()
-    warn_of_unlike_moments(torques[:, joints], motion.torques[:, joints], series.path)
+    names = [motion.coordinates[k] for k in joints]
+    warn_of_unlike_moments(torques[:, joints], motion.torques[:, joints], names, series.path)
     return replace(motion, torques=torques)
 
 
