@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from opensim_nem2e.data.simulation import Muscle, SimulatedTrial
-from opensim_nem2e.errors import LabelError, MissingFileError, StorageError
+from opensim_nem2e.errors import CycleError, LabelError, MissingFileError, StorageError
 from opensim_nem2e.estimates.amplitude import by_prior, prior_gain, shape_of
 from opensim_nem2e.estimates.estimate import Estimate, MuscleEstimate
 from opensim_nem2e.estimates.measured_emg import MeasuredEMG, read_maxima, warn_of_misfit, with_measured_emg
@@ -123,6 +123,16 @@ def test_emg_on_another_clock_is_warned_of(trial, emg, caplog):
             assert f"give <emg_time_offset> {0.05 + late:+.2f}" in caplog.text
 
 
+def test_emg_that_fits_nothing_is_warned_of(trial, emg, caplog):
+    """Another trial's, or other muscles': no offset is proposed, as none fits."""
+    muscles = ("soleus_r", "semimem_r", "bflh_r")
+    cycles = dict.fromkeys(muscles, (Cycle("r", 0.3, 1.0),))
+    noise = np.abs(np.sin(2.0 * np.pi * 6.0 * TIME[:, None] + np.arange(3)))
+    warn_of_misfit(MeasuredEMG(TimeSeries(TIME, muscles, noise), 0.0, {name: name for name in muscles}), trial, cycles)
+    (message,) = caplog.messages
+    assert "fits OpenSim's activations at no lag of up to 0.3 s (mean r of 3 muscles" in message
+
+
 def test_emg_of_one_cycle_goes_on_for_ever():
     """A time-normalised recording with an offset: rolled, as in training."""
     time = np.linspace(0.0, 1.0, 101)
@@ -151,7 +161,12 @@ def test_exchanged_channels_are_warned_of(caplog):
 def test_channels_that_cover_no_cycle(trial, estimate, emg, caplog):
     names = MuscleNames.load().of_model(trial.activations)
     with pytest.raises(LabelError, match="No EMG channel covers a gait cycle"):
+        with_measured_emg(estimate, emg, trial, names, {"l": [Cycle("l", 0.1, 0.9)]})
+    caplog.clear()
+    # A recording that covers none of them is told once, with where they lie.
+    with pytest.raises(CycleError, match=r"holds no gait cycle: with <emg_time_offset> 0\.04 they lie between 0\.9400"):
         with_measured_emg(estimate, emg, trial, names, {"r": [Cycle("r", 0.9, 1.6)]})
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("fault", ["values", "rows"])
