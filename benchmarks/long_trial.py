@@ -88,14 +88,17 @@ def add_torques(folder: Path, setup: Path) -> None:
 def measure(command: list[str], folder: Path) -> tuple[float, float, float]:
     """Run a process; return seconds, processor seconds and MB."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment, cwd=folder)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} failed")
+    with tempfile.TemporaryFile() as said:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, env=environment, cwd=folder)
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            raise SystemExit(f"{' '.join(command)} failed: {said.read().decode()}")
     unit = 1e6 if sys.platform == "darwin" else 1e3
-    return time.perf_counter() - began, used.ru_utime + used.ru_stime, used.ru_maxrss / unit
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / unit
 
 
 def main() -> None:
