@@ -524,18 +524,27 @@ def _read_controls(path: Path) -> TimeSeries:
 
 def _of_model(model: OsimModel | None, labels: dict[str, str], path: Path) -> dict[str, str]:
     """Keep the model's muscles; other actuators can have an activation, too. What is neither means another model."""
+    from ..storage.muscles import MuscleNames
+
     if model is None:
         return labels
     actuators = {actuator.name for actuator in model.actuators}
     unknown = [name for name in labels if name not in actuators]
     muscles = {name: label for name, label in labels.items() if name in model.muscles}
     off = [name for name in muscles if not model.muscles[name].applies_force]
+    absent = [name for name, muscle in model.muscles.items() if name not in muscles and muscle.applies_force]
+    # Moco adds reserves to a model without writing it, and torque actuators may have an activation, too.
+    if muscles and not absent and not any(MuscleNames.load().of_model(unknown).values()):
+        if unknown:
+            logger.warning(
+                "%s: no muscles of the model '%s', and left as they are: %s.", path.name, model.name, _some(unknown)
+            )
+        unknown = []
     if unknown or not muscles:
         raise ModelError(
             f"{path}: {_some(unknown or list(labels))} must be muscles of the model '{model.name}' ({model.path}), but "
             f"are not. Is it the model of this simulation?{did_you_mean((unknown or list(labels))[0], model.muscles)}"
         )
-    absent = [name for name, muscle in model.muscles.items() if name not in muscles and muscle.applies_force]
     if absent:
         logger.warning(
             "%s: the model '%s' has %d muscles, but %d of them have no column here: %s. Is it the model of this "

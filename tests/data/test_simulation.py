@@ -104,6 +104,17 @@ def test_a_model_that_is_not_the_simulations_is_said(tmp_path, model, caplog):
     assert "coordinates" not in caplog.text
 
 
+def test_torque_actuators_with_an_activation_that_moco_added(tmp_path, model, caplog):
+    """They are not in the model's file; muscles that are not mean another model."""
+    path = states(tmp_path, soleus_r=0.5, tib_ant_r=0.1, lumbar=-3.0)
+    assert list(states_trial(path, None, model("soleus_r", "tib_ant_r")).activations) == ["soleus_r", "tib_ant_r"]
+    assert "no muscles of the model 'm', and left as they are: lumbar." in caplog.text
+    path = states(tmp_path, soleus_r=0.5, tib_ant_r=0.1, gasmed_r=0.1)
+    for other in (model("soleus_r", "tib_ant_r"), model("soleus_r", "vasti_r")):
+        with pytest.raises(ModelError, match="must be muscles of the model 'm'"):
+            states_trial(path, None, other)
+
+
 def test_a_muscle_that_is_switched_off_is_left_alone(tmp_path, model, caplog):
     found = model("soleus_r", "tib_ant_r", soleus_r="<appliesForce>false</appliesForce>")
     with caplog.at_level(logging.WARNING, "opensim_nem2e"):
