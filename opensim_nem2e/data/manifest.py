@@ -617,7 +617,7 @@ def _examine(
 ) -> tuple[list[Item], list[str]]:
     file = Path(path)
     try:
-        rows, found = examine_rows(file, columns, optional, kind="manifest")
+        rows, found = examine_rows(file, columns, optional, kind="table of trials or EMG channels")
     except MissingFileError as error:
         raise MissingFileError(f"The manifest '{file}' cannot be read: {error}") from None
     except StorageError as error:

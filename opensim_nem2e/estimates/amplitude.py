@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..log import logger
+from ..log import counted, logger
 
 if TYPE_CHECKING:
     from .estimate import Estimate, MuscleEstimate
@@ -45,7 +45,8 @@ class MuscleGain:
     prior : float
         The gain before torques had a say.
     determined : float
-        The share of the gain that the torques determined, the rest being the prior's (0..1).
+        The share of the gain that the torques determined, the rest being the prior's (0..1). NaN where the gain was
+        known.
     from_shape : float
         Root mean square by which the activation departs from gain times shape.
     moved : float
@@ -167,10 +168,12 @@ def prior_gains(estimate: Estimate, simulated: Mapping[str, Array]) -> dict[str,
     Returns
     -------
     dict of str to float
-        By muscle: :func:`prior_gain`.
+        By muscle: the gain that is known, or :func:`prior_gain`.
     """
     return {
         item.muscle: prior_gain(estimate.time, simulated[item.muscle], shape_of(item)[0], item.covered)
+        if item.gain is None
+        else item.gain
         for item in estimate
     }
 
@@ -223,7 +226,8 @@ def by_prior(estimate: Estimate, simulated: Mapping[str, Array]) -> Estimate:
         moved = item.values[item.covered] - simulated[item.muscle][item.covered]
         gain = gains[item.muscle]
         rows[item.muscle] = MuscleGain(
-            item.muscle, item.shape_source, gain, gain, 0.0, 0.0, rms(moved), outside_band(item)
+            *(item.muscle, item.shape_source, gain, gain, 0.0 if item.gain is None else np.nan),
+            *(0.0, rms(moved), outside_band(item)),
         )
     return replace(new, amplitude=Amplitude("simulation", rows))
 
@@ -282,19 +286,22 @@ def log_amplitude(amplitude: Amplitude) -> None:
         return
     for line in gain_table(list(amplitude.gains.values())):
         logger.debug("%s", line)
-    if amplitude.convention == "simulation":
-        logger.info(
-            "Amplitude: each muscle has the estimate's shape, and the strength that the simulation gives it. The joint "
-            "torques of the refined activations are not those of the motion."
-        )
-        return
     shaped = [row for row in amplitude.gains.values() if row.shape]
     shares = [row.determined for row in shaped if np.isfinite(row.determined)]
+    known = len(shaped) - len(shares)
+    by_maximum = f"; that of {counted(known, 'muscle')} is known from maximal contractions" if known else ""
+    if amplitude.convention == "simulation":
+        logger.info(
+            "Amplitude: each muscle has the estimate's shape, and the strength that the simulation gives it%s. The "
+            "joint torques of the refined activations are not those of the motion.",
+            by_maximum,
+        )
+        return
     said = f"; torques determined {100 * np.mean(shares):.0f} % of the gains, the prior the rest" if shares else ""
     logger.info(
         "Amplitude: each muscle has the estimate's shape, and joint torques tell its strength%s. Torques are met "
         "within %.2g %% of their peaks (RMS, %s tendons); muscles without a shape moved by %.3f RMS.",
-        said,
+        by_maximum + said,
         amplitude.torque_error,
         amplitude.tendons,
         amplitude.others_moved(),

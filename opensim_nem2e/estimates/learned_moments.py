@@ -186,7 +186,8 @@ class LiveMoments:
         if network.lookahead > 0.0:
             raise ModelError(
                 f"The network needs the motion of the next {network.lookahead:g} s, so it cannot be used while it goes "
-                "on: train one with <architecture> kernel, mlp or both and no negative <lags>, or with <frames> last."
+                "on: train one with <architecture> kernel, mlp or kernel_mlp and no negative <lags>, or with <frames> "
+                "last."
             )
         if feet_needed(network, model):
             raise ModelError(

@@ -356,7 +356,8 @@ def warn_of_misfit(emg: MeasuredEMG, trial: SimulatedTrial, cycles: Mapping[str,
     if abs(_LAGS[best]) >= _LAG and mean[best] - mean[now] >= _LAG_GAIN:
         logger.warning(
             "Measured EMG fits OpenSim's activations best %.2f s %s (mean r %.2f instead of %.2f), which is more than "
-            "EMG and CMC are apart. If the clocks differ, give <emg_time_offset> %+.2f. If not: is it this trial's?",
+            "EMG and simulations are apart. If the clocks differ, give <emg_time_offset> %+.2f. If not: is it this "
+            "trial's?",
             abs(_LAGS[best]),
             "earlier" if _LAGS[best] < 0.0 else "later",
             mean[best],

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import CycleError, MissingFileError, NEM2EError
 from ..log import counted, logger
-from .amplitude import Amplitude, Convention, MuscleGain, by_prior, log_amplitude
+from .amplitude import Amplitude, Convention, MuscleGain, by_prior, log_amplitude, scaled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -227,7 +227,8 @@ def examine_mechanics(
     if convention == "simulation":
         activations = by_prior(estimate, trial.activations).as_activations(muscles, settings.crossfade)
     else:
-        activations = estimate.as_activations(muscles, settings.crossfade)
+        known = {item.muscle: item.gain for item in estimate if item.gain is not None and convention == "emg"}
+        activations = scaled(estimate, known).as_activations(muscles, settings.crossfade)
         unit: Convention = "emg" if estimate.quantity == "emg" else "method"
         activations = replace(activations, amplitude=Amplitude(unit))
     result = activations

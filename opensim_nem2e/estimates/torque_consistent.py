@@ -490,8 +490,7 @@ def _goals(
             items = [shapes.muscles[name] for name in names]
             curves = np.column_stack([shape_of(item)[0] for item in items])
             own = [muscles[terms.muscles[k]] for k in part.muscles]
-            known = [item.gain for item in items]
-            prior = [expected[name] if gain is None else gain for name, gain in zip(names, known, strict=True)]
+            prior = [expected[name] for name in names]
             result = find_gains(
                 terms.gain[np.ix_(part.rows, part.coordinates, part.muscles)],
                 needed[np.ix_(part.rows, part.coordinates)],
@@ -502,7 +501,7 @@ def _goals(
                 [muscle.high for muscle in own],
                 prior,
                 covered=given.within[np.ix_(part.rows, part.muscles[columns])],
-                fixed=np.array([gain is not None for gain in known]),
+                fixed=np.array([item.gain is not None for item in items]),
                 certainty=[item.certainty for item in items],
                 others_weight=part.others_weight(settings),
                 reserve=settings.reserve,

@@ -57,7 +57,7 @@ class ShapeGains:
     gains : numpy.ndarray, shape (shapes,)
         0..1.
     determined : numpy.ndarray, shape (shapes,)
-        The share of each gain that the data determined, the rest being its prior's: 0..1.
+        The share of each gain that the data determined, the rest being its prior's: 0..1; NaN where it was fixed.
     weight : numpy.ndarray, shape (shapes,)
         What departing from each shape cost, w above.
     activations : numpy.ndarray, shape (rows, muscles)
@@ -162,7 +162,7 @@ def find_gains(
         gains = found.gains
         if number >= least and change < _STAYS:
             break
-    return ShapeGains(gains, found.determined, w, found.activations, found.objective)
+    return ShapeGains(gains, np.where(held, np.nan, found.determined), w, found.activations, found.objective)
 
 
 @dataclass(frozen=True, eq=False)

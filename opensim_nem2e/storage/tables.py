@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from ..errors import StorageError, did_you_mean
 from .atomic import atomic_path
 from .file_names import tidy_path
-from .safe_xml import read_bytes
+from .safe_xml import packed_as, read_bytes
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -132,14 +132,15 @@ def read_text(path: str | os.PathLike[str], kind: str, max_bytes: int = MAX_BYTE
     content = read_bytes(path, kind, max_bytes)
     text = _decode(content)
     if text is None:
-        raise StorageError(f"A {kind} must be text in UTF-8, UTF-16 or Latin-1.", path)
+        raise StorageError(f"A {kind} must be text in UTF-8, UTF-16 or Latin-1.{packed_as(content)}", path)
     # The last is DOS's own end of a file.
     text = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\x1a")
     found = _CONTROL.search(text)
     if found:
         line = text.count("\n", 0, found.start()) + 1
         raise StorageError(
-            f"A {kind} must be text (UTF-8, UTF-16 or Latin-1) without control characters; found {found.group()!a}.",
+            f"A {kind} must be text (UTF-8, UTF-16 or Latin-1) without control characters; found {found.group()!a}."
+            f"{packed_as(content)}",
             path,
             line,
         )

@@ -10,7 +10,7 @@ import pytest
 
 from opensim_nem2e.data.simulation import Muscle, SimulatedTrial
 from opensim_nem2e.errors import CycleError, LabelError, MissingFileError, StorageError
-from opensim_nem2e.estimates.amplitude import by_prior, prior_gain, shape_of
+from opensim_nem2e.estimates.amplitude import by_prior, log_amplitude, prior_gain, shape_of
 from opensim_nem2e.estimates.estimate import Estimate, MuscleEstimate
 from opensim_nem2e.estimates.measured_emg import MeasuredEMG, read_maxima, warn_of_misfit, with_measured_emg
 from opensim_nem2e.estimates.mechanics import MechanicsSettings, examine_mechanics
@@ -82,6 +82,15 @@ def test_without_torques_shapes_are_as_strong_as_their_prior(trial, estimate, ca
         result = mechanics.result
         assert result.muscles["bflh_r"].values[COVERED].max() == pytest.approx(height, rel=1e-3)
         assert result.amplitude.label == label
+    # Maximal contractions tell the strength of a muscle whose EMG was measured.
+    known = replace(estimate, muscles={"bflh_r": replace(estimate.muscles["bflh_r"], gain=0.3)})
+    caplog.set_level("INFO", logger="opensim_nem2e")
+    for amplitude in ("auto", "emg"):
+        result = examine_mechanics(trial, muscles, known, None, MechanicsSettings(amplitude=amplitude)).result
+        assert result.muscles["bflh_r"].values[COVERED].max() == pytest.approx(0.3, rel=1e-3)
+    assert np.isnan(by_prior(known, trial.activations).amplitude.gains["bflh_r"].determined)
+    log_amplitude(by_prior(known, trial.activations).amplitude)
+    assert "that of 1 muscle is known from maximal contractions. The joint torques" in caplog.text
 
 
 def test_a_file_that_is_missing_is_an_error_under_auto_too(trial, estimate, tmp_path):

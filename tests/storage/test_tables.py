@@ -112,6 +112,7 @@ def test_excels_own_first_line(tmp_path):
         (b"name,value,note\na\x1b[31m,1,\n", 2, r"found '\x1b'"),
         (b"\xff\xfea", None, "must be text in UTF-8, UTF-16 or Latin-1"),
         (bytes(range(256)) * 8, 1, "control characters"),
+        (b"PK\x03\x04\x14\x00", 1, "It is a zip archive or a spreadsheet: unpack it, or save it as text"),
     ],
 )
 def test_every_fault_has_its_line(tmp_path, content, line, message):
