@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 from recordings import DATA
-from redistribution import TRIALS
+from torque_trials import TRIALS
 
 from opensim_nem2e.data.gait_cycles import read_gait_cycles
 from opensim_nem2e.data.manifest import read_channels, read_trials

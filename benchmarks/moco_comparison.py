@@ -35,8 +35,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+from muscle_forces import opensim_moments
 from recordings import DATA
-from redistribution import opensim_torques
 
 from opensim_nem2e.data.manifest import read_channels
 from opensim_nem2e.data.simulation import Muscle
@@ -173,6 +173,24 @@ def timed(kind: str, options: argparse.Namespace, folder: Path) -> dict[str, flo
     seconds, after = time.perf_counter() - began, os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
     return {"seconds": seconds, "processor": used, **json.loads((folder / f"{kind}.json").read_text())}
+
+
+def opensim_torques(
+    model_file: Path, motion: Motion, terms: TorqueTerms, activations: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """Return the torques of activations (rows, muscles) by OpenSim's own muscles, paths and moment arms (Nm)."""
+    # What follows the terms' coordinates, such as a patella, must be where the motion has it, too.
+    moving = np.ptp(motion.q, axis=0) > 0.0
+    posed = [k for k, name in enumerate(motion.coordinates) if name in terms.coordinates or moving[k]]
+    names = [motion.coordinates[k] for k in posed]
+    columns = [names.index(name) for name in terms.coordinates]
+    arms = np.zeros((*terms.moment_arms.shape[:2], len(names)))
+    arms[..., columns] = terms.moment_arms
+    paths = SimpleNamespace(muscles=terms.muscles, coordinates=names, evaluate=lambda q: (None, arms))
+    made, _ = opensim_moments(
+        model_file, paths, motion.q[rows][:, posed], motion.qdot[rows][:, posed], activations, own_class=True
+    )
+    return made[:, columns]
 
 
 def judge(series: TimeSeries, motion: Motion, terms: TorqueTerms, emg: TimeSeries, every: int = 4) -> SimpleNamespace:

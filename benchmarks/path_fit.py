@@ -10,7 +10,7 @@ PolynomialPathFitter is asked for what it needs to reach tolerances of 0.2 mm an
 ranges, which it evaluates twice each (it samples about every posture given), up to order 6. An expert would weld the
 joints that no muscle spans, and so does this benchmark: it makes the fitter several times faster.
 
-The trials are those of redistribution.py: the shipped example and, in the folder named by OPENSIM_NEM2E_DATA, real
+The trials are those of torque_trials.py: the shipped example and, in the folder named by OPENSIM_NEM2E_DATA, real
 ones.
 
     python benchmarks/path_fit.py [--trial example walk_3d_example ...] [--frames 40] [--no-fitter]
@@ -137,7 +137,7 @@ def prepare(opensim, model_file: str, prepared: str, used: list[str]) -> list[st
 
 def compare(name: str, frames: int, with_fitter: bool) -> None:
     """Fit a trial's paths both ways and print times and errors."""
-    from redistribution import TRIALS, motion_of
+    from torque_trials import TRIALS, motion_of
 
     from opensim_nem2e.musculoskeletal.opensim.processes import run_model_job
     from opensim_nem2e.musculoskeletal.paths import coordinate_ranges
