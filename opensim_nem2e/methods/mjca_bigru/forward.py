@@ -44,6 +44,9 @@ LABELS: Mapping[ArchitectureName, str] = {
 #: Those that see the motion at lags.
 AT_LAGS = ("kernel", "mlp", "kernel_mlp")
 
+#: Those that have a kernel's features.
+WITH_KERNEL = ("kernel", "kernel_mlp")
+
 #: The weights of ``kernel``'s features (:func:`likeness`).
 KERNEL = ("centers", "squares", "width", "linear")
 
@@ -202,7 +205,7 @@ class Architecture:
                 shapes[f"convolve.{layer}.bias"] = (channels,)
                 inputs = channels
         head = self.head
-        if self.name in ("kernel", "kernel_mlp"):
+        if self.name in WITH_KERNEL:
             count, head = self.head[0], self.head[1:]
             shapes["centers"], shapes["squares"] = (count, self.head_inputs), (count,)
             shapes["width"] = shapes["linear"] = (1,)

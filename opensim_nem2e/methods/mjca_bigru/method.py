@@ -18,7 +18,7 @@ from ...data.cycle_view import CycleView
 from ...data.leg_kinematics import BODY
 from ...errors import BundleError, TrainingError
 from ..base import Common, Method, Plan, Prediction, Requirements, RunSettings, check_arrays
-from .forward import AT_LAGS, LABELS, Architecture, ArchitectureName, run
+from .forward import AT_LAGS, LABELS, WITH_KERNEL, Architecture, ArchitectureName, run
 from .kernel import MOST_CENTERS, fit_kernel
 from .moment_options import SIZES, MJCAOptions
 
@@ -158,41 +158,23 @@ class MJCABiGRUMethod(Method):
         usable = samples.select(known)
         normal = _Normalisation.of(usable, frames, options.body_inputs)
         windows = normal.windows(usable, frames)
-        sizes = dict(SIZES[options.network_size])
-        fitted = {}
-        if options.architecture == "kernel":
+        channels = samples.channels
+        counts = len(channels["coordinates"]), len(normal.condition_offset), len(channels["moments"])
+
+        def shape(name: ArchitectureName, centers: int = 0) -> Architecture:
+            return _shape(name, options, windowing, *counts, centers)
+
+        def network(of: Architecture, weights: Mapping[str, NDArray[np.float32]]) -> MomentNetwork:
+            names = channels["coordinates"], channels["moments"]
+            return MomentNetwork(of, windowing.step, *names, weights, **normal.constants())
+
+        name = options.architecture
+        if name == "kernel":
             fitted = _fit_kernel(usable, windows, windowing)
-            sizes["head"] = (len(fitted["centers"]),)
-        elif options.architecture in AT_LAGS:
-            sizes["head"] = options.hidden_units
+            made = network(shape(name, len(fitted["centers"])), fitted)
+            return Plan(lambda _: made, {**normal.constants(), **fitted})
         # Of both, the network alone is trained step by step.
-        both = options.architecture == "kernel_mlp"
-        architecture = Architecture(
-            "mlp" if both else options.architecture,
-            joints=len(samples.channels["coordinates"]),
-            features=2,
-            conditions=len(normal.condition_offset),
-            outputs=len(samples.channels["moments"]),
-            samples=windowing.samples,
-            before=windowing.before,
-            after=windowing.after,
-            lags=windowing.lags,
-            **sizes,
-        )
-
-        def network(weights: Mapping[str, NDArray[np.float32]], shape: Architecture = architecture) -> MomentNetwork:
-            channels = samples.channels
-            return MomentNetwork(
-                shape,
-                windowing.step,
-                channels["coordinates"],
-                channels["moments"],
-                weights,
-                **normal.constants(),
-            )
-
-        if options.architecture == "kernel":
-            return Plan(lambda _: network(fitted), {**normal.constants(), **fitted})
+        architecture = shape("mlp" if name == "kernel_mlp" else name)
         module = ModuleSpec(
             "opensim_nem2e.methods.mjca_bigru.net:MomentNet",
             {"architecture": architecture.described(), "dropout": options.dropout},
@@ -211,11 +193,10 @@ class MJCABiGRUMethod(Method):
 
         def finish(trained: Trained | None) -> MomentNetwork:
             assert trained is not None
-            if not both:
-                return network(trained.weights)
+            if name != "kernel_mlp":
+                return network(architecture, trained.weights)
             kernel = _fit_kernel(usable, windows, windowing)
-            shape = replace(architecture, name="kernel_mlp", head=(len(kernel["centers"]), *architecture.head))
-            return network({**_beside_mlp(kernel), **trained.weights}, shape)
+            return network(shape(name, len(kernel["centers"])), {**_beside_mlp(kernel), **trained.weights})
 
         def record(left_out: Samples) -> Mapping[str, NDArray[Any]]:
             return normal.windows(left_out, frames)
@@ -231,27 +212,12 @@ class MJCABiGRUMethod(Method):
 
     def weight_count(self, inputs: int, view: CycleView | None, options: MJCAOptions) -> int:
         """Count the weights of the largest network that may be trained, for so many input channels."""
-        sizes = dict(SIZES[options.network_size])
         names = NAMES if options.architecture == "auto" else (options.architecture,)
+        body = len(BODY) if options.body_inputs else 0
         counts = []
         for name in names:
-            windowing = Windowing.of(name, options)
-            at_lags = (*((MOST_CENTERS,) if "kernel" in name else ()), *(options.hidden_units if "mlp" in name else ()))
-            own = {**sizes, "head": at_lags or sizes["head"]}
-            body = len(BODY) if options.body_inputs else 0
-            shape = Architecture(
-                name,
-                inputs,
-                2,
-                body,
-                inputs,
-                windowing.samples,
-                windowing.before,
-                windowing.after,
-                windowing.lags,
-                **own,
-            )
-            counts.append(sum(int(np.prod(shape)) for shape in shape.weight_shapes().values()))
+            shape = _shape(name, options, Windowing.of(name, options), inputs, body, inputs, MOST_CENTERS)
+            counts.append(sum(int(np.prod(one)) for one in shape.weight_shapes().values()))
         return max(counts)
 
 
@@ -533,6 +499,24 @@ class _Normalisation:
         if len(self.condition_offset):
             arrays["conditions"] = (samples.context["body"][:, 0] - self.condition_offset) / self.condition_scale
         return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def _shape(
+    name: ArchitectureName,
+    options: MJCAOptions,
+    windowing: Windowing,
+    joints: int,
+    conditions: int,
+    outputs: int,
+    centers: int,
+) -> Architecture:
+    """Return the shape of a network with so many inputs and outputs, and centers of kernel ridge regression."""
+    sizes = dict(SIZES[options.network_size])
+    if name in AT_LAGS:
+        kernel = (centers,) if name in WITH_KERNEL else ()
+        sizes["head"] = kernel if name == "kernel" else (*kernel, *options.hidden_units)
+    rows = windowing.samples, windowing.before, windowing.after, windowing.lags
+    return Architecture(name, joints, 2, conditions, outputs, *rows, **sizes)
 
 
 def _fit_kernel(
