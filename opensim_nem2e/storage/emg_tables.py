@@ -72,10 +72,11 @@ _FRAMES = re.compile(r"(sub ?)?frames?", re.IGNORECASE)
 #: Columns of words.
 _WORDS = re.compile(r"(activit(y|ies)|markers?|events?|comments?|annotations?|notes?|labels?|periods?)", re.IGNORECASE)
 
-#: What the sensors of EMG measure besides.
+#: What the sensors of EMG measure besides. The adductor magnus (add_mag1_r) is no magnetometer.
 _OTHER_SENSOR = re.compile(
-    r"(?<![a-z])(acc|accel\w*|gyro\w*|mag|magn\w*|imu|quat\w*|pitch|roll|yaw|orientation|foot ?switch|force|moment|"
-    r"heart ?rate|battery|rssi|sync\w*|trigger|[fm][xyz]\d*|cop\w*)(?![a-z])",
+    r"(?<![a-z])(acc|accel\w*|gyro\w*|(?<!add[ _.-])(?<!adductor[ _.-])mag(n(?!us)\w*)?|imu|quat\w*|pitch|roll|yaw|"
+    r"orientation|foot ?switch|force|moment|heart ?rate|battery|rssi|sync\w*|trigger|[fm][xyz]\d*|"
+    r"cop([ _.-]?[xyz]\w*)?)(?![a-z])",
     re.IGNORECASE,
 )
 

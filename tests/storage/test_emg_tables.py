@@ -252,6 +252,13 @@ def test_numbers_in_the_preamble_are_no_rows(tmp_path, preamble, count):
     check(read_emg(path), ["SOL"], ONE[:count], time=TIME[:count])
 
 
+def test_the_adductor_magnus_is_no_magnetometer(tmp_path, told):
+    labels = ["add_mag1_r", "R Adductor Magnus", "L Add Mag", "Mag X", "Magnetometer 1"]
+    path = saved(tmp_path, ",".join(["time", *labels]), *rows(TIME, *[ONE] * 5))
+    check(read_emg(path), labels[:3], ONE, ONE, ONE)
+    assert "left out (another sensor): Mag X, Magnetometer 1" in told.text
+
+
 def test_units_comments_and_columns_that_count(tmp_path, told):
     units = saved(
         tmp_path, "# amplifier 3", "Zeit;SOL;TA;Acc", "ms;mV;mV;g", *rows(TIME * 1e3, ONE, TWO, ONE, separator=";")
