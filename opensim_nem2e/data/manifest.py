@@ -94,6 +94,9 @@ SOURCES = ("cmc", "so", "moco")
 #: The longest cycle (s): a window that is longer was mistyped.
 LONGEST_CYCLE = 1000.0
 
+#: What a channel's name says besides its muscle's: "soleus_l_activation", "soleus_r EMG".
+_KIND = re.compile(r"[_ .](activation|excitation|emg|envelope)$", re.IGNORECASE)
+
 #: How short and how long gait cycles are (s), and which motions are gait.
 _GAIT_CYCLES = (0.3, 3.0)
 _GAITS = ("walk", "run")
@@ -415,6 +418,26 @@ def channel_of_each(
                     f"A muscle must have one EMG channel, but '{muscle}' has '{found[muscle]}' and '{column}'.", path
                 )
     return found
+
+
+def channels_called_after(muscles: Iterable[str], labels: Iterable[str]) -> dict[str, str]:
+    """Find the channels that have muscles' names, or these and what they hold.
+
+    Parameters
+    ----------
+    muscles : iterable of str
+        Such as ``soleus_l``.
+    labels : iterable of str
+        The channels, such as ``soleus_l`` and ``soleus_l_activation``, of which the first counts.
+
+    Returns
+    -------
+    dict of str to str
+        The channel of each muscle that has one.
+    """
+    every = list(labels)
+    found = {_KIND.sub("", label): label for label in reversed(every)} | {label: label for label in every}
+    return {muscle: found[muscle] for muscle in muscles if muscle in found}
 
 
 class _Row:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -53,9 +52,6 @@ _FAINT = 0.01
 
 #: An envelope that rises to this many times what 99.5 % of its rows stay below holds an artefact.
 _SPIKE = 5.0
-
-#: What a channel's name says besides its muscle's: "soleus_l_activation", "soleus_r EMG".
-_KIND = re.compile(r"[_ .](activation|excitation|emg|envelope)$", re.IGNORECASE)
 
 #: Lags that are tried (s). A common one is warned of from where it is no electromechanical delay and no lateness of CMC
 #: (75 ms; Hamner and Delp 2013), if it raises the mean correlation by so much. In 19 strides of three subjects with the
@@ -424,17 +420,13 @@ def read_measured_emg(path: Path, channels_file: Path | None, offset: float, mus
     opensim_nem2e.errors.NEM2EError
         A file cannot be read.
     """
-    from ..data.manifest import channel_of_each, read_trial_channels
+    from ..data.manifest import channel_of_each, channels_called_after, read_trial_channels
 
     series = read_envelopes(path)
     known = set(muscles)
     found: dict[str, str] = {}
     if channels_file is None:
-        found = {name: name for name in series.labels if name in known}
-        for label in series.labels:
-            bare = _KIND.sub("", label)
-            if bare in known:
-                found.setdefault(bare, label)
+        found = channels_called_after(known, series.labels)
     else:
         rows = [row for row in read_trial_channels(channels_file, series.labels) if row.standard_name]
         found = channel_of_each(((row.column, known.intersection(row.muscles)) for row in rows), channels_file)

@@ -32,6 +32,9 @@ _WRITTEN = 1e-3
 #: clock than the forces: in paths of markers they are up to 0.06 s earlier.
 _NEAR, _FEWEST, _ANOTHER_CLOCK = 0.3, 2, 0.09
 
+#: So many cycles of a limb are told one by one.
+_MOST_TOLD = 8
+
 #: The limbs, as cycles and the log call them.
 SIDES = {"r": "right", "l": "left"}
 
@@ -195,8 +198,7 @@ class _Strikes:
             for cycle in found:
                 _log_overhang(cycle, time)
             cycles[side] = found
-        spans = {side: [f"{cycle.start:.4f}-{cycle.end:.4f}" for cycle in cycles[side]] for side in SIDES}
-        told = (f"Complete {word} gait cycles (s): {', '.join(spans[side]) or 'none'}." for side, word in SIDES.items())
+        told = (f"Complete {word} gait cycles (s): {_spans(cycles[side])}." for side, word in SIDES.items())
         logger.info("%s %s", " ".join(told), self.told)
         if limits.roll_incomplete:
             roll_incomplete(cycles, strikes)
@@ -456,6 +458,14 @@ def _log_overhang(cycle: Cycle, time: Array) -> None:
                 1e3 * missing,
                 "first" if what == "begins" else "last",
             )
+
+
+def _spans(cycles: Sequence[Cycle]) -> str:
+    """Name gait cycles, of many the first ones and the last."""
+    told = [f"{cycle.start:.4f}-{cycle.end:.4f}" for cycle in cycles]
+    if len(told) > _MOST_TOLD:
+        told = [*told[: _MOST_TOLD - 2], "...", f"{told[-1]} ({len(told)} in all)"]
+    return ", ".join(told) or "none"
 
 
 def _times(values: Sequence[float]) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import LabelError, SetupError, did_you_mean
+from ..errors import LabelError, SetupError, StorageError, did_you_mean
 from ..log import counted, logger, properties_called
 from ..options import DirectoryPath, FilePath, Options, option
 from .accessors import NMMToolAccessors
@@ -307,15 +307,23 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
         simulations: list[SimulatedTrial | None] = []
         for k, (name, emg, source) in enumerate(zip(self._trial_names(), recorded, sources, strict=True)):
             states, activations = self._paths("states_files")[k], self._paths("activations_files")[k]
-            found, series = None, None
+            found, series, span = None, None, (self.initial_time, self.final_time)
             if states is not None or activations is not None:
                 found = read_simulation(states, None, activations, model, _defaults())
                 found.require_finite(found.activations)
                 series = TimeSeries(
                     found.time, tuple(found.activations), np.column_stack(list(found.activations.values()))
                 )
+                span = max(span[0], float(found.time[0])), min(span[1], float(found.time[-1]))
+                logger.info("%s: the simulation covers %.4f to %.4f s; nothing else is looked at.", name, *span)
+                if not span[0] < span[1]:
+                    raise StorageError(
+                        f"The simulation must cover some of <initial_time> to <final_time>; it has "
+                        f"{found.time[0]:.4f} to {found.time[-1]:.4f} s.",
+                        states or activations,
+                    )
             simulations.append(found)
-            motion = self._motion(model, k)
+            motion = self._motion(model, k, span)
             cycles = {} if source is None else dict(_gait_cycles(motion.time, source))
             offset, clock = self.emg_time_offset, 0.0
             if offset is not None:
@@ -323,8 +331,8 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
             trials.append(RecordedTrial(name, motion, emg, series, cycles, self.cycles == "whole_file", offset, clock))
         return trials, simulations
 
-    def _motion(self, model: OsimModel, k: int) -> Motion:
-        """Read a trial's motion and the torques that it needs."""
+    def _motion(self, model: OsimModel, k: int, span: tuple[float, float]) -> Motion:
+        """Read a trial's motion, and the torques that it needs, from one time to another."""
         from ..estimates.static_optimization import read_motion
         from ..methods.nmm.recordings import with_torques
         from ..storage import read_storage
@@ -339,8 +347,8 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
             coordinates_file=file,
             external_loads_file=loads,
             lowpass=self.lowpass_cutoff_frequency_for_coordinates,
-            start=self.initial_time,
-            end=self.final_time,
+            start=span[0],
+            end=span[1],
         )
         given = self._paths("inverse_dynamics_files")[k]
         carried = self.external_masses[k] if self.external_masses else 0.0
@@ -357,12 +365,13 @@ class NMMTool(NMMToolAccessors, Tool[NMMOptions]):
 
     def _channels(self, emg: TimeSeries, model: OsimModel) -> list[EmgChannel]:
         """Find the channels of a recording and their muscles."""
-        from ..data.manifest import channel_of_each, read_trial_channels
+        from ..data.manifest import channel_of_each, channels_called_after, read_trial_channels
         from ..methods.nmm.recordings import EmgChannel
 
         table = self.resolve("emg_channels_file")
         if table is None:
-            found: dict[str, tuple[str, ...]] = {label: (label,) for label in emg.labels if label in model.muscles}
+            called = channels_called_after(model.muscles, emg.labels)
+            found: dict[str, tuple[str, ...]] = {label: (muscle,) for muscle, label in called.items()}
             known = found
         else:
             listed = read_trial_channels(table, emg.labels)

@@ -25,6 +25,12 @@ def test_listed_strikes_bound_cycles():
     assert cycles == {"r": [Cycle("r", 0.1, 1.2), Cycle("r", 1.2, 2.2)], "l": [Cycle("l", 0.6, 1.7)]}
 
 
+def test_of_many_cycles_the_log_names_some(caplog):
+    caplog.set_level("INFO", logger="opensim_nem2e")
+    find_cycles(np.arange(0.0, 100.0, 0.01), ListedStrikes(np.arange(0.5, 99.5).tolist(), []), CycleLimits())
+    assert "5.5000-6.5000, ..., 97.5000-98.5000 (98 in all). Complete left" in caplog.text
+
+
 def test_the_time_range_and_the_tolerance(caplog):
     strikes = ListedStrikes([-0.02, 1.0, 2.0, 3.01], [])
     with pytest.raises(CycleError, match="There is no complete gait cycle between"):

@@ -186,6 +186,29 @@ def test_emg_with_a_clock_of_its_own(elbow, tmp_path, caplog):
         tool.run()
 
 
+def test_what_the_simulation_does_not_cover_is_not_looked_at(elbow, tmp_path, caplog):
+    """CMC of one stride beside a minute of EMG: held at its ends it would be taken for the simulation of all."""
+    caplog.set_level("INFO", logger="opensim_nem2e")
+    model, motion = read_model(elbow / "elbow.osim"), read_storage(elbow / "lift_0kg.mot")
+    recorded = [read_storage(elbow / f"lift_{load:g}kg_emg.sto") for load in LOADS]
+    tool = tool_of(elbow, activations_files=[str(tmp_path / "activation.sto")] * 2)
+    for start in (1.0, 100.0):
+        time = start + np.arange(0.0, 1.0, 0.01)
+        write_storage(
+            tmp_path / "activation.sto",
+            TimeSeries(time, tuple(model.muscles), np.full((time.size, len(model.muscles)), 0.1)),
+        )
+        if start < motion.time[-1]:
+            trials, _ = tool._trials(model, recorded, [None, None])
+            assert [(trial.motion.time[0], trial.motion.time[-1]) for trial in trials] == [
+                (1.0, pytest.approx(1.99))
+            ] * 2
+            assert "lift_0kg: the simulation covers 1.0000 to 1.9900 s; nothing else is looked at." in caplog.text
+            continue
+        with pytest.raises(StorageError, match="must cover the time wanted"):
+            tool._trials(model, recorded, [None, None])
+
+
 def test_one_trial_in_percent(elbow, tmp_path, caplog):
     files = []
     for load in LOADS:
@@ -317,8 +340,12 @@ def test_channels_of_a_table_that_fit_no_muscle_are_told(elbow, caplog):
     """A table for one trial needs no dataset and no standard names; a misspelt muscle is no silent loss."""
     tool, model = tool_of(elbow, channels=[]), read_model(elbow / "elbow.osim")
     table = elbow / "channels.csv"
-    tool.emg_channels_file = str(table)
     emg = read_storage(elbow / "lift_0kg_emg.sto")
+    named = replace(emg, labels=tuple(f"{label}_activation" for label in emg.labels))
+    assert {(channel.column, channel.muscles) for channel in tool._channels(named, model)} == {
+        (f"{label}_activation", (label,)) for label in emg.labels
+    }
+    tool.emg_channels_file = str(table)
     table.write_text("emg_column,muscles\nBIClong,BIClong;BICshort\nBRD,BRRD\n")
     assert tool._channels(emg, model) == [EmgChannel("BIClong", ("BIClong", "BICshort"))]
     assert "EMG channel 'BRD' is not used: the model has no muscle 'BRRD'. Did you mean 'BRD'" in caplog.text
