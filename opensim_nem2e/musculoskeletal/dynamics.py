@@ -262,25 +262,8 @@ def analyse_motion(
     series = _even(_coordinates_of(checked_motion(kinematics, model, start, end), model))
     told = set(series.labels)
     start, end = max(start, float(series.time[0])), min(end, float(series.time[-1]))
-    if not start < end:
-        raise StorageError(
-            f"The motion must cover the time wanted, but it covers {series.time[0]:.4f} to {series.time[-1]:.4f} s.",
-            kinematics.path,
-        )
-    near = (series.time >= start - _AROUND) & (series.time <= end + _AROUND)
-    series = replace(series, time=series.time[near], data=series.data[near])
-    if series.n_rows < _LEAST_ROWS:
-        raise StorageError(
-            f"The motion must have {_LEAST_ROWS} rows or more for splines of its coordinates; found {series.n_rows}.",
-            kinematics.path,
-        )
-    rate = (series.n_rows - 1) / float(series.time[-1] - series.time[0])
-    if lowpass >= 0.5 * rate:
-        logger.warning(
-            "%s: its %.3g Hz tell nothing above %.3g Hz: the low-pass filter of %.3g Hz is put there.",
-            *(kinematics.path, rate, 0.49 * rate, lowpass),
-        )
-        lowpass = 0.49 * rate
+    series = _rows_around(series, start, end, kinematics.path)
+    lowpass = _possible(lowpass, series, kinematics.path)
     with no_results(), tempfile.TemporaryDirectory(prefix="opensim_nem2e_") as scratch:
         loads = None if external_loads_file is None else read_loads(external_loads_file, model, Path(scratch))
         if loads is not None:
@@ -345,6 +328,34 @@ def analyse_motion(
         jacobians={name: found["jacobians"][:, number] for number, name in enumerate(jacobians)},
         up=up,
     )
+
+
+def _rows_around(series: TimeSeries, start: float, end: float, path: Path | None) -> TimeSeries:
+    """Take the rows of the time wanted, and those beside them that filter and splines need."""
+    if not start < end:
+        raise StorageError(
+            f"The motion must cover the time wanted, but it covers {series.time[0]:.4f} to {series.time[-1]:.4f} s.",
+            path,
+        )
+    near = (series.time >= start - _AROUND) & (series.time <= end + _AROUND)
+    if near.sum() < _LEAST_ROWS:
+        raise StorageError(
+            f"The motion must have {_LEAST_ROWS} rows or more for splines of its coordinates; found {near.sum()}.",
+            path,
+        )
+    return replace(series, time=series.time[near], data=series.data[near])
+
+
+def _possible(lowpass: float, series: TimeSeries, path: Path | None) -> float:
+    """Return the low-pass filter's cut-off, or the highest that the rows' rate allows."""
+    rate = (series.n_rows - 1) / float(series.time[-1] - series.time[0])
+    if lowpass < 0.5 * rate:
+        return lowpass
+    logger.warning(
+        "%s: its %.3g Hz tell nothing above %.3g Hz: the low-pass filter of %.3g Hz is put there.",
+        *(path, rate, 0.49 * rate, lowpass),
+    )
+    return 0.49 * rate
 
 
 def _refuse_wrong_loads(
