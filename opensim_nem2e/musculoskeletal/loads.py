@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..errors import CycleError, LabelError, ModelError, StorageError, did_you_mean
 from ..log import logger
-from ..signals.events import is_foot
-from ..signals.force_quality import OFFSET, free_level
+from ..signals.events import foot_side, is_foot
+from ..signals.force_quality import OFFSET, WORDS, free_level
 from ..signals.resample import interpolate
 from ..storage.external_loads import ExternalForce, read_external_loads, require_forces
 from ..storage.osim import OsimModel
@@ -58,8 +58,8 @@ _REVERSED, _ANOTHERS, _NOT_OWN = -0.5, 0.7, 0.3
 #: on, if it brings what they leave over below the fourth, a share. In the 22 recordings it fell to 0.8 at best.
 _SHIFTS, _SHIFT_STEP, _LEAST_SHIFT, _SHIFTED_SHARE = 0.15, 0.005, 0.02, 0.6
 
-#: Points where forces act are out of line if the moments left to the pelvis are the forces times more than this (m).
-#: In the 22 recordings it was 0.023 at most.
+#: Points where a foot's forces act are out of line if the moments that they leave to the pelvis are the forces times
+#: more than this (m). In the 22 recordings it was 0.034 at most.
 _OUT_OF_LINE = 0.05
 
 #: A free moment is a few hundredths of the force (m); above this the unit is Nmm, or it is the plate's own moment.
@@ -201,14 +201,35 @@ class Loads:
                     "exchanged, or the forces in another frame?",
                     self.path,
                 )
-        levers = total[carrying, 1] @ moments[carrying] / np.square(total[carrying, 1]).sum()
-        if np.abs(levers).max(initial=0.0) > _OUT_OF_LINE:
-            logger.warning(
-                "%s: the forces leave moments to the pelvis as if they acted %.0f cm away from where the motion needs "
-                "them: are plates and motion in the same frame, and does nothing else act on the body?",
-                *(self.path, 100.0 * np.abs(levers).max()),
-            )
+        if moments.shape[1]:
+            self._warn_of_places(time[carrying], moments[carrying])
         self._warn_of_shift(time, needed, total)
+
+    def _warn_of_places(self, time: Array, moments: Array) -> None:
+        """Warn of feet whose forces leave moments to the pelvis, as those do that act elsewhere; one foot at a time."""
+        feet: dict[str, Array] = {}
+        for load in self.loads:
+            foot = foot_side(load.force.applied_to_body) or load.body
+            feet[foot] = feet.get(foot, 0.0) + interpolate(load.time, load.vector[:, 1], time)
+        loaded = {
+            foot: force
+            for foot, force in feet.items()
+            if np.count_nonzero(force > _LOADED_SHARE * force.max()) >= _FEWEST_ROWS
+        }
+        if not loaded:
+            return
+        levers = np.abs(np.linalg.lstsq(np.column_stack(list(loaded.values())), moments, rcond=None)[0]).max(axis=1)
+        if levers.max() > _OUT_OF_LINE:
+            logger.warning(
+                "%s: the forces leave moments to the pelvis as if they acted elsewhere than the motion needs them "
+                "(%s): are plates and motion in the same frame, all axes with the right sign, and does nothing else "
+                "act on the body?",
+                self.path,
+                ", ".join(
+                    f"{WORDS.get(foot, foot)}: {100.0 * lever:.0f} cm"
+                    for foot, lever in zip(loaded, levers.tolist(), strict=True)
+                ),
+            )
 
     def _warn_of_shift(self, time: Array, needed: Array, total: Array) -> None:
         """Warn of loads that would fit the motion much better if they were shifted in time."""

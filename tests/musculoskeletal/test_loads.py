@@ -171,11 +171,22 @@ def test_points_that_are_out_of_line(analysed, caplog):
     analysed()
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
     analysed(change=moved("ground_force_px", 0.08))
-    assert "moments to the pelvis as if they acted 8 cm away from where the motion needs them" in caplog.text
+    assert "as if they acted elsewhere than the motion needs them (right: 8 cm, left: 8 cm)" in caplog.text
     with pytest.raises(
         StorageError, match=r"'right' acts 0\.\d+ m above the origin of 'calcn_r' \(median\), but the gro"
     ):
         analysed(change=moved("ground_force_py", 0.3))
+
+
+def test_points_of_both_feet_that_are_out_of_line_against_each_other(analysed, caplog):
+    """As where their axis has the wrong sign: over both feet it cancels out."""
+
+    def apart(series, values):
+        values[:, series.index("ground_force_px")] += 0.07
+        values[:, series.index("1_ground_force_px")] -= 0.07
+
+    analysed(change=apart)
+    assert "as if they acted elsewhere than the motion needs them (right: 7 cm, left: 7 cm)" in caplog.text
 
 
 def test_forces_along_the_wrong_axis(analysed):
