@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from opensim_nem2e.errors import CycleError, LabelError, ModelError, SetupError, StorageError
 from opensim_nem2e.musculoskeletal.dynamics import analyse_motion
-from opensim_nem2e.storage import TimeSeries, read_storage, write_storage
+from opensim_nem2e.musculoskeletal.loads import read_loads
+from opensim_nem2e.signals.resample import interpolate
+from opensim_nem2e.storage import TimeSeries, read_model, read_storage, write_storage
 
 pytest.importorskip("opensim")
 
@@ -187,6 +191,45 @@ def test_points_of_both_feet_that_are_out_of_line_against_each_other(analysed, c
 
     analysed(change=apart)
     assert "as if they acted elsewhere than the motion needs them (right: 7 cm, left: 7 cm)" in caplog.text
+
+
+@pytest.fixture
+def loads(walking, tmp_path):
+    return read_loads(walking / "external_loads.xml", read_model(walking / "walker.osim"), tmp_path)
+
+
+def left_over(loads, time, needs):
+    """Return what the loads leave to the pelvis if it needs other forces: rows by three."""
+    total = sum(interpolate(load.time, load.vector, time) for load in loads.loads)
+    return needs(time) - total, total
+
+
+@pytest.mark.parametrize(("end", "refused"), [(0.8, False), (1.6, True)])
+def test_axes_are_not_judged_by_a_piece_of_a_step(loads, end, refused):
+    """Over tenths of a second, forces and what a motion needs are alike, or opposite, by chance."""
+    time = np.arange(0.5, end, 0.01)
+    missing, total = left_over(loads, time, lambda t: 0.0)
+    missing[:, 1] = 0.0
+    missing[:, 0] = -2.0 * total[:, 0]
+    with pytest.raises(StorageError, match="along x point the other way") if refused else nullcontext():
+        loads.refuse_unlike(time, missing, np.zeros((len(time), 0)), 686.0)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_no_shift_is_read_from_loads_that_lack_a_step(loads, caplog, beside):
+    time = np.arange(0.3, 1.3, 0.01)
+
+    def needs(at):
+        return sum(interpolate(load.time, load.vector, at + 0.05) for load in loads.loads)
+
+    known = loads
+    if beside:
+        right, left = loads.loads
+        off = np.where(left.time[:, None] > 0.95, 0.0, left.vector)
+        known = replace(loads, loads=(right, replace(left, vector=off)))
+    known.refuse_unlike(time, left_over(known, time, needs)[0], np.zeros((len(time), 0)), 686.0)
+    assert ("fit the motion much better 0.050 s earlier" in caplog.text) is not beside
+    assert not (beside and caplog.records)
 
 
 def test_forces_along_the_wrong_axis(analysed):
