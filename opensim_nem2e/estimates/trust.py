@@ -272,7 +272,7 @@ def warn_of_source(provenance: Provenance, source: str) -> None:
 def _log_calibration(calibration: Mapping[str, Any], targets: Iterable[str]) -> None:
     """Say for whom a calibrated bundle is, and its error on strides of this subject that were left out."""
     logger.warning(
-        "The networks were calibrated to %s (%s): they are for this subject and nothing else.",
+        "The networks were calibrated to %s (%s): they are for this subject and motion, and nothing else.",
         ", ".join(calibration["subjects"]),
         ", ".join(calibration["motions"]),
     )

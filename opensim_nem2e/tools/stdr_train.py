@@ -404,6 +404,8 @@ def _rounded(row: Mapping[str, Any], digits: int = 6) -> dict[str, Any]:
 def _log_validation(validation: Mapping[str, Any], label: str) -> None:
     from ..methods.bundle import VALIDATION_METHODS
 
+    if not any(method in validation for method in VALIDATION_METHODS):
+        return
     columns = (
         *("E_opensim", "E_refined", "E_mean", "E_profiles", "E_ridge", "Er_refined", "Er_profiles"),
         *("E_gain_refined", "E_gain_profiles", "r_refined", "r_profiles"),

@@ -341,7 +341,7 @@ class TestResults:
         }
         tool.bundle_file = make_bundle(calibration=about)
         tool.run()
-        assert "calibrated to ann (walk): they are for this subject and nothing else" in caplog.text
+        assert "calibrated to ann (walk): they are for this subject and motion, and nothing else" in caplog.text
         assert "OpenSim 0.300, refined 0.080, mean of the other strides 0.090" in caplog.text
         assert "Calibrated on a single stride, so that their error is not known: gasmed, tib." in caplog.text
         assert "carries no validation figures" not in caplog.text
