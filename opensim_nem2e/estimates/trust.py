@@ -451,7 +451,7 @@ def log_cycles(rows: Sequence[CycleTrust]) -> None:
         logger.debug("All cycles (%d) are within the range of the training subjects.", len(rows))
         return
     logger.warning(
-        "%d of %s %s unlike those of the training subjects: there the estimates and their bands cannot be relied on.",
+        "%d of %s %s unlike those of the training subjects: there neither the estimates nor bands can be relied on.",
         len(outside),
         counted(len(rows), "cycle"),
         "is" if len(outside) == 1 else "are",
@@ -544,4 +544,4 @@ def log_training_range(known: TrainingRange | None) -> None:
         logger.info("Of %d cycles of training subjects left out, %d left the range of the others.", cycles, outside)
     cycles, outside = (sum(row[f"other_motion_{name}"] for row in known.left_out) for name in ("cycles", "outside"))
     if cycles:
-        logger.info("Of %d cycles in a motion that no other subject shows, %d left it.", cycles, outside)
+        logger.info("Of %d cycles in a motion that no other subject shows, %d left that range.", cycles, outside)

@@ -128,7 +128,7 @@ def test_the_training_range_in_words(caplog):
     log_training_range(KNOWN)
     assert "cadence 0.71 to 1.2 strides/s, speed 0.9 to 1.6 m/s" in caplog.text
     assert "Of 9 cycles of training subjects left out, 1 left the range of the others." in caplog.text
-    assert "Of 3 cycles in a motion that no other subject shows, 2 were outside." in caplog.text
+    assert "Of 3 cycles in a motion that no other subject shows, 2 left that range." in caplog.text
 
 
 def test_errors_are_those_of_the_trials_own_motion(caplog):
