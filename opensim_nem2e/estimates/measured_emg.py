@@ -60,7 +60,7 @@ _LAG_STEP = 0.01
 _LAGS = np.arange(-30, 31) * _LAG_STEP
 _LAG, _LAG_GAIN = 0.1, 0.1
 
-#: So many channels whose mean correlation is below this at any lag are not this trial's. In 26 recordings of thirteen
+#: So many channels whose mean correlation is below this at any lag are not this trial's. In 23 recordings of thirteen
 #: people it was 0.34 (CMC) to 0.84 at best, a stride at a time.
 _FEWEST_CHANNELS, _UNLIKE = 3, 0.15
 
