@@ -305,7 +305,8 @@ class NEM2ERefinement(object):
     def _load(self):
         """Load the refined states as a motion."""
         for path in self._written():
-            if path.endswith("_states.sto"):
+            # walk_consistent_states.sto comes after walk_states.sto.
+            if path.endswith("_states.sto") and self.states_file is None:
                 self.states_file = path
         if self.states_file is None:
             self._finish("Done. There is no refined states file (only a states file of CMC has one): nothing to load.")

@@ -272,6 +272,7 @@ for kind = {'states', 'activation', 'controls', 'emg', 'summary', 'report', 'eff
     for k = 1:numel(results.files)
         if ~isempty(regexp(results.files{k}, ['_', kind{1}, '\.(sto|csv|html|xml)$'], 'once'))
             results.(kind{1}) = results.files{k};
+            break  % NAME_consistent_states.sto comes after NAME_states.sto
         end
     end
 end

@@ -160,6 +160,21 @@ def test_names_and_values_make_a_setup_file(run_octave, program, trial):
     assert tool.name == "walking_refined"
 
 
+def test_of_two_kinds_of_states_the_refined_ones_are_returned(run_octave, tmp_path):
+    """With ``redistribute`` both are written."""
+    kinds = [f"{kind}_{what}" for kind in ("walk", "walk_consistent") for what in ("states", "activation", "controls")]
+    program = tmp_path / "opensim-nem2e"
+    said = [f"[debug] Writing '/results/{kind}.sto'." for kind in kinds]
+    code = f"import pathlib, sys; pathlib.Path(sys.argv[-1]).write_text({chr(10).join(said)!r})"
+    program.write_text(f"#!{sys.executable}\n{code}\n")
+    program.chmod(0o755)
+    _, results = run_octave(f"report(nem2e_refine('program', '{program}', 'states_file', 'cmc/walking_states.sto'))")
+    assert len(results["files"]) == len(kinds)
+    assert [results[what] for what in ("states", "activation", "controls")] == [
+        f"/results/walk_{what}.sto" for what in ("states", "activation", "controls")
+    ]
+
+
 def test_failures_are_told_in_words(run_octave, program, talkative_program, trial):
     calls = {
         "'a.xml', 'program', 'nowhere'": "nem2e:refine:program There is no program opensim-nem2e at 'nowhere'.",
