@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 from recordings import DATA
-from torque_trials import TRIALS
+from torque_trials import TRIALS, set_up
 
 from opensim_nem2e.data.gait_cycles import read_gait_cycles
 from opensim_nem2e.data.manifest import read_channels, read_trials
@@ -63,30 +63,30 @@ FULL_CYCLES = ("01", "05")
 
 def sub1() -> STDRRefineTool:
     """Set a stride of walk_sub1 up, whose EMG is of the left leg."""
-    tool = STDRRefineTool()
-    tool.setModelFilename(SUB1 / "Rajagopal_scaled_Sub1_gasAvoid.osim")
-    tool.setStatesFileName(SUB1 / "activations_cmc" / "walking_baseline1_stride10_states.sto")
-    tool.setExternalLoadsFileName(SUB1 / "walking_baseline1_external_loads.xml")
-    tool.coordinates_file = str(SUB1 / "walking_baseline1_ik.mot")
-    tool.roll_incomplete_cycles = True
-    tool.emg_file = str(SUB1 / "walking_baseline1_emg.sto")
-    tool.emg_channels_file = str(DATA / "emg_channels.csv")
-    tool.emg_time_offset = -0.02
-    return tool
+    return set_up(
+        model_file=SUB1 / "Rajagopal_scaled_Sub1_gasAvoid.osim",
+        states_file=SUB1 / "activations_cmc" / "walking_baseline1_stride10_states.sto",
+        external_loads_file=SUB1 / "walking_baseline1_external_loads.xml",
+        coordinates_file=SUB1 / "walking_baseline1_ik.mot",
+        roll_incomplete_cycles=True,
+        emg_file=SUB1 / "walking_baseline1_emg.sto",
+        emg_channels_file=DATA / "emg_channels.csv",
+        emg_time_offset=-0.02,
+    )
 
 
 def predictsim(cycle: str) -> STDRRefineTool:
     """Set a cycle of predictsim_subject1 up."""
     stem = f"gait_cycle{cycle}"
-    tool = STDRRefineTool()
-    tool.setModelFilename(PREDICTSIM / "subject1.osim")
-    tool.activations_file = str(PREDICTSIM / "activations_so" / f"{stem}_stride01_StaticOptimization_activation.sto")
-    tool.coordinates_file = str(PREDICTSIM / f"{stem}_ik.mot")
-    tool.cycle_source = "whole_file"
-    tool.emg_file = str(PREDICTSIM / f"{stem}_emg.sto")
-    tool.emg_channels_file = str(DATA / "emg_channels.csv")
-    tool.emg_time_offset = -0.085
-    return tool
+    return set_up(
+        model_file=PREDICTSIM / "subject1.osim",
+        activations_file=PREDICTSIM / "activations_so" / f"{stem}_stride01_StaticOptimization_activation.sto",
+        coordinates_file=PREDICTSIM / f"{stem}_ik.mot",
+        cycle_source="whole_file",
+        emg_file=PREDICTSIM / f"{stem}_emg.sto",
+        emg_channels_file=DATA / "emg_channels.csv",
+        emg_time_offset=-0.085,
+    )
 
 
 ALL_TRIALS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from recordings import DATA
 
@@ -15,46 +16,51 @@ EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "01_refine_walki
 PIPELINES, CEINMS, WALK3D = (DATA / name for name in ("opensim_pipelines", "ceinms_lower_limb", "walk_3d_example"))
 
 
+def set_up(**values: Any) -> STDRRefineTool:
+    """Make a tool with the given properties; paths may be paths."""
+    return STDRRefineTool(**{name: str(value) if isinstance(value, Path) else value for name, value in values.items()})
+
+
 def example() -> STDRRefineTool:
     """Set the shipped example up."""
-    tool = STDRRefineTool()
-    tool.setModelFilename(EXAMPLE / "walker.osim")
-    tool.setStatesFileName(EXAMPLE / "cmc" / "walking_states.sto")
-    tool.setExternalLoadsFileName(EXAMPLE / "external_loads.xml")
-    tool.coordinates_file = str(EXAMPLE / "walking_coordinates.mot")
-    tool.lowpass_cutoff_frequency_for_coordinates = -1.0
-    return tool
+    return set_up(
+        model_file=EXAMPLE / "walker.osim",
+        states_file=EXAMPLE / "cmc" / "walking_states.sto",
+        external_loads_file=EXAMPLE / "external_loads.xml",
+        coordinates_file=EXAMPLE / "walking_coordinates.mot",
+        lowpass_cutoff_frequency_for_coordinates=-1.0,
+    )
 
 
 def walk_3d() -> STDRRefineTool:
     """Set walk_3d_example up: one cycle from right mid-stance to right mid-stance."""
-    tool = STDRRefineTool()
-    tool.setModelFilename(WALK3D / "subject_walk_scaled.osim")
-    tool.setStatesFileName(WALK3D / "activations_cmc" / "walk_stride01_states.sto")
-    tool.setExternalLoadsFileName(WALK3D / "grf_walk.xml")
-    tool.coordinates_file = str(WALK3D / "coordinates.sto")
-    tool.cycle_source = "whole_file"
-    tool.whole_file_heel_strike = 1.4112
-    tool.emg_file = str(WALK3D / "electromyography.sto")
-    tool.emg_channels_file = str(DATA / "emg_channels.csv")
-    tool.emg_time_offset = -0.035
-    return tool
+    return set_up(
+        model_file=WALK3D / "subject_walk_scaled.osim",
+        states_file=WALK3D / "activations_cmc" / "walk_stride01_states.sto",
+        external_loads_file=WALK3D / "grf_walk.xml",
+        coordinates_file=WALK3D / "coordinates.sto",
+        cycle_source="whole_file",
+        whole_file_heel_strike=1.4112,
+        emg_file=WALK3D / "electromyography.sto",
+        emg_channels_file=DATA / "emg_channels.csv",
+        emg_time_offset=-0.035,
+    )
 
 
 def ceinms(stride: str) -> Callable[[], STDRRefineTool]:
     """Return what sets a stride of ceinms_lower_limb, walking at 1.25 m/s, up."""
 
     def make() -> STDRRefineTool:
-        tool = STDRRefineTool()
-        tool.setModelFilename(CEINMS / "gait2392_58kg_strength2.osim")
-        tool.setStatesFileName(CEINMS / "activations_cmc" / f"walk45_{stride}_states.sto")
-        tool.setExternalLoadsFileName(CEINMS / "walk45_external_loads.xml")
-        tool.coordinates_file = str(CEINMS / "walk45_ik.mot")
-        tool.roll_incomplete_cycles = True
-        tool.emg_file = str(CEINMS / "walk45_emg.sto")
-        tool.emg_channels_file = str(DATA / "emg_channels.csv")
-        tool.emg_time_offset = -0.13
-        return tool
+        return set_up(
+            model_file=CEINMS / "gait2392_58kg_strength2.osim",
+            states_file=CEINMS / "activations_cmc" / f"walk45_{stride}_states.sto",
+            external_loads_file=CEINMS / "walk45_external_loads.xml",
+            coordinates_file=CEINMS / "walk45_ik.mot",
+            roll_incomplete_cycles=True,
+            emg_file=CEINMS / "walk45_emg.sto",
+            emg_channels_file=DATA / "emg_channels.csv",
+            emg_time_offset=-0.13,
+        )
 
     return make
 
@@ -62,13 +68,13 @@ def ceinms(stride: str) -> Callable[[], STDRRefineTool]:
 def gait10() -> STDRRefineTool:
     """Set Gait10dof18musc up."""
     walk = PIPELINES / "Gait10dof18musc"
-    tool = STDRRefineTool()
-    tool.setModelFilename(walk / "subject01.osim")
-    tool.setStatesFileName(PIPELINES / "reference_cmc" / "gait10dof18musc_walk_states.sto")
-    tool.setExternalLoadsFileName(walk / "ExperimentalData" / "subject01_walk_grf.xml")
-    tool.coordinates_file = str(walk / "OutputReference" / "RRA" / "subject_adjusted_Kinematics_q.sto")
-    tool.roll_incomplete_cycles = True
-    return tool
+    return set_up(
+        model_file=walk / "subject01.osim",
+        states_file=PIPELINES / "reference_cmc" / "gait10dof18musc_walk_states.sto",
+        external_loads_file=walk / "ExperimentalData" / "subject01_walk_grf.xml",
+        coordinates_file=walk / "OutputReference" / "RRA" / "subject_adjusted_Kinematics_q.sto",
+        roll_incomplete_cycles=True,
+    )
 
 
 TRIALS = {

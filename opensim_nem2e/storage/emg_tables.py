@@ -81,26 +81,8 @@ _OTHER_SENSOR = re.compile(
 )
 
 #: Units of voltage, or of EMG that was normalised; and others that a row of units may hold.
-_EMG_UNITS = {
-    "",
-    "v",
-    "volt",
-    "volts",
-    "mv",
-    "uv",
-    "µv",
-    "μv",
-    "nv",
-    "%",
-    "%mvc",
-    "mvc",
-    "a.u.",
-    "au",
-    "n.u.",
-    "-",
-    "1",
-}
 _MILLIVOLTS = {"v": 1e3, "volt": 1e3, "volts": 1e3, "mv": 1.0, "uv": 1e-3, "nv": 1e-6}
+_EMG_UNITS = {*_MILLIVOLTS, "µv", "μv", "", "%", "%mvc", "mvc", "a.u.", "au", "n.u.", "-", "1"}
 _OTHER_UNITS = {
     *("g", "m/s^2", "m/s2", "m/s²", "mg", "deg", "°", "deg/s", "°/s", "dps", "rad", "rad/s", "ut", "µt", "μt", "gauss"),
     *("n", "n.mm", "nmm", "n.m", "nm", "kg", "mm", "cm", "m", "bpm", "hz", "pa", "bit", "bits", "on/off"),
