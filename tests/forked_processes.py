@@ -102,8 +102,29 @@ class ForkedWorker(ForkedProcess):
         self.stdin, self.stdout = os.fdopen(tell, "wb"), os.fdopen(hear, "rb")
 
 
-class ForkedProgram(ForkedProcess):
-    """``opensim-nem2e``, at work in a folder.
+class Program:
+    """``opensim-nem2e`` at work. What it says goes to files, which can be looked at meanwhile."""
+
+    out: IO[bytes]
+    err: IO[bytes]
+
+    def shown(self) -> str:
+        """Return what stands in its standard error by now (not on Windows)."""
+        # Not by seek: a process that was forked writes where this one reads.
+        return os.pread(self.err.fileno(), 1 << 24, 0).decode("utf-8", errors="replace")
+
+    def communicate(self, timeout: float = 600.0) -> tuple[str, str]:
+        self.wait(timeout)
+        said = []
+        for file in (self.out, self.err):
+            file.seek(0)
+            said.append(file.read().decode("utf-8"))
+            file.close()
+        return said[0], said[1]
+
+
+class ForkedProgram(Program, ForkedProcess):
+    """A program in a process that is forked where all is loaded.
 
     Parameters
     ----------
@@ -148,37 +169,30 @@ class ForkedProgram(ForkedProcess):
                 sys.stdout.flush()
                 sys.stderr.flush()
 
-        self._texts = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed when they are read
+        self.out, self.err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed when read
         with Path(os.devnull).open() as nothing:
-            super().__init__(act, [file.fileno() for file in (nothing, *self._texts)])
+            super().__init__(act, [file.fileno() for file in (nothing, self.out, self.err)])
         if new_group:
             # Whoever of the two comes first: the group is there when this returns.
             with suppress(OSError):
                 os.setpgid(self.pid, self.pid)
 
-    def communicate(self, timeout: float = 600.0) -> tuple[str, str]:
-        self.wait(timeout)
-        said = []
-        for file in self._texts:
-            file.seek(0)
-            said.append(file.read().decode("utf-8"))
-            file.close()
-        return said[0], said[1]
+
+class FreshProgram(Program, subprocess.Popen[bytes]):
+    """A program in a process of its own from the start."""
+
+    def __init__(self, words: Sequence[str], folder: Path, new_group: bool = False):
+        self.out, self.err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed when read
+        command = [sys.executable, "-m", "opensim_nem2e", *words]
+        super().__init__(command, stdout=self.out, stderr=self.err, cwd=folder, start_new_session=new_group)
 
 
-def start_program(
-    *words: str, folder: Path, new_group: bool = False, fork: bool = FORKS
-) -> ForkedProgram | subprocess.Popen[str]:
+def start_program(*words: str, folder: Path, new_group: bool = False, fork: bool = FORKS) -> Program:
     """Start ``opensim-nem2e`` in a folder: forked where all is loaded, if that can be done.
 
     A test that has threads of its own, such as those of a Dask client, must not fork.
     """
-    if fork:
-        return ForkedProgram(words, folder, new_group=new_group)
-    command = [sys.executable, "-m", "opensim_nem2e", *words]
-    return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=new_group
-    )
+    return (ForkedProgram if fork else FreshProgram)(words, folder, new_group=new_group)
 
 
 class _Subprocess:

@@ -8,14 +8,13 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from arm_maker import build_arm, write_cmc, write_inverse_dynamics, write_motion
-from forked_processes import FORKS, ForkedProgram, start_program
+from forked_processes import FORKS, Program, start_program
 
 from opensim_nem2e.errors import NEM2EError, SetupError
 from opensim_nem2e.storage import read_storage
@@ -186,11 +185,11 @@ def test_a_time_limit(study: Path, monkeypatch: pytest.MonkeyPatch, caplog: pyte
     assert "killed at the time limit of 2 s" in summary(study)["s1/t1/setup_s1t1_cmc.xml"]["message"]
 
 
-def start(root: Path, *arguments: str, fork: bool = FORKS) -> ForkedProgram | subprocess.Popen[str]:
+def start(root: Path, *arguments: str, fork: bool = FORKS) -> Program:
     return start_program("run", "setup_pipeline.xml", *arguments, folder=root, fork=fork)
 
 
-def wait_for_records(root: Path, count: int, process: ForkedProgram | subprocess.Popen[str]) -> None:
+def wait_for_records(root: Path, count: int, process: Program) -> None:
     deadline = time.monotonic() + 120
     while len(list((root / "pipeline" / "records").glob("*.json"))) < count:
         assert process.poll() is None, process.communicate()

@@ -7,14 +7,13 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from arm_maker import build_arm, write_inverse_dynamics
-from forked_processes import ForkedProgram, start_program
+from forked_processes import Program, start_program
 from gait_study_maker import RESULT, make_gait_study, write_forces
 from kill_points import hidden, kill_before, needs_kills, run_killed
 
@@ -190,7 +189,7 @@ def test_two_programs_on_one_study(tmp_path: Path, killed: str) -> None:
     assert not hidden(root)
 
 
-def start(root: Path, setup: str) -> ForkedProgram | subprocess.Popen[str]:
+def start(root: Path, setup: str) -> Program:
     return start_program("run", setup, folder=root, new_group=True)
 
 

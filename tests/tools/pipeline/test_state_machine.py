@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import os
 import signal
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
-from forked_processes import ForkedProgram, start_program
+from forked_processes import Program, start_program
 from gait_study_maker import RESULT, make_gait_study, write_forces
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -36,11 +35,11 @@ def expected(period: float) -> bytes:
     return _expected[period]
 
 
-def start(root: Path) -> ForkedProgram | subprocess.Popen[str]:
+def start(root: Path) -> Program:
     return start_program("run", "setup_pipeline.xml", folder=root, new_group=True)
 
 
-def wait_for_group(process: ForkedProgram | subprocess.Popen[str]) -> str:
+def wait_for_group(process: Program) -> str:
     """Wait until the program and all processes that it has started are gone; return what it said."""
     said = "".join(process.communicate(timeout=120))
     deadline = time.monotonic() + 60
